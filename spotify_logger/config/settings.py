@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from spotify_logger.config.redis_url import URL_FORMS, parse_topology
-from spotify_logger.config.sources import (
-    AUTH_FILE,
-    DEFAULTS,
-    DOTENV_FILE,
-    RawSetting,
-    expand_home,
-    find_settings,
-    printable,
-)
-from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_listener_name, remove_listener
+from spotify_logger.config import sources
+from spotify_logger.config.sources import DEFAULTS, RawSetting, expand_home, find_settings, printable
+from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_listener_name
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 
@@ -29,6 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0  # the range of POLL_MIN and POLL_MAX
+SENTINEL_PORT, REDIS_PORT = 26379, 6379
+URL_FORMS = (
+    "redis://[user:password@]host[:port][/database], rediss://... for TLS, "
+    "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
+    "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisTopology:
+    """The addresses of Sentinels or cluster nodes; any one of them knows the others."""
+
+    kind: str  # "sentinel" or "cluster"
+    hosts: tuple[tuple[str, int], ...]  # host names or IP addresses, and ports
+    service: str  # the name of the master as the Sentinels know it; "" for a cluster
+    server_url: str = field(repr=False)  # as if the first host were a single server
 
 
 class NotConfigured(Misconfigured):
@@ -56,29 +64,14 @@ class Settings:
     heartbeat_url: str = field(repr=False)
     web_password: str = field(repr=False)
 
-    @property
-    def shared_prefix(self) -> str:
-        """The prefix of the keys that all listeners share."""
-        return remove_listener(self.redis_prefix, self.listener)
-
-    def for_listener(self, listener: str) -> Settings:
-        """Return these settings for another listener; "" is the unnamed one."""
-        shared_dir = self.state_dir.parent if self.listener else self.state_dir
-        return replace(
-            self,
-            listener=listener,
-            redis_prefix=add_listener(self.shared_prefix, listener),
-            state_dir=shared_dir / listener,
-        )
-
 
 def load(
     directory: Path, environ: Mapping[str, str], *, need_login: bool = True, listener: str | None = None
 ) -> Settings:
-    """Read the settings, create the state folder (0700) if it is needed, and keep the secrets out of the log.
+    """Read the settings, create the state folder (0700), and keep the secrets out of the log.
 
-    Commands that never call Spotify do not `need_login`: neither client ID nor state folder. A `listener`
-    overrides LISTENER. Raises Misconfigured; and NotConfigured if only the client ID is missing.
+    Without `need_login`, neither client ID nor state folder is needed. A `listener` overrides LISTENER.
+    Raises Misconfigured; NotConfigured if only the client ID is missing.
     """
     found = find_settings(directory, environ)
     if listener is not None:
@@ -109,11 +102,11 @@ def load(
             f"{found['POLL_MAX'].label}: set both, the smaller one as POLL_MIN"
         )
     if need_login and not settings.client_id:
-        path = directory / AUTH_FILE
+        path = directory / sources.AUTH_FILE
         fill_in = f"fill in {path}" if path.exists() else f"copy auth.example.py to {path} and fill it in"
         raise NotConfigured(
             f"SPOTIFY_CLIENT_ID is missing: {fill_in}, or set it in the environment or in "
-            f"{directory / DOTENV_FILE}"
+            f"{directory / sources.DOTENV_FILE}"
         )
     return settings
 
@@ -138,14 +131,12 @@ def _visible_ascii(setting: RawSetting) -> str:
 
 
 def _poll_interval(setting: RawSetting) -> float:
-    try:
+    with suppress(ValueError):
         seconds = float(setting.value)
-    except ValueError:
-        seconds = math.nan
-    if not MIN_POLL_SECONDS <= seconds <= MAX_POLL_SECONDS:
-        limits = f"from {MIN_POLL_SECONDS:g} to {MAX_POLL_SECONDS:g}"
-        raise setting.error(f"must be a number of seconds {limits}, such as 5 or 0.5")
-    return seconds
+        if MIN_POLL_SECONDS <= seconds <= MAX_POLL_SECONDS:
+            return seconds
+    limits = f"from {MIN_POLL_SECONDS:g} to {MAX_POLL_SECONDS:g}"
+    raise setting.error(f"must be a number of seconds {limits}, such as 5 or 0.5")
 
 
 def _listener(setting: RawSetting) -> str:
@@ -159,14 +150,11 @@ def _listener(setting: RawSetting) -> str:
 
 def _url(setting: RawSetting) -> SplitResult:
     """Return the parsed HTTP URL, whose `port` is valid."""
-    try:
+    with suppress(ValueError):
         parts = urlsplit(_visible_ascii(setting))
-        valid = parts.scheme in {"http", "https"} and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise setting.error("must be a valid URL that starts with http:// or https://")
-    return parts
+        if parts.scheme in {"http", "https"} and parts.port != 0:
+            return parts
+    raise setting.error("must be a valid URL that starts with http:// or https://")
 
 
 def _service_url(setting: RawSetting) -> str:
@@ -185,13 +173,38 @@ def hook_url(setting: RawSetting) -> str:
     return setting.value
 
 
+def parse_topology(url: str) -> RedisTopology | None:
+    """Parse the URL of Sentinels or of a cluster, see `URL_FORMS`; None for the URL of a single server.
+
+    Credentials and query apply to the Redis servers. Raises ValueError if the URL is malformed.
+    """
+    parts = urlsplit(url)
+    scheme, plus, kind = parts.scheme.partition("+")
+    if not plus:
+        return None
+    path = re.fullmatch(r"/([\w.-]+)(/\d{0,5})?" if kind == "sentinel" else r"()(/0?)?", parts.path, re.ASCII)
+    is_known = scheme in {"redis", "rediss"} and kind in {"sentinel", "cluster"}
+    if not is_known or path is None or parts.fragment:
+        raise ValueError(kind)
+    credentials, at, netloc = parts.netloc.rpartition("@")
+    hosts, default_port = netloc.split(","), SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
+    server = parts._replace(scheme=scheme, netloc=f"{credentials}{at}{hosts[0]}", path=path[2] or "")
+    return RedisTopology(kind, tuple(_host(host, default_port) for host in hosts), path[1], server.geturl())
+
+
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.port == 0 or text.endswith(":"):
+        raise ValueError(text)
+    return parts.hostname, parts.port or default_port
+
+
 def _redis_url(setting: RawSetting) -> str:
     value = _visible_ascii(setting)
-    try:
+    is_valid = False
+    with suppress(ValueError):  # whose text could contain a password
         topology, parts = parse_topology(value), urlsplit(value)
         is_valid = topology is not None or (parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0)
-    except ValueError:
-        is_valid = False  # raised below, where the error has no context that could contain a password
     if not is_valid:
         raise setting.error(f"must look like {URL_FORMS}")
     if parts.scheme == "unix" and not parts.path.strip("/"):
@@ -255,11 +268,8 @@ def _default_state_dir(environ: Mapping[str, str]) -> str:
 
 
 def _conceal(settings: Settings) -> None:
-    redis = urlsplit(settings.redis_url).password or ""
-    hooks = [settings.alert_url, settings.heartbeat_url]
-    paths = [
-        urlsplit(hook)._replace(scheme="", netloc="").geturl() for hook in hooks
-    ]  # often the secret part
+    redis, hooks = urlsplit(settings.redis_url).password or "", (settings.alert_url, settings.heartbeat_url)
     secrets = (settings.client_secret, settings.refresh_token, settings.web_password, redis, unquote(redis))
+    paths = (urlsplit(hook)._replace(scheme="", netloc="").geturl() for hook in hooks)  # often the secret
     for secret in (*secrets, *hooks, *paths):
         log.add_secret(secret)

@@ -23,8 +23,7 @@ from spotify_logger.daemon.gap_monitor import GapMonitor
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
-from spotify_logger.spotify.quota import Quota
-from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
+from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, Quota, RateLimit
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.lease import RENEW_INTERVAL
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
@@ -200,7 +199,7 @@ class Poller:
                 self.recorder.add([play for play in found if play.end_reason is not None], self._memory)
         else:
             polled.feed(self._tracker)
-        self._schedule.slowdown = self.spotify.slowdown
+        self._schedule.slowdown = self.spotify.slowdown()
         due = answer.monotonic + self._schedule.wait_after(self._tracker.seen, answer.monotonic)
         is_shown = player_state.kind is not StateKind.NO_INFORMATION
         is_recorded = self._record(due, words, self._tracker.play if is_shown else None)

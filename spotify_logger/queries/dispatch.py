@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from spotify_logger.config.listeners import for_listener
 from spotify_logger.queries import charts, compare, count, item_page, review, status, summary, timeline, top
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -45,7 +46,7 @@ def _status(options: argparse.Namespace, store: Archive, settings: Settings) -> 
 
 def _compare(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
     name = resolve_listener(options.other, store)
-    with closing(open_store(settings.for_listener(name))) as other:
+    with closing(open_store(for_listener(settings, name))) as other:
         return compare.compare((store, other), (settings.listener, name), options.question)
 
 

@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_logger import __version__
+from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import from_iso
@@ -96,7 +97,7 @@ def statuses(settings: Settings, now: float) -> Answer:
         return Answer({"listeners": []}, ["No logger has written to this Redis yet."], code=1)
     listeners, rows, codes = [], [], []
     for name in names:
-        theirs = settings.for_listener(name)
+        theirs = for_listener(settings, name)
         with closing(Archive(settings.redis_url, theirs.redis_prefix)) as store:
             answer = status(store, now, 2 * settings.poll_max, theirs.state_dir)
         data: Any = answer.data

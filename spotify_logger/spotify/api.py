@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from spotify_logger.spotify.http import Request
-from spotify_logger.spotify.oauth import TokenManager
+from spotify_logger.spotify.oauth import TokenManager, valid_until
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import sanitize
 
@@ -32,6 +32,7 @@ MAX_ACCURATE_LATENCY = 2.0  # seconds; the `Date` of a later response only revea
 
 _MAX_ERROR_LENGTH = 200
 _SUCCESS = range(200, 300)
+_LACKS_PERMISSION = "Permissions missing"  # which no refresh adds (FoxxMD/multi-scrobbler, SpotifySource.ts)
 
 
 @dataclass(frozen=True)
@@ -43,39 +44,16 @@ class ApiResponse:
     utc: float
 
 
-class _Reply(NamedTuple):
-    """A response of any status, the middle of its request, and the text of an error, as " (…)" or ""."""
-
-    response: Response
-    monotonic: float
-    error_detail: str
-
-    @property
-    def lacks_permission(self) -> bool:
-        """Whether a scope is missing, which no refresh adds (FoxxMD/multi-scrobbler, SpotifySource.ts)."""
-        return self.response.status == HTTPStatus.UNAUTHORIZED and "Permissions missing" in self.error_detail
-
-    @property
-    def can_renewal_help(self) -> bool:
-        """Whether a new access token can help."""
-        if self.response.status == HTTPStatus.BAD_REQUEST:  # for a malformed one (spotipy-dev/spotipy#687)
-            return "valid bearer authentication" in self.error_detail
-        return self.response.status == HTTPStatus.UNAUTHORIZED and not self.lacks_permission
-
-
 class _Refusal:
-    """What Spotify refuses, and when to try again: after a delay that doubles every time."""
+    """What Spotify refuses, to which login; the delay before the next attempt doubles every time."""
 
     def __init__(self, clock: Clock, longest: float) -> None:
-        self._clock = clock
-        self._longest = longest
-        self._next_delay = FIRST_RETRY_DELAY
-        self._until = 0.0
-        self.message = ""
-        self.login_count = 0
+        self._clock, self._longest = clock, longest
+        self._next_delay, self._until = FIRST_RETRY_DELAY, 0.0
+        self.message, self.login_count = "", 0
 
     def begin(self, message: str = "", login_count: int = 0) -> None:
-        """Start or prolong it, with the message to repeat for as long as the login is the same."""
+        """Start or prolong it."""
         self.message, self.login_count = message, login_count
         self._until = self._clock.monotonic() + self._next_delay
         self._next_delay = min(2 * self._next_delay, self._longest)
@@ -97,6 +75,7 @@ class Spotify:
     ) -> None:
         self.requests = 0  # sent, including those to the token endpoint
         self.is_time_known = False  # whether a response has set the clock in this process
+        self.slowdown = rate_limit.slowdown
         self._send = send
         self._url = settings.api_url
         self._clock = clock
@@ -109,20 +88,13 @@ class Spotify:
     @property
     def login_valid_until(self) -> float | None:
         """When the login expires, in seconds since the epoch; None if there is none, or unknown."""
-        return self._token_manager.valid_until
-
-    @property
-    def slowdown(self) -> float:
-        """The factor on the time between polls: 1.0, or more after several recent rate limits."""
-        return self._rate_limit.slowdown()
+        return valid_until(self._token_manager.current)
 
     def player_state(self) -> ApiResponse:
         """Get the player state (`GET /v1/me/player`).
 
-        Raises:
-            TryLater: There was no response, or an unexpected one.
-            NotBefore: There is a rate limit; until it is over, nothing is sent.
-            LoginNeeded: The login is missing, refused, or lacks permission; the same until a retry is due.
+        Raises TryLater without a usable response; NotBefore during a rate limit, when nothing is sent; and
+        LoginNeeded if the login is missing, refused, or lacks permission, again until a retry is due.
         """
         # Without `additional_types`, the item of an episode is null (spotipy-dev/spotipy#562).
         return self._get(PLAYER_PATH, "additional_types=track,episode")
@@ -138,26 +110,28 @@ class Spotify:
         if refusal.is_current() and refusal.login_count == self._token_manager.login_count:
             raise LoginNeeded(refusal.message)
         url = f"{self._url}{path}?{query}"
-        reply = self._request(url, token)
-        if reply.can_renewal_help:
+        response, monotonic = self._request(url, token)
+        detail = _error_detail(response, token.access_token)
+        if _can_renewal_help(response.status, detail):
             if self._renewal.is_current():
-                raise TryLater(f"Spotify refuses even a fresh access token{reply.error_detail}")
+                raise TryLater(f"Spotify refuses even a fresh access token{detail}")
             token = self._token_manager.renew(token)
             self._renewal.begin()
-            reply = self._request(url, token)
-        if reply.response.status in _SUCCESS:
-            self._rate_limit.end_cooldown("api")
-            self._renewal.end()
-            refusal.end()
-            utc = self._clock.utc() - (self._clock.monotonic() - reply.monotonic)
-            return ApiResponse(_parse_body(reply.response), reply.monotonic, utc)
-        raise self._error(reply, refusal)
+            response, monotonic = self._request(url, token)
+            detail = _error_detail(response, token.access_token)
+        if response.status not in _SUCCESS:
+            raise self._error(response, detail, refusal)
+        self._rate_limit.end_cooldown("api")
+        self._renewal.end()
+        refusal.end()
+        utc = self._clock.utc() - (self._clock.monotonic() - monotonic)
+        return ApiResponse(_parse_body(response), monotonic, utc)
 
-    def _error(self, reply: _Reply, refusal: _Refusal) -> SpotifyLoggerError:
-        response, detail = reply.response, reply.error_detail
-        if reply.lacks_permission or response.status == HTTPStatus.FORBIDDEN:
+    def _error(self, response: Response, detail: str, refusal: _Refusal) -> SpotifyLoggerError:
+        lacks_permission = response.status == HTTPStatus.UNAUTHORIZED and _LACKS_PERMISSION in detail
+        if lacks_permission or response.status == HTTPStatus.FORBIDDEN:
             message = f"Spotify refuses this account or app{detail}"
-            if reply.lacks_permission:
+            if lacks_permission:
                 message = f"this login may not see what plays{detail}: {LOGIN_ADVICE}"
             refusal.begin(message, self._token_manager.login_count)
             return LoginNeeded(message)
@@ -169,11 +143,11 @@ class Spotify:
             return self._rate_limit.start_cooldown("api", asked, reason, QUOTA_COOLDOWN)
         return self._rate_limit.start_cooldown("api", asked, "Spotify's rate limit is reached")
 
-    def _request(self, url: str, token: Token) -> _Reply:
+    def _request(self, url: str, token: Token) -> tuple[Response, float]:
+        """Return the response of any status, and the middle of the request by the monotonic clock."""
         before = self._clock.monotonic()
         response = self._send_counted(Request("GET", url, {"Authorization": f"Bearer {token.access_token}"}))
-        middle = (before + self._clock.monotonic()) / 2
-        return _Reply(response, middle, _error_detail(response, token.access_token))
+        return response, (before + self._clock.monotonic()) / 2
 
     def _send_counted(self, request: Request) -> Response:
         """Send a request to either service, count it, and set the clock by its response."""
@@ -190,10 +164,16 @@ class Spotify:
         return response
 
 
+def _can_renewal_help(status: int, detail: str) -> bool:
+    if status == HTTPStatus.BAD_REQUEST:  # for a malformed access token (spotipy-dev/spotipy#687)
+        return "valid bearer authentication" in detail
+    return status == HTTPStatus.UNAUTHORIZED and _LACKS_PERMISSION not in detail
+
+
 def _parse_body(response: Response) -> dict[str, object] | None:
-    """Return the JSON object of a successful response; None for an empty one. May raise TryLater."""
-    empty = response.status != HTTPStatus.OK and not response.body.strip()
-    if empty or response.status == HTTPStatus.NO_CONTENT:
+    """Return the JSON object of a success; None for an empty one. May raise TryLater."""
+    is_empty = response.status != HTTPStatus.OK and not response.body.strip()
+    if is_empty or response.status == HTTPStatus.NO_CONTENT:
         return None
     body = response.json
     if body is None:
@@ -202,7 +182,6 @@ def _parse_body(response: Response) -> dict[str, object] | None:
 
 
 def _error_object(response: Response) -> dict[str, object]:
-    """Return the error object of a Web API error; empty if the body has another shape."""
     error = (response.json or {}).get("error")
     return error if isinstance(error, dict) else {}
 
@@ -213,7 +192,7 @@ def _error_detail(response: Response, secret: str) -> str:
         return ""
     message = _error_object(response).get("message")
     text = message if isinstance(message, str) else response.body.decode("utf-8", "replace").strip()
-    if secret:
-        text = text.replace(secret, "***")
-    is_page = text.startswith("<")  # HTML has no useful text
-    return f" ({sanitize(text, _MAX_ERROR_LENGTH)})" if text and not is_page else ""
+    if not text or text.startswith("<"):  # HTML has no useful text
+        return ""
+    text = text.replace(secret, "***") if secret else text
+    return f" ({sanitize(text, _MAX_ERROR_LENGTH)})"

@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from spotify_logger import __version__
-from spotify_logger.system.deadline import deadline
+from spotify_logger.system.clock import deadline
 from spotify_logger.system.errors import Unreachable, chain
 from spotify_logger.system.log import sanitize
 from spotify_logger.system.state import from_json
@@ -106,7 +106,7 @@ class Send(Protocol):
 
 
 class HttpSender:
-    """HTTP and HTTPS, one request at a time, over connections that are kept alive.
+    """Sends HTTP and HTTPS requests, one at a time, over connections that are kept alive.
 
     Follows no redirect, keeps no cookie, and sends nothing twice, except for a GET whose kept connection
     turned out to be dead. Proxies and a CA bundle are taken from the environment, as `requests` does.
@@ -129,7 +129,7 @@ class HttpSender:
         self._session = _Session()
 
     def __call__(self, request: Request) -> Response:
-        """Send and wait for the whole response, of any status; raises Unreachable if there is none."""
+        """See `Send`."""
         if request.method != "GET":
             self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
         begun = time.monotonic()
@@ -154,7 +154,6 @@ class HttpSender:
         self._keeps_connection = False
 
     def _answer(self, request: Request) -> requests.Response:
-        """Send the request, and wait for the head of the answer."""
         try:
             return self._send(request)
         except Exception as error:
@@ -185,10 +184,7 @@ class HttpSender:
 
 
 def _cause(error: BaseException, seconds: float) -> str:
-    """Return in a few words why a call failed after some seconds, without anything of the request.
-
-    The text of an error of `requests` can hold a whole address, so it is not shown.
-    """
+    """Return why a call failed after some seconds; not the text of `requests`, which can hold a whole URL."""
     causes = list(chain(error))
     for kind, words in _CAUSES.items():
         if any(isinstance(link, kind) for link in causes):
@@ -236,10 +232,7 @@ def _shut_down(thread: int) -> None:
 
 
 class _CachingSSLContext(ssl.SSLContext):
-    """Reads a bundle of certificates once, and again when it has changed.
-
-    `urllib3` reads it for each connection: that costs as much as ten polls, and its memory comes back late.
-    """
+    """Reads a bundle of certificates again only when it has changed: it costs as much as ten polls."""
 
     _bundle: object = None
 
@@ -251,8 +244,6 @@ class _CachingSSLContext(ssl.SSLContext):
 
 
 class _Adapter(HTTPAdapter):
-    """The adapter of `requests`, whose retries are off by default, with connections that can be shut down."""
-
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
         self._ssl_context = _CachingSSLContext(ssl.PROTOCOL_TLS_CLIENT)
         super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)

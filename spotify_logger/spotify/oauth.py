@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from spotify_logger.config.settings import is_visible_ascii
 from spotify_logger.core.times import EPOCH, is_second
 from spotify_logger.spotify.http import Request
+from spotify_logger.spotify.rate_limit import DEFAULT_COOLDOWN
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.clock import DATE_TOLERANCE
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, NotBefore, TryLater
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 TOKEN_FILE = "token.json"  # noqa: S105 - the name of a file
 LIFETIME_MONTHS = 6  # of a refresh token after the consent, refreshed or not (Spotify's blog, 2026-06-18)
 DEAD_LOGIN_RETRY_INTERVAL = 3600.0  # seconds between two attempts to refresh a refused login
-DEFAULT_RETRY_AFTER = 60.0  # seconds to wait after a 429 without `Retry-After`
 
 _MAX_ERROR_LENGTH = 200
 
@@ -65,10 +65,8 @@ class TokenFile:
             self._content = atomic_file.read(self.path)
         except OSError as error:
             log.warning(f"{self.path} cannot be read ({error.strerror}): correct its owner or mode")
-        if self._content is None:
-            return None
-        token = _parse_token(self._content)
-        if token is None:
+        token = _parse_token(self._content or b"")
+        if token is None and self._content is not None:
             log.warning(f"{self.path} contains no token; it is kept, and a new login is needed")
         return token
 
@@ -104,46 +102,32 @@ class TokenManager:
         self._file = token_file
         self._clock = clock
         self._rate_limit = rate_limit
-        # For a machine without a token file.
-        self._token = Token(settings.refresh_token) if settings.refresh_token else None
+        # From the settings, for a machine without a token file.
+        self.current = Token(settings.refresh_token) if settings.refresh_token else None
         self._is_unsaved = False
         self._load()
 
-    @property
-    def valid_until(self) -> float | None:
-        """When the login expires, in seconds since the epoch; None if there is none, or unknown."""
-        return None if self._token is None else valid_until(self._token)
-
     def token(self) -> Token:
-        """Return a token with an access token that is not known to be refused.
-
-        The errors are those of `renew`; within an hour of a refusal nothing is sent.
-        """
+        """Return a token whose access token is not known to be refused; the errors are those of `renew`."""
         if self._file.changed():
             self._load()
-        elif self._is_unsaved and self._token is not None:
-            self._save(self._token)
-        token = self._current()
-        if token.dead_at is not None:
-            now = self._clock.utc()
-            if (
-                0 <= now - (token.asked_at or 0.0) < DEAD_LOGIN_RETRY_INTERVAL
-            ):  # not below 0, by a wrong clock
-                raise LoginNeeded(token.dead_reason)
-            token = replace(token, asked_at=now)
-        elif token.access_token:
-            return token
-        return self.renew(token)
+        elif self._is_unsaved and self.current is not None:
+            self._save(self.current)
+        token = self._require()
+        if token.dead_at is None:
+            return token if token.access_token else self.renew(token)
+        now = self._clock.utc()
+        if 0 <= now - (token.asked_at or 0.0) < DEAD_LOGIN_RETRY_INTERVAL:  # not below 0, by a wrong clock
+            raise LoginNeeded(token.dead_reason)
+        return self.renew(replace(token, asked_at=now))
 
     def renew(self, token: Token) -> Token:
         """Return a token with a new access token, because the API refuses that of `token`.
 
-        Raises:
-            LoginNeeded: There is no login, or the token endpoint refuses it.
-            TryLater: It does not answer; the refused access token is not returned again.
-            NotBefore: It is in a cooldown.
+        Raises LoginNeeded if there is no login, or it is refused; and the errors of `request_token`, after
+        which the refused access token is not returned again.
         """
-        self._token = replace(token, access_token="")
+        self.current = replace(token, access_token="")
         self._rate_limit.check("accounts")
         try:
             renewed = refresh(self._send, self._settings, token, self._clock.utc())
@@ -158,12 +142,12 @@ class TokenManager:
         else:
             self._adopt(renewed, token)
         self._rate_limit.end_cooldown("accounts")
-        return self._current()
+        return self._require()
 
-    def _current(self) -> Token:
-        if self._token is None:
+    def _require(self) -> Token:
+        if self.current is None:
             raise LoginNeeded(f"nobody is logged in: {LOGIN_ADVICE}")
-        return self._token
+        return self.current
 
     def _load(self) -> None:
         token = self._file.load()
@@ -171,7 +155,7 @@ class TokenManager:
             return  # missing or invalid: keep the known token
         if "invalid_client" in token.dead_reason:
             token = replace(token, asked_at=None)  # the settings may have been corrected since
-        self._token = token
+        self.current = token
         self._is_unsaved = False
         self.login_count += 1
 
@@ -179,29 +163,26 @@ class TokenManager:
         """Use and save `token`, derived from `origin`, and return True; False if a login came first."""
         if self._file.changed():
             self._load()
-            if self._current().refresh_token != origin.refresh_token:
+            if self._require().refresh_token != origin.refresh_token:
                 return False
-        self._token = token
+        self.current = token
         self._save(token)
         return True
 
     def _save(self, token: Token) -> None:
+        was_unsaved, self._is_unsaved = self._is_unsaved, False
         try:
             self._file.save(token)
         except OSError as error:
-            if not self._is_unsaved:
-                log.warning(
-                    f"the login cannot be saved ({error.strerror}): kept in memory, saving is retried"
-                )
             self._is_unsaved = True
-        else:
-            self._is_unsaved = False
+            if not was_unsaved:
+                log.warning(f"the login cannot be saved ({error.strerror}): kept in memory, and retried")
 
 
 @lru_cache(maxsize=1)  # it is asked for with every answer
-def valid_until(token: Token) -> float | None:
-    """Return when the refresh token expires, in seconds since the epoch; None if unknown."""
-    if token.authorized_at is None or not is_second(token.authorized_at):
+def valid_until(token: Token | None) -> float | None:
+    """Return when a login expires, in seconds since the epoch; None if there is none, or it is unknown."""
+    if token is None or token.authorized_at is None or not is_second(token.authorized_at):
         return None
     start = EPOCH + timedelta(seconds=token.authorized_at)  # on 32 bits, `fromtimestamp` ends in 2038
     years, month = divmod(start.month - 1 + LIFETIME_MONTHS, 12)
@@ -217,16 +198,11 @@ def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
 
 
 def request_token(send: Send, settings: Settings, form: dict[str, str], token: Token, now: float) -> Token:
-    """Request an access token, and return `token` with it, and with the new refresh token if there is one.
+    """Request an access token by a grant, and return `token` with it, and with a new refresh token if any.
 
-    The `form` has the grant. A login without a refresh token begins now (seconds since the epoch), or at the
-    `Date` of the response.
-
-    Raises:
-        LoginNeeded: The code or the refresh token is not accepted (`invalid_grant`).
-        Misconfigured: Spotify does not know this client ID and secret (`invalid_client`).
-        TryLater: There was no response, or an unexpected one; the token may be valid.
-        NotBefore: There is a rate limit.
+    A login without a refresh token begins now (seconds since the epoch), or at the `Date` of the response.
+    Raises LoginNeeded if the grant is not accepted, Misconfigured if the client is unknown, NotBefore for a
+    rate limit, and TryLater for anything else: the grant may be valid.
     """
     headers = {"Accept": "application/json"}
     if settings.client_secret:
@@ -237,12 +213,12 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
     response = send(Request("POST", f"{settings.accounts_url}/api/token", headers, form))
     body = response.json or {}
     if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
-        _raise_fatal_error(body, is_new=not token.refresh_token)
-    # The age of a login matters for months.
-    now = now if response.date is None or abs(response.date - now) <= DATE_TOLERANCE else response.date
+        _raise_refusal(body, is_new=not token.refresh_token)
+    if response.date is not None and abs(response.date - now) > DATE_TOLERANCE:
+        now = response.date  # the age of a login matters for months
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
         asked = response.retry_after(now)
-        wait = DEFAULT_RETRY_AFTER if asked is None else asked
+        wait = DEFAULT_COOLDOWN if asked is None else asked
         raise NotBefore(f"Spotify's accounts service asks us to wait for {wait:.0f} s", wait)
     if response.status != HTTPStatus.OK:
         raise TryLater(f"Spotify's accounts service answers {response.status} ({_error_detail(body)})")
@@ -258,29 +234,28 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
     )
 
 
-def _raise_fatal_error(body: dict[str, object], *, is_new: bool) -> None:
-    """Raise an error that only a person can fix."""
+def _raise_refusal(body: dict[str, object], *, is_new: bool) -> None:
+    """Raise an error that only a person can fix, if it is one (RFC 6749, 5.2)."""
     detail = _error_detail(body)
-    if body.get("error") == "invalid_client":
-        raise Misconfigured(
-            f"Spotify does not know this client ({detail}): "
-            "correct SPOTIFY_CLIENT_ID and SPOTIFY_CLIENT_SECRET, or client_id and client_secret in auth.py"
-        )
-    if body.get("error") == "invalid_grant" and is_new:
-        raise LoginNeeded(f"Spotify does not accept this code ({detail})")
-    if body.get("error") == "invalid_grant":
-        raise LoginNeeded(f"Spotify no longer accepts the login ({detail}): {LOGIN_ADVICE}")
+    match body.get("error"):
+        case "invalid_client":
+            raise Misconfigured(
+                f"Spotify does not know this client ({detail}): correct SPOTIFY_CLIENT_ID and "
+                "SPOTIFY_CLIENT_SECRET, or client_id and client_secret in auth.py"
+            )
+        case "invalid_grant" if is_new:
+            raise LoginNeeded(f"Spotify does not accept this code ({detail})")
+        case "invalid_grant":
+            raise LoginNeeded(f"Spotify no longer accepts the login ({detail}): {LOGIN_ADVICE}")
 
 
 def _error_detail(body: dict[str, object]) -> str:
-    """Return the text of an OAuth error."""
-    detail = [body.get("error"), body.get("error_description")]
-    said = ": ".join(word for word in detail if isinstance(word, str))
-    return log.sanitize(said, _MAX_ERROR_LENGTH) or "no reason given"
+    texts = (body.get("error"), body.get("error_description"))
+    detail = ": ".join(text for text in texts if isinstance(text, str))
+    return log.sanitize(detail, _MAX_ERROR_LENGTH) or "no reason given"
 
 
 def _parse_token(text: bytes) -> Token | None:
-    """Parse a token file; all fields except the refresh token may be missing or invalid."""
     token = from_json(Token, text)
     if token is None or not _is_token_text(token.refresh_token):
         return None
@@ -290,5 +265,4 @@ def _parse_token(text: bytes) -> Token | None:
 
 
 def _is_token_text(value: object) -> TypeGuard[str]:
-    """Return whether `value` can be a token: visible ASCII (RFC 6750, 2.1)."""
-    return isinstance(value, str) and is_visible_ascii(value)
+    return isinstance(value, str) and is_visible_ascii(value)  # RFC 6750, 2.1

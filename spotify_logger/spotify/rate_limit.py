@@ -1,4 +1,4 @@
-"""Rate limits: cooldowns during which nothing is sent, kept on disk to survive restarts.
+"""Rate limits: cooldowns during which nothing is sent, kept on disk; and the requests of the last 24 hours.
 
 While the machine runs, a cooldown is measured by the monotonic clock, in whichever process: steps of the UTC
 clock neither shorten nor prolong it. A reboot resets the monotonic clock; then the UTC clock counts, but only
@@ -7,6 +7,7 @@ once the kernel reports it as synchronised: a Pi boots with the time of its last
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ RECENT_LIMIT_AGE = 6 * 3600.0  # seconds since its end; several recent cooldowns
 MAX_SLOWDOWN = 4.0  # the largest factor on the time between polls
 MAX_REMEMBERED_LIMITS = 8  # how many ends of cooldowns are kept
 PROGRESS_SAVE_INTERVAL = 600.0  # seconds between two saves of how much of a cooldown has passed
+HOUR, WINDOW_HOURS = 3600, 24  # Spotify counts its daily quota over a rolling 24 hours
 
 EndpointGroup = Literal["api", "accounts"]  # the Web API and the token endpoint have a rate limit each
 
@@ -48,12 +50,10 @@ class Cooldown:
     rebooted: bool = False  # the machine was off for a time that the monotonic clock did not count
 
     def resumed(self, monotonic: float, boot: str) -> Cooldown:
-        """Return the same cooldown for a process that starts now, perhaps after a reboot.
-
-        After a reboot, at least the time since the boot has passed, at which the monotonic clock was 0.
-        """
+        """Return the same cooldown for a process that starts now, perhaps after a reboot."""
         if boot and boot == self.boot:
             return replace(self, monotonic=min(self.monotonic, monotonic))
+        # After a reboot, at least the time since then has passed: the monotonic clock began at 0.
         maybe_same_run = "" in {boot, self.boot} and self.monotonic <= monotonic
         return replace(self, monotonic=self.monotonic if maybe_same_run else 0.0, boot=boot, rebooted=True)
 
@@ -67,10 +67,7 @@ class Cooldown:
 
 
 def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
-    """Return the length of the cooldown after `times` limits in a row, the last of which `asked` for it.
-
-    Without a `Retry-After` (None), the first one takes `guess` seconds.
-    """
+    """Return the length after `times` limits in a row; `guess` is the first if none is `asked` for."""
     growth = 2.0 ** min(times - 1, 16)
     seconds = min(guess * growth, max(guess, MAX_DEFAULT_COOLDOWN))
     if asked is not None:
@@ -101,16 +98,15 @@ class RateLimit:
 
     def check(self, group: EndpointGroup) -> None:
         """Raise NotBefore if nothing may be sent yet."""
-        cooldown = self._cooldowns.get(group)
-        left = 0.0 if cooldown is None else cooldown.remaining(self._clock)
-        if cooldown is not None and cooldown.seconds - left >= PROGRESS_SAVE_INTERVAL:
-            # After a reboot, only what was saved is known to have passed.
-            utc = cooldown.utc + cooldown.seconds - left
-            now = self._clock.monotonic()
-            self._cooldowns[group] = replace(cooldown, seconds=left, monotonic=now, utc=utc)
-            self._is_saved = False
+        if cooldown := self._cooldowns.get(group):
+            left = cooldown.remaining(self._clock)
+            passed = cooldown.seconds - left
+            if passed >= PROGRESS_SAVE_INTERVAL:  # after a reboot, only what was saved counts
+                now, utc = self._clock.monotonic(), cooldown.utc + passed
+                self._cooldowns[group] = replace(cooldown, seconds=left, monotonic=now, utc=utc)
+                self._is_saved = False
         self._save()
-        if cooldown is not None and left > 0:
+        if cooldown and left > 0:
             raise NotBefore(cooldown.reason, left)
 
     def slowdown(self) -> float:
@@ -122,14 +118,9 @@ class RateLimit:
     def start_cooldown(
         self, group: EndpointGroup, asked: float | None, reason: str, guess: float = DEFAULT_COOLDOWN
     ) -> NotBefore:
-        """Start a cooldown, because the server has answered 429, and return the error to raise.
-
-        The server `asked` to wait some seconds, or did not say (None); then, `guess` is the first wait.
-        """
-        before = self._cooldowns.get(group)
-        times = 1 if before is None else before.times + 1
-        seconds = cooldown_seconds(asked, guess, times)
-        now = self._clock.utc()
+        """Start a cooldown after a 429, and return the error to raise; for the lengths, see above."""
+        times = 1 if group not in self._cooldowns else self._cooldowns[group].times + 1
+        seconds, now = cooldown_seconds(asked, guess, times), self._clock.utc()
         self._cooldowns[group] = Cooldown(seconds, self._clock.monotonic(), now, times, self._boot, reason)
         if group == "api":
             self._limits = [*self._limits, now + seconds][-MAX_REMEMBERED_LIMITS:]
@@ -148,13 +139,13 @@ class RateLimit:
         if self._is_saved:
             return
         kept: dict[str, object] = dict(self._cooldowns.items(), limits=self._limits)
-        text = to_json(kept, indent=1) + "\n"
         try:
-            atomic_file.write_atomically(self._path, text)
+            atomic_file.write_atomically(self._path, to_json(kept, indent=1) + "\n")
         except OSError as error:
             if not self._has_warned:
-                reason = error.strerror
-                log.warning(f"{self._path} cannot be written ({reason}): a restart may poll too early")
+                log.warning(
+                    f"{self._path} cannot be written ({error.strerror}): a restart may poll too early"
+                )
             self._has_warned = True
         else:
             self._is_saved, self._has_warned = True, False
@@ -178,14 +169,39 @@ def _load(path: Path) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:
 
 def _parse_cooldown(value: object) -> Cooldown | None:
     """Return a cooldown from the file, within bounds; None if it is invalid."""
-    cooldown = from_plain(Cooldown, value)
-    if cooldown is None or not all(
-        map(is_second, (cooldown.seconds, cooldown.monotonic, cooldown.utc, cooldown.times))
-    ):
+    found = from_plain(Cooldown, value)
+    if not found or not all(map(is_second, (found.seconds, found.monotonic, found.utc, found.times))):
         return None
-    return replace(
-        cooldown,
-        seconds=min(cooldown.seconds, MAX_COOLDOWN),
-        times=max(1, cooldown.times),
-        reason=log.sanitize(cooldown.reason, _MAX_REASON_LENGTH),
-    )
+    reason = log.sanitize(found.reason, _MAX_REASON_LENGTH)
+    return replace(found, seconds=min(found.seconds, MAX_COOLDOWN), times=max(1, found.times), reason=reason)
+
+
+class Quota:
+    """Counts the requests of the last 24 hours; begins with the `to_text` of another process."""
+
+    def __init__(self, text: str = "") -> None:
+        pairs = re.findall(r"(?:^|,)([0-9]{1,9}):([0-9]{1,9})(?=,|$)", text)  # ignores invalid parts
+        self._by_hour = {int(hour): int(count) for hour, count in pairs}
+
+    def add(self, requests: int, utc: float) -> None:
+        """Count requests sent at a moment, in seconds since the epoch."""
+        hour = int(utc // HOUR)
+        if requests:
+            self._by_hour[hour] = self._by_hour.get(hour, 0) + requests
+        self._by_hour = self._of_last_day(hour)
+
+    def merge(self, text: str) -> None:
+        """Add the counts of another process, which may have been added before."""
+        for hour, count in Quota(text)._by_hour.items():  # noqa: SLF001 - of the same class
+            self._by_hour[hour] = max(count, self._by_hour.get(hour, 0))
+
+    def total(self, utc: float) -> int:
+        """Return the number of requests in the current hour and the 23 before it."""
+        return sum(self._of_last_day(int(utc // HOUR)).values())
+
+    def to_text(self) -> str:
+        """Return the counts for another process: "<hour since the epoch>:<requests>", comma-separated."""
+        return ",".join(f"{hour}:{count}" for hour, count in sorted(self._by_hour.items()))
+
+    def _of_last_day(self, hour: int) -> dict[int, int]:
+        return {known: count for known, count in self._by_hour.items() if hour - WINDOW_HOURS < known <= hour}

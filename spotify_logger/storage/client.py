@@ -14,15 +14,15 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, parse_url
 from redis.retry import Retry
 
-from spotify_logger.config.redis_url import URL_FORMS, parse_topology
+from spotify_logger.config.settings import URL_FORMS, parse_topology
 from spotify_logger.storage.redis_replies import Refusal, explain, to_refusal
-from spotify_logger.system.deadline import deadline
+from spotify_logger.system.clock import deadline
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from spotify_logger.config.redis_url import RedisTopology
+    from spotify_logger.config.settings import RedisTopology
 
 ANSWER_TIMEOUT = 5.0  # seconds in which the next part of a reply has to come, unless the URL has another
 EXCHANGE_TIMEOUTS = 2  # times `ANSWER_TIMEOUT` that all replies to one batch may take
@@ -208,7 +208,7 @@ def _parse(url: str) -> tuple[RedisTopology | None, dict[str, Any]]:
     # What is raised here could hold a part of the password, also as the context of another error.
     with suppress(ValueError, TypeError, redis.RedisError):
         topology = parse_topology(url)
-        server_url = url if topology is None else topology.url(*topology.hosts[0])
+        server_url = url if topology is None else topology.server_url
         if _SERVER_URL.fullmatch(server_url):
             options = {**_DEFAULTS, **parse_url(server_url), **_FIXED}  # type: ignore[no-untyped-call]
             known = {name: options[name] for name in options.keys() - SENTINEL_ONLY}

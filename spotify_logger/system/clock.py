@@ -1,4 +1,4 @@
-"""Two clocks that are never mixed: `monotonic` for durations, `utc` for stamps; and `sleep`.
+"""Two clocks that are never mixed: `monotonic` for durations, `utc` for stamps; `sleep` and `deadline`.
 
 A Pi has no battery-backed clock: it boots with the time of its last shutdown, and jumps once the network
 corrects it. So the system clock is compared with the `Date` header of Spotify's responses, and between two
@@ -9,6 +9,12 @@ from __future__ import annotations
 
 import select
 import time
+from contextlib import contextmanager
+from threading import Timer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 DATE_TOLERANCE = 2.0  # seconds by which the system clock may differ from the `Date` header
 
@@ -22,10 +28,7 @@ def _boottime() -> float:
 
 
 class Clock:
-    """The clocks of the machine; a virtual one replaces all methods.
-
-    Where `wake_fd` becomes readable, `sleep` ends early; its owner drains it.
-    """
+    """The clocks of the machine; `wake_fd`, which its owner drains, ends `sleep` when it becomes readable."""
 
     def __init__(self, wake_fd: int | None = None) -> None:
         self._wake_fds = [] if wake_fd is None else [wake_fd]
@@ -50,8 +53,7 @@ class Clock:
 
     def is_synchronized(self) -> bool:
         """Return whether the kernel reports a synchronized clock, as it does while a time service runs."""
-        # adjtimex(2): with all zeros it changes nothing and returns the state; -1 means an error, and
-        # TIME_ERROR a clock that is not synchronized.
+        # adjtimex(2): all zeros change nothing; it returns -1 for an error, TIME_ERROR if not synchronized.
         try:
             import ctypes  # noqa: PLC0415 - slow to import, and needed once at most
 
@@ -61,5 +63,17 @@ class Clock:
         return state in range(_TIME_ERROR)
 
     def sleep(self, seconds: float) -> None:
-        """Wait, or return early when `wake_fd` becomes readable."""
+        """Wait for the seconds, or until woken."""
         select.select(self._wake_fds, [], [], max(0.0, seconds))
+
+
+@contextmanager
+def deadline(seconds: float, interrupt: Callable[[], None]) -> Iterator[None]:
+    """After `seconds` in the block, let `interrupt`, in a thread, shut down what the block waits for."""
+    timer = Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -5,7 +5,6 @@ Every message is one line, fit to be shown to the user, and free of secrets.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,12 +47,3 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-@contextmanager
-def bounded_nesting() -> Iterator[None]:
-    """Raise ValueError where text to be parsed in this block is nested more deeply than Python can parse."""
-    try:
-        yield
-    except RecursionError:
-        raise ValueError("nested too deeply") from None

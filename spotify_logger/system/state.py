@@ -1,7 +1,4 @@
-"""Convert persistent state to JSON and back: dataclasses and plain values. Pure.
-
-The JSON may be damaged, or written by another version: reading it never raises.
-"""
+"""Convert persistent state to JSON and back; damaged, or of another version, it never raises. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +9,6 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
-
-from spotify_logger.system.errors import bounded_nesting
 
 T = TypeVar("T")
 _cached_hints: Any = cache(get_type_hints)
@@ -31,18 +26,17 @@ def _as_dict(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass; 
 def from_json(kind: type[T], text: str | bytes) -> T | None:
     """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
     try:
-        with bounded_nesting():
-            return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is not JSON
-    except ValueError:
+        return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is not JSON
+    except (ValueError, RecursionError):
         return None
 
 
 def from_plain(kind: type[T], value: object) -> T | None:
     """Convert what `json.loads` returned into a value of type `kind`; None if it does not match.
 
-    Types are int, float (finite; whole numbers become floats), str, bool, object (anything), lists, tuples of
-    fixed length, dicts with keys of type str or int, unions, and dataclasses of these. A field of a dataclass
-    gets its default if it is missing or of another type; unknown fields are ignored.
+    Types are int, float (finite; from whole numbers, too), str, bool, object (anything), lists, tuples of
+    fixed length, dicts by str or int, unions, and dataclasses of these. A field of a dataclass gets its
+    default if it is missing or of another type; unknown fields are ignored.
     """
     try:
         return cast("T", _read(kind, value))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.responses import RedirectResponse, Response
 
+from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.periods import between
 from spotify_logger.queries.overview import Overview
 from spotify_logger.queries.question import Question
@@ -175,5 +176,5 @@ class Listeners:
 
     def _page_of(self, listener: str) -> ListenerPage:
         if listener not in self._pages:
-            self._pages[listener] = ListenerPage(self._settings.for_listener(listener), *self._shared)
+            self._pages[listener] = ListenerPage(for_listener(self._settings, listener), *self._shared)
         return self._pages[listener]

@@ -17,6 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from spotify_logger.config.listeners import for_listener, shared_prefix
 from spotify_logger.queries import arguments, dispatch
 from spotify_logger.queries.reader import first_second
 from spotify_logger.storage.bulk import FIRST_SECOND
@@ -115,7 +116,7 @@ class QueryService:
         environment = {
             **os.environ,
             "REDIS_URL": self._settings.redis_url,
-            "REDIS_PREFIX": self._settings.shared_prefix,
+            "REDIS_PREFIX": shared_prefix(self._settings),
         }
         for overridden in ("REDIS_URL_FILE", "REDIS_PREFIX_FILE"):
             environment.pop(overridden, None)
@@ -173,7 +174,7 @@ def _mark(options: argparse.Namespace, store: Archive, settings: Settings) -> tu
     mark, plays = store.mark(begin, period.end)
     if options.command == "compare":
         listener = dispatch.resolve_listener(options.other, store)
-        with closing(dispatch.open_store(settings.for_listener(listener))) as other:
+        with closing(dispatch.open_store(for_listener(settings, listener))) as other:
             others_mark, others_plays = other.mark(begin, period.end)
         return mark + others_mark, plays + others_plays
     return mark, plays

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from spotify_logger.spotify.quota import HOUR, Quota
+from spotify_logger.spotify.rate_limit import HOUR, Quota
 
 NOON = 498_714 * HOUR  # seconds since the epoch, a full hour
 

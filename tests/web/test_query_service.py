@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.periods import Zone
 from spotify_logger.system import program
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -66,7 +67,7 @@ def test_a_subprocess_answers_the_same_about_the_same_listener(
     monkeypatch.setenv("REDIS_URL_FILE", "/nowhere")  # the page found its Redis in another way
     monkeypatch.setattr(query_service, "MAX_RESIDENT_BYTES", 0)
     assert run(settings, lambda service: service.query("top", "tracks")) == json.loads(json.dumps(here))
-    anna = settings.for_listener("anna")
+    anna = for_listener(settings, "anna")
     assert run(anna, lambda service: service.query("top", "tracks"))["plays"] == 0
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 from zipfile import BadZipFile
 
-from spotify_logger.system.errors import SpotifyLoggerError, bounded_nesting
+from spotify_logger.system.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def read_rows(text: TextIO) -> Iterator[object]:
         rest, more = rest + read, bool(read)
         first, last = first or read.strip()[:1], read.strip()[-1:] or last
         place = _next_row(rest, 0)
-        with suppress(ValueError), bounded_nesting():
+        with suppress(ValueError, RecursionError):
             while place < len(rest):
                 row, end = _DECODER.raw_decode(rest, place)
                 if end == len(rest) and more:

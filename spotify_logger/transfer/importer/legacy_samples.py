@@ -16,7 +16,6 @@ from spotify_logger.core.observations import AWAY_MS
 from spotify_logger.core.play import IMPORT
 from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state, whole_number
 from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
-from spotify_logger.system.errors import bounded_nesting
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 if TYPE_CHECKING:
@@ -113,9 +112,8 @@ def _finished(plays: Iterable[Play]) -> Iterator[ImportedPlay]:
 def _artists(text: str) -> list[str]:
     """Return the artists' names; the text may be a JSON list of names or of artist objects."""
     try:
-        with bounded_nesting():
-            listed = json.loads(text) if text.startswith("[") else None
-    except ValueError:
+        listed = json.loads(text) if text.startswith("[") else None
+    except (ValueError, RecursionError):
         listed = None
     if not isinstance(listed, list):
         return [text]

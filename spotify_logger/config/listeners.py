@@ -1,0 +1,26 @@
+"""The settings of the other listeners, for what looks at several of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.redis_keys import add_listener, remove_listener
+
+if TYPE_CHECKING:
+    from spotify_logger.config.settings import Settings
+
+
+def shared_prefix(settings: Settings) -> str:
+    """Return the prefix of the keys that all listeners share."""
+    return remove_listener(settings.redis_prefix, settings.listener)
+
+
+def for_listener(settings: Settings, listener: str) -> Settings:
+    """Return these settings for another listener; "" is the unnamed one."""
+    return replace(
+        settings,
+        listener=listener,
+        redis_prefix=add_listener(shared_prefix(settings), listener),
+        state_dir=(settings.state_dir.parent if settings.listener else settings.state_dir) / listener,
+    )
