@@ -174,10 +174,7 @@ def hook_url(setting: RawSetting) -> str:
 
 
 def parse_topology(url: str) -> RedisTopology | None:
-    """Parse the URL of Sentinels or of a cluster, see `URL_FORMS`; None for the URL of a single server.
-
-    Credentials and query apply to the Redis servers. Raises ValueError if the URL is malformed.
-    """
+    """Parse the URL of Sentinels or of a cluster; None for a single server. May raise ValueError."""
     parts = urlsplit(url)
     scheme, plus, kind = parts.scheme.partition("+")
     if not plus:
@@ -215,10 +212,7 @@ def _redis_url(setting: RawSetting) -> str:
 
 
 def _redirect_uri(setting: RawSetting) -> str:
-    """Return the redirect URI, if Spotify accepts it: since 2025 https, or http with a loopback IP address.
-
-    Source: developer.spotify.com/documentation/web-api/concepts/redirect_uri.
-    """
+    # The rules since 2025: developer.spotify.com/documentation/web-api/concepts/redirect_uri.
     parts = _url(setting)
     advice = f"use {DEFAULTS['SPOTIFY_REDIRECT_URI']}, here and in the app's settings in Spotify's dashboard"
     if not parts.hostname or "@" in parts.netloc or parts.fragment:
@@ -244,8 +238,8 @@ def _state_dir(
             atomic_file.make_state_dir(shared_dir)
             atomic_file.make_state_dir(path)
         # A folder that is not writable, as on a failing SD card, must not stop the logging.
-        is_usable = not make or os.access(path, os.R_OK | os.X_OK)
-        reason = "" if is_usable else "no permission to read it"
+        is_unreadable = make and not os.access(path, os.R_OK | os.X_OK)
+        reason = "no permission to read it" if is_unreadable else ""
     except OSError as error:
         reason = str(error.strerror)
     except (ValueError, RuntimeError):  # an invalid name; a user without a home folder

@@ -206,8 +206,7 @@ def _parse_dotenv(path: Path) -> Iterator[RawSetting]:
 def _read_trusted(path: Path) -> bytes:
     """Return the content of `.env` or `auth.py`, b"" if it does not exist.
 
-    Misconfigured if others can change it: somebody could have placed it where the command is run,
-    to send the secrets to a server of their own.
+    Misconfigured if others can change it, and thus send the secrets to a server of their own.
     """
 
     def require_trust(what: str, which: Path, status: os.stat_result) -> None:

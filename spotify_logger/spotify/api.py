@@ -1,7 +1,4 @@
-"""The client of Spotify's Web API: every response becomes a value, or one of the few errors of this project.
-
-The status decides; the body of an error only adds detail, since it can be JSON, plain text, HTML or empty.
-"""
+"""The client of Spotify's Web API. The status decides; the body of an error, of any shape, adds detail."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.spotify.http import Request
 from spotify_logger.spotify.oauth import TokenManager, valid_until
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError, TryLater
-from spotify_logger.system.log import sanitize
+from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
@@ -30,7 +27,6 @@ MAX_REFUSAL_RETRY_DELAY = 600.0  # seconds, while Spotify refuses this account o
 MAX_RENEWAL_RETRY_DELAY = 3600.0  # seconds, while the API refuses even fresh access tokens
 MAX_ACCURATE_LATENCY = 2.0  # seconds; the `Date` of a later response only reveals gross errors
 
-_MAX_ERROR_LENGTH = 200
 _SUCCESS = range(200, 300)
 _LACKS_PERMISSION = "Permissions missing"  # which no refresh adds (FoxxMD/multi-scrobbler, SpotifySource.ts)
 
@@ -195,4 +191,4 @@ def _error_detail(response: Response, secret: str) -> str:
     if not text or text.startswith("<"):  # HTML has no useful text
         return ""
     text = text.replace(secret, "***") if secret else text
-    return f" ({sanitize(text, _MAX_ERROR_LENGTH)})"
+    return f" ({sanitize(text, DETAIL_LIMIT)})"

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -15,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from http.cookiejar import DefaultCookiePolicy
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import requests
 import urllib3
@@ -25,14 +26,13 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from spotify_logger import __version__
 from spotify_logger.system.clock import deadline
 from spotify_logger.system.errors import Unreachable, chain
-from spotify_logger.system.log import sanitize
+from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CHUNK_BYTES = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
-_MAX_CAUSE_LENGTH = 200
 _MAX_RETRY_AFTER = 366 * 86400.0
 _PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099
 _DEAD = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -76,16 +76,14 @@ class Response:
         return date if date is not None and earliest < date < latest else None
 
     def retry_after(self, now: float) -> float | None:
-        """Return the seconds of `Retry-After`, at most a year; None if it is missing or invalid.
-
-        It is a number, or a date (RFC 9110, 10.2.3), seen from the `Date` of the response or else from `now`.
-        """
+        """Return the seconds of `Retry-After` (RFC 9110, 10.2.3); None if it is missing or invalid."""
         text = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
             return min(float(text), _MAX_RETRY_AFTER)
         until = _parse_date(text)
         if until is None:
             return None
+        # A date counts from the `Date` of the response.
         return min(max(0.0, until - (_parse_date(self.headers.get("date", "")) or now)), _MAX_RETRY_AFTER)
 
 
@@ -98,11 +96,8 @@ def _parse_date(text: str) -> float | None:
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
-class Send(Protocol):
-    """Sends a request to a server: over HTTP, or to the simulator in the same process."""
-
-    def __call__(self, request: Request) -> Response:
-        """Send and wait for the whole response, of any status; raises Unreachable if there is none."""
+Send: TypeAlias = Callable[[Request], Response]
+"""Sends a request, and returns the whole response, of any status; raises Unreachable if there is none."""
 
 
 class HttpSender:
@@ -129,7 +124,7 @@ class HttpSender:
         self._session = _Session()
 
     def __call__(self, request: Request) -> Response:
-        """See `Send`."""
+        """Send and wait for the whole response, of any status; raises Unreachable if there is none."""
         if request.method != "GET":
             self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
         begun = time.monotonic()
@@ -195,7 +190,7 @@ def _cause(error: BaseException, seconds: float) -> str:
         case ssl.SSLError(reason=reason):
             return f"TLS failed ({reason})"
         case OSError() as root if not isinstance(root, requests.RequestException):
-            return sanitize(root.strerror or str(root), _MAX_CAUSE_LENGTH)
+            return sanitize(root.strerror or str(root), DETAIL_LIMIT)
         case root:
             return f"the request failed ({type(root).__name__})"
 
@@ -206,7 +201,7 @@ def _host_and_port(url: str) -> str:
         parts = urllib3.util.parse_url(url)
     except ValueError:
         return "an invalid URL"
-    return sanitize(parts.netloc or "", _MAX_CAUSE_LENGTH)
+    return sanitize(parts.netloc or "", DETAIL_LIMIT)
 
 
 _sockets: dict[int, socket.socket | None] = {}  # by thread: the one that its last request waits for

@@ -35,8 +35,6 @@ TOKEN_FILE = "token.json"  # noqa: S105 - the name of a file
 LIFETIME_MONTHS = 6  # of a refresh token after the consent, refreshed or not (Spotify's blog, 2026-06-18)
 DEAD_LOGIN_RETRY_INTERVAL = 3600.0  # seconds between two attempts to refresh a refused login
 
-_MAX_ERROR_LENGTH = 200
-
 
 @dataclass(frozen=True)
 class Token:
@@ -252,7 +250,7 @@ def _raise_refusal(body: dict[str, object], *, is_new: bool) -> None:
 def _error_detail(body: dict[str, object]) -> str:
     texts = (body.get("error"), body.get("error_description"))
     detail = ": ".join(text for text in texts if isinstance(text, str))
-    return log.sanitize(detail, _MAX_ERROR_LENGTH) or "no reason given"
+    return log.sanitize(detail, log.DETAIL_LIMIT) or "no reason given"
 
 
 def _parse_token(text: bytes) -> Token | None:

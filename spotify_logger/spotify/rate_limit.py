@@ -33,7 +33,6 @@ HOUR, WINDOW_HOURS = 3600, 24  # Spotify counts its daily quota over a rolling 2
 
 EndpointGroup = Literal["api", "accounts"]  # the Web API and the token endpoint have a rate limit each
 
-_MAX_REASON_LENGTH = 200
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -172,7 +171,7 @@ def _parse_cooldown(value: object) -> Cooldown | None:
     found = from_plain(Cooldown, value)
     if not found or not all(map(is_second, (found.seconds, found.monotonic, found.utc, found.times))):
         return None
-    reason = log.sanitize(found.reason, _MAX_REASON_LENGTH)
+    reason = log.sanitize(found.reason, log.DETAIL_LIMIT)
     return replace(found, seconds=min(found.seconds, MAX_COOLDOWN), times=max(1, found.times), reason=reason)
 
 

@@ -32,11 +32,8 @@ class HeartbeatPipe:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> HeartbeatPipe:
-        """Open the inherited pipes; from now on, this process exits as soon as its supervisor does.
-
-        The variable is removed from `environ`, so that no child inherits it.
-        """
-        try:
+        """Open the inherited pipes; from now on, this process exits as soon as its supervisor does."""
+        try:  # the variable is removed, so that no child inherits it
             descriptors = [int(number) for number in environ.pop(ENVIRONMENT_VARIABLE, "").split(",")]
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional-only

@@ -19,10 +19,7 @@ MAX_FILE_SIZE = 64 * 1024  # bytes of the largest file that `read` accepts; all 
 
 
 def read(path: Path, inspect: Callable[[os.stat_result], None] | None = None) -> bytes | None:
-    """Return the content of a file, or None if it does not exist; raises OSError if it is too large.
-
-    `inspect` gets the status of the open file, and may raise to prevent it from being read.
-    """
+    """Return the content of a file, None if it does not exist; `inspect` may refuse its status by raising."""
     try:
         with path.open("rb") as file:
             if inspect:
@@ -49,11 +46,8 @@ def make_state_dir(folder: Path) -> None:
 
 
 def write_refusal(folder: Path) -> str:
-    """Return why no file can be created in a folder, or "" if one can.
-
-    This has to be tried: permissions do not show that the kernel remounted a failing disk read-only.
-    """
-    try:
+    """Return why no file can be created in a folder, or "" if one can."""
+    try:  # permissions do not show that the kernel remounted a failing disk read-only
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         return error.strerror or "unknown error"
@@ -68,10 +62,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """Yield a UTF-8 text file with mode 0600 that replaces `path` at the end of the block.
-
-    If the block raises, or the file cannot be synced to disk (OSError), the old one stays.
-    """
+    """Yield a UTF-8 text file (0600) that replaces `path` after the block, if that and the sync succeed."""
     # Mode 0600 from the start. File names are limited to 255 bytes.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:50]}.", dir=path.parent)
     try:

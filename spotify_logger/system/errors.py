@@ -1,7 +1,4 @@
-"""The errors of this project; each class says what to do next.
-
-Every message is one line, fit to be shown to the user, and free of secrets.
-"""
+"""The errors of this project: each class says what to do next, each message is a line without secrets."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ import time
 import unicodedata
 
 LINE_LIMIT = 1000  # the maximum length of a log line in characters; servers may send longer texts
+DETAIL_LIMIT = 200  # the same of what a server says, inside a line
 MIN_SECRET_LENGTH = 4  # characters; hiding shorter texts would garble every line
 
-_PREFIX = {"error": "<3>", "warning": "<4>", "info": "<6>"}  # syslog priorities, as journald reads them
 _secrets: set[str] = set()
 
 
@@ -34,21 +34,21 @@ def sanitize(text: str, limit: int = LINE_LIMIT) -> str:
 
 def info(text: str) -> None:
     """Log what happened."""
-    _write("info", text)
+    _write("<6>", text)
 
 
 def warning(text: str) -> None:
     """Log a problem that may resolve itself, and what happens next."""
-    _write("warning", text)
+    _write("<4>", text)
 
 
 def error(text: str) -> None:
     """Log what the user has to do."""
-    _write("error", text)
+    _write("<3>", text)
 
 
-def _write(priority: str, text: str) -> None:
-    prefix = _PREFIX[priority] if _is_journald() else time.strftime("%Y-%m-%d %H:%M:%S ")
+def _write(priority: str, text: str) -> None:  # a syslog priority, as journald reads it
+    prefix = priority if _is_journald() else time.strftime("%Y-%m-%d %H:%M:%S ")
     # The write fails if the reader is gone; that must never stop the logger.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{prefix}{sanitize(text)}\n")
