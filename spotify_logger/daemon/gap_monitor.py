@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.coverage import Coverage, UnobservedSpan
 from spotify_logger.core.times import in_range, to_iso
-from spotify_logger.storage.outbox import OutboxGap
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json, to_json
 
@@ -101,5 +100,5 @@ class GapMonitor:
 
     def _record(self, gap: UnobservedSpan, notes: dict[str, str]) -> dict[str, str]:
         fields = {"from": to_iso(gap.from_ms), "to": to_iso(gap.to_ms), "reason": gap.reason}
-        self._outbox.put([], notes, [OutboxGap(gap.from_ms // 1000, fields)])
+        self._outbox.put([], notes, {gap.from_ms // 1000: fields})
         return fields

@@ -54,7 +54,7 @@ class Tombstones:
 
     def refresh(self, *, force: bool = False) -> None:
         """Read the tombstones if Redis has more, or with `force`; delete those plays from the outbox."""
-        count = self._store.count_tombstones()
+        count = self._store.send([("HLEN", self._store.key(TOMBSTONES))])[0]
         if count == self._count and not force:
             return
         found = self._store.tombstones()
@@ -122,7 +122,7 @@ class Takeover:
             self._store.invalidate(play_key(key))
             return replace(row, key=key)
         row = self.claim(row)
-        held = Play.from_hash(row.key, self._store.play(row.key) or {})
+        held = Play.from_hash(row.key, self._store.hash(play_key(row.key)))
         if (
             held is not None
             and identity(held) == identity(play)
@@ -141,7 +141,7 @@ class Takeover:
         for day in sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)}):
             for second, (item, _) in self._index(day).items():
                 if item == play.item.key and begin - MAX_START_DIFFERENCE <= second <= end:
-                    another = Play.from_hash(second, self._store.play(second) or {})
+                    another = Play.from_hash(second, self._store.hash(play_key(second)))
                     if another is not None and is_same_play(play, another):
                         return another
         return None
@@ -233,7 +233,7 @@ class Reconciler:
         ]
 
     def _lost_gaps(self) -> list[int]:
-        seconds = [gap.second for gap in self._outbox.gaps(ACKNOWLEDGED)]
+        seconds = list(self._outbox.gaps(ACKNOWLEDGED))
         indexed = {second for second, _, _ in self._store.gaps()} if seconds else set()
         held = zip(seconds, self._store.hashes(map(gap_key, seconds)), strict=True)
         return [second for second, fields in held if not fields or second not in indexed]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.backoff import Backoff
     from spotify_logger.core.player_state import FieldValue
-    from spotify_logger.storage.outbox import Outbox, OutboxGap
+    from spotify_logger.storage.outbox import Gaps, Outbox
     from spotify_logger.storage.store import Batch, Store
     from spotify_logger.system.clock import Clock
 
@@ -268,10 +268,10 @@ class Recorder:
         self._has_ended = False
         return True
 
-    def _queued(self, *, is_active: bool) -> tuple[list[OutboxPlay], list[OutboxGap]]:
+    def _queued(self, *, is_active: bool) -> tuple[list[OutboxPlay], Gaps]:
         """Return plays and gaps to send; nothing is searched if nothing has changed since an empty search."""
         if self._outbox.changes == self._nothing_at:
-            return [], []
+            return [], {}
         self._tombstones.refresh()
         searched_at, begun = self._outbox.changes, self._clock.monotonic()
         self._refused = {key: until for key, until in self._refused.items() if begun < until}
@@ -293,7 +293,7 @@ class Recorder:
     def _finish(self, batch: Batch, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> None:
         if self._open is not None:
             row = self._open_row(self._open)
-            self._fill(batch, [row], [])
+            self._fill(batch, [row], {})
             if shown is not None:
                 batch.set_now_playing(row.key, due + NOW_PLAYING_GRACE)
         elif self._has_ended:
@@ -318,15 +318,15 @@ class Recorder:
             self._open_key = self._takeover.claim(OutboxPlay(play.second if key is None else key, play)).key
         return OutboxPlay(self._open_key, play)
 
-    def _fill(self, batch: Batch, rows: Sequence[OutboxPlay], gaps: Sequence[OutboxGap]) -> None:
+    def _fill(self, batch: Batch, rows: Sequence[OutboxPlay], gaps: Gaps) -> None:
         for row in rows:
             batch.write_play(row.key, row.play.to_hash(), row.play.index)
             batch.write_hash(row.play.item.key, row.play.item.catalog)
             self._last_key = row.key if self._last_key is None else max(self._last_key, row.key)
-        for gap in gaps:
-            batch.write_gap(gap.second, gap.fields)
+        for second, fields in gaps.items():
+            batch.write_gap(second, fields)
 
-    def _acknowledged(self, rows: list[OutboxPlay], gaps: list[OutboxGap], refused: Collection[str]) -> None:
+    def _acknowledged(self, rows: list[OutboxPlay], gaps: Gaps, refused: Collection[str]) -> None:
         """Note what Redis has acknowledged, and which plays it refused."""
         retry_at = self._clock.monotonic() + REFUSED_RETRY
         for row in rows:
@@ -335,7 +335,7 @@ class Recorder:
         self._outbox.mark(
             ACKNOWLEDGED,
             [row.key for row in rows if row.key not in self._refused],
-            [gap.second for gap in gaps if {gap_key(gap.second), GAPS}.isdisjoint(refused)],
+            [second for second in gaps if {gap_key(second), GAPS}.isdisjoint(refused)],
         )
 
 

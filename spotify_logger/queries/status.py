@@ -10,6 +10,7 @@ from spotify_logger import __version__
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
+from spotify_logger.core.redis_keys import play_key
 from spotify_logger.core.times import from_iso
 from spotify_logger.queries import health
 from spotify_logger.queries.health import LoggerEvidence, is_overdue, status_time
@@ -236,7 +237,7 @@ def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path
     """Report what is playing, with its estimated current position; exit code 1 if unknown."""
     status_fields = store.read_status()
     second = store.now_playing()
-    fields = None if second is None else store.play(second)
+    fields = None if second is None else store.hash(play_key(second)) or None
     # Without a status, trust the key: it expires by itself.
     is_vouched_for = fields is not None and not (status_fields and is_overdue(status_fields, now))
     if not is_vouched_for and health.why_unknown(status_fields, now, max_interval):

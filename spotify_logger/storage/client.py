@@ -57,10 +57,8 @@ class StoreError(SpotifyLoggerError):
 
     def __init__(self, message: str, refused: Iterable[str] = (), codes: Iterable[str] = ()) -> None:
         super().__init__(message)
-        # Keys, without prefix, whose write Redis refused while it carried out the others of the batch.
-        self.refused = frozenset(refused)
-        # The first words of its errors, such as "WRONGTYPE"; empty if it did not answer.
-        self.codes = frozenset(codes)
+        self.refused = frozenset(refused)  # keys, without prefix, of which only the writes were refused
+        self.codes = frozenset(codes)  # first words of its errors, such as "WRONGTYPE"; empty if it is away
 
 
 class RedisClient:
@@ -137,7 +135,7 @@ class RedisClient:
         except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may not be Redis
             is_late = time.monotonic() - begun >= self._seconds
             self.close()  # replies still to come would be taken for those to the next commands
-            reason = explain(TimeoutError() if is_late else error)
+            reason = explain(redis.TimeoutError() if is_late else error)
             raise StoreError(f"Redis at {self.where} {reason}") from None
 
     def _disconnect(self) -> None:

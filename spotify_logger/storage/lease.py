@@ -69,21 +69,17 @@ def read_holder(value: object) -> LeaseHolder | None:
 
 
 class Lease:
-    """The lease of one log, as seen by one logger, over a client of its own. For one thread.
-
-    `logger_id` has hexadecimal digits, the same after a restart; `stood_by` is whether another logger held
-    the lease at the last check, possibly before a restart; `renewal` is as `RENEW_INTERVAL`.
-    """
+    """The lease of one log, as seen by one logger, over a client of its own. For one thread."""
 
     def __init__(  # noqa: PLR0913 - a lease is about all of these
         self,
         client: RedisClient,
         prefix: str,
-        logger_id: str,
+        logger_id: str,  # hexadecimal digits, the same after a restart
         machine: str,
         clock: Clock,
         *,
-        stood_by: bool,
+        stood_by: bool,  # whether another logger held it at the last check, possibly before a restart
         renewal: float = RENEW_INTERVAL,
     ) -> None:
         self.renewal = renewal

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness, next_free_second
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from spotify_logger.storage.sqlite_file import Row
 
+    Gaps = Mapping[int, Mapping[str, str]]  # their hashes, by the seconds in their keys
+
 OUTBOX_FILE = "outbox.sqlite"
 MAX_BYTES_ON_DISK = 64 * 1024 * 1024  # years of queued plays
 MAX_BYTES_IN_MEMORY = 8 * 1024 * 1024  # while the disk fails: months of plays, and a Pi has little memory
@@ -36,26 +38,6 @@ PLAYS_PER_QUERY = 200
 NEWEST_CANDIDATES = 100  # newest plays in which the latest live one is looked for; backfilled ones may follow
 WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2  # values of the column `safe`
 ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")  # of a deleted play
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS plays (
-    started_ms INTEGER NOT NULL,
-    uri TEXT NOT NULL,
-    second INTEGER NOT NULL,
-    key INTEGER NOT NULL UNIQUE,
-    ended_ms INTEGER NOT NULL,
-    closed INTEGER NOT NULL,
-    safe INTEGER NOT NULL,
-    fields TEXT NOT NULL,
-    catalogue TEXT NOT NULL,
-    PRIMARY KEY (started_ms, uri)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS waiting ON plays (key, closed) WHERE safe = 0;
-CREATE TABLE IF NOT EXISTS gaps (
-    second INTEGER PRIMARY KEY, safe INTEGER NOT NULL, fields TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
-"""
 
 _THIS_PLAY = "started_ms = ? AND uri = ?"
 _INSERT = "INTO plays VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -69,33 +51,42 @@ class OutboxPlay:
     play: Play
 
 
-class OutboxGap(NamedTuple):
-    """A gap: the second in its Redis key, and its hash."""
-
-    second: int
-    fields: Mapping[str, str]
-
-
 class Outbox(SqliteFile):
     """The outbox of one listener."""
 
-    SCHEMA = _SCHEMA
+    SCHEMA = """
+    CREATE TABLE IF NOT EXISTS plays (
+        started_ms INTEGER NOT NULL,
+        uri TEXT NOT NULL,
+        second INTEGER NOT NULL,
+        key INTEGER NOT NULL UNIQUE,
+        ended_ms INTEGER NOT NULL,
+        closed INTEGER NOT NULL,
+        safe INTEGER NOT NULL,
+        fields TEXT NOT NULL,
+        catalogue TEXT NOT NULL,
+        PRIMARY KEY (started_ms, uri)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS waiting ON plays (key, closed) WHERE safe = 0;
+    CREATE TABLE IF NOT EXISTS gaps (
+        second INTEGER PRIMARY KEY, safe INTEGER NOT NULL, fields TEXT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+    """
     TABLES = ("plays", "gaps", "notes")
 
-    def put(
-        self, plays: Iterable[Play], notes: Mapping[str, str] | None = None, gaps: Sequence[OutboxGap] = ()
-    ) -> None:
+    def put(self, plays: Iterable[Play], notes: Mapping[str, str] = {}, gaps: Gaps = {}) -> None:  # noqa: B006
         """Queue the newest state of plays and gaps, and save notes with them, in one transaction.
 
         A new play gets its key: the first free second from its start on.
         """
         rows = [_row(play.second, play, WAITING) for play in plays]
-        gap_rows = [(gap.second, WAITING, json.dumps(dict(gap.fields))) for gap in gaps]
+        gap_rows = [(second, WAITING, json.dumps(dict(fields))) for second, fields in gaps.items()]
 
         def put(database: sqlite3.Connection) -> None:
             _insert_or_update(database, rows)
             database.executemany("REPLACE INTO gaps VALUES (?, ?, ?)", gap_rows)
-            database.executemany("REPLACE INTO notes VALUES (?, ?)", (notes or {}).items())
+            database.executemany("REPLACE INTO notes VALUES (?, ?)", notes.items())
 
         if rows or gap_rows or notes:
             self.write(put)
@@ -194,12 +185,12 @@ class Outbox(SqliteFile):
         """Return the number of closed plays that Redis has not acknowledged."""
         return int(self.read("SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")[0][0])
 
-    def gaps(self, safe: int = WAITING) -> list[OutboxGap]:
+    def gaps(self, safe: int = WAITING) -> Gaps:
         """Return the gaps that wait, or those in another state; invalid ones are deleted."""
         found = self.read("SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second", safe)
         gaps = [(second, _gap_fields(text)) for second, text in found]
         self._discard("DELETE FROM gaps WHERE second = ?", [second for second, fields in gaps if not fields])
-        return [OutboxGap(second, fields) for second, fields in gaps if fields]
+        return {second: fields for second, fields in gaps if fields}
 
     def note(self, name: str) -> str:
         """Return the note called `name`; "" if there is none."""

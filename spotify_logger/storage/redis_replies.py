@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from redis import exceptions
@@ -53,14 +54,10 @@ ADVICE_BY_TEXT = (
 ADVICE_BY_CLASS = (
     (exceptions.BusyLoadingError, "is still loading its data: wait until it is done"),
     (exceptions.AuthenticationError, "rejected the user name or password: check both in REDIS_URL"),
-    (
-        (exceptions.TimeoutError, TimeoutError),
-        "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong",
-    ),
+    (exceptions.TimeoutError, "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"),
     ((exceptions.ConnectionError, ConnectionError), "closed the connection: it may be restarting"),
 )
 CLOSED_ERRORS = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
-
 UNKNOWN = "unknown"
 FORGETS = "none: it forgets with its next restart"
 SNAPSHOTS = "snapshots"
@@ -68,7 +65,8 @@ APPEND_ONLY_FILE = "append-only file"
 _WORST_FIRST = (UNKNOWN, FORGETS, SNAPSHOTS, APPEND_ONLY_FILE)
 
 
-class Refusal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """An error reply to one command; other commands in the batch are not affected."""
 
     code: str  # the first word of the error, such as "WRONGTYPE" or "OOM"; "ERR" if there is none
@@ -133,12 +131,10 @@ def _words(info: Mapping[str, object], save: Mapping[str, object]) -> str:
 
 def _eviction(info: Mapping[str, object]) -> str:
     policy = str(info.get("maxmemory_policy", ""))
-    if info.get("maxmemory") and policy.startswith("allkeys-"):
-        return (
-            f"this Redis deletes plays when its memory is full (maxmemory-policy {policy}): set "
-            "`maxmemory-policy noeviction`"
-        )
-    return ""
+    if not info.get("maxmemory") or not policy.startswith("allkeys-"):
+        return ""
+    fault = f"this Redis deletes plays when its memory is full (maxmemory-policy {policy})"
+    return f"{fault}: set `maxmemory-policy noeviction`"
 
 
 def _trouble(info: Mapping[str, object]) -> str:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 DISK_RETRY = 60.0  # seconds between attempts to use a failed disk again
 PAGE_SIZE = 1024  # minimum bytes that SQLite writes with each change of a row: a quarter of its default
 PAGES_IN_LOG = 200  # pages in the write-ahead log before they are copied to the file
-_SET_PAGE_SIZE = f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM"
 # From the first change on, the log is overwritten: growing it costs the file system as much again each time.
 _PREPARE_LOG = f"""
 PRAGMA journal_mode = WAL;
@@ -94,7 +93,9 @@ class SqliteFile:
             self._path.chmod(0o600)
             if database.execute("PRAGMA page_size").fetchone() != (PAGE_SIZE,):
                 with suppress(sqlite3.OperationalError):  # a full disk: it is tried again at the next start
-                    database.executescript(_SET_PAGE_SIZE)
+                    database.executescript(
+                        f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM"
+                    )
             database.executescript(_PREPARE_LOG)
             self._set_up(database)
             if rows is not None:
@@ -123,8 +124,7 @@ class SqliteFile:
                 self._is_complete = self._copy(disk, memory)
         self._database = memory
         if not self._set_aside(error):
-            reason = log.sanitize(str(error), 200)
-            self.trouble = f"{self._path} cannot be written: {reason}"
+            self.trouble = f"{self._path} cannot be written: {log.sanitize(str(error), 200)}"
             log.error(f"{self.trouble}; going on in memory, and trying the disk again every minute")
 
     def _set_aside(self, error: sqlite3.Error) -> bool:

@@ -198,25 +198,15 @@ class Store:
 
     def gaps(self) -> list[tuple[int, int, str]]:
         """Return the gaps, oldest first: from and to in seconds, and the reason."""
-        found = starmap(keys.read_gap, self.hash(keys.GAPS).items())
-        return sorted(gap for gap in found if gap is not None)
+        return sorted(filter(None, starmap(keys.read_gap, self.hash(keys.GAPS).items())))
 
     def tombstones(self) -> dict[int, int]:
         """Return the tombstones: second in the key of each deleted play -> second of its end."""
-        found = starmap(keys.read_tombstone, self.hash(keys.TOMBSTONES).items())
-        return dict(tombstone for tombstone in found if tombstone is not None)
-
-    def count_tombstones(self) -> int:
-        """Return the number of tombstones."""
-        return int(self.send([("HLEN", self.key(keys.TOMBSTONES))])[0] or 0)
+        return dict(filter(None, starmap(keys.read_tombstone, self.hash(keys.TOMBSTONES).items())))
 
     def read_status(self) -> dict[str, str]:
         """Return all fields of the status; empty if there is none."""
         return self.hash(keys.STATUS)
-
-    def play(self, key_second: int) -> dict[str, str] | None:
-        """Return the hash of a play; None if there is none."""
-        return self.hash(keys.play_key(key_second)) or None
 
     def plays(self, key_seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield the second in the key of each play, and its hash, empty if there is none."""
@@ -233,13 +223,11 @@ class Store:
         days = takewhile(lambda day: day >= keys.day_of(since), self.days())
         seconds = chain.from_iterable(map(self.index, days))
         unknown = sorted(second for second in seconds if second >= since and second not in known)
-        plays = starmap(Play.from_hash, self.plays(unknown))
-        return [play for play in plays if play is not None]
+        return list(filter(None, starmap(Play.from_hash, self.plays(unknown))))
 
     def index(self, day: date) -> dict[int, tuple[str, int]]:
         """Return the plays that started on a UTC day: second -> catalog key and milliseconds played."""
-        found = starmap(keys.read_row, self.hash(keys.index_key(day)).items())
-        rows = sorted(row for row in found if row is not None)
+        rows = sorted(filter(None, starmap(keys.read_row, self.hash(keys.index_key(day)).items())))
         return {second: (item, ms_played) for second, item, ms_played, _ in rows}
 
     def index_lines(self, key_seconds: Sequence[int]) -> dict[int, str]:
@@ -285,10 +273,13 @@ class Store:
                 writes.append(last)
                 commands.append(_unlogged(last) if self._may_skip_log else last)
             replies = self._client.send(commands)
+            scripts = (
+                reply for command, reply in zip(commands, replies, strict=True) if command[0] == "EVAL"
+            )
             if self._lacks_fields(writes, replies):
                 self._written.clear()
                 self.has_lost_data = True
-            elif commands != writes and any(isinstance(reply, Refusal) for reply in replies):
+            elif any(isinstance(reply, Refusal) for reply in scripts):
                 self._may_skip_log = False  # the plain commands may be accepted, or it is clearer why not
             elif self._client.connections == self._connection:
                 self._logged_at = self._utc() if is_logged else self._logged_at

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.redis_keys import FENCE, LEASE, STATUS
+from spotify_logger.core.redis_keys import FENCE, LEASE, STATUS, play_key
 from spotify_logger.daemon.failover import Failover
 from spotify_logger.daemon.poller import Environment
 from spotify_logger.simulator.comparison import compare
@@ -186,7 +186,7 @@ class MachinePair:
     def logged(self) -> list[Play]:
         store = Store("", utc=lambda: self.now, connect=self.redis.client)
         seconds = [second for day in store.days() for second in store.index(day)]
-        plays = [Play.from_hash(second, store.play(second) or {}) for second in seconds]
+        plays = [Play.from_hash(second, store.hash(play_key(second))) for second in seconds]
         return [play for play in plays if play is not None]
 
     def compare(self) -> Comparison:

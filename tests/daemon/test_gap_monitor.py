@@ -74,7 +74,7 @@ class GapMonitorHarness:
             self._wait(30)
 
     def saved_gaps(self) -> list[Gap]:
-        gaps = [row.fields for row in self.outbox.gaps()]
+        gaps = self.outbox.gaps().values()
         return [(since_noon(each["from"]), since_noon(each["to"]), each["reason"]) for each in gaps]
 
     def saved_answer(self) -> float:

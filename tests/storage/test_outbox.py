@@ -13,7 +13,7 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.queries.status import count_waiting
 from spotify_logger.storage import outbox as outbox_module
-from spotify_logger.storage.outbox import ACKNOWLEDGED, WAITING, Outbox, OutboxGap
+from spotify_logger.storage.outbox import ACKNOWLEDGED, WAITING, Outbox
 from spotify_logger.storage.sqlite_file import DISK_RETRY
 from tests.testbed.virtual_time import VirtualClock
 
@@ -122,12 +122,12 @@ class TestFile:
     def test_another_process_finds_everything(self, file: OutboxFile) -> None:
         plays = [closed_play("A", 0.123), closed_play("B", 30), open_play("C", 60)]
         file.outbox.put(plays, {"tracker": "x"})
-        file.outbox.put([], gaps=[OutboxGap(SECOND, NIGHT)])
+        file.outbox.put([], gaps={SECOND: NIGHT})
         file.outbox.set_note("beat", "2")
         file.outbox.put([], {"beat": "3"})
         other = file.reopen()
         assert [row.play for row in other.waiting(9)] == plays
-        assert other.gaps() == [OutboxGap(SECOND, NIGHT)]
+        assert other.gaps() == {SECOND: NIGHT}
         assert [other.note(name) for name in ("tracker", "beat", "gap")] == ["x", "3", ""]
         assert count_waiting(file.path) == 2
         assert count_waiting(file.path.with_name("missing")) is None
@@ -219,20 +219,20 @@ class TestQueue:
         assert kept(outbox) == ["A", "X", "Z", "Y"]
 
     def test_gaps_wait_in_their_newest_state(self, file: OutboxFile, monkeypatch: pytest.MonkeyPatch) -> None:
-        file.outbox.put([], gaps=[OutboxGap(SECOND + 9, NIGHT)])
-        file.outbox.put([], {"gap": "1"}, [OutboxGap(SECOND, NIGHT)])
+        file.outbox.put([], gaps={SECOND + 9: NIGHT})
+        file.outbox.put([], {"gap": "1"}, {SECOND: NIGHT})
         longer = {**NIGHT, "to": "2026-11-22T03:00:00.000Z"}
-        file.outbox.put([], gaps=[OutboxGap(SECOND + 9, longer)])
+        file.outbox.put([], gaps={SECOND + 9: longer})
         file.outbox.mark(ACKNOWLEDGED, [], [SECOND])
-        assert file.reopen().gaps() == [OutboxGap(SECOND + 9, longer)]
+        assert file.reopen().gaps() == {SECOND + 9: longer}
         file.outbox.mark(WAITING, [], [SECOND])
-        assert [gap.second for gap in file.reopen().gaps()] == [SECOND, SECOND + 9]
+        assert list(file.reopen().gaps()) == [SECOND, SECOND + 9]
         monkeypatch.setattr(outbox_module, "MAX_KEPT_GAPS", 3)
         for number in range(6):
-            file.outbox.put([], gaps=[OutboxGap(SECOND + number, NIGHT)])
+            file.outbox.put([], gaps={SECOND + number: NIGHT})
         file.outbox.mark(ACKNOWLEDGED, [], [SECOND + number for number in (0, 1, 2, 4, 5)])
-        file.outbox.mark(WAITING, [], [gap.second for gap in file.outbox.gaps(ACKNOWLEDGED)])
-        assert [gap.second - SECOND for gap in file.outbox.gaps()] == [2, 3, 4, 5, 9]
+        file.outbox.mark(WAITING, [], list(file.outbox.gaps(ACKNOWLEDGED)))
+        assert [second - SECOND for second in file.outbox.gaps()] == [2, 3, 4, 5, 9]
 
 
 class TestKeptPlays:
@@ -374,9 +374,9 @@ class TestCorruption:
 
     @pytest.mark.parametrize("fields", ["{", "7", '{"from": "soon", "to": 5, "reason": "x"}', b"\xff"])
     def test_an_invalid_gap_is_deleted(self, file: OutboxFile, fields: str | bytes) -> None:
-        file.outbox.put([], gaps=[OutboxGap(SECOND, NIGHT)])
+        file.outbox.put([], gaps={SECOND: NIGHT})
         file.execute("UPDATE gaps SET fields = ?", fields)
-        assert file.outbox.gaps() == []
+        assert file.outbox.gaps() == {}
         assert file.outbox.read("SELECT * FROM gaps") == []
 
 
@@ -419,7 +419,7 @@ def fragile(tmp_path: Path, disk: FailingDisk) -> Iterator[OutboxFile]:
     file = OutboxFile(tmp_path / "outbox.sqlite", disk.connect)
     file.outbox.put([closed_play("A"), closed_play("B", 30)], {"tracker": "AB"})
     file.outbox.mark(ACKNOWLEDGED, [SECOND])
-    file.outbox.put([], gaps=[OutboxGap(SECOND, NIGHT)])
+    file.outbox.put([], gaps={SECOND: NIGHT})
     yield file
     file.close()
 
@@ -447,7 +447,7 @@ class TestDisk:
         outbox.put([open_play("D", 90)])
         assert waiting(outbox) == {30: "B", 60: "C", 90: "D"}
         assert (outbox.note("tracker"), outbox.acknowledged()) == ("ABC", [SECOND])
-        assert outbox.gaps() == [OutboxGap(SECOND, NIGHT)]
+        assert outbox.gaps() == {SECOND: NIGHT}
         assert error in outbox.trouble
         for _ in range(3):
             fragile.clock.sleep(DISK_RETRY)
@@ -461,7 +461,7 @@ class TestDisk:
         other = fragile.reopen()
         assert waiting(other) == {60: "C", 90: "D"}
         assert fragile.on_disk() == {"A": 30, "B": 30, "C": 30, "D": 70}
-        assert (other.note("tracker"), other.gaps()) == ("ABC", [])
+        assert (other.note("tracker"), other.gaps()) == ("ABC", {})
         failed, works_again = logged()
         assert "going on in memory" in failed
         assert "is writable again" in works_again
@@ -472,7 +472,7 @@ class TestDisk:
             ("UPDATE", lambda outbox: outbox.put([closed_play("C", 60), closed_play("B", 30, 60)])),
             ("INSERT", lambda outbox: outbox.put([closed_play("B", 30, 60), closed_play("C", 60)])),
             ("DELETE FROM gaps", lambda outbox: outbox.mark(ACKNOWLEDGED, [SECOND + 30], [SECOND])),
-            ("REPLACE INTO notes", lambda outbox: outbox.put([], {"gap": "1"}, [OutboxGap(SECOND, NIGHT)])),
+            ("REPLACE INTO notes", lambda outbox: outbox.put([], {"gap": "1"}, {SECOND: NIGHT})),
         ],
     )
     def test_a_change_that_failed_halfway_is_completed_in_memory(

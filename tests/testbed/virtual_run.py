@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.config.settings import Settings
 from spotify_logger.core.play import Play
 from spotify_logger.core.poll_schedule import PollSchedule
+from spotify_logger.core.redis_keys import play_key
 from spotify_logger.daemon.poller import Environment, Poller
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 
@@ -111,6 +112,6 @@ class VirtualRun:
         """Yield the plays in the store."""
         for day in self.store.days():
             for second in self.store.index(day):
-                play = Play.from_hash(second, self.store.play(second) or {})
+                play = Play.from_hash(second, self.store.hash(play_key(second)))
                 if play is not None:
                     yield play

@@ -8,7 +8,6 @@ import pytest
 
 from spotify_logger.daemon import recorder as recorder_module
 from spotify_logger.daemon.recorder import MAX_CATCH_UP, REFUSED_RETRY
-from spotify_logger.storage.outbox import OutboxGap
 from tests.conftest import start_again
 from tests.daemon.recorder.rig import (
     INDEX,
@@ -192,7 +191,7 @@ class TestKeysOfAnotherType:
 
     def test_plays_are_written_without_a_gap(self, rig: RecorderRig) -> None:
         rig.raw.set("gaps", "of another program")
-        rig.outbox.put([], gaps=[OutboxGap(SECOND, OUTAGE)])
+        rig.outbox.put([], gaps={SECOND: OUTAGE})
         assert not rig.write(ended("A"))
         assert rig.index() == {0: "track:A 30000"}
         rig.raw.delete("gaps")

@@ -10,7 +10,6 @@ import pytest
 
 from spotify_logger.daemon import reconcile
 from spotify_logger.storage import outbox as outbox_module
-from spotify_logger.storage.outbox import OutboxGap
 from tests.conftest import start_again
 from tests.daemon.recorder.rig import (
     OUTAGE,
@@ -39,17 +38,17 @@ def test_what_redis_has_acknowledged_waits_no_longer_and_is_kept(rig: RecorderRi
 
 @pytest.mark.parametrize("is_saved", [False, True])
 def test_a_gap_is_sent_again_when_it_has_grown(rig: RecorderRig, *, is_saved: bool) -> None:
-    rig.outbox.put([], gaps=[OutboxGap(SECOND, OUTAGE)])
+    rig.outbox.put([], gaps={SECOND: OUTAGE})
     rig.write()
     assert rig.raw.hgetall(f"gap:{SECOND}") == OUTAGE
     assert rig.raw.hgetall("gaps") == {str(SECOND): f"{SECOND + 3600} offline"}
     if is_saved:
         rig.write()
     longer = {**OUTAGE, "to": "2026-11-22T20:00:00.000Z"}
-    rig.outbox.put([], gaps=[OutboxGap(SECOND, longer)])
+    rig.outbox.put([], gaps={SECOND: longer})
     rig.write()
     assert rig.raw.hgetall(f"gap:{SECOND}") == longer
-    assert rig.outbox.gaps() == []
+    assert rig.outbox.gaps() == {}
 
 
 @contextmanager
@@ -87,7 +86,7 @@ def test_only_what_an_old_backup_lacks_is_written_again(
 ) -> None:
     breakable.write(ended("A"), play("B", 30))
     with restored(breakable, tmp_path):
-        breakable.outbox.put([], gaps=[OutboxGap(SECOND, OUTAGE)])
+        breakable.outbox.put([], gaps={SECOND: OUTAGE})
         breakable.write(ended("B", 30, 60), ended("C", 90), ended("D", 90.5))
     assert breakable.index() == {0: "track:A 30000", 30: "track:B 30000"}
     if is_restarted:
@@ -146,7 +145,7 @@ def test_a_comparison_that_was_cut_off_or_is_slow_reaches_the_oldest_play(
     "lost", [f"listening:{SECOND}", "plays:2026-11-22", "track:A", f"gap:{SECOND}", "gaps"]
 )
 def test_any_lost_key_is_found_within_an_hour(rig: RecorderRig, lost: str) -> None:
-    rig.outbox.put([], gaps=[OutboxGap(SECOND, OUTAGE)])
+    rig.outbox.put([], gaps={SECOND: OUTAGE})
     rig.write(ended("A"))
     expected = rig.raw.hgetall(lost)
     rig.raw.delete(lost)
