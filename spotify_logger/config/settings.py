@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from spotify_logger.config import sources
@@ -111,9 +111,9 @@ def load(
     return settings
 
 
-def is_visible_ascii(text: str) -> bool:
-    """Return whether `text` can be an ID, a secret or a URL: visible ASCII without spaces, not empty."""
-    return re.fullmatch(r"[!-~]+", text) is not None
+def is_visible_ascii(value: object) -> TypeGuard[str]:
+    """Return whether `value` can be an ID, a token or a URL: visible ASCII (RFC 6750, 2.1), not empty."""
+    return isinstance(value, str) and re.fullmatch(r"[!-~]+", value) is not None
 
 
 def is_loopback(host: str) -> bool:

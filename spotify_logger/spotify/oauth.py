@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from spotify_logger.config.settings import is_visible_ascii
 from spotify_logger.core.times import EPOCH, is_second
@@ -210,8 +210,11 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
         form = {**form, "client_id": settings.client_id}
     response = send(Request("POST", f"{settings.accounts_url}/api/token", headers, form))
     body = response.json or {}
+    texts = (body.get("error"), body.get("error_description"))  # RFC 6749, 5.2
+    error = ": ".join(text for text in texts if isinstance(text, str))
+    detail = log.sanitize(error, log.DETAIL_LIMIT) or "no reason given"
     if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
-        _raise_refusal(body, is_new=not token.refresh_token)
+        _raise_refusal(body.get("error"), detail, is_new=not token.refresh_token)
     if response.date is not None and abs(response.date - now) > DATE_TOLERANCE:
         now = response.date  # the age of a login matters for months
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -219,23 +222,22 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
         wait = DEFAULT_COOLDOWN if asked is None else asked
         raise NotBefore(f"Spotify's accounts service asks us to wait for {wait:.0f} s", wait)
     if response.status != HTTPStatus.OK:
-        raise TryLater(f"Spotify's accounts service answers {response.status} ({_error_detail(body)})")
+        raise TryLater(f"Spotify's accounts service answers {response.status} ({detail})")
     access, new, scope = body.get("access_token"), body.get("refresh_token"), body.get("scope")
-    if not _is_token_text(access):
+    if not is_visible_ascii(access):
         raise TryLater("Spotify's accounts service answers 200 without a token")
     return Token(
         # Since mid-2026 a refresh rarely returns a new one; the old one stays valid (hrkfdn/ncspot#1861).
-        refresh_token=new if _is_token_text(new) else token.refresh_token,
+        refresh_token=new if is_visible_ascii(new) else token.refresh_token,
         access_token=access,
         scope=log.sanitize(scope) if isinstance(scope, str) else token.scope,
         authorized_at=token.authorized_at if token.refresh_token else now,
     )
 
 
-def _raise_refusal(body: dict[str, object], *, is_new: bool) -> None:
-    """Raise an error that only a person can fix, if it is one (RFC 6749, 5.2)."""
-    detail = _error_detail(body)
-    match body.get("error"):
+def _raise_refusal(error: object, detail: str, *, is_new: bool) -> None:
+    """Raise an error that only a person can fix, if it is one."""
+    match error:
         case "invalid_client":
             raise Misconfigured(
                 f"Spotify does not know this client ({detail}): correct SPOTIFY_CLIENT_ID and "
@@ -247,20 +249,10 @@ def _raise_refusal(body: dict[str, object], *, is_new: bool) -> None:
             raise LoginNeeded(f"Spotify no longer accepts the login ({detail}): {LOGIN_ADVICE}")
 
 
-def _error_detail(body: dict[str, object]) -> str:
-    texts = (body.get("error"), body.get("error_description"))
-    detail = ": ".join(text for text in texts if isinstance(text, str))
-    return log.sanitize(detail, log.DETAIL_LIMIT) or "no reason given"
-
-
 def _parse_token(text: bytes) -> Token | None:
     token = from_json(Token, text)
-    if token is None or not _is_token_text(token.refresh_token):
+    if token is None or not is_visible_ascii(token.refresh_token):
         return None
     log.add_secret(token.refresh_token)
-    access_token = token.access_token if _is_token_text(token.access_token) else ""
+    access_token = token.access_token if is_visible_ascii(token.access_token) else ""
     return replace(token, access_token=access_token, dead_reason=log.sanitize(token.dead_reason))
-
-
-def _is_token_text(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and is_visible_ascii(value)  # RFC 6750, 2.1

@@ -8,6 +8,7 @@ once the kernel reports it as synchronised: a Pi boots with the time of its last
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -180,27 +181,26 @@ class Quota:
 
     def __init__(self, text: str = "") -> None:
         pairs = re.findall(r"(?:^|,)([0-9]{1,9}):([0-9]{1,9})(?=,|$)", text)  # ignores invalid parts
-        self._by_hour = {int(hour): int(count) for hour, count in pairs}
+        self._by_hour = Counter({int(hour): int(count) for hour, count in pairs})
 
     def add(self, requests: int, utc: float) -> None:
         """Count requests sent at a moment, in seconds since the epoch."""
         hour = int(utc // HOUR)
-        if requests:
-            self._by_hour[hour] = self._by_hour.get(hour, 0) + requests
+        self._by_hour[hour] += requests
         self._by_hour = self._of_last_day(hour)
 
     def merge(self, text: str) -> None:
         """Add the counts of another process, which may have been added before."""
-        for hour, count in Quota(text)._by_hour.items():  # noqa: SLF001 - of the same class
-            self._by_hour[hour] = max(count, self._by_hour.get(hour, 0))
+        self._by_hour |= Quota(text)._by_hour  # noqa: SLF001 - the larger count of each hour
 
     def total(self, utc: float) -> int:
         """Return the number of requests in the current hour and the 23 before it."""
-        return sum(self._of_last_day(int(utc // HOUR)).values())
+        return self._of_last_day(int(utc // HOUR)).total()
 
     def to_text(self) -> str:
         """Return the counts for another process: "<hour since the epoch>:<requests>", comma-separated."""
         return ",".join(f"{hour}:{count}" for hour, count in sorted(self._by_hour.items()))
 
-    def _of_last_day(self, hour: int) -> dict[int, int]:
-        return {known: count for known, count in self._by_hour.items() if hour - WINDOW_HOURS < known <= hour}
+    def _of_last_day(self, now: int) -> Counter[int]:
+        kept = {hour: n for hour, n in self._by_hour.items() if n and now - WINDOW_HOURS < hour <= now}
+        return Counter(kept)
