@@ -6,7 +6,6 @@ What has been sent is kept in a note, so that neither the next turn nor a restar
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -33,8 +32,6 @@ HEARTBEAT_INTERVAL, HEARTBEAT_RETRY = 300.0, 60.0  # seconds between heartbeats,
 
 _NO_REMINDER = REMINDER_DAYS[0] + 1  # no reminder has been sent for this login yet
 _LOGIN, _DAYS_LEFT = "login", "login-days"
-_SUCCESS = range(200, 300)
-_REJECTED = set(range(300, 500)) - {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class _Webhook:
@@ -44,19 +41,19 @@ class _Webhook:
         self._send, self.url, self._setting, self._failure = send, url, setting, failure
         self._is_failing = False
 
-    def request(self, method: str, text: str | None = None) -> int:
-        """Send a request, and return the status; 0 without a response."""
+    def request(self, method: str, text: str | None = None) -> bool:
+        """Send a request, and return whether it succeeded."""
         try:
             status = self._send(Request(method, self.url, text=text)).status
-            problem = "" if status in _SUCCESS else f"{self._setting} answered {status}"
+            problem = "" if status in range(200, 300) else f"{self._setting} answered {status}"
         except TryLater as error:
-            status, problem = 0, str(error)
+            problem = str(error)
         if problem and not self._is_failing:
             log.warning(f"{self._failure} ({problem}); retrying")
         elif self._is_failing and not problem:
             log.info(f"{self._setting} works again")
         self._is_failing = bool(problem)
-        return status
+        return not problem
 
 
 @dataclass
@@ -79,13 +76,11 @@ class Alerts:
         self, send: Send, url: str, clock: Clock, outbox: Outbox, chance: Callable[[], float]
     ) -> None:
         self._webhook = _Webhook(send, url, "ALERT_URL", "cannot deliver the alert")
-        self._clock = clock
-        self._outbox = outbox
+        self._clock, self._outbox = clock, outbox
         self._backoff = Backoff(MIN_RETRY, MAX_RETRY, chance)
         self._retry_at = float("-inf")
         note = outbox.note(ALERTS_NOTE).replace('"told":', '"raised":', 1)  # as version 0.5.0 named it
         self._state = from_json(_AlertState, note) or _AlertState()
-        self._saved = to_json(self._state)
         if not url:
             self._state.queue.clear()
 
@@ -134,15 +129,12 @@ class Alerts:
         key = next(iter(queue))
         # The note drops an alert only after it has arrived. A crash in between sends it twice, and so does a
         # lost response; that is better than an alert nobody receives.
-        status = self._webhook.request("POST", queue[key])
-        if status in _SUCCESS:
+        if self._webhook.request("POST", queue[key]):
             del queue[key]
             self._save()
             self._backoff.succeeded()
         else:
-            wait = self._backoff.failed()
-            # Only a person can fix an address that is rejected, and there is no other way to reach one.
-            self._retry_at = self._clock.monotonic() + (MAX_RETRY if status in _REJECTED else wait)
+            self._retry_at = self._clock.monotonic() + self._backoff.failed()
 
     def _remind(self, valid_until: float, now: float) -> None:
         state = self._state
@@ -168,22 +160,19 @@ class Alerts:
     def _save(self) -> None:
         """Write the note if it changed: this runs every turn, and SD cards wear out."""
         text = to_json(self._state)
-        if text != self._saved:
+        if text != self._outbox.note(ALERTS_NOTE):
             self._outbox.set_note(ALERTS_NOTE, text)
-            self._saved = text
 
 
-class Heartbeat:
+class Heartbeat(_Webhook):
     """Pings a dead man's switch (HEARTBEAT_URL, if set), which raises the alarm when the pings stop."""
 
     def __init__(self, send: Send, url: str, clock: Clock) -> None:
-        self._webhook = _Webhook(send, url, "HEARTBEAT_URL", "cannot send the heartbeat")
-        self._clock = clock
-        self._due = float("-inf")
+        super().__init__(send, url, "HEARTBEAT_URL", "cannot send the heartbeat")
+        self._clock, self._due = clock, float("-inf")
 
     def beat(self, *, healthy: bool) -> None:
         """Send a heartbeat if the logger is healthy and one is due."""
         now = self._clock.monotonic()
-        if healthy and self._webhook.url and now >= self._due:
-            is_sent = self._webhook.request("GET") in _SUCCESS
-            self._due = now + (HEARTBEAT_INTERVAL if is_sent else HEARTBEAT_RETRY)
+        if healthy and self.url and now >= self._due:
+            self._due = now + (HEARTBEAT_INTERVAL if self.request("GET") else HEARTBEAT_RETRY)

@@ -1,4 +1,4 @@
-"""Finds plays that polling missed, in `recently-played`.
+"""Records when Spotify could not be observed, and finds plays that were missed, in `recently-played`.
 
 It is fetched after every unobserved span, again a few minutes later for plays that Spotify reports late, and
 after every half hour of listening for plays too short to be polled or not shown by the player.
@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
+from spotify_logger.core.coverage import Coverage, UnobservedSpan
 from spotify_logger.core.display import format_play
 from spotify_logger.core.matching import identity, matches_tombstone
+from spotify_logger.core.times import in_range, to_iso
 from spotify_logger.system import log
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.state import from_json, to_json
@@ -24,29 +26,105 @@ if TYPE_CHECKING:
     from spotify_logger.storage.outbox import Outbox
     from spotify_logger.system.clock import Clock
 
+LAST_ANSWER_NOTE = "beat"
+GAP_NOTE = "gap"
+UNOBSERVED_NOTE = "blind"
+SAVE_INTERVAL = 60.0  # seconds between saves of what changes with every answer: what a power cut loses
+GAP_SAVE_INTERVAL = 900.0  # seconds between saves of a growing gap
+MAX_SPANS = 50  # latest unobserved spans kept: more than the fifty items of `recently-played` reach back to
 FOLLOW_UP_DELAY = 360.0  # seconds between two requests after a gap: Spotify reports some plays minutes late
 LISTENED_INTERVAL_MS = 30 * 60_000  # milliseconds of listening between two requests without a gap
 LISTENED_RETRY_MS = 10 * 60_000  # milliseconds of listening before such a request is retried after a failure
 LOOKBACK_MS = 24 * 3600_000  # milliseconds before the oldest item in which known plays are looked for
 RESTART_GRACE_MS = 120_000  # milliseconds after a request in which a restart does not send another one
 BACKFILL_NOTE = "repair"
-"""The note with the time of the last request (0 if never), and how much was played since, in milliseconds."""
 
-Span = tuple[int, int]
-"""The begin and end of a time without answers, in milliseconds since the epoch, UTC."""
+
+class GapMonitor:
+    """Follows which times were observed, and records gaps."""
+
+    def __init__(self, outbox: Outbox, clock: Clock, expect_within: float) -> None:
+        self._outbox, self._clock = outbox, clock
+        self._expect_within = expect_within  # seconds that an earlier process may have planned to wait
+        self._saved_at = self._gap_saved_at = float("-inf")
+        self._is_failing = False
+        self._coverage = Coverage(None, expect_within, clock.monotonic())
+        self.resume(None)
+        spans = from_json(list[tuple[int, int]], outbox.note(UNOBSERVED_NOTE)) or []
+        self.unobserved = spans[-MAX_SPANS:]  # from and to, in milliseconds since the epoch, UTC
+
+    def resume(self, answered_ms: int | None) -> None:
+        """Continue from the last answer of an earlier process, as Redis says or a note, or from its gap."""
+        kept = from_json(tuple[int, int, str], self._outbox.note(GAP_NOTE))
+        saved_ms = in_range(from_json(int, self._outbox.note(LAST_ANSWER_NOTE)))
+        known = [moment for moment in (answered_ms, saved_ms) if moment is not None]
+        gap = UnobservedSpan(*kept) if kept and 0 < kept[0] <= (in_range(kept[1]) or 0) else None
+        if gap or known:
+            since_ms = gap.from_ms if gap else max(known)
+            self._coverage = Coverage(since_ms, self._expect_within, self._clock.monotonic())
+        if gap:
+            self._coverage.add_reason(gap)
+
+    def on_answer(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
+        """Handle an answer, and record the gap that it ends; see `Coverage.record_answer`."""
+        span = self._coverage.record_answer(stamp_ms, now)
+        self._is_failing = False
+        if span is not None:
+            self._gap_saved_at = float("-inf")
+            self.unobserved = [*self.unobserved, (span.from_ms, span.to_ms)][-MAX_SPANS:]
+            notes = {UNOBSERVED_NOTE: to_json(self.unobserved), GAP_NOTE: ""}
+            if span.is_gap:
+                fields = self._record(span, notes)
+                begin, end = fields["from"][:19], fields["to"][:19]
+                log.warning(f"not observed: {begin}Z to {end}Z ({span.reason}); recorded as a gap")
+            else:
+                self._outbox.put([], notes)
+        return span
+
+    def on_failure(self, reason: str) -> None:
+        """Handle a turn without an answer."""
+        now = self._clock.monotonic()
+        self._coverage.record_failure(now, reason)
+        if not self._is_failing:
+            self._is_failing = True
+            self._outbox.put([], self.to_notes())
+        gap = self._coverage.current_gap(now)
+        if gap is not None and now - self._gap_saved_at >= GAP_SAVE_INTERVAL:
+            self._gap_saved_at = now
+            self._record(gap, {GAP_NOTE: to_json([gap.from_ms, gap.to_ms, gap.reason])})
+
+    def on_planned(self, due: float) -> None:
+        """Note when the next turn is due, in seconds of the monotonic clock."""
+        now = self._clock.monotonic()
+        self._coverage.end_turn(now, due)
+        if not self._is_failing:
+            self._coverage.planned = due - now
+
+    def is_save_due(self) -> bool:
+        """Return whether what changes with every answer should be saved now."""
+        return not self._is_failing and self._clock.monotonic() - self._saved_at >= SAVE_INTERVAL
+
+    def to_notes(self) -> dict[str, str]:
+        """Return the notes to save then."""
+        self._saved_at = self._clock.monotonic()
+        answered_ms = self._coverage.answered_ms
+        return {} if answered_ms is None else {LAST_ANSWER_NOTE: str(answered_ms)}
+
+    def _record(self, gap: UnobservedSpan, notes: dict[str, str]) -> dict[str, str]:
+        fields = {"from": to_iso(gap.from_ms), "to": to_iso(gap.to_ms), "reason": gap.reason}
+        self._outbox.put([], notes, {gap.from_ms // 1000: fields})
+        return fields
 
 
 class Backfiller:
     """Fetches `recently-played` when it is due; the recorder knows what others have changed in the log."""
 
     def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock, recorder: Recorder) -> None:
-        self._spotify = spotify
-        self._outbox = outbox
-        self._clock = clock
-        self._recorder = recorder
+        self._spotify, self._recorder = spotify, recorder
+        self._outbox, self._clock = outbox, clock
         note = from_json(dict[str, int], outbox.note(BACKFILL_NOTE)) or {}
-        self._asked_ms = note.get("asked_ms", 0)
-        self._listened_ms = min(max(0, note.get("listened_ms", 0)), LISTENED_INTERVAL_MS)
+        self._asked_ms = note.get("asked_ms", 0)  # the last request; 0 if never
+        self.listened_ms = min(max(0, note.get("listened_ms", 0)), LISTENED_INTERVAL_MS)  # played since then
         self._due: list[float] = []
         self._may_repeat = False  # one request is planned, and a second one if it fails
         self._trouble = ""
@@ -61,37 +139,35 @@ class Backfiller:
         now = self._clock.monotonic()
         self._due, self._may_repeat = [now, now + FOLLOW_UP_DELAY], False
 
-    def on_listened(self, milliseconds: int) -> None:
-        """Count the milliseconds played since the last answer."""
-        self._listened_ms += milliseconds
-
     def to_note(self) -> dict[str, str]:
         """Return the note to be saved."""
-        return {BACKFILL_NOTE: to_json({"asked_ms": self._asked_ms, "listened_ms": self._listened_ms})}
+        return {BACKFILL_NOTE: to_json({"asked_ms": self._asked_ms, "listened_ms": self.listened_ms})}
 
-    def fetch_if_due(self, open_play: Play | None, now_ms: int, unobserved: Sequence[Span]) -> list[Play]:
+    def fetch_if_due(
+        self, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
+    ) -> list[Play]:
         """Fetch `recently-played` if it is due, and return plays that are new or better known now."""
         now = self._clock.monotonic()
         is_planned = bool(self._due) and self._due[0] <= now
-        if not is_planned and self._listened_ms < LISTENED_INTERVAL_MS:
+        if not is_planned and self.listened_ms < LISTENED_INTERVAL_MS:
             return []
         self._due = [due for due in self._due if due > now]
         self._asked_ms = now_ms
         try:
             body = self._spotify.recently_played().body
         except SpotifyLoggerError as error:
-            self._listened_ms = min(self._listened_ms, LISTENED_INTERVAL_MS - LISTENED_RETRY_MS)
+            self.listened_ms = min(self.listened_ms, LISTENED_INTERVAL_MS - LISTENED_RETRY_MS)
             if self._may_repeat:
                 self._due, self._may_repeat = [now + FOLLOW_UP_DELAY], False
             if str(error) != self._trouble:
                 log.warning(f"cannot fetch recently played items ({error}); retrying later")
             self._trouble = str(error)
             return []
-        self._listened_ms, self._trouble, self._may_repeat = 0, "", False
+        self.listened_ms, self._trouble, self._may_repeat = 0, "", False
         return self._new_plays(body, open_play, now_ms, unobserved)
 
     def _new_plays(
-        self, body: object, open_play: Play | None, now_ms: int, unobserved: Sequence[Span]
+        self, body: object, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
     ) -> list[Play]:
         tombstones, horizon_ms = self._recorder.tombstones(), self._outbox.horizon_ms()
         items = [item for item in read_recently_played(body) if item.ended_ms >= horizon_ms]

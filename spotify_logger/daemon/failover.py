@@ -7,11 +7,10 @@ standby does not start.
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.redis_keys import LEASE
-from spotify_logger.daemon.gap_monitor import GAP_NOTE
+from spotify_logger.daemon.backfiller import GAP_NOTE
 from spotify_logger.daemon.poller import Poller, Turn
 from spotify_logger.storage.lease import INVALID_LEASE_GRACE, Lease, LeaseState
 from spotify_logger.system import log
@@ -37,27 +36,25 @@ class Failover:
     """
 
     def __init__(self, settings: Settings, environment: Environment, machine: str) -> None:
-        self._settings = settings
-        self._clock = environment.clock
+        self._settings, self._clock = settings, environment.clock
         send, send_alert = self._guarded(environment.send), self._guarded(environment.send_alert)
-        self._environment = replace(environment, send=send, send_alert=send_alert, may_write=self._may_write)
+        self._environment = environment._replace(send=send, send_alert=send_alert, may_write=self._may_write)
         self._turn: Turn | None = None
         self._has_role = False
         self._reported = ""
         self._other_machine = "another machine"
         self.poller = Poller(settings, self._environment)
         outbox = self.poller.outbox
-        stood_by = outbox.note(ROLE_NOTE) == STANDBY
-        self._is_active = not stood_by
+        self._is_active = outbox.note(ROLE_NOTE) != STANDBY
         fence, logger_id = outbox.note(FENCE_NOTE), outbox.note(LOGGER_ID_NOTE)
-        self._fence = self._saved_fence = int(fence) if fence.isdigit() else 0
+        self._fence = int(fence) if fence.isdigit() else 0
         if not logger_id:
             logger_id = secrets.token_hex(8)
             outbox.set_note(LOGGER_ID_NOTE, logger_id)
         client, prefix = environment.connect(settings.redis_url), settings.redis_prefix
         renewal = environment.timings.lease_renewal
         self._lease = Lease(
-            client, prefix, logger_id, machine, self._clock, stood_by=stood_by, renewal=renewal
+            client, prefix, logger_id, machine, self._clock, stood_by=not self._is_active, renewal=renewal
         )
 
     def turn(self) -> Turn:
@@ -76,13 +73,14 @@ class Failover:
         if self._lease.was_overwritten:
             self._lease.was_overwritten = False
             log.warning("another logger wrote here after its lease had expired; writing everything again")
-            self.poller.recorder.rewrite()
+            self.poller.store.invalidate()
+            self.poller.store.has_lost_data = True
         if self._turn is None or left <= 0:
             self._turn = self.poller.turn()
             # Not before the outbox has what others wrote under earlier fencing tokens.
-            if self._fence != self._saved_fence and not self.poller.recorder.must_relearn:
-                self.poller.outbox.set_note(FENCE_NOTE, str(self._fence))
-                self._saved_fence = self._fence
+            outbox, fence = self.poller.outbox, str(self._fence)
+            if not self.poller.recorder.must_relearn and outbox.note(FENCE_NOTE) != fence:
+                outbox.set_note(FENCE_NOTE, fence)
             self._lease.ensure(max(0.0, self._turn.due - self._clock.monotonic()))
         return self._turn._replace(due=min(self._turn.due, self._clock.monotonic() + self._lease.wait))
 
@@ -147,12 +145,6 @@ class Failover:
             self.poller.outbox.set_note(ROLE_NOTE, STANDBY)
             self._is_active, self._has_role = False, True
             self.poller.alerts.resolve(_VOID)
-        self._watch_silence()
-        self.poller.recorder.flush_leftovers()
-        due = self._clock.monotonic() + self._lease.wait
-        return Turn(due, ok=True, words=f"standby: the logger on {self._other_machine} is active")
-
-    def _watch_silence(self) -> None:
         silence, alerts = self._lease.silent_seconds, self.poller.alerts
         if silence >= MAX_SILENCE:
             alerts.notify(
@@ -163,6 +155,9 @@ class Failover:
         else:
             alerts.resolve(_SILENT)
         alerts.deliver()
+        self.poller.recorder.flush_leftovers()
+        due = self._clock.monotonic() + self._lease.wait
+        return Turn(due, ok=True, words=f"standby: the logger on {self._other_machine} is active")
 
     def _rebuild(self) -> None:
         self.poller.close()

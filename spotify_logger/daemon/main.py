@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.config.settings import load
 from spotify_logger.daemon.failover import Failover
-from spotify_logger.daemon.poller import DEFAULT_TIMINGS, Environment
+from spotify_logger.daemon.poller import DaemonTimings, Environment
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.rate_limit import boot_id
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.daemon.poller import DaemonTimings, Poller
-
-ALERT_DEADLINE = 5.0  # seconds that an alert or a heartbeat may take; it can be retried
+    from spotify_logger.daemon.poller import Poller
 
 
 def run(
@@ -44,18 +42,14 @@ def run(
             clock.sleep(left)
 
 
-def main(arguments: Sequence[str], timings: DaemonTimings = DEFAULT_TIMINGS) -> int:
-    """Run the logger process, which takes no arguments.
-
-    Returns:
-        The exit code: 0 stopped on request, 78 misconfigured, 1 if another logger uses the same state folder.
-    """
+def main(arguments: Sequence[str], **timings: float) -> int:
+    """Run the logger process; return 0 if asked to stop, 78 if misconfigured, 1 if another one runs."""
     if arguments:
         log.error("log.py takes no arguments; configure it with settings")
         return os.EX_USAGE
     stop = StopSignal()
     try:
-        _run_logger(load(Path.cwd(), os.environ), stop, timings)
+        _run_logger(load(Path.cwd(), os.environ), stop, DaemonTimings(**timings))
     except SpotifyLoggerError as error:
         log.error(str(error))
         return os.EX_CONFIG if isinstance(error, Misconfigured) else 1
@@ -63,7 +57,6 @@ def main(arguments: Sequence[str], timings: DaemonTimings = DEFAULT_TIMINGS) -> 
 
 
 def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) -> None:
-    """Build the logger and run it until a signal arrives."""
     heartbeat_pipe = HeartbeatPipe.from_environment(os.environ)
     with ExitStack() as resources:
         if not heartbeat_pipe.is_supervised:
@@ -77,7 +70,7 @@ def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) ->
             )
         clock = Clock(stop.wake_fd)
         send = HttpSender(read_timeout=timings.read_timeout, deadline=timings.request_deadline)
-        send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=ALERT_DEADLINE)
+        send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=5.0)  # may be retried
         environment = Environment(clock, send, send_alert, boot_id(), timings=timings)
         failover = Failover(settings, environment, os.uname().nodename)
         for each in (send, send_alert, failover):
@@ -86,7 +79,7 @@ def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) ->
             f"polling Spotify every {settings.poll_min:g} to {settings.poll_max:g} s during playback,"
             f" writing to Redis at {failover.poller.store.where}"
         )
-        run(failover, clock, heartbeat_pipe, stop.is_requested, timings.max_turn)
+        run(failover, clock, heartbeat_pipe, lambda: stop.is_requested, timings.max_turn)
         failover.flush()
         log.info("stopped")
 
@@ -99,13 +92,9 @@ class StopSignal:
         for descriptor in (self.wake_fd, write_fd):
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        self._is_requested = False
+        self.is_requested = False
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._request)
 
     def _request(self, *_: object) -> None:
-        self._is_requested = True
-
-    def is_requested(self) -> bool:
-        """Return whether a signal has arrived."""
-        return self._is_requested
+        self.is_requested = True

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger import __version__
@@ -13,13 +11,12 @@ from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
 from spotify_logger.core.display import format_play, format_title
 from spotify_logger.core.matching import identity
-from spotify_logger.core.player_state import PlayerState, StateKind, read_player_state
+from spotify_logger.core.player_state import StateKind, read_player_state
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
-from spotify_logger.core.times import from_iso, to_iso
+from spotify_logger.core.times import from_iso, local, to_iso
 from spotify_logger.core.tracker import Tracker
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
-from spotify_logger.daemon.backfiller import Backfiller
-from spotify_logger.daemon.gap_monitor import GapMonitor
+from spotify_logger.daemon.backfiller import Backfiller, GapMonitor
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.play import Play
-    from spotify_logger.core.player_state import FieldValue
+    from spotify_logger.core.player_state import FieldValue, PlayerState
     from spotify_logger.spotify.api import ApiResponse
     from spotify_logger.spotify.http import Send
     from spotify_logger.system.clock import Clock
@@ -47,8 +44,7 @@ MAX_PENDING_ANSWERS = 20  # answers held back, with a new state folder, until Re
 REQUESTS_NOTE = "requests"
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonTimings:
+class DaemonTimings(NamedTuple):
     """How long the logger process waits, in seconds."""
 
     max_turn: float = 120.0
@@ -63,11 +59,7 @@ class DaemonTimings:
     orphan_timeout: float = 10.0  # for a lock that the children of a killed supervisor still hold
 
 
-DEFAULT_TIMINGS = DaemonTimings()
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """What a logger needs from the outside."""
 
     clock: Clock
@@ -78,7 +70,7 @@ class Environment:
     connect: Callable[[str], RedisClient] = RedisClient
     open_database: Callable[[str], sqlite3.Connection] | None = None  # of the outbox
     may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
-    timings: DaemonTimings = DEFAULT_TIMINGS
+    timings: DaemonTimings = DaemonTimings()
 
 
 class Turn(NamedTuple):
@@ -89,27 +81,10 @@ class Turn(NamedTuple):
     words: str  # what the logger is doing, for people
 
 
-class _Polled(NamedTuple):
-    player_state: PlayerState
-    stamp_ms: int
-    monotonic_ms: int
-    is_after_gap: bool
-
-    def feed(self, tracker: Tracker) -> list[Play]:
-        if self.is_after_gap:
-            tracker.note_gap()
-        return tracker.observe(self.player_state, self.stamp_ms, self.monotonic_ms)
-
-
 class Poller:
-    """Polls Spotify, passes the answers to the tracker, and its plays to the recorder.
+    """Polls Spotify, passes the answers to the tracker, and its plays to the recorder."""
 
-    Polls as the settings say, unless a schedule is given; after a failure, with a backoff.
-    """
-
-    def __init__(
-        self, settings: Settings, environment: Environment, schedule: PollSchedule | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, environment: Environment) -> None:
         clock, chance = environment.clock, environment.chance
         self._clock, self._timings = clock, environment.timings
         self.store = Store(
@@ -121,17 +96,17 @@ class Poller:
         token_file = TokenFile(settings.state_dir / TOKEN_FILE)
         self.spotify = Spotify(environment.send, settings, token_file, clock, rate_limit)
         redis_backoff = Backoff(1.0, self._timings.max_wait, chance)
-        self.recorder = Recorder(self.store, self.outbox, clock, redis_backoff, environment.may_write)
+        self.recorder = Recorder(self.store, self.outbox, clock, redis_backoff)
+        self.recorder.may_write = environment.may_write
         self.alerts = Alerts(environment.send_alert, settings.alert_url, clock, self.outbox, chance)
         self._heartbeat = Heartbeat(environment.send_alert, settings.heartbeat_url, clock)
         self._backfiller = Backfiller(self.spotify, self.outbox, clock, self.recorder)
         self._gap_monitor = GapMonitor(self.outbox, clock, MAX_IDLE_FACTOR * settings.poll_max)
-        self._schedule = schedule or PollSchedule(settings.poll_min, settings.poll_max)
+        self.schedule = PollSchedule(settings.poll_min, settings.poll_max)
         self._backoff = Backoff(settings.poll_min, 2 * settings.poll_max, chance)
         self._tracker = Tracker()  # until it is restored, only the schedule uses it
         self._is_restored = False
-        self._memory = ""
-        self._pending: list[_Polled] = []
+        self._pending: list[Callable[[Tracker], list[Play]]] = []  # answers that `_tracker` has not got yet
         self._usage = Quota(self.outbox.note(REQUESTS_NOTE))
         self._counted = 0
         self._status: dict[str, FieldValue] = {"pid": os.getpid(), "version": __version__}
@@ -150,11 +125,11 @@ class Poller:
         try:
             answer = self.spotify.player_state()
         except NotBefore as error:
-            until = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._clock.utc() + error.seconds))
+            until = f"{local(self._clock.utc() + error.seconds):%Y-%m-%d %H:%M}"
             wait, what_next = min(error.seconds, self._timings.max_wait), f"; the next request is at {until}"
             turn = self._failed(error, RATE_LIMITED, wait, what_next)
         except LoginNeeded as error:
-            self._login_trouble = str(error)
+            self._login_trouble, self._status["login"] = str(error), "needed"
             turn = self._failed(error, LOGIN_DEAD, self._timings.login_check_interval)
         except TryLater as error:
             reason = OFFLINE if isinstance(error, Unreachable) else SPOTIFY_DOWN
@@ -188,22 +163,27 @@ class Poller:
         is_after_gap = self._gap_monitor.on_answer(stamp_ms, answer.monotonic) is not None
         if is_after_gap:
             self._backfiller.on_gap()
-        polled = _Polled(player_state, stamp_ms, round(answer.monotonic * 1000), is_after_gap)
-        self._pending.append(polled)
+
+        def feed(tracker: Tracker) -> list[Play]:
+            if is_after_gap:
+                tracker.note_gap()
+            return tracker.observe(player_state, stamp_ms, round(answer.monotonic * 1000))
+
+        self._pending.append(feed)
         self._status.update(login="ok", blind="", last_poll=to_iso(stamp_ms))
         if self._is_restored:
             self._track_pending()
             if self.recorder.has_history:
                 now_ms, spans = round(self._clock.utc() * 1000), self._gap_monitor.unobserved
                 found = self._backfiller.fetch_if_due(self._tracker.play, now_ms, spans)
-                self.recorder.add([play for play in found if play.end_reason is not None], self._memory)
+                self.recorder.add([play for play in found if play.end_reason is not None])
         else:
-            polled.feed(self._tracker)
-        self._schedule.slowdown = self.spotify.slowdown()
-        due = answer.monotonic + self._schedule.wait_after(self._tracker.seen, answer.monotonic)
+            feed(self._tracker)
+        self.schedule.slowdown = self.spotify.slowdown()
+        due = answer.monotonic + self.schedule.wait_after(self._tracker.seen, answer.monotonic)
         is_shown = player_state.kind is not StateKind.NO_INFORMATION
         is_recorded = self._record(due, words, self._tracker.play if is_shown else None)
-        return Turn(due, is_recorded, self.recorder.trouble or words)
+        return Turn(due, is_recorded, self.recorder.session.trouble or words)
 
     def _failed(self, error: Exception, reason: str, wait: float, what_next: str = "") -> Turn:
         words = f"{error}{what_next}"
@@ -213,22 +193,18 @@ class Poller:
             self._trouble = str(error)
         due = self._clock.monotonic() + wait
         self._status["blind"] = reason
-        if isinstance(error, LoginNeeded):  # other errors say nothing about the login
-            self._status["login"] = "needed"
         self._gap_monitor.on_failure(reason)
         self._record(due, words, None)
         return Turn(due, ok=False, words=words)
 
     def _track_pending(self) -> None:
-        """Pass pending answers to the tracker, and the plays to the recorder."""
-        for polled in self._pending:
+        for feed in self._pending:
             before = self._tracker.play
-            changed = polled.feed(self._tracker)
-            self._memory = self._tracker.serialize()
-            self.recorder.add(changed, self._memory)
+            changed = feed(self._tracker)
+            self.recorder.add(changed, self._tracker.serialize())
             for play in changed:
                 known_ms = before.ms_played if before and identity(before) == identity(play) else 0
-                self._backfiller.on_listened(play.ms_played - known_ms)
+                self._backfiller.listened_ms += play.ms_played - known_ms
                 if play.end_reason is not None:
                     log.info(format_play(play))
         self._pending.clear()
@@ -236,17 +212,14 @@ class Poller:
     def _restore(self) -> None:
         """Continue where an earlier process stopped, once that is known."""
         loaded = self.recorder.load()
+        self._is_restored = loaded is not None or len(self._pending) >= MAX_PENDING_ANSWERS
         if loaded is not None:
-            newest, self._memory, status = loaded
+            newest, memory, status = loaded
             self._usage.merge(status.get("requests_by_hour", ""))
             self._gap_monitor.resume(from_iso(status.get("last_poll", "")))
-            self._tracker = Tracker(newest, self._memory)
-        elif len(self._pending) < MAX_PENDING_ANSWERS:
-            return
-        else:
-            # Nothing is known to continue from, and the pending answers are not on disk yet.
+            self._tracker = Tracker(newest, memory)
+        elif self._is_restored:  # nothing is known to continue from, and the pending answers are not on disk
             self._tracker = Tracker()
-        self._is_restored = True
 
     def _record(self, due: float, words: str, shown: Play | None) -> bool:
         now, wait = self._clock.utc(), due - self._clock.monotonic()
@@ -262,7 +235,6 @@ class Poller:
             self.flush()
         self._status["requests_24h"] = self._usage.total(now)
         self._status["requests_by_hour"] = self._usage.to_text()
-        self._status["tracker"] = self._memory
         return self.recorder.write(shown, wait, self._status)
 
 

@@ -15,7 +15,7 @@ from spotify_logger.core.matching import UNSEEN_END_MS, identity, is_better_acco
 from spotify_logger.core.play import UNKNOWN, Play
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.outbox import ACKNOWLEDGED, WAITING
+from spotify_logger.storage.outbox import ACKNOWLEDGED, PLAYS_PER_QUERY, WAITING
 from spotify_logger.storage.redis_replies import Persistence
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json, to_json
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 INTERVAL = 3600.0  # seconds between two comparisons over the same connection
 MAX_SECONDS = 5.0  # seconds after which a comparison goes on in the next turn
-PLAYS_PER_BATCH = 200  # plays compared at once
-REPLACED = "it was restarted, restored or replaced"
-EMPTIED = "it was emptied, or its keys were deleted: FLUSHALL, an eviction policy"
 REDIS_RUN_NOTE = "redis_run"  # the run id of the Redis server that was written to last
 MAX_TOMBSTONES = 500  # newest tombstones kept locally: enough for all that `recently-played` can still report
 MAX_START_DIFFERENCE = 6 * 3600  # maximum seconds by which another logger may have dated a play earlier
@@ -47,8 +44,7 @@ class Tombstones:
     """
 
     def __init__(self, store: Store, outbox: Outbox) -> None:
-        self._store = store
-        self._outbox = outbox
+        self._store, self._outbox = store, outbox
         self._count = -1  # tombstones in Redis when they were last read
         self.plays = from_json(dict[int, int], outbox.note(TOMBSTONES)) or {}
 
@@ -76,21 +72,15 @@ class Takeover:
     """Decides under which key a play of the outbox is sent, and whether, if another process began it."""
 
     def __init__(self, store: Store, outbox: Outbox, tombstones: Tombstones) -> None:
-        self._store = store
-        self._outbox = outbox
-        self._tombstones = tombstones
+        self._store, self._outbox, self._tombstones = store, outbox, tombstones
         self._own: dict[Identity, None] = {}  # plays of this process: the outbox has their newest state
-        self._index = cache(store.index)  # of a day
+        self.index = cache(store.index)  # of a day; to be cleared before a new batch of plays
 
     def remember(self, play: Play) -> None:
         """Remember that the outbox has the newest state of a play."""
         self._own[identity(play)] = None
         if len(self._own) > MAX_OWN_PLAYS:
             del self._own[next(iter(self._own))]
-
-    def clear_cache(self) -> None:
-        """Drop cached day indexes before a new batch of plays."""
-        self._index.cache_clear()
 
     def claim(self, row: OutboxPlay) -> OutboxPlay:
         """Return a play under a key that no other play has or had, in Redis or in the outbox."""
@@ -123,11 +113,7 @@ class Takeover:
             return replace(row, key=key)
         row = self.claim(row)
         held = Play.from_hash(row.key, self._store.hash(play_key(row.key)))
-        if (
-            held is not None
-            and identity(held) == identity(play)
-            and _is_newer(held, play, is_active=is_active)
-        ):
+        if held and identity(held) == identity(play) and _is_newer(held, play, is_active=is_active):
             self._outbox.replace(play, (row.key, replace(held, second=play.second, item=play.item)))
             return None
         if play.end_reason is None and not is_active:  # nobody here observes its end
@@ -139,7 +125,7 @@ class Takeover:
         """Return the same play under another key; None if there is none."""
         begin, end = play.started_ms // 1000, (play.ended_ms + UNSEEN_END_MS) // 1000
         for day in sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)}):
-            for second, (item, _) in self._index(day).items():
+            for second, (item, _) in self.index(day).items():
                 if item == play.item.key and begin - MAX_START_DIFFERENCE <= second <= end:
                     another = Play.from_hash(second, self._store.hash(play_key(second)))
                     if another is not None and is_same_play(play, another):
@@ -158,9 +144,7 @@ class Reconciler:
     """Compares Redis with the outbox."""
 
     def __init__(self, store: Store, outbox: Outbox, tombstones: Tombstones, clock: Clock) -> None:
-        self._store = store
-        self._outbox = outbox
-        self._tombstones = tombstones
+        self._store, self._outbox, self._tombstones = store, outbox, tombstones
         self._clock = clock
         self._due = float("-inf")
         self._pending: list[int] = []  # keys that are still to be compared
@@ -177,8 +161,8 @@ class Reconciler:
         elif not self._pending:
             return
         while self._pending and self._clock.monotonic() - begun < MAX_SECONDS:
-            lost = self._lost_plays(self._pending[:PLAYS_PER_BATCH])
-            del self._pending[:PLAYS_PER_BATCH]
+            lost = self._lost_plays(self._pending[:PLAYS_PER_QUERY])
+            del self._pending[:PLAYS_PER_QUERY]
             self._lost += lost
             self._write_again(lost, [])
             if lost and not self._is_suspicious:
@@ -190,7 +174,8 @@ class Reconciler:
     def _begin(self) -> None:
         """Choose what to compare: the newest days, or everything where Redis has lost something."""
         self.persistence = self._store.persistence()
-        self._is_suspicious |= self._store.has_lost_data or self._was_replaced
+        was_replaced = self._outbox.note(REDIS_RUN_NOTE) not in ("", self.persistence.run)
+        self._is_suspicious |= self._store.has_lost_data or was_replaced
         self._store.has_lost_data = False
         oldest = 0
         if self._is_suspicious:
@@ -206,20 +191,19 @@ class Reconciler:
 
     def _end(self) -> None:
         self._write_again([], self._lost_gaps())
+        known_run = self._outbox.note(REDIS_RUN_NOTE)
         if self._lost:
             since, now = to_iso(min(self._lost) * 1000), to_iso(round(self._clock.utc() * 1000))
-            why = REPLACED if self._was_replaced else EMPTIED
+            why = "it was emptied, or its keys were deleted: FLUSHALL, an eviction policy"
+            if known_run not in ("", self.persistence.run):
+                why = "it was restarted, restored or replaced"
             plays = "a play" if len(self._lost) == 1 else f"{len(self._lost):,} plays"
             log.warning(f"Redis has lost {plays} from {since} on: writing again what is missing ({why})")
             self.status = {"restored_plays": len(self._lost), "restored_at": now, "restored_why": why}
-        if self.persistence.run != self._outbox.note(REDIS_RUN_NOTE):
+        if self.persistence.run != known_run:
             self._outbox.set_note(REDIS_RUN_NOTE, self.persistence.run)
         self._lost, self._is_suspicious = [], False
         self._due = self._clock.monotonic() + INTERVAL
-
-    @property
-    def _was_replaced(self) -> bool:
-        return self._outbox.note(REDIS_RUN_NOTE) not in ("", self.persistence.run)
 
     def _lost_plays(self, keys: Sequence[int]) -> list[int]:
         rows = self._outbox.rows(keys)

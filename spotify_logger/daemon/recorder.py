@@ -12,7 +12,7 @@ from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
 from spotify_logger.daemon.reconcile import REDIS_RUN_NOTE, Reconciler, Takeover, Tombstones
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.outbox import ACKNOWLEDGED, NEWEST_CANDIDATES, OutboxPlay
+from spotify_logger.storage.outbox import ACKNOWLEDGED, NEWEST_CANDIDATES, PLAYS_PER_QUERY, OutboxPlay
 from spotify_logger.system import log
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 NOW_PLAYING_GRACE = 30.0  # seconds after the next answer is due until `now_playing` expires
 OPEN_SAVE_INTERVAL = 30.0  # seconds between saves of the open play to disk while Redis is away
-PLAYS_PER_BATCH = 200  # plays sent to Redis in one batch
 MAX_CATCH_UP = 10.0  # maximum seconds that a turn spends on queued plays; the rest follows in the next turns
 REFUSED_RETRY = 60.0  # seconds before a play that Redis refused is retried
 ADOPTED_PLAYS = 500  # newest plays in Redis that a state folder gets if it is new, or was not in use
@@ -39,9 +38,7 @@ class RedisSession:
     """What is known of the contact with Redis, and of its trouble ("" while all is well)."""
 
     def __init__(self, clock: Clock, backoff: Backoff, connect: Callable[[], None]) -> None:
-        self._clock = clock
-        self._backoff = backoff
-        self._connect = connect
+        self._clock, self._backoff, self._connect = clock, backoff, connect
         self._retry_at = float("-inf")
         self._reported: set[str] = set()  # kinds of the current errors
         self.trouble = ""
@@ -84,38 +81,24 @@ class Recorder:
     gets its newest state; while Redis is away, the disk does, every `OPEN_SAVE_INTERVAL` seconds.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        outbox: Outbox,
-        clock: Clock,
-        backoff: Backoff,
-        may_write: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self._store = store
-        self._outbox = outbox
-        self._clock = clock
-        self._may_write = may_write
+    def __init__(self, store: Store, outbox: Outbox, clock: Clock, backoff: Backoff) -> None:
+        self._store, self._outbox, self._clock = store, outbox, clock
         self._open: Play | None = None
         self._open_key: int | None = None
         self._has_ended = False  # Redis may still have a closed play in `now_playing`
         self._last_key: int | None = None
-        self._memory = ""
+        self._memory = ""  # the state of the tracker
         self._saved_at = float("-inf")
         self._refused: dict[int, float] = {}  # keys of plays, and when they are retried
         self._nothing_at = -1  # `Outbox.changes` when nothing was found to send
         self._connection = 0
-        self._session = RedisSession(clock, backoff, self._connect)
+        self.session = RedisSession(clock, backoff, self._connect)
         self._tombstones = Tombstones(store, outbox)
         self._takeover = Takeover(store, outbox, self._tombstones)
         self._reconciler = Reconciler(store, outbox, self._tombstones, clock)
+        self.may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
         self.must_relearn = False  # plays that another logger wrote are still to be read
         self.role_fields: Mapping[str, FieldValue] = {}  # of the status: who writes
-
-    @property
-    def trouble(self) -> str:
-        """What is wrong with Redis; "" while all is well."""
-        return self._session.trouble
 
     @property
     def has_history(self) -> bool:
@@ -123,14 +106,10 @@ class Recorder:
         return self._connection > 0 or self._outbox.note(REDIS_RUN_NOTE) != ""
 
     def load(self) -> tuple[Play | None, str, dict[str, str]] | None:
-        """Load where an earlier process stopped, from the disk or from Redis, whichever is newer.
-
-        Returns:
-            The newest play, the state of the tracker, and the status in Redis; None if only Redis knows them.
-        """
+        """Load the newest play, tracker state and status; None if Redis is away and only it has them."""
         memory = self._outbox.note(TRACKER_NOTE)
         is_new = not memory and self._outbox.newest() is None
-        found = self._session.attempt(self._read_log, otherwise=None)
+        found = self.session.attempt(self._read_log, otherwise=None)
         if found is None and (is_new or self.must_relearn):
             return None
         live, status = found or (None, {})
@@ -148,7 +127,7 @@ class Recorder:
         candidates = (play for play in plays if play and play.second not in self._tombstones.plays)
         live = next((play for play in candidates if play.source == LIVE), None)
         status = self._store.read_status()
-        self._session.succeeded()
+        self.session.succeeded()
         return live, status
 
     def _adopt_newest_live(self, play: Play) -> Play:
@@ -158,9 +137,9 @@ class Recorder:
         ours = [] if key is None else self._outbox.rows([key])
         return replace(play, second=ours[0].play.second, item=ours[0].play.item) if ours else play
 
-    def add(self, plays: Sequence[Play], memory: str) -> None:
-        """Save new states of plays to disk, with the state of the tracker after it returned them."""
-        self._memory = memory
+    def add(self, plays: Sequence[Play], memory: str = "") -> None:
+        """Save new states of plays to disk, with the state of the tracker if it returned them."""
+        self._memory = memory or self._memory
         to_keep = []
         for play in plays:
             is_open = self._open is not None and identity(play) == identity(self._open)
@@ -191,7 +170,7 @@ class Recorder:
         """
         finish = partial(self._finish, shown=shown, due=due, status=status)
         # Another logger may have taken over while Redis was away.
-        if self._session.attempt(lambda: self._may_write() and self._send(finish), otherwise=False):
+        if self.session.attempt(lambda: self.may_write() and self._send(finish), otherwise=False):
             return True
         if self._open is not None and self._clock.monotonic() - self._saved_at >= OPEN_SAVE_INTERVAL:
             self.save({})
@@ -200,25 +179,19 @@ class Recorder:
     def flush_leftovers(self) -> None:
         """Send what is left in the outbox while another logger is active."""
         if self._outbox.changes != self._nothing_at:
-            self._session.attempt(self._send, otherwise=False)
-
-    def rewrite(self) -> None:
-        """Write again what another logger may have overwritten."""
-        self._store.invalidate()
-        self._store.has_lost_data = True
+            self.session.attempt(self._send, otherwise=False)
 
     def tombstones(self) -> Mapping[int, int]:
         """Return the deleted plays, as of the last contact with Redis: start second -> end second."""
-        self._session.attempt(self._tombstones.refresh, otherwise=None)
+        self.session.attempt(self._tombstones.refresh, otherwise=None)
         return self._tombstones.plays
 
     def foreign_plays(self, since_ms: int) -> list[Play]:
         """Return plays since `since_ms` that are not in the outbox; [] while Redis is away."""
-
-        def read() -> list[Play]:
-            return self._with_isrcs(self._store.foreign_plays(since_ms // 1000, self._outbox.keys()))
-
-        return self._session.attempt(read, otherwise=[])
+        return self.session.attempt(
+            lambda: self._with_isrcs(self._store.foreign_plays(since_ms // 1000, self._outbox.keys())),
+            otherwise=[],
+        )
 
     def _connect(self) -> None:
         """Connect; over a new connection, and once an hour, look for what Redis has lost."""
@@ -244,10 +217,10 @@ class Recorder:
 
     def _send(self, finish: Callable[[Batch], None] | None = None) -> bool:
         """Send what is queued, in batches; `finish` completes the last one, except on standby."""
-        begun, partial_error = self._clock.monotonic(), None
-        while True:
+        begun, partial_error, is_last = self._clock.monotonic(), None, False
+        while not is_last:
             rows, gaps = self._queued(is_active=finish is not None)
-            is_last = len(rows) < PLAYS_PER_BATCH or self._clock.monotonic() - begun > MAX_CATCH_UP
+            is_last = len(rows) < PLAYS_PER_QUERY or self._clock.monotonic() - begun > MAX_CATCH_UP
             try:
                 with self._store.batch() as batch:
                     self._fill(batch, rows, gaps)
@@ -258,13 +231,11 @@ class Recorder:
                     raise
                 partial_error = error
             self._acknowledged(rows, gaps, partial_error.refused if partial_error else ())
-            if is_last:
-                break
         if partial_error is not None:
-            self._session.report(partial_error, "everything else was written")
+            self.session.report(partial_error, "everything else was written")
         if partial_error is not None or self._refused:
             return False
-        self._session.succeeded()
+        self.session.succeeded()
         self._has_ended = False
         return True
 
@@ -278,9 +249,9 @@ class Recorder:
         excluded = {*self._refused}
         if self._open is not None:
             excluded.add(self._open_row(self._open).key)
-        self._takeover.clear_cache()
+        self._takeover.index.cache_clear()
         rows = []
-        for row in self._outbox.waiting(PLAYS_PER_BATCH, excluded):
+        for row in self._outbox.waiting(PLAYS_PER_QUERY, excluded):
             if self._clock.monotonic() - begun > MAX_CATCH_UP:
                 searched_at = -1  # the rest follows in the next turn
                 break
@@ -298,16 +269,22 @@ class Recorder:
                 batch.set_now_playing(row.key, due + NOW_PLAYING_GRACE)
         elif self._has_ended:
             batch.clear_now_playing()
-        last = {} if self._last_key is None else {"last_play": play_key(self._last_key)}
-        keeping: dict[str, FieldValue] = {
-            "outbox": len(self._outbox),
-            "outbox_trouble": self._outbox.trouble,
-            "redis_trouble": self.trouble,
-            "persistence": self._reconciler.persistence.words,
-            "persistence_trouble": self._reconciler.persistence.trouble,
-            **self._reconciler.status,
-        }
-        batch.write_status({**status, **last, **keeping, **self.role_fields})
+        known: dict[str, FieldValue] = {"tracker": self._memory} if self._memory else {}
+        if self._last_key is not None:
+            known["last_play"] = play_key(self._last_key)
+        batch.write_status(
+            {
+                **status,
+                **known,
+                "outbox": len(self._outbox),
+                "outbox_trouble": self._outbox.trouble,
+                "redis_trouble": self.session.trouble,
+                "persistence": self._reconciler.persistence.words,
+                "persistence_trouble": self._reconciler.persistence.trouble,
+                **self._reconciler.status,
+                **self.role_fields,
+            }
+        )
 
     def _open_row(self, play: Play) -> OutboxPlay:
         """Return the open play under a key that stays the same."""
@@ -327,7 +304,6 @@ class Recorder:
             batch.write_gap(second, fields)
 
     def _acknowledged(self, rows: list[OutboxPlay], gaps: Gaps, refused: Collection[str]) -> None:
-        """Note what Redis has acknowledged, and which plays it refused."""
         retry_at = self._clock.monotonic() + REFUSED_RETRY
         for row in rows:
             if not {index_key(day_of(row.key)), row.play.item.key, play_key(row.key)}.isdisjoint(refused):

@@ -155,7 +155,7 @@ class Demo:
             + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
         )
         clock = Clock(stop.wake_fd)
-        while not stop.is_requested() and time.monotonic() < until:
+        while not stop.is_requested and time.monotonic() < until:
             for name, process in self._running.items():
                 if process.poll() is not None:
                     raise TryLater(f"{name} exited unexpectedly")

@@ -197,7 +197,7 @@ def test_queued_alerts_are_replaced_by_what_supersedes_them(harness: AlertsHarne
 
 @pytest.mark.parametrize(
     ("status", "waits"),
-    [(OFFLINE, [60, 120, 240, 480, 960, 1920, 3600, 3600]), (429, [60, 120]), (404, [3600, 3600])],
+    [(OFFLINE, [60, 120, 240, 480, 960, 1920, 3600, 3600]), (404, [60, 120])],
 )
 def test_undelivered_alerts_are_retried_and_logged_once(
     harness: AlertsHarness, logged: list[tuple[str, str]], status: int, waits: list[float]

@@ -101,7 +101,7 @@ class BackfillHarness:
             self.fetch_if_due()
             self.clock.sleep(TURN)
             if listening:
-                self.backfiller.on_listened(TURN * 1000)
+                self.backfiller.listened_ms += TURN * 1000
 
     def answer(self, *items: tuple[str, float]) -> None:
         """Let Spotify answer with items: names and ends, in seconds since six o'clock."""

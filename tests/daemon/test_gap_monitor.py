@@ -8,7 +8,7 @@ import pytest
 
 from spotify_logger.core.coverage import NOT_RUNNING, OFFLINE
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.gap_monitor import (
+from spotify_logger.daemon.backfiller import (
     GAP_NOTE,
     LAST_ANSWER_NOTE,
     SAVE_INTERVAL,

@@ -125,7 +125,7 @@ def test_arguments_and_wrong_settings_are_refused_without_showing_secrets(
 def test_signals_ask_it_to_stop(number: signal.Signals) -> None:
     stop = StopSignal()
     os.kill(os.getpid(), number)
-    assert stop.is_requested()
+    assert stop.is_requested
     assert os.read(stop.wake_fd, 9)
 
 

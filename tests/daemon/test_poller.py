@@ -20,7 +20,7 @@ from spotify_logger.core import redis_keys
 from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
-from spotify_logger.daemon.poller import DEFAULT_TIMINGS, Turn, describe
+from spotify_logger.daemon.poller import DaemonTimings, Turn, describe
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.comparison import compare
@@ -166,7 +166,7 @@ class TestFaults:
             rig.fault(name, path=path, seconds=60)
             turns = rig.run(120 + 200 * number)
             waits = [turn.due - earlier.due for earlier, turn in pairwise(turns) if not turn.ok]
-            assert max(waits, default=0.0) <= DEFAULT_TIMINGS.max_wait + 1, name
+            assert max(waits, default=0.0) <= DaemonTimings().max_wait + 1, name
             if name in RATE_LIMITS and path is None:
                 assert rig.requests_since(began, PLAYER)[1] - began >= 60, name
             assert rig.token().refresh_token == DEMO_REFRESH_TOKEN, name
@@ -245,7 +245,7 @@ class TestLogin:
         rig.token_file.save(Token(DEMO_REFRESH_TOKEN, authorized_at=rig.world.clock.now))
         replaced = rig.world.clock.now
         assert rig.turn().ok
-        assert rig.requests_since(replaced, PLAYER)[0] <= replaced + DEFAULT_TIMINGS.login_check_interval
+        assert rig.requests_since(replaced, PLAYER)[0] <= replaced + DaemonTimings().login_check_interval
         assert rig.status()["login"] == "ok"
         back, gap = log_lines(capsys)
         assert back == "Spotify answers again: playing The Band of A – A, Desk"
@@ -268,7 +268,7 @@ class TestLogin:
         turn = rig.virtual_run.poller.turn()
         assert not turn.ok
         assert "spotify-logger login" in turn.words
-        assert turn.due - rig.world.clock.monotonic() == DEFAULT_TIMINGS.login_check_interval
+        assert turn.due - rig.world.clock.monotonic() == DaemonTimings().login_check_interval
         assert rig.requests == []
 
 

@@ -44,7 +44,7 @@ def queue(redis_url: str, tmp_path: Path) -> Iterator[Queue]:
 def test_a_play_that_another_logger_has_recorded_is_not_sent(queue: Queue) -> None:
     assert queue.is_sent(play("B", 900, 30))
     queue.log.write(play("A", 0.4, 200), play("B", 10, 100), play("A", 500, 200))
-    queue.takeover.clear_cache()
+    queue.takeover.index.cache_clear()
     assert not queue.is_sent(play("A", 0, 190))
     assert [row.key for row in queue.outbox.waiting(9)] == [SECOND + 900]
     assert queue.is_sent(play("A", 800, 100))

@@ -69,7 +69,7 @@ class TestSimulation:
         return str(failure.value)
 
     def test_a_lost_play(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def add_some(self: Recorder, plays: Sequence[Play], memory: str) -> None:
+        def add_some(self: Recorder, plays: Sequence[Play], memory: str = "") -> None:
             add(self, [play for play in plays if "Harbour" not in str(play.fields.get("name"))], memory)
 
         add = Recorder.add
@@ -77,7 +77,7 @@ class TestSimulation:
         assert "are lost" in self.failure(memory_folder)
 
     def test_a_doubled_play(self, memory_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def add_twice(self: Recorder, plays: Sequence[Play], memory: str) -> None:
+        def add_twice(self: Recorder, plays: Sequence[Play], memory: str = "") -> None:
             again = [
                 replace(play, started_ms=play.started_ms + 5, ended_ms=play.ended_ms + 5, source=BACKFILL)
                 for play in plays

@@ -137,7 +137,7 @@ def test_the_page_shows_a_history_until_the_logger_exits(
     monkeypatch.chdir(ROOT)
     with ExitStack() as resources:
         running = demo.Demo(resources, demo.WEB_MODE)
-        running.watch(0, Mock(wake_fd=0, is_requested=lambda: False))
+        running.watch(0, Mock(wake_fd=0, is_requested=False))
         address = re.match(r"The page is at (http://127\.0\.0\.1:\d+/) ", capsys.readouterr().out)
         assert address
         with urllib.request.urlopen(f"{address[1]}top/tracks", timeout=TIMEOUT) as answer:
@@ -148,7 +148,7 @@ def test_the_page_shows_a_history_until_the_logger_exits(
         assert found
         assert found[1] == found[2]  # without the history
         with pytest.raises(TryLater, match="the logger exited"):
-            running.watch(float("inf"), Mock(wake_fd=0, is_requested=lambda: False))
+            running.watch(float("inf"), Mock(wake_fd=0, is_requested=False))
     assert not list(tmp_path.glob("spotify-logger-demo-*"))
 
 

@@ -60,7 +60,6 @@ class VirtualRun:
 
     Args:
         world: The world; its clock is the logger's.
-        settings: The settings.
         schedule: When to poll; from the settings unless given.
         seed: The random seed of the jitter.
         send: Sends its requests; to the world unless given.
@@ -93,7 +92,8 @@ class VirtualRun:
         environment = Environment(
             self._world.clock, self._send, self._send, "a run of the machine", self._chance
         )
-        self._poller = self.poller = Poller(self._settings, environment, self._schedule)
+        self._poller = self.poller = Poller(self._settings, environment)
+        self.poller.schedule = self._schedule or self.poller.schedule
         self.spotify, self.store, self.outbox = self.poller.spotify, self.poller.store, self.poller.outbox
 
     def close(self) -> None:

@@ -261,7 +261,7 @@ class YearSimulation:
         self._poller = poller = Poller(self._settings, environment)
         add = poller.recorder.add
 
-        def add_and_note(plays: Sequence[Play], memory: str) -> None:
+        def add_and_note(plays: Sequence[Play], memory: str = "") -> None:
             add(plays, memory)
             for play in plays:
                 if play.end_reason is not None:

@@ -129,21 +129,19 @@ class RecorderRig:
         self.outbox = Outbox(self.path, self.clock.monotonic, connect)
         self._outboxes.append(self.outbox)
         self.recorder = Recorder(self.store, self.outbox, self.clock, Backoff(1.0, 60.0, lambda: 1.0))
-        self.tracker = ""
 
     def other_logger(self) -> RecorderRig:
         """Return a recorder with a state folder of its own, in front of the same server."""
         return RecorderRig(self.path.with_name("other.sqlite"), f"redis://{self.client.where}/0")
 
     def add(self, *plays: Play, at: int = 0) -> None:
-        self.tracker = tracker_state(at, plays[-1] if plays else None)
-        self.recorder.add(plays, self.tracker)
+        self.recorder.add(plays, tracker_state(at, plays[-1] if plays else None))
 
     def write(self, *plays: Play, shown: Play | None = None, due: float = 30.0, at: int = 0) -> bool:
         """Run a turn whose answer brought plays."""
         if plays:
             self.add(*plays, at=at)
-        return self.recorder.write(shown, due, {"state": "well", "tracker": self.tracker})
+        return self.recorder.write(shown, due, {"state": "well"})
 
     def write_after(self, seconds: float) -> bool:
         self.clock.sleep(seconds)

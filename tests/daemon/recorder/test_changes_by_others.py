@@ -99,6 +99,6 @@ class TestDeletedPlays:
         breakable.recorder.tombstones()
         breakable.server.stop()
         assert breakable.recorder.tombstones() == {SECOND: SECOND + 30}
-        assert "Redis at" in breakable.recorder.trouble
+        assert "Redis at" in breakable.recorder.session.trouble
         breakable.restart()
         assert breakable.recorder.tombstones() == {SECOND: SECOND + 30}

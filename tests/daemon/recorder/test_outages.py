@@ -58,7 +58,7 @@ class TestOutage:
             ):
                 breakable.clock.sleep(wait)
                 assert not breakable.write(*plays, shown=plays[-1])
-            assert words in breakable.recorder.trouble
+            assert words in breakable.recorder.session.trouble
             assert breakable.waiting() == [0, 60, 65, 95]
         breakable.client.take_written()
         assert breakable.write_after(60)
@@ -73,7 +73,7 @@ class TestOutage:
             *["skipped"] * 3,
             None,
         ]
-        assert breakable.recorder.trouble == ""
+        assert breakable.recorder.session.trouble == ""
         outage, back = log_lines(capsys)
         assert words in outage
         assert outage.endswith("(plays are queued; next try in 1 s)")
@@ -146,7 +146,7 @@ class TestKeysOfAnotherType:
     ) -> None:
         rig.raw.set(key, "of another program")
         assert not rig.write(ended("A"), ended("B", 86_400), play("C", 86_430))
-        assert key in rig.recorder.trouble
+        assert key in rig.recorder.session.trouble
         assert [rig.fields(second)["name"] for second in (0, 86_400, 86_430)] == ["A", "B", "C"]
         assert not rig.write(ended("C", 86_430), ended("D", 86_460))
         assert rig.fields(86_460)["name"] == "D"
@@ -169,11 +169,11 @@ class TestKeysOfAnotherType:
         rig.raw.delete(f"listening:{SECOND}")
         rig.raw.set(f"listening:{SECOND}", "of another program")
         assert not rig.write(play("A", played=40), shown=play("A"))
-        assert f"listening:{SECOND}" in rig.recorder.trouble
+        assert f"listening:{SECOND}" in rig.recorder.session.trouble
         assert rig.write(ended("A", played=60), play("B", 60))
         assert rig.fields(1)["ms_played"] == "60000"
         assert rig.fields(60)["name"] == "B"
-        assert rig.recorder.trouble == ""
+        assert rig.recorder.session.trouble == ""
 
     def test_plays_are_written_without_the_status(
         self, rig: RecorderRig, capsys: pytest.CaptureFixture[str]
@@ -203,7 +203,7 @@ class TestKeysOfAnotherType:
 class TestCatchUp:
     @pytest.fixture(autouse=True)
     def _small_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recorder_module, "PLAYS_PER_BATCH", 10)
+        monkeypatch.setattr(recorder_module, "PLAYS_PER_QUERY", 10)
 
     @staticmethod
     def queue(rig: RecorderRig, count: int) -> None:
