@@ -143,16 +143,14 @@ class Backfiller:
         """Return the note to be saved."""
         return {BACKFILL_NOTE: to_json({"asked_ms": self._asked_ms, "listened_ms": self.listened_ms})}
 
-    def fetch_if_due(
-        self, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
-    ) -> list[Play]:
+    def fetch_if_due(self, open_play: Play | None, unobserved: Sequence[tuple[int, int]]) -> list[Play]:
         """Fetch `recently-played` if it is due, and return plays that are new or better known now."""
         now = self._clock.monotonic()
         is_planned = bool(self._due) and self._due[0] <= now
         if not is_planned and self.listened_ms < LISTENED_INTERVAL_MS:
             return []
         self._due = [due for due in self._due if due > now]
-        self._asked_ms = now_ms
+        self._asked_ms = round(self._clock.utc() * 1000)
         try:
             body = self._spotify.recently_played().body
         except SpotifyLoggerError as error:
@@ -164,10 +162,10 @@ class Backfiller:
             self._trouble = str(error)
             return []
         self.listened_ms, self._trouble, self._may_repeat = 0, "", False
-        return self._new_plays(body, open_play, now_ms, unobserved)
+        return self._new_plays(body, open_play, unobserved)
 
     def _new_plays(
-        self, body: object, open_play: Play | None, now_ms: int, unobserved: Sequence[tuple[int, int]]
+        self, body: object, open_play: Play | None, unobserved: Sequence[tuple[int, int]]
     ) -> list[Play]:
         tombstones, horizon_ms = self._recorder.tombstones(), self._outbox.horizon_ms()
         items = [item for item in read_recently_played(body) if item.ended_ms >= horizon_ms]
@@ -179,7 +177,7 @@ class Backfiller:
         logged |= {identity(play): play for play in self._outbox.kept(since_ms)}
         known = [play for play in logged.values() if play.end_reason is not None]
         known += [] if open_play is None else [open_play]
-        found = backfill_plays(known, history, now_ms, unobserved)
+        found = backfill_plays(known, history, self._asked_ms, unobserved)
         plays = [play for play in found if not self._outbox.is_deleted(play)]
         for play in plays:
             log.info(f"recently played: {format_play(play)}")

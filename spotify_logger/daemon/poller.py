@@ -174,8 +174,7 @@ class Poller:
         if self._is_restored:
             self._track_pending()
             if self.recorder.has_history:
-                now_ms, spans = round(self._clock.utc() * 1000), self._gap_monitor.unobserved
-                found = self._backfiller.fetch_if_due(self._tracker.play, now_ms, spans)
+                found = self._backfiller.fetch_if_due(self._tracker.play, self._gap_monitor.unobserved)
                 self.recorder.add([play for play in found if play.end_reason is not None])
         else:
             feed(self._tracker)

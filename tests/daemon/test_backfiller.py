@@ -94,7 +94,7 @@ class BackfillHarness:
         return self.fetch_if_due(open_play)
 
     def fetch_if_due(self, open_play: Play | None = None) -> list[Play]:
-        return self.backfiller.fetch_if_due(open_play, round(self.clock.utc() * 1000), [])
+        return self.backfiller.fetch_if_due(open_play, [])
 
     def run(self, seconds: float, *, listening: bool = False) -> None:
         for _ in range(round(seconds / TURN)):
@@ -193,7 +193,7 @@ class TestAnswer:
         assert harness.fetch() == []
         harness.miss()
         span = (round((T - 5 * HOUR) * 1000), round(T * 1000))
-        assert len(harness.backfiller.fetch_if_due(None, round(T * 1000), [span])) == 1
+        assert len(harness.backfiller.fetch_if_due(None, [span])) == 1
 
     def test_items_older_than_all_known_plays_are_ignored(self, harness: BackfillHarness) -> None:
         harness.outbox.put([play("A", -300 * number) for number in range(MAX_KEPT_PLAYS, 0, -1)])
