@@ -86,7 +86,7 @@ def harness() -> AlertsHarness:
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Log lines, as pairs of level and text."""
+    """Log lines, as pairs of priority and text."""
     lines: list[tuple[str, str]] = []
     monkeypatch.setattr(log, "_write", lambda *line: lines.append(line))
     return lines
@@ -155,7 +155,7 @@ def test_without_alerts_reminders_are_logged_and_nothing_is_sent_later(
     harness.restart("")
     for day in (150, 166, 173, 177, 179):
         assert harness.check(day) == []
-    assert [level for level, _ in logged] == [*["warning"] * 4, "error"]
+    assert [level for level, _ in logged] == [*["<4>"] * 4, "<3>"]
     assert all("expires in" in line for _, line in logged)
     harness.alerts.notify("disk", "The disk is full.")
     harness.restart()
@@ -217,7 +217,7 @@ def test_undelivered_alerts_are_retried_and_logged_once(
     harness.clock.sleep(3600)
     harness.alerts.deliver()
     assert harness.webhook.accepted == ["Spotify Logger: The disk is full."]
-    assert [level for level, _ in logged] == ["warning", "info"]
+    assert [level for level, _ in logged] == ["<4>", "<6>"]
     assert ("connection refused" if status == OFFLINE else f"answered {status}") in logged[0][1]
 
 
@@ -287,5 +287,5 @@ def test_heartbeats_are_sent_when_due_and_failures_logged_once(logged: list[tupl
         assert webhook.requests == requests + is_sent, seconds
     assert webhook.requests == 4
     (level, line), (last_level, _) = logged
-    assert (level, last_level) == ("warning", "info")
+    assert (level, last_level) == ("<4>", "<6>")
     assert "connection refused" in line
