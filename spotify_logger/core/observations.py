@@ -71,6 +71,9 @@ class SavedObservations:
         return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= (self.answered or 0)
 
 
+_SAVED = tuple(kept.name for kept in fields(SavedObservations))
+
+
 @dataclass(frozen=True, slots=True)
 class Observations(SavedObservations):
     """What is known about the player from its states so far."""
@@ -84,8 +87,7 @@ class Observations(SavedObservations):
 
     def serialize(self) -> str:
         """Return the JSON that another process needs to continue."""
-        kept = {kept.name: getattr(self, kept.name) for kept in fields(SavedObservations)}
-        return to_json({**kept, "answered": self.now or None})
+        return to_json({name: getattr(self, name) for name in _SAVED} | {"answered": self.now or None})
 
     @classmethod
     def restore(cls, memory: str) -> Self:
@@ -93,8 +95,7 @@ class Observations(SavedObservations):
         saved = from_json(SavedObservations, memory)
         if saved is None or not saved.is_in_order():
             return cls(play=None if saved is None else saved.play)
-        values = {kept.name: getattr(saved, kept.name) for kept in fields(saved)}
-        return cls(**values, now=saved.answered or 0)
+        return cls(**{name: getattr(saved, name) for name in _SAVED}, now=saved.answered or 0)
 
     def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> Self:
         """Return these observations with the next answer as the current one."""
