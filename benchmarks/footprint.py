@@ -30,6 +30,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR
+from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.demo import TERMINAL_MODE, start_server
 from spotify_logger.simulator.faults import Fault
@@ -148,7 +149,7 @@ class RunningLogger:
 
     def status(self) -> dict[str, str]:
         """The status of the logger in Redis."""
-        return self._store.read_status()
+        return self._store.hash(STATUS)
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition.

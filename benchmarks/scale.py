@@ -40,7 +40,7 @@ from footprint import ROOT, TRUSTED, environment, make_certificate, mapped, star
 
 from spotify_logger.config.settings import load
 from spotify_logger.core.batched import batched
-from spotify_logger.core.redis_keys import day_of, index_key, play_key
+from spotify_logger.core.redis_keys import STATUS, day_of, index_key, play_key
 from spotify_logger.queries import arguments, dispatch
 from spotify_logger.simulator.demo import start_server
 from spotify_logger.simulator.server import HOST
@@ -151,8 +151,8 @@ class Crowd:
         self._pids = {logger.pid for logger in self._loggers}
         for each in range(number):
             store = Archive(server.url, _prefix(each))
-            self._until(lambda store=store: "last_poll" in store.read_status())  # type: ignore[misc]
-            self._pids.add(int(store.read_status()["pid"]))  # of the loop, if there is a supervisor
+            self._until(lambda store=store: "last_poll" in store.hash(STATUS))  # type: ignore[misc]
+            self._pids.add(int(store.hash(STATUS)["pid"]))  # of the loop, if there is a supervisor
             store.close()
 
     def measure(self, seconds: float) -> Cost:

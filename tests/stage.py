@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from spotify_logger.core.play import Play
+from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import from_iso
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
@@ -177,7 +178,7 @@ class Stage:
         return {name.partition(".")[0] for name in IMPORT.findall(self.log())}
 
     def status(self) -> dict[str, str]:
-        return self.store.read_status()
+        return self.store.hash(STATUS)
 
     def wait_for_poll(self) -> None:
         wait_until(lambda: self.status().get("last_poll"))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.queries.status import count_waiting
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
@@ -156,7 +157,7 @@ CALLS: tuple[Callable[[Archive], object], ...] = (
     lambda store: store.claim(1_800_000_000, "2027-01-15T08:00:00Z", "spotify:track:x"),
     lambda store: (store.tombstones(), store.gaps()),
     lambda store: (store.persistence(), store.version(), store.write_refusal()),
-    lambda store: (store.read_status(), store.listeners(), store.standby_machine()),
+    lambda store: (store.hash(STATUS), store.listeners(), store.standby_machine()),
     lambda store: (store.index(date(2027, 1, 15)), store.recent(3), store.now_playing()),
     lambda store: list(store.catalog(["track:x"], ["name", "uri"])),
     lambda store: list(store.scan("listening:*")),
@@ -175,7 +176,7 @@ def test_the_store_takes_a_lie_for_an_answer_or_for_one_error(liar: LyingServer,
                 call(store)
         if isinstance(lie, Drip):
             with pytest.raises(StoreError, match="in time"):
-                store.read_status()
+                store.hash(STATUS)
 
 
 def test_the_loop_goes_on_and_the_plays_wait(liar: LyingServer, redis_url: str, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class Takeover:
         if key == row.key:
             return row
         self._outbox.rekey(play, key)
-        return replace(row, key=key)
+        return row._replace(key=key)
 
     def to_send(self, row: OutboxPlay, *, is_active: bool) -> OutboxPlay | None:
         """Return what to send of a play, under its own key; None if Redis has a better account of it."""
@@ -110,14 +110,14 @@ class Takeover:
                 return None
             self._outbox.rekey(play, key)  # it was observed to its end, the other one was not
             self._store.invalidate(play_key(key))
-            return replace(row, key=key)
+            return row._replace(key=key)
         row = self.claim(row)
         held = Play.from_hash(row.key, self._store.hash(play_key(row.key)))
         if held and identity(held) == identity(play) and _is_newer(held, play, is_active=is_active):
             self._outbox.replace(play, (row.key, replace(held, second=play.second, item=play.item)))
             return None
         if play.end_reason is None and not is_active:  # nobody here observes its end
-            row = replace(row, play=replace(play, end_reason=UNKNOWN))
+            row = row._replace(play=replace(play, end_reason=UNKNOWN))
             self._outbox.put([row.play])
         return row
 

@@ -126,7 +126,7 @@ class Recorder:
         plays = (Play.from_hash(*play) for play in self._store.recent(NEWEST_CANDIDATES))
         candidates = (play for play in plays if play and play.second not in self._tombstones.plays)
         live = next((play for play in candidates if play.source == LIVE), None)
-        status = self._store.read_status()
+        status = self._store.hash(STATUS)
         self.session.succeeded()
         return live, status
 

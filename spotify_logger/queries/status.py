@@ -10,7 +10,7 @@ from spotify_logger import __version__
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
-from spotify_logger.core.redis_keys import play_key
+from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.core.times import from_iso
 from spotify_logger.queries import health
 from spotify_logger.queries.health import LoggerEvidence, is_overdue, status_time
@@ -45,7 +45,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
     """Report whether the logger is alive and well; exit code 1 if not."""
     try:
         server, gaps = store.version(), store.gaps()
-        fields, last = store.read_status(), store.latest_play()
+        fields, last = store.hash(STATUS), store.latest_play()
         evidence = _evidence(store, fields, now, state_dir)
     except StoreError as error:
         evidence = _local_evidence(str(error), "", state_dir)
@@ -235,7 +235,7 @@ class _LoggerState(NamedTuple):
 
 def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> Answer:
     """Report what is playing, with its estimated current position; exit code 1 if unknown."""
-    status_fields = store.read_status()
+    status_fields = store.hash(STATUS)
     second = store.now_playing()
     fields = None if second is None else store.hash(play_key(second)) or None
     # Without a status, trust the key: it expires by itself.

@@ -31,7 +31,7 @@ if __name__ == "__main__":
 import requests
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.redis_keys import play_key
+from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.main import StopSignal
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
@@ -182,7 +182,7 @@ class Demo:
         """Return those of the plays that the running logger could have seen."""
         # The play before the first logged one is excluded, although it ended when that one began.
         begin = min((play.started_ms for play in logged), default=0) / 1000 + REFRESH_SECONDS
-        last_poll = (from_iso(self._store.read_status().get("last_poll", "")) or 0) / 1000
+        last_poll = (from_iso(self._store.hash(STATUS).get("last_poll", "")) or 0) / 1000
         return [
             play for play in plays if begin < play.ended_at and play.started_at < last_poll - REFRESH_SECONDS
         ]

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 5.0  # seconds in which the next part of a reply has to come, unless the URL has another
 EXCHANGE_TIMEOUTS = 2  # times `ANSWER_TIMEOUT` that all replies to one batch may take
-
 Command = tuple[str | int, ...]  # with its arguments
 Reply = Any  # what redis-py makes of a reply, or a `Refusal`
 
@@ -113,8 +112,9 @@ class RedisClient:
             cursor = None
             while cursor != 0:
                 with self._exchange():
-                    command = ("SCAN", cursor or 0, "MATCH", pattern, "COUNT", count)
-                    ((cursor, keys),) = _run(server, [command])
+                    ((cursor, keys),) = _run(
+                        server, [("SCAN", cursor or 0, "MATCH", pattern, "COUNT", count)]
+                    )
                 yield keys
 
     def close(self) -> None:

@@ -140,8 +140,7 @@ class Lease:
     def release(self) -> None:
         """Release the lease, so that a standby can take it at once."""
         if self.state is LeaseState.HELD:
-            # If Redis does not answer, the lease expires by itself.
-            with suppress(StoreError):
+            with suppress(StoreError):  # the lease expires by itself
                 self._connect()
                 self._client.ask([("EVAL", RELEASE, 1, self._lease, self._held)])
         self._held, self.state = "", LeaseState.UNKNOWN

@@ -8,9 +8,9 @@ item does not become a new play; it is never sent again.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness, next_free_second
@@ -43,8 +43,7 @@ _THIS_PLAY = "started_ms = ? AND uri = ?"
 _INSERT = "INTO plays VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxPlay:
+class OutboxPlay(NamedTuple):
     """A play, and the second in its Redis key."""
 
     key: int
@@ -76,10 +75,7 @@ class Outbox(SqliteFile):
     TABLES = ("plays", "gaps", "notes")
 
     def put(self, plays: Iterable[Play], notes: Mapping[str, str] = {}, gaps: Gaps = {}) -> None:  # noqa: B006
-        """Queue the newest state of plays and gaps, and save notes with them, in one transaction.
-
-        A new play gets its key: the first free second from its start on.
-        """
+        """Save plays (new ones under the first free second from their start on), gaps and notes at once."""
         rows = [_row(play.second, play, WAITING) for play in plays]
         gap_rows = [(second, WAITING, json.dumps(dict(fields))) for second, fields in gaps.items()]
 

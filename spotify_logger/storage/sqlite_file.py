@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from spotify_logger.system import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import Any
 
     Change = Callable[[sqlite3.Connection], object]
     Row = tuple[Any, ...]
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 DISK_RETRY = 60.0  # seconds between attempts to use a failed disk again
 PAGE_SIZE = 1024  # minimum bytes that SQLite writes with each change of a row: a quarter of its default
 PAGES_IN_LOG = 200  # pages in the write-ahead log before they are copied to the file
+_SET_PAGE_SIZE = f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM"
 # From the first change on, the log is overwritten: growing it costs the file system as much again each time.
 _PREPARE_LOG = f"""
 PRAGMA journal_mode = WAL;
@@ -93,9 +93,7 @@ class SqliteFile:
             self._path.chmod(0o600)
             if database.execute("PRAGMA page_size").fetchone() != (PAGE_SIZE,):
                 with suppress(sqlite3.OperationalError):  # a full disk: it is tried again at the next start
-                    database.executescript(
-                        f"PRAGMA journal_mode = DELETE; PRAGMA page_size = {PAGE_SIZE}; VACUUM"
-                    )
+                    database.executescript(_SET_PAGE_SIZE)
             database.executescript(_PREPARE_LOG)
             self._set_up(database)
             if rows is not None:

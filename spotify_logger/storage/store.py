@@ -133,10 +133,7 @@ class Store:
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
-        """Collect writes, and send them together at the end of the block; all may be repeated after an error.
-
-        A refused key does not keep the others from being written: see `StoreError.refused`.
-        """
+        """Collect writes, and send them at the end of the block; all may be repeated after an error."""
         batch = Batch(self._prefix)
         yield batch
         self._write(batch)
@@ -155,10 +152,7 @@ class Store:
     def claim(
         self, key_second: int, started_at: str, uri: str, is_taken: Callable[[int], bool] = lambda _: False
     ) -> int:
-        """Return the first second from `key_second` on whose key is free in Redis, or has this very play.
-
-        `is_taken` returns whether a second is the key of a play not yet sent to Redis.
-        """
+        """Return the first second from `key_second` on that is not taken, and free in Redis or its own."""
 
         def is_unavailable(second: int) -> bool:
             if second not in naming_seconds(key_second):
@@ -204,10 +198,6 @@ class Store:
         """Return the tombstones: second in the key of each deleted play -> second of its end."""
         return dict(filter(None, starmap(keys.read_tombstone, self.hash(keys.TOMBSTONES).items())))
 
-    def read_status(self) -> dict[str, str]:
-        """Return all fields of the status; empty if there is none."""
-        return self.hash(keys.STATUS)
-
     def plays(self, key_seconds: Iterable[int]) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield the second in the key of each play, and its hash, empty if there is none."""
         for chunk in batched(key_seconds, HASHES_PER_BATCH):
@@ -237,11 +227,9 @@ class Store:
         return {second: line for second, line in zip(key_seconds, replies, strict=True) if line}
 
     def days(self) -> Iterator[date]:
-        """Yield the UTC days on which plays started, newest first, without scanning other keys.
-
-        A Pi without a battery clock may boot in 1970, so the search also starts from the status.
-        """
-        last = keys.second_of_key(self.read_status().get("last_play", "")) or 0
+        """Yield the UTC days on which plays started, newest first, without scanning other keys."""
+        # A Pi without a battery clock may boot in 1970, so the search also starts from the status.
+        last = keys.second_of_key(self.hash(keys.STATUS).get("last_play", "")) or 0
         day, span = keys.day_of(max(last, int(self._utc()) + keys.ONE_DAY)), 8
         while day >= keys.FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
@@ -266,8 +254,9 @@ class Store:
             is_known = batch.hashes.keys() <= self._written.keys()
             is_logged = batch.is_final or not (is_recent and is_known and self._may_skip_log)
             known = {} if is_logged else self._written
-            changes = (self._changes(batch, key, known.get(key, {})) for key in batch.hashes)
-            writes = list(chain.from_iterable(changes))
+            writes = [
+                write for key in batch.hashes for write in self._changes(batch, key, known.get(key, {}))
+            ]
             commands = [write if is_logged else _unlogged(write) for write in writes]
             if last := batch.now_playing:
                 writes.append(last)

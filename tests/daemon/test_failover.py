@@ -235,7 +235,7 @@ class MachinePair:
         return str(self.redis._keys.text(LEASE))
 
     def status(self) -> dict[str, str]:
-        return Store("", connect=self.redis.client).read_status()
+        return Store("", connect=self.redis.client).hash(STATUS)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import redis
 from redis.crc import key_slot
 
 from spotify_logger.cli import main
+from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import to_iso
 from spotify_logger.simulator.logged_history import make_logged_history
 from spotify_logger.storage import client as client_module
@@ -123,7 +124,7 @@ def test_a_wrong_address_is_explained(cluster: RedisCluster, redis_url: str) -> 
         RedisClient(redis_url.replace("redis://", "redis+cluster://").removesuffix("/0")).connect()
     other = next(number for number in range(3) if number != owner("spotify_logger:status"))
     with pytest.raises(StoreError, match=r"write redis\+cluster:// instead of redis:// in REDIS_URL"):
-        Archive(f"redis://127.0.0.1:{cluster.masters[other].port}").read_status()
+        Archive(f"redis://127.0.0.1:{cluster.masters[other].port}").hash(STATUS)
     with pytest.raises(Misconfigured, match="query option"):
         RedisClient("redis+cluster://127.0.0.1:7000?colour=red")
     with pytest.raises(Misconfigured, match="address") as caught:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from spotify_logger.core.redis_keys import play_key
+from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.storage.redis_replies import Persistence
@@ -199,7 +199,7 @@ class TestWriting:
         with recorded.store.batch() as batch:
             batch.write_status({"pid": 2})
             batch.write_hash("local:ab", {"album": "Tape"})
-        assert recorded.store.read_status() == {"state": "x", "pid": "2"}
+        assert recorded.store.hash(STATUS) == {"state": "x", "pid": "2"}
         assert recorded.store.hash("local:ab") == {"name": "Demo", "album": "Tape"}
 
     def test_the_last_write_of_a_batch_counts(self, recorded: RecordedStore) -> None:
@@ -260,7 +260,7 @@ class TestWriting:
         assert ann.store.recent(9) == [(START, STORED)]
         assert ben.store.recent(9) == [(START, {"uri": "b"})]
         assert (ann.store.now_playing(), ben.store.now_playing()) == (START, None)
-        assert ben.store.read_status() == ben.store.hash("track:a") == {}
+        assert ben.store.hash(STATUS) == ben.store.hash("track:a") == {}
         assert ben.store.gaps() == []
         assert ben.store.claim(START, STORED["started_at"], STORED["uri"]) == START + 1
         assert all(key.startswith(("ann:", "ben:")) for key in ann.content())
@@ -297,7 +297,7 @@ class TestReading:
         store = recorded.store
         assert [store.latest_play(), store.now_playing()] == [None] * 2
         assert [*store.recent(5), *store.days(), *store.gaps(), *store.listeners()] == []
-        assert {**store.read_status(), **store.hash("track:x")} == {}
+        assert {**store.hash(STATUS), **store.hash("track:x")} == {}
         assert (store.standby_machine(), store.tombstones()) == ("", {})
         assert store.version().startswith(("redis ", "valkey "))
 
@@ -349,7 +349,7 @@ class TestReading:
         assert recorded.store.recent(5) == [(START + 7, {}), (START + 6, {}), (START, STORED)]
         assert recorded.store.latest_play() == (START, STORED)
         assert recorded.store.now_playing() is None
-        assert recorded.store.read_status() == {}
+        assert recorded.store.hash(STATUS) == {}
         assert recorded.store.gaps() == []
         assert list(recorded.store.days()) == [date(2026, 11, 22), date(2026, 11, 21)]
 
@@ -517,7 +517,7 @@ class TestStoreOutages:
             start_again(server)
             on_own_server.raw.flushall()
             # Reading over the new connection must not hide that it is new.
-            assert on_own_server.store.read_status() == {}
+            assert on_own_server.store.hash(STATUS) == {}
             on_own_server.write_poll()
             assert len(on_own_server.content()) == 5
             assert server.process
