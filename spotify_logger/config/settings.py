@@ -118,10 +118,9 @@ def is_visible_ascii(value: object) -> TypeGuard[str]:
 
 def is_loopback(host: str) -> bool:
     """Return whether `host` is a loopback IP address."""
-    try:
+    with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return False
 
 
 def _visible_ascii(setting: RawSetting) -> str:

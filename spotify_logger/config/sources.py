@@ -171,12 +171,12 @@ def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
             continue
         value = statement.value
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        for name in (target.id for target in targets if isinstance(target, ast.Name)):
-            if name in AUTH_NAMES:
-                setting = RawSetting(name, "", f"{path}:{value.lineno}")
-                if not isinstance(value, ast.Constant) or not isinstance(value.value, str | None):
-                    raise setting.error("must be a quoted string: the file is read, not run")
-                yield replace(setting, value=value.value or "")
+        names = {target.id for target in targets if isinstance(target, ast.Name)}
+        for name in names.intersection(AUTH_NAMES):
+            setting = RawSetting(name, "", f"{path}:{value.lineno}")
+            if not isinstance(value, ast.Constant) or not isinstance(value.value, str | None):
+                raise setting.error("must be a quoted string: the file is read, not run")
+            yield replace(setting, value=value.value or "")
 
 
 def _parse_dotenv(path: Path) -> Iterator[RawSetting]:
@@ -204,10 +204,7 @@ def _parse_dotenv(path: Path) -> Iterator[RawSetting]:
 
 
 def _read_trusted(path: Path) -> bytes:
-    """Return the content of `.env` or `auth.py`, b"" if it does not exist.
-
-    Misconfigured if others can change it, and thus send the secrets to a server of their own.
-    """
+    """Return a file's content, b"" without one; Misconfigured if others could redirect the secrets by it."""
 
     def require_trust(what: str, which: Path, status: os.stat_result) -> None:
         if reason := ownership.distrust_reason(which, status):

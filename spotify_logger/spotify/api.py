@@ -171,8 +171,7 @@ def _parse_body(response: Response) -> dict[str, object] | None:
     is_empty = response.status != HTTPStatus.OK and not response.body.strip()
     if is_empty or response.status == HTTPStatus.NO_CONTENT:
         return None
-    body = response.json
-    if body is None:
+    if (body := response.json) is None:
         raise TryLater(f"Spotify answers {response.status} without a JSON object")
     return body
 

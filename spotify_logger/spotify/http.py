@@ -72,16 +72,14 @@ class Response:
     def date(self) -> float | None:
         """The `Date`, in seconds since the epoch; None if it is missing or implausible."""
         date = _parse_date(self.headers.get("date", ""))
-        earliest, latest = _PLAUSIBLE_DATES
-        return date if date is not None and earliest < date < latest else None
+        return date if date is not None and _PLAUSIBLE_DATES[0] < date < _PLAUSIBLE_DATES[1] else None
 
     def retry_after(self, now: float) -> float | None:
         """Return the seconds of `Retry-After` (RFC 9110, 10.2.3); None if it is missing or invalid."""
         text = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
             return min(float(text), _MAX_RETRY_AFTER)
-        until = _parse_date(text)
-        if until is None:
+        if (until := _parse_date(text)) is None:
             return None
         # A date counts from the `Date` of the response.
         return min(max(0.0, until - (_parse_date(self.headers.get("date", "")) or now)), _MAX_RETRY_AFTER)
@@ -89,11 +87,10 @@ class Response:
 
 @lru_cache(maxsize=4)  # the date of a response is asked for several times
 def _parse_date(text: str) -> float | None:
-    try:
+    with suppress(TypeError, ValueError, IndexError, OverflowError):
         date = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    return None
 
 
 Send: TypeAlias = Callable[[Request], Response]
@@ -118,8 +115,7 @@ class HttpSender:
         # On a machine that woke up in the past the certificate will be refused, and the error says why.
         urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
         self._timeouts = (connect_timeout, read_timeout)
-        self._deadline = deadline
-        self._body_limit = body_limit
+        self._deadline, self._body_limit = deadline, body_limit
         self._keeps_connection = False  # which may have died unnoticed
         self._session = _Session()
 

@@ -100,8 +100,7 @@ class TokenManager:
         self._file = token_file
         self._clock = clock
         self._rate_limit = rate_limit
-        # From the settings, for a machine without a token file.
-        self.current = Token(settings.refresh_token) if settings.refresh_token else None
+        self.current = Token(settings.refresh_token) if settings.refresh_token else None  # without a file
         self._is_unsaved = False
         self._load()
 
@@ -120,10 +119,9 @@ class TokenManager:
         return self.renew(replace(token, asked_at=now))
 
     def renew(self, token: Token) -> Token:
-        """Return a token with a new access token, because the API refuses that of `token`.
+        """Return a token with a new access token; that of `token`, which the API refuses, is not used again.
 
-        Raises LoginNeeded if there is no login, or it is refused; and the errors of `request_token`, after
-        which the refused access token is not returned again.
+        Raises LoginNeeded if there is no login, or it is refused; and the errors of `request_token`.
         """
         self.current = replace(token, access_token="")
         self._rate_limit.check("accounts")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -77,10 +78,9 @@ def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
 
 def boot_id() -> str:
     """Return the boot ID of this machine; "" if the system (not Linux) has none."""
-    try:
+    with suppress(OSError, ValueError):
         return _BOOT_ID.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
+    return ""
 
 
 class RateLimit:
@@ -90,11 +90,9 @@ class RateLimit:
         self._path = path
         self._clock = clock
         self._boot = boot
-        self._has_warned = False
-        self._is_saved = True
+        self._is_saved, self._has_warned = True, False
         cooldowns, self._limits = _load(path)
-        now = clock.monotonic()
-        self._cooldowns = {group: cooldown.resumed(now, boot) for group, cooldown in cooldowns.items()}
+        self._cooldowns = {group: each.resumed(clock.monotonic(), boot) for group, each in cooldowns.items()}
 
     def check(self, group: EndpointGroup) -> None:
         """Raise NotBefore if nothing may be sent yet."""
@@ -141,22 +139,20 @@ class RateLimit:
         kept: dict[str, object] = dict(self._cooldowns.items(), limits=self._limits)
         try:
             atomic_file.write_atomically(self._path, to_json(kept, indent=1) + "\n")
+            self._is_saved, self._has_warned = True, False
         except OSError as error:
             if not self._has_warned:
                 log.warning(
                     f"{self._path} cannot be written ({error.strerror}): a restart may poll too early"
                 )
             self._has_warned = True
-        else:
-            self._is_saved, self._has_warned = True, False
 
 
 def _load(path: Path) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:
     """Return the cooldowns and the ends of the last ones; none, and a warning, if one is invalid."""
-    try:
+    content: bytes | None = b""
+    with suppress(OSError):
         content = atomic_file.read(path)
-    except OSError:
-        content = b""
     kept = {} if content is None else from_json(dict[str, object], content)
     groups = [group for group in get_args(EndpointGroup) if kept and group in kept]
     cooldowns = {group: found for group in groups if kept and (found := _parse_cooldown(kept[group]))}
@@ -202,5 +198,4 @@ class Quota:
         return ",".join(f"{hour}:{count}" for hour, count in sorted(self._by_hour.items()))
 
     def _of_last_day(self, now: int) -> Counter[int]:
-        kept = {hour: n for hour, n in self._by_hour.items() if n and now - WINDOW_HOURS < hour <= now}
-        return Counter(kept)
+        return Counter({hour: n for hour, n in self._by_hour.items() if n and 0 <= now - hour < WINDOW_HOURS})

@@ -2,8 +2,8 @@
 
 The beat pipe carries one line per turn of the loop, "<seconds> <state> <status>": the longest time until the
 next line, "ok" or "trouble", and a status text for people. A longer silence means that the loop hangs. The
-liveness pipe carries nothing: when it closes, the supervisor is gone, and the loop exits, since nobody would
-restart it. The other ends are in `processes`. Standard library only: the supervisor imports this module.
+liveness pipe carries nothing: when it closes, the supervisor is gone, and nobody would restart the loop: it
+exits. The other ends are in `processes`. Standard library only: the supervisor imports this module.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ class HeartbeatPipe:
             beat_fd, liveness_fd, _lock_fd = descriptors
         except (ValueError, OSError):
             return cls()
-        watch = threading.Thread(target=_exit_with_supervisor, args=(liveness_fd,), daemon=True)
-        watch.start()
+        threading.Thread(target=_exit_with_supervisor, args=(liveness_fd,), daemon=True).start()
         return cls(beat_fd)
 
     def beat(self, seconds: float, state: Literal["ok", "trouble"], status: str) -> None:

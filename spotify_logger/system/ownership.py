@@ -1,6 +1,5 @@
-"""Check that only this user and root can change a file or folder; otherwise it is not trusted.
+"""Check that a file or folder belongs to this user or root, and only they can change it, as in ssh and git.
 
-The same rule as in ssh and git: it has to belong to the user or root, and nobody else may write to it.
 Standard library only, and without `pathlib`, to keep the supervisor small.
 """
 

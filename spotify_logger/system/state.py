@@ -25,10 +25,9 @@ def _as_dict(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass; 
 
 def from_json(kind: type[T], text: str | bytes) -> T | None:
     """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
-    try:
+    with suppress(ValueError, RecursionError):
         return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is not JSON
-    except (ValueError, RecursionError):
-        return None
+    return None
 
 
 def from_plain(kind: type[T], value: object) -> T | None:
@@ -38,10 +37,9 @@ def from_plain(kind: type[T], value: object) -> T | None:
     fixed length, dicts by str or int, unions, and dataclasses of these. A field of a dataclass gets its
     default if it is missing or of another type; unknown fields are ignored.
     """
-    try:
+    with suppress(ValueError, TypeError):
         return cast("T", _read(kind, value))
-    except (ValueError, TypeError):
-        return None
+    return None
 
 
 def _read(kind: Any, value: Any) -> object:  # noqa: ANN401 - any type, any value
