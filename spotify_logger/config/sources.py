@@ -171,8 +171,8 @@ def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
             continue
         value = statement.value
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        names = {target.id for target in targets if isinstance(target, ast.Name)}
-        for name in names.intersection(AUTH_NAMES):
+        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id in AUTH_NAMES]
+        for name in names:
             setting = RawSetting(name, "", f"{path}:{value.lineno}")
             if not isinstance(value, ast.Constant) or not isinstance(value.value, str | None):
                 raise setting.error("must be a quoted string: the file is read, not run")
