@@ -70,6 +70,7 @@ def main() -> int:
         begun = time.monotonic()
         simulation = YearSimulation(options.seed, options.days, Path(folder), options.per_day, options.redis)
         gc.freeze()  # the true plays of a year are many, and permanent
+        gc.set_threshold(50_000, 20, 20)  # and little of what is made from them is garbage in a cycle
         try:
             total = simulation.run()
         except YearFailure as wrong:

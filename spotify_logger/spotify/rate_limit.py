@@ -182,8 +182,10 @@ class Quota:
     def add(self, requests: int, utc: float) -> None:
         """Count requests sent at a moment, in seconds since the epoch."""
         hour = int(utc // HOUR)
-        self._by_hour[hour] += requests
-        self._by_hour = self._of_last_day(hour)
+        if hour not in self._by_hour:
+            self._by_hour = self._of_last_day(hour)
+        if requests:
+            self._by_hour[hour] += requests
 
     def merge(self, text: str) -> None:
         """Add the counts of another process, which may have been added before."""

@@ -121,10 +121,9 @@ class Outbox(SqliteFile):
         def mark(database: sqlite3.Connection) -> None:
             database.executemany("UPDATE plays SET safe = ? WHERE key = ? AND safe < 2", keys)
             database.executemany("UPDATE gaps SET safe = ? WHERE second = ?", seconds)
-            kept_rows = ("plays", "started_ms", MAX_KEPT_PLAYS), ("gaps", "second", MAX_KEPT_GAPS)
-            for table, order, kept in kept_rows:
-                oldest = f"SELECT {order} FROM {table} WHERE safe > 0 ORDER BY 1 DESC LIMIT 1 OFFSET ?"  # noqa: S608 - ours
-                database.execute(f"DELETE FROM {table} WHERE safe > 0 AND {order} <= ({oldest})", (kept,))  # noqa: S608
+            for table, key, kept in (("plays", "key", MAX_KEPT_PLAYS), ("gaps", "second", MAX_KEPT_GAPS)):
+                oldest = f"SELECT {key} FROM {table} ORDER BY 1 DESC LIMIT 1 OFFSET ?"  # noqa: S608 - ours
+                database.execute(f"DELETE FROM {table} WHERE safe > 0 AND {key} <= ({oldest})", (kept,))  # noqa: S608
 
         if keys or seconds:
             # If a power cut takes it back, the same plays are only sent or compared once more.
