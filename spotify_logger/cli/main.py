@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -37,10 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, os.EX_CONFIG)
     except SpotifyLoggerError as error:
         return _fail(error, 1)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.ENOSPC}:
+            raise
         # Python flushes standard output again at exit: give it a file descriptor that accepts the data.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
+        if error.errno == errno.EPIPE:
+            return EXIT_BROKEN_PIPE
+        return _fail(SpotifyLoggerError("the disk is full: the output is not complete"), 1)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code

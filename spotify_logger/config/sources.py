@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_logger.system import atomic_file, log, ownership
-from spotify_logger.system.errors import Misconfigured
+from spotify_logger.system.errors import Misconfigured, bounded_nesting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -159,12 +159,12 @@ def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
     """Yield the strings that `auth.py` (never run) assigns to `AUTH_NAMES`; Misconfigured if invalid."""
     try:
-        with warnings.catch_warnings():
+        with bounded_nesting(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid escapes; the values are validated anyway
             tree = ast.parse(source)
     except SyntaxError as error:
         raise Misconfigured(f"{path}:{error.lineno or 1} is not valid Python ({error.msg})") from None
-    except (ValueError, MemoryError, RecursionError):
+    except (ValueError, MemoryError):
         raise Misconfigured(f"{path} is not valid Python") from None
     for statement in tree.body:
         if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:

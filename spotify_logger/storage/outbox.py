@@ -18,6 +18,7 @@ from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.storage.sqlite_file import SqliteFile
 from spotify_logger.system import log
+from spotify_logger.system.errors import bounded_nesting
 from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
@@ -266,8 +267,9 @@ def _row(key: int, play: Play, safe: int) -> Row:
 
 def _read_play(second: int, fields: str, catalog: str) -> Play | None:
     try:
-        kept, known = dict(json.loads(fields)), dict(json.loads(catalog))
-    except (ValueError, TypeError, RecursionError):
+        with bounded_nesting():
+            kept, known = dict(json.loads(fields)), dict(json.loads(catalog))
+    except (ValueError, TypeError):
         return None
     return Play.from_hash(second, {name: str(value) for name, value in kept.items()}, known)
 

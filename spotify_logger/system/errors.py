@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,3 +45,12 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+@contextmanager
+def bounded_nesting() -> Iterator[None]:
+    """Parse text in this block; nesting that is too deep for Python becomes a ValueError, too."""
+    try:
+        yield
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import pytest
@@ -25,8 +26,6 @@ from spotify_logger.system.program import EXIT_INTERRUPTED
 from tests.cli.conftest import NOW, play, run_main, write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spotify_logger.config.settings import Settings
 
 COMMAND = [sys.executable, "-m", "spotify_logger"]
@@ -189,6 +188,19 @@ class TestCommandProcess:
             process.stdout.close()
             assert process.stderr.read() == ""
         assert process.returncode == main.EXIT_BROKEN_PIPE
+
+    def test_a_full_disk_is_named(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            done = subprocess.run(
+                [*COMMAND, "recent"],
+                env=environment,
+                cwd=tmp_path,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+        assert b"disk is full" in done.stderr
 
     def test_ctrl_c_ends_it_quietly(self, tmp_path: Path, environment: dict[str, str]) -> None:
         # A shell that runs the tests in the background makes their children ignore SIGINT.

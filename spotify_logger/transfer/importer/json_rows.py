@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 from zipfile import BadZipFile
 
-from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.system.errors import SpotifyLoggerError, bounded_nesting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,7 @@ MAX_ROW_CHARS = 1 << 20
 """Maximum length of a row, in characters; no record is longer."""
 CHARS_PER_READ = 1 << 13
 """Characters that are read at a time."""
+CUT_OFF = "the file is cut off, or not JSON from there on"
 READ_ERRORS = (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 """The errors that reading a file or a member of a zip can raise."""
 
@@ -30,14 +31,14 @@ class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - the state of a file
 
 
 def read_rows(text: TextIO) -> Iterator[object]:
-    """Yield the rows of a file.
+    """Yield the rows of a file; a line between others that is not JSON is yielded as it is.
 
     Raises:
         UnreadableFile: It cannot be read any further; the rows before that have been yielded.
     """
     rest = first = last = ""
     more = True
-    while more and len(rest) <= MAX_ROW_CHARS:
+    while more or rest:
         try:
             read = text.read(CHARS_PER_READ)
         except READ_ERRORS as error:
@@ -45,7 +46,7 @@ def read_rows(text: TextIO) -> Iterator[object]:
         rest, more = rest + read, bool(read)
         first, last = first or read.strip()[:1], read.strip()[-1:] or last
         place = _next_row(rest, 0)
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError), bounded_nesting():
             while place < len(rest):
                 row, end = _DECODER.raw_decode(rest, place)
                 if end == len(rest) and more:
@@ -53,8 +54,13 @@ def read_rows(text: TextIO) -> Iterator[object]:
                 yield row
                 place = _next_row(rest, end)
         rest = rest[place:]
-    if rest or (first == "[" and last != "]"):
-        raise UnreadableFile("the file is cut off, or not JSON from there on")
+        if rest and (not more or len(rest) > MAX_ROW_CHARS):
+            line, newline, rest = rest.partition("\n")
+            if first != "{" or not newline:
+                raise UnreadableFile(CUT_OFF)
+            yield line
+    if first == "[" and last != "]":
+        raise UnreadableFile(CUT_OFF)
 
 
 def describe_error(error: Exception) -> str:

@@ -6,7 +6,6 @@ that can only mean one thing is accepted.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from spotify_logger.core.observations import AWAY_MS
 from spotify_logger.core.play import IMPORT
 from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state, whole_number
 from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
+from spotify_logger.system.state import from_json
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 if TYPE_CHECKING:
@@ -111,11 +111,8 @@ def _finished(plays: Iterable[Play]) -> Iterator[ImportedPlay]:
 
 def _artists(text: str) -> list[str]:
     """Return the artists' names; the text may be a JSON list of names or of artist objects."""
-    try:
-        listed = json.loads(text) if text.startswith("[") else None
-    except (ValueError, RecursionError):
-        listed = None
-    if not isinstance(listed, list):
+    listed = from_json(list[object], text) if text.startswith("[") else None
+    if listed is None:
         return [text]
     names = (artist.get("name") if isinstance(artist, dict) else artist for artist in listed)
     return [name for name in names if isinstance(name, str)]
