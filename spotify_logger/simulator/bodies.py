@@ -217,7 +217,7 @@ class ShowObject:
 
 
 @dataclass(frozen=True)
-class Recording:
+class SongRecording:
     """What all releases of one recording have in common."""
 
     name: str
@@ -227,7 +227,7 @@ class Recording:
 
 
 def track(
-    identity: str, recording: Recording, album: AlbumObject, number: int, duration_ms: int
+    identity: str, recording: SongRecording, album: AlbumObject, number: int, duration_ms: int
 ) -> ItemObject:
     """Return a track of an album."""
     body: Body = {

@@ -16,8 +16,8 @@ from spotify_logger.simulator import name_parts
 from spotify_logger.simulator.bodies import (
     AlbumObject,
     ArtistObject,
-    Recording,
     ShowObject,
+    SongRecording,
     chapter,
     episode,
     local_file,
@@ -88,7 +88,7 @@ def song(name: str, seconds: float) -> ItemObject:
     rng = random.Random(f"song {name}")
     artist = ArtistObject(make_id(rng), f"The Band of {name}")
     album = AlbumObject(make_id(rng), f"All of {name}", artist, "2024-05-17", 1)
-    recording = Recording(name, [artist], f"ZZSNG24{rng.randrange(100_000):05}")
+    recording = SongRecording(name, [artist], f"ZZSNG24{rng.randrange(100_000):05}")
     return track(make_id(rng), recording, album, 1, round(seconds * 1000))
 
 
@@ -133,9 +133,9 @@ class _CatalogMaker:
             return self._rng.randint(480_000, 1_500_000)
         return round(min(420_000.0, max(90_000.0, self._rng.gauss(220_000, 48_000))))
 
-    def _recording(self, name: str, artists: list[ArtistObject]) -> Recording:
+    def _recording(self, name: str, artists: list[ArtistObject]) -> SongRecording:
         self._count += 1
-        return Recording(name, artists, f"ZZSIM26{self._count:05}", self._rng.random() < EXPLICIT_SHARE)
+        return SongRecording(name, artists, f"ZZSIM26{self._count:05}", self._rng.random() < EXPLICIT_SHARE)
 
     def _album(self, artist: ArtistObject, others: list[ArtistObject]) -> tuple[ItemObject, ...]:
         album = self._release(artist, self._title(), self._rng.randint(8, 14))
@@ -157,7 +157,7 @@ class _CatalogMaker:
             self._release_single(item, recording)
         return item
 
-    def _release_single(self, item: ItemObject, recording: Recording) -> None:
+    def _release_single(self, item: ItemObject, recording: SongRecording) -> None:
         """Release the same recording as a single: another ID and album, and up to 1.5 s longer or shorter.
 
         Two releases of one recording in a published response differ by 1.4 s (rspotify's tests).

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from spotify_logger.simulator.bodies import (
     AlbumObject,
     ArtistObject,
-    Recording,
     ShowObject,
+    SongRecording,
     episode,
     local_file,
     make_id,
@@ -136,7 +136,7 @@ class _DemoCatalogMaker:
         is_featured = guest != album.artist and self._rng.random() < FEATURED_SHARE
         # Two titles that every page has to cope with, on the first albums, so that they show up.
         name = {60: HOSTILE_TITLE, 90: LONG_TITLE}.get(self._count) or self._title()
-        recording = Recording(
+        recording = SongRecording(
             name, [album.artist, *([guest] if is_featured else [])], f"ZZFAV26{self._count:05}"
         )
         length = round(min(420_000.0, max(100_000.0, self._rng.gauss(215_000, 40_000))))

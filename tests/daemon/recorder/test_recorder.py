@@ -322,13 +322,13 @@ class Death:
         self.left = moment
         death = self
 
-        class MortalConnection(sqlite3.Connection):
+        class CountedConnection(sqlite3.Connection):
             def commit(self) -> None:
                 death.pass_moment()
                 super().commit()
                 death.pass_moment()
 
-        self._connection = MortalConnection
+        self._connection = CountedConnection
 
     def connect(self, name: str) -> sqlite3.Connection:
         return sqlite3.connect(name, isolation_level=None, factory=self._connection)
