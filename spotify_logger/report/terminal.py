@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 from bisect import bisect_right
+from calendar import monthrange
 from datetime import date
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -189,8 +190,8 @@ def _calendar(calendar: CalendarHeatmap, width: int) -> list[Text]:
 
 def _months(calendar: CalendarHeatmap, first: int, months: int, scale: ShadeScale) -> Iterator[Text]:
     """Yield a row of months: their names, then seven lines with one character per week."""
-    starts = [(calendar.year + month // 12, month % 12 + 1) for month in range(first - 1, first + months)]
-    *begins, end = (date(year, month, 1).toordinal() for year, month in starts)
+    begins = [date(calendar.year, month, 1).toordinal() for month in range(first, first + months)]
+    end = begins[-1] + monthrange(calendar.year, first + months - 1)[1]
     monday = begins[0] - (begins[0] - 1) % 7
     names = ""
     for month, begin in enumerate(begins, first):
