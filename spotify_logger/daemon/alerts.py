@@ -103,9 +103,9 @@ class Alerts:
             end = "" if valid_until is None else f" It expires on {local(valid_until):%Y-%m-%d}."
             since = f"{local(now):%Y-%m-%d %H:%M}"
             self._queue(_LOGIN, f"The Spotify login works again since {since}; plays are logged.{end}")
+            self._save()
         if valid_until is not None:
             self._remind(valid_until, now)
-        self._save()
 
     def notify(self, key: str, text: str) -> None:
         """Queue an alert without secrets, once until its key is resolved; nothing is logged."""
@@ -141,6 +141,7 @@ class Alerts:
         if state.ends is None or abs(valid_until - state.ends) > DAY:  # a new login
             state.ends, state.days = valid_until, _NO_REMINDER
             state.queue.pop(_DAYS_LEFT, None)
+            self._save()
         left = (valid_until - now) / DAY
         days = min((days for days in REMINDER_DAYS if left <= days), default=_NO_REMINDER)
         # A login that works past its expiry is about to be refused, or lasts longer than documented.
@@ -152,13 +153,14 @@ class Alerts:
         say = log.error if days == REMINDER_DAYS[-1] else log.warning
         say(text)
         self._queue(_DAYS_LEFT, text)
+        self._save()
 
     def _queue(self, key: str, text: str) -> None:
         if self._webhook.url:
             self._state.queue[key] = log.sanitize(f"Spotify Logger: {text}", MAX_TEXT_LENGTH)
 
     def _save(self) -> None:
-        """Write the note if it changed: this runs every turn, and SD cards wear out."""
+        """Write the note if it changed: with a dead login, this runs every turn, and SD cards wear out."""
         text = to_json(self._state)
         if text != self._outbox.note(ALERTS_NOTE):
             self._outbox.set_note(ALERTS_NOTE, text)
