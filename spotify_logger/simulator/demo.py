@@ -145,7 +145,7 @@ class Demo:
         """Show each play once it is in Redis, until a moment of the monotonic clock or Ctrl-C.
 
         Raises:
-            TryLater: The logger exited unexpectedly; its log says why.
+            TryLater: The logger exited unexpectedly, and its log says why; or Redis does not start again.
         """
         if self._address:
             _print(f"The page is at {self._address} - open it in a browser. It shows a made-up year.")
@@ -159,6 +159,8 @@ class Demo:
             for name, process in self._running.items():
                 if process.poll() is not None:
                     raise TryLater(f"{name} exited unexpectedly")
+            if not self._server.is_alive:
+                self._server.start()
             self._show()
             clock.sleep(min(REFRESH_SECONDS, until - time.monotonic()))
 
@@ -191,9 +193,8 @@ class Demo:
         """Print how to show the plays that have ended since the last call."""
         try:
             plays = self._store.recent(20)
-        except StoreError as error:
-            _print(str(error))
-            return
+        except StoreError:
+            return  # the log of the logger says why, and what happens next
         for second, fields in reversed(plays):
             if "end_reason" in fields and second not in self._shown and second >= self._begun:
                 self._shown.add(second)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0
+COMMAND = r"    redis-cli -p \d+ hgetall listening:\d{10}\n"
 SUMMARY = r"Plays heard: (\d+), plays logged: (\d+) \((\d) of them still open\), requests made: (\d+)\."
 
 
@@ -95,9 +96,16 @@ def started(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DemoProc
     process.close()
 
 
-def test_ctrl_c_ends_it_with_a_summary_and_leaves_nothing_behind(started: DemoProcess) -> None:
+def test_it_outlives_its_redis_and_ctrl_c_ends_it_with_a_summary(
+    started: DemoProcess,
+) -> None:
     assert started.read_line().startswith("A simulated listener plays ")
-    assert re.fullmatch(r"    redis-cli -p \d+ hgetall listening:\d{10}\n", started.read_line())
+    assert re.fullmatch(COMMAND, started.read_line())
+    (server,) = (
+        pid for pid, line in started.children().items() if re.search("valkey-server|redis-server", line)
+    )
+    os.kill(server, signal.SIGKILL)
+    assert re.fullmatch(COMMAND, started.read_line())
     os.killpg(started.process.pid, signal.SIGINT)
     *commands, summary = started.process.communicate(timeout=TIMEOUT)[0].splitlines()
     assert started.process.returncode == 0
@@ -105,9 +113,9 @@ def test_ctrl_c_ends_it_with_a_summary_and_leaves_nothing_behind(started: DemoPr
     assert found, summary
     heard, logged, still_open, requests = map(int, found.groups())
     assert heard == logged >= 1
-    assert 1 + len(commands) == logged - still_open
+    assert 2 + len(commands) == logged - still_open
     log = started.log.read_text()
-    assert len(re.findall(r" – .*, \d:\d\d of \d:\d\d, ", log)) == 1 + len(commands)
+    assert len(re.findall(r" – .*, \d:\d\d of \d:\d\d, ", log)) == 2 + len(commands)
     assert "Traceback" not in log
     assert requests >= logged
     started.assert_nothing_is_left()
