@@ -15,4 +15,4 @@ HASTY = DaemonTimings(max_turn=1.5, max_wait=0.5, login_check_interval=0.3, disk
 if __name__ == "__main__":
     # The simulated Spotify tells the processes apart by their versions.
     http.__version__ = str(os.getpid())  # type: ignore[attr-defined]
-    sys.exit(main(sys.argv[1:], **HASTY._asdict() | json.loads(os.environ.get("HASTY_TIMINGS", "{}"))))
+    sys.exit(main(sys.argv[1:], HASTY._replace(**json.loads(os.environ.get("HASTY_TIMINGS", "{}")))))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.config.settings import load
 from spotify_logger.daemon.failover import Failover
-from spotify_logger.daemon.poller import DaemonTimings, Environment
+from spotify_logger.daemon.poller import DEFAULT_TIMINGS, Environment
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.rate_limit import boot_id
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.daemon.poller import Poller
+    from spotify_logger.daemon.poller import DaemonTimings, Poller
 
 
 def run(
@@ -42,14 +42,14 @@ def run(
             clock.sleep(left)
 
 
-def main(arguments: Sequence[str], **timings: float) -> int:
+def main(arguments: Sequence[str], timings: DaemonTimings = DEFAULT_TIMINGS) -> int:
     """Run the logger process; return 0 if asked to stop, 78 if misconfigured, 1 if another one runs."""
     if arguments:
         log.error("log.py takes no arguments; configure it with settings")
         return os.EX_USAGE
     stop = StopSignal()
     try:
-        _run_logger(load(Path.cwd(), os.environ), stop, DaemonTimings(**timings))
+        _run_logger(load(Path.cwd(), os.environ), stop, timings)
     except SpotifyLoggerError as error:
         log.error(str(error))
         return os.EX_CONFIG if isinstance(error, Misconfigured) else 1

@@ -59,6 +59,9 @@ class DaemonTimings(NamedTuple):
     orphan_timeout: float = 10.0  # for a lock that the children of a killed supervisor still hold
 
 
+DEFAULT_TIMINGS = DaemonTimings()
+
+
 class Environment(NamedTuple):
     """What a logger needs from the outside."""
 
@@ -70,7 +73,7 @@ class Environment(NamedTuple):
     connect: Callable[[str], RedisClient] = RedisClient
     open_database: Callable[[str], sqlite3.Connection] | None = None  # of the outbox
     may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
-    timings: DaemonTimings = DaemonTimings()
+    timings: DaemonTimings = DEFAULT_TIMINGS
 
 
 class Turn(NamedTuple):

@@ -200,7 +200,9 @@ class RedisProcess(ChildProcess):
         self._server.stop()
 
     def _on_exit(self, now: float, status: int) -> list[Action]:
-        return self.policy.on_failure(now, f"{describe(status)}, {self._server.last_log_line()}")
+        # A process that is killed outright cannot log why.
+        why = "" if status == -signal.SIGKILL else f", {self._server.last_log_line()}"
+        return self.policy.on_failure(now, describe(status) + why)
 
 
 def _closed(descriptor: int) -> int:
