@@ -31,6 +31,8 @@ class Habits:
     frozen_timestamp: float = 0.10  # `timestamp` is stuck at an older moment (spotify/web-api#640, #1073)
     first_skip: float = 0.10  # the first item is not what the listener wanted
     resume: float = 0.25  # the track paused last time is finished first
+    speed: float = 0.35  # a podcast or an audiobook is played faster or slower
+    speed_hidden: float = 0.5  # then the position seems to run at 1x, and jumps when the player reports it
     hiccup: float = 0.40  # one to three 204 answers while music plays (spotify/web-api#662, #1158)
 
     # Probabilities per step of a music session: what the listener does with the next item.
@@ -38,6 +40,7 @@ class Habits:
     early_skip: float = 0.025  # skips one track within its first seconds
     late_skip: float = 0.05  # skips it somewhere later
     repeat_one: float = 0.012  # plays it several times on repeat
+    restart: float = 0.03  # starts it again before its end, by the "previous" button, once or a few times
     replay: float = 0.003  # leaves it, plays a bit of another one, and starts it again
     episode: float = 0.006  # plays part of a podcast episode between two tracks
 
@@ -45,7 +48,6 @@ class Habits:
     pause: float = 0.05
     long_pause: float = 0.004  # over half an hour
     seek: float = 0.025  # forwards or backwards
-    restart: float = 0.008  # back to its beginning, by the "previous" button
     handover: float = 0.015  # to another device
     private_moment: float = 0.004  # a private session begins and ends within the item
 
@@ -70,6 +72,7 @@ class Habits:
     load_seconds: Span = (0.0, 0.6)  # shown, but not yet audible
     paused_end_seconds: Span = (5 * 60, 28 * 60)
     silent_end_seconds: Span = (60, 20 * 60)
+    report_seconds: Span = (30, 180)  # from one such report to the next
     repeats: tuple[int, int] = (2, 6)  # full plays of a track on repeat
     episode_part: Span = (5 * 60, 25 * 60)  # of an episode between two tracks
     shortest: float = 0.0  # the least that is played of any item

@@ -73,8 +73,8 @@ class History:
 
     @property
     def remaining(self) -> float:
-        """Seconds from the position to the end of the item; 0 without an item."""
-        return 0.0 if self.item is None else max(0.0, self.item.seconds - self.position)
+        """Seconds until the item ends if it plays on at its speed; 0 without an item."""
+        return 0.0 if self.item is None else max(0.0, self.item.seconds - self.position) / self.settings.speed
 
     def change(self, **changes: object) -> Self:
         """Change settings of the player from now on: the fields of `PlaybackSettings`."""
@@ -200,7 +200,7 @@ class History:
             self._continue_play()
         self._append(visible, playing=playing, moving=moving)
         self.now += seconds
-        self._position_ms += seconds * 1000 if moving else 0.0
+        self._position_ms += seconds * 1000 * self.settings.speed if moving else 0.0
         if heard and self._open is not None:
             self._open.heard_until = self.now
             self._open.ms += seconds * 1000 if moving else 0.0

@@ -127,6 +127,8 @@ class SimulatedListener:
         private = self._rng.choice(("shown", "withheld", "nothing"))
         frozen = self._history.now - self._rng.uniform(600, 7200)
         self._history.change(
+            speed=1.0,
+            report_seconds=None,
             device=self._rng.choice(DEVICES),
             private=private if behavior.happens(habits.private) else "",
             frozen_at=frozen if behavior.happens(habits.frozen_timestamp) else None,
@@ -162,6 +164,7 @@ class SimulatedListener:
             (habits.early_skip, lambda: behavior.skip_early(self._next())),
             (habits.late_skip, lambda: behavior.skip_late(self._next())),
             (habits.repeat_one, lambda: behavior.repeat(self._next())),
+            (habits.restart, lambda: behavior.restart(self._next())),
             (habits.replay, lambda: behavior.replay(self._next(), self._next())),
             (habits.episode, self._episode_between),
         )
@@ -213,6 +216,7 @@ class SimulatedListener:
 
     def _podcast(self, until: float) -> None:
         """Play episodes; one that was left unfinished goes on where it was left."""
+        self._behavior.choose_speed()
         while self._history.now < until:
             episode = self._choose_episode()
             self._history.change(context=episode.home, shuffle=False, repeat="off")
@@ -226,6 +230,7 @@ class SimulatedListener:
 
     def _book(self, until: float) -> None:
         """Play chapters in order; one that was left unfinished goes on where it was left."""
+        self._behavior.choose_speed()
         while self._history.now < until:
             chapter = next(self._chapters, None)
             if chapter is None:

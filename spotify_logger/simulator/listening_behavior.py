@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.habits import Habits, Span
     from spotify_logger.simulator.history import History
 
+RESTART_AFTER = 3.0
+"""Seconds of an item after which the "previous" button restarts it; before, it goes to the previous item."""
+
+SPEEDS = (0.5, 0.8, 1.2, 1.5, 1.5, 1.8, 2.0, 3.0, 3.5)
+"""Speeds that the player offers for podcasts and audiobooks, besides 1."""
+
 DEVICES = (
     DeviceObject("Pocket", "Smartphone", "5f1be0c2a47d4e8fb0a6c13b7d92e4f8a1c6d305", None),
     DeviceObject("Desk", "Computer", "0d5ad7e5f1c043f8a1e4f6f3c7d0b2a96c11e8f0", 72),
@@ -60,8 +66,6 @@ class ListeningBehavior:
     def play_through(self, item: ItemObject, position: float = 0.0) -> None:
         """Play an item to its end, with random interruptions."""
         self.begin(item, position)
-        if not position and self.happens(self._habits.restart):
-            self.history.listen(self._rng.uniform(0.2, 0.6) * item.seconds).seek(0)
         for interruption in self._interruptions():
             self.history.listen(self._rng.uniform(0.1, 0.7) * self.history.remaining)
             interruption()
@@ -87,11 +91,25 @@ class ListeningBehavior:
             self.play_for(item, item.seconds)
         self.history.change(repeat=before)
 
+    def restart(self, item: ItemObject) -> None:
+        """Start an item again before its end, once or a few times; each time begins a new play."""
+        for _ in range(self._rng.choice((1, 1, 1, 2, 3))):
+            self.play_for(item, self._rng.uniform(RESTART_AFTER, max(RESTART_AFTER, 0.98 * item.seconds)))
+        self.play_through(item)
+
     def replay(self, item: ItemObject, other: ItemObject) -> None:
         """Play part of an item, a little of another one, and then the first one from its beginning."""
         self.play_for(item, self._rng.uniform(0.2, 0.6) * item.seconds)
         self.play_for(other, min(self.between(self._habits.other_seconds), 0.8 * other.seconds))
         self.play_for(item, item.seconds)
+
+    def choose_speed(self) -> None:
+        """Choose how fast podcasts and audiobooks are played from now on."""
+        speed = self._rng.choice(SPEEDS) if self.happens(self._habits.speed) else 1.0
+        hidden = speed != 1.0 and self.happens(self._habits.speed_hidden)
+        self.history.change(
+            speed=speed, report_seconds=self.between(self._habits.report_seconds) if hidden else None
+        )
 
     def advertise(self) -> None:
         """Play one advertisement, or two in a row."""

@@ -42,7 +42,7 @@ class Player:
             return None
         if segment.visible == "unknown":
             return _body(segment, "null", "unknown", progress=0, timestamp=0)
-        progress = max(0, int(segment.position_at(now) - self._jitter_ms * self._rng.random()))
+        progress = max(0, int(segment.shown_at(now) - self._jitter_ms * self._rng.random()))
         timestamp = int(segment.changed_at * 1000)
         item, playing_type = _item(segment, additional_types)
         return _body(segment, item, playing_type, progress=progress, timestamp=timestamp)

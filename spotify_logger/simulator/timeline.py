@@ -30,6 +30,9 @@ class PlaybackSettings:
         repeat: The repeat mode.
         private: Empty, or what the API shows of a private session: "shown" (everything, with a flag),
             "withheld" (no item) or "nothing" (204). All three were reported (spotify/web-api#685).
+        speed: How fast the position advances, as a multiple of real time: of podcasts and audiobooks.
+        report_seconds: Seconds between the reports of a player whose position otherwise seems to advance in
+            real time; None if it is shown as it is.
         frozen_at: The `timestamp` that all answers have, in seconds since the epoch; None if it is not stuck.
     """
 
@@ -38,6 +41,8 @@ class PlaybackSettings:
     shuffle: bool = False
     repeat: Literal["off", "track", "context"] = "off"
     private: Literal["", "shown", "withheld", "nothing"] = ""
+    speed: float = 1.0
+    report_seconds: float | None = None
     frozen_at: float | None = None
 
 
@@ -71,7 +76,16 @@ class PlayerSegment:
 
     def position_at(self, moment: float) -> float:
         """Return the position in milliseconds at a moment within this segment."""
-        return self.position_ms + ((moment - self.start) * 1000 if self.moving else 0.0)
+        speed = self.settings.speed
+        return self.position_ms + ((moment - self.start) * 1000 * speed if self.moving else 0.0)
+
+    def shown_at(self, moment: float) -> float:
+        """Return the position in milliseconds that an answer shows at a moment within this segment."""
+        if self.settings.report_seconds is None or not self.moving or self.item is None:
+            return self.position_at(moment)
+        since_report = (moment - self.start) % self.settings.report_seconds
+        shown = self.position_at(moment - since_report) + 1000 * since_report
+        return min(shown, self.item.duration_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +224,11 @@ class _Mover:
         return self._items[item.uri]
 
     def _segment(self, segment: PlayerSegment) -> PlayerSegment:
-        frozen = segment.settings.frozen_at
-        settings = (
-            segment.settings if frozen is None else replace(segment.settings, frozen_at=self._moment(frozen))
-        )
+        settings = segment.settings
+        if settings.frozen_at is not None:
+            settings = replace(settings, frozen_at=self._moment(settings.frozen_at))
+        if settings.report_seconds is not None:
+            settings = replace(settings, report_seconds=settings.report_seconds / self._pace)
         return replace(
             segment,
             start=self._moment(segment.start),

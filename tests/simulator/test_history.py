@@ -85,6 +85,14 @@ CASES: dict[str, tuple[Action, list[Row]]] = {
         lambda h: h.play(ONE, 50).hand_over(SPEAKER, 10, "unknown").listen(),
         [("One", 0, 210, 200, DONE)],
     ),
+    "started again": (
+        lambda h: h.play(ONE, 50).play(ONE).gone(60),
+        [("One", 0, 50, 50, "skipped"), ("One", 50, 250, 200, DONE)],
+    ),
+    "a podcast at twice the speed, whose time is what passed": (
+        lambda h: h.change(speed=2.0).play(EPISODE).gone(60),
+        [(EPISODE.name, 0, EPISODE.seconds / 2, EPISODE.seconds / 2, DONE)],
+    ),
     "a podcast resumed another day": (
         lambda h: h.play(EPISODE, 900).pause(300).gone(80_000).listen(600),
         [(EPISODE.name, 0, 900, 900, "stopped"), (EPISODE.name, 81_200, 81_800, 600, "stopped")],
@@ -103,6 +111,18 @@ def test_the_true_plays_of_a_history(write: Action, expected: list[Row]) -> None
     for play, row in zip(found, expected, strict=True):
         assert play[1:4] == pytest.approx(row[1:4])
     check(record)
+
+
+@pytest.mark.parametrize(
+    ("speed", "report_seconds", "shown"),
+    [(2.0, None, [20, 120, 158]), (2.0, 60, [10, 120, 139]), (0.5, 60, [10, 30, 49])],
+)
+def test_the_position_runs_at_the_speed_or_jumps_with_each_report(
+    speed: float, report_seconds: float | None, shown: list[float]
+) -> None:
+    record = History(T).change(speed=speed, report_seconds=report_seconds).play(EPISODE, 300).finish()
+    answers = [record.at(T + second).shown_at(T + second) / 1000 for second in (10, 60, 79)]
+    assert answers == pytest.approx(shown)
 
 
 def with_item(act: Action) -> Action:
