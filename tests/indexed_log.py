@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.periods import Period, Zone, year
 from spotify_logger.core.play import SKIPPED, TRACKDONE
+from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import OPEN, day_of, index_key, row_value
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries.question import Question
@@ -36,9 +37,14 @@ class CatalogItem(NamedTuple):
 
     @property
     def fields(self) -> dict[str, str]:
-        ids = " ".join(f"id{number}" for number, _ in enumerate(self.artists))
+        artists = [(name, "".join(filter(str.isalnum, name))) for name in self.artists]
         about = {"name": self.name, "album": self.album, "album_id": self.album_id, "isrc": self.isrc}
-        found = {**about, "artists": ", ".join(self.artists), "artist_ids": ids}
+        found = {
+            **about,
+            "artists": ", ".join(self.artists),
+            "artist_ids": " ".join(each for _, each in artists),
+        }
+        found["artist_list"] = encode_artists(artists)
         return {name: value for name, value in found.items() if value}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import redis
 from hypothesis import strategies as st
 
+from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries import arguments, question
@@ -39,6 +40,9 @@ QUO3 = ReferenceItem(
 AERO = ReferenceItem(
     "track:aero", "Aerodynamic", ("Daft Punk",), "Discovery", "disc1", "GBDUW0000055", 60_000
 )
+ACCOUNT = ReferenceItem(
+    "local:fedcba9876543210", "AERODYNAMIC", ("Daft Punk",), has_ids=False, recording="GBDUW0000055"
+)
 DEMO = ReferenceItem("local:0123456789abcdef", "Demo", ("Daft Punk",), "Discovery", has_ids=False)
 DUET = ReferenceItem("track:duet", "Duet", ("Daft Punk", "Air", "Air"), "Hits", "hits", "", 200_000)
 SEXY = ReferenceItem("track:sexy", "Sexy Boy", ("Air",), "Hits", "hits", "FRDUW0000001", 200_001)
@@ -56,7 +60,7 @@ GONE_EPISODE = ReferenceItem("episode:gone", duration_ms=None, is_known=False)
 
 FAMILIES = (
     (QUO1, QUO2, QUO3),
-    (QUO2, QUO1, AERO, DEMO),
+    (QUO2, QUO1, AERO, DEMO, ACCOUNT),
     (DUET, SEXY, HITS),
     (DUET, SEXY, QUO1, OLD),
     (IGOR, FEATURE, SEXY),
@@ -176,11 +180,12 @@ def _hash(play: ReferencePlay) -> dict[str, str | int]:
 
 
 def _entry(item: ReferenceItem) -> dict[str, str | int]:
-    ids = " ".join(f"id{number}" for number, _ in enumerate(item.artists)) if item.has_ids else ""
+    artists = [(name, name.replace(" ", "-")) for name in item.artists] if item.has_ids else []
     texts: dict[str, str | int] = {
         "name": item.name,
         "artists": item.artists_text,
-        "artist_ids": ids,
+        "artist_ids": " ".join(each for _, each in artists),
+        "artist_list": encode_artists(artists),
         "album": item.album,
         "album_id": item.album_id,
         "isrc": item.isrc,

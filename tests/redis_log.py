@@ -23,6 +23,7 @@ def item(identity: str, /, key: str = "", **about: str | int | None) -> Item:
         "name": identity,
         "artists": "Daft Punk",
         "artist_ids": "4tZ",
+        "artist_list": None if "artists" in about else '[{"name": "Daft Punk", "id": "4tZ"}]',
         "album": "Discovery",
         "album_id": "2no",
         "isrc": f"FR{identity}",

@@ -26,7 +26,8 @@ KINDS = ("tracks", "artists", "albums", "shows")
 class ReferenceItem:
     """Something that can be played.
 
-    `has_ids`: the catalog has the IDs of the artists; `is_known`: it has an entry at all.
+    `has_ids`: the catalog has the artists, rather than one name; `is_known`: it has an entry at all;
+    `recording`: the ISRC of the recording that has its title and artists, where it has none itself.
     """
 
     key: str
@@ -38,6 +39,7 @@ class ReferenceItem:
     duration_ms: int | None = 200_000
     has_ids: bool = True
     is_known: bool = True
+    recording: str = ""
 
     @property
     def is_music(self) -> bool:
@@ -49,11 +51,10 @@ class ReferenceItem:
 
     @property
     def credited(self) -> list[str]:
-        """The artists, each once, as far as the catalog can tell them apart."""
+        """The artists, each once."""
         if not self.artists:
             return []
-        are_separable = self.has_ids and not any(", " in name for name in self.artists)
-        return list(dict.fromkeys(self.artists)) if are_separable else [self.artists_text]
+        return list(dict.fromkeys(self.artists)) if self.has_ids else [self.artists_text]
 
     @property
     def first_artist(self) -> str:
@@ -201,7 +202,8 @@ class ReferenceLog:
     # What is ranked
 
     def track(self, item: ReferenceItem) -> str:
-        return item.key if self.exact or not item.isrc else item.isrc.upper()
+        isrc = item.isrc.upper() or item.recording
+        return item.key if self.exact or not isrc else isrc
 
     def album(self, item: ReferenceItem, among: Sequence[ReferencePlay]) -> tuple[str, str] | None:
         """An album is known by its name and artist; by its ID if several artists are on it."""

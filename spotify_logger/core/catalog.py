@@ -1,7 +1,19 @@
 """Group catalog items by recording, artist, album and show. Pure."""
 
-from collections.abc import Hashable, Iterable, Mapping
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain, combinations, pairwise
+from math import comb
 from typing import NamedTuple
+
+from spotify_logger.core.player_state import dict_get
+from spotify_logger.core.text import fold
+
+ARTIST_FIELDS = ("artists", "artist_ids", "artist_list")
+RECORDING_FIELDS = ("name", "isrc", *ARTIST_FIELDS)
+"""The fields that identify an item's artists, and its recording."""
+MAX_SPLITS = 10_000  # a text that could be split into names in more ways stays whole
 
 
 class CatalogEntry(NamedTuple):
@@ -13,29 +25,140 @@ class CatalogEntry(NamedTuple):
     album: str = ""  # for an episode, the show
     album_id: str = ""
     isrc: str = ""  # identifies a recording across its Spotify IDs
+    artist_list: str = (
+        ""  # names and IDs, as `player_state.encode_artists` returns them; entries of 0.5 lack it
+    )
 
 
-def recording_key(key: str, isrc: str, *, exact: bool) -> str:
-    """Return a key that all IDs of a recording share; with `exact`, every ID is a recording of its own.
+class Artist(NamedTuple):
+    """An artist; the ID is "" if it is unknown: exports and local files have none."""
 
-    `key` is the item's catalog key; `isrc` is "" if unknown.
+    name: str
+    id: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def artists_of(entry: CatalogEntry) -> list[Artist]:
+    """Return an item's artists, as far as its entry alone tells them apart.
+
+    Without a list, the joined text is split only if that yields as many names as there are IDs, because a
+    name may contain ", ". Without IDs it is a single name: Spotify's export has only the album's artist.
     """
-    if exact or not isrc:
-        return key
+    if listed := _read_list(entry.artist_list):
+        return [*listed]
+    names, ids = entry.artists.split(", "), entry.artist_ids.split()
+    if len(names) == len(ids):
+        return [Artist(*both) for both in zip(names, ids, strict=True) if both[0]]
+    return [Artist(entry.artists, ids[0] if len(ids) == 1 else "")] if entry.artists else []
+
+
+@lru_cache(maxsize=4096)
+def _read_list(text: str) -> Sequence[Artist]:
+    try:
+        values = json.loads(text) if text else []
+    except (ValueError, RecursionError):
+        return ()
+    pairs = (
+        [(dict_get(each, "name"), dict_get(each, "id")) for each in values]
+        if isinstance(values, list)
+        else []
+    )
+    return [Artist(name, str(identity or "")) for name, identity in pairs if isinstance(name, str) and name]
+
+
+def tell_apart(entries: Mapping[str, CatalogEntry]) -> tuple[dict[str, list[Artist]], set[str]]:
+    """Return the artists of each item, and the items whose artists stay doubtful.
+
+    Where an entry alone does not tell its artists apart, the names that others have for its IDs may leave a
+    single way to split the text. If they do not, only the artists with a known name are returned, or else the
+    whole text as one name.
+    """
+    found = {key: artists_of(entry) for key, entry in entries.items()}
+    unclear = {key for key, artists in found.items() if len(artists) == 1 and " " in entries[key].artist_ids}
+    names: dict[str, set[str]] = {}  # by ID
+    solved = found if unclear else {}
+    while solved:
+        for artist in chain.from_iterable(solved.values()):
+            names.setdefault(artist.id, set()).add(artist.name)
+        solved = {key: split for key in unclear if (split := _split(entries[key], names))}
+        found |= solved
+        unclear -= solved.keys()
+    newest = {artist.id: artist.name for artist in chain.from_iterable(found.values())} if unclear else {}
+    for key in unclear:
+        ids = entries[key].artist_ids.split()
+        found[key] = [Artist(newest[each], each) for each in ids if each in newest] or found[key]
+    return found, unclear
+
+
+def _split(entry: CatalogEntry, names: Mapping[str, Iterable[str]]) -> list[Artist]:
+    """Return the artists if there is exactly one way to split their joined names; else nothing."""
+    parts, ids = entry.artists.split(", "), entry.artist_ids.split()
+    if comb(len(parts) - 1, len(ids) - 1) > MAX_SPLITS:
+        return []
+    cuts = combinations(range(1, len(parts)), len(ids) - 1)
+    spans = (pairwise((0, *each, len(parts))) for each in cuts)
+    ways = ([", ".join(parts[begin:end]) for begin, end in each] for each in spans)
+    possible = [
+        way
+        for way in ways
+        if all(name in names.get(each, (name,)) for name, each in zip(way, ids, strict=True))
+    ]
+    return [Artist(*both) for both in zip(possible[0], ids, strict=True)] if len(possible) == 1 else []
+
+
+def credited_artists(entries: Mapping[str, CatalogEntry]) -> dict[str, list[Artist]]:
+    """Return the artists of each item, each artist under one name: the newest.
+
+    An artist is one by ID, or by name where there is no ID, ignoring case and accents. `entries` are in the
+    order in which the items were last played.
+    """
+    found, _ = tell_apart(entries)
+    newest_first = dict.fromkeys(reversed([*chain.from_iterable(found.values())]))
+    artists: dict[tuple[str, str], Artist] = {}
+    for artist in sorted(newest_first, key=lambda artist: not artist.id):
+        known = artists.setdefault(_identity(artist), artist)
+        artists.setdefault(_identity(Artist(artist.name)), known)
+    same = {artist: artists[_identity(artist)] for artist in newest_first}
+    return {key: list(dict.fromkeys(map(same.__getitem__, credited))) for key, credited in found.items()}
+
+
+def _identity(artist: Artist) -> tuple[str, str]:
+    return (artist.id, "") if artist.id else ("", fold(artist.name))
+
+
+def recordings(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, str]:
+    """Return what identifies the recording of each item; with `exact`, each item is one of its own.
+
+    Items with the same ISRC are one recording. Imported plays have none, local files and account data not
+    even a Spotify ID: such an item joins those with its title and its artists, or else with its first artist,
+    since exports name no other.
+    """
+    if exact:
+        return {key: key for key in entries}
     # Most are in upper case already; copying them would double the memory.
-    return isrc if isrc.isupper() else isrc.upper()
-
-
-def artist_names(entry: CatalogEntry) -> list[str]:
-    """Return the names of an item's artists.
-
-    A name may contain ", ", so the text is split only if that yields as many names as there are IDs. Without
-    IDs it is a single name: Spotify's export has only the album's artist.
-    """
-    names = entry.artists.split(", ")
-    if len(names) == len(entry.artist_ids.split()):
-        return list(dict.fromkeys(filter(None, names)))
-    return [entry.artists] if entry.artists else []
+    found = {key: each.isrc if each.isrc.isupper() else each.isrc.upper() for key, each in entries.items()}
+    without = sorted(key for key, isrc in found.items() if not isrc)
+    titles = {fold(entries[key].name) for key in without} - {""}
+    artists = tell_apart(entries)[0] if titles else {}
+    names = {
+        key: (title, *(fold(artist.name) for artist in artists[key]))
+        for key, entry in (entries.items() if titles else ())
+        if artists[key] and (title := fold(entry.name)) in titles
+    }
+    known: dict[tuple[str, ...], str] = {}
+    for length in (None, 2):  # those with all artists come first
+        for key in sorted(names, key=found.__getitem__):
+            if found[key]:
+                known.setdefault(names[key][:length], found[key])
+    for key in without:
+        own = names.get(key, ())
+        found[key] = known.get(own) or known.get(own[:2]) or key
+        if own:
+            known.setdefault(own, found[key])
+            known.setdefault(own[:2], found[key])
+    return found
 
 
 def is_episode(key: str) -> bool:
@@ -56,7 +179,7 @@ def album_keys(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str,
     Pressings of an album have different IDs and the same name; a compilation has one ID. Editions with
     another name are other albums. With `exact`, every ID is an album of its own.
     """
-    firsts = {key: next(iter(artist_names(entry)), "") for key, entry in entries.items()}
+    firsts = {key: artists[0].name if artists else "" for key, artists in credited_artists(entries).items()}
     first_artists: dict[str, str] = {}
     compilations = set()
     for key, entry in entries.items():

@@ -1,7 +1,8 @@
 """Parse Spotify's JSON into a player state. Pure; any input yields a valid `PlayerState`."""
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeGuard
@@ -132,13 +133,14 @@ def read_item(raw: object) -> Item | None:
     key, duration = catalog_key(item_type, _storable(identity), uri), _duration(dict_get(raw, "duration_ms"))
     # A show takes the place of the album.
     collection, images = ("show", "images") if item_type == "episode" else ("album", "album.images")
-    covers = dict_get(raw, images)
+    artists, covers = _artists(dict_get(raw, "artists")), dict_get(raw, images)
     catalog = {
         "uri": uri,
         "type": item_type,
         "name": dict_get(raw, "name"),
-        "artists": _joined(dict_get(raw, "artists"), "name", ", "),
-        "artist_ids": _joined(dict_get(raw, "artists"), "id", " "),
+        "artists": ", ".join(name for name, _ in artists if name),
+        "artist_ids": " ".join(artist_id for _, artist_id in artists if artist_id),
+        "artist_list": encode_artists(artists),
         "album": dict_get(raw, f"{collection}.name"),
         "album_id": dict_get(raw, f"{collection}.id"),
         "isrc": dict_get(raw, "external_ids.isrc"),
@@ -173,9 +175,24 @@ def catalog_key(item_type: str, identity: str, uri: str) -> str:
     return f"{item_type}:{identity}" if identity else "local:" + hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
-def _joined(values: object, key: str, separator: str) -> str:
-    found = (dict_get(value, key) for value in values) if isinstance(values, list) else ()
-    return separator.join(text for text in found if isinstance(text, str) and text)
+def encode_artists(artists: Iterable[tuple[str, str]]) -> str:
+    """Return names and IDs of artists as JSON for the catalog; "" if there are none, or too many to store."""
+    named = [
+        {"name": name, **({"id": artist_id} if artist_id else {})} for name, artist_id in artists if name
+    ]
+    text = json.dumps(named, ensure_ascii=False) if named else ""
+    return text if len(text) <= MAX_TEXT_LENGTH else ""
+
+
+def _artists(values: object) -> list[tuple[str, str]]:
+    """Return names and IDs, "" if unknown."""
+    listed = values if isinstance(values, list) else []
+    return [(_text(value, "name"), _text(value, "id")) for value in listed]
+
+
+def _text(value: object, key: str) -> str:
+    text = dict_get(value, key)
+    return text if isinstance(text, str) else ""
 
 
 def _without_blanks(d: Mapping[str, object]) -> dict[str, FieldValue]:

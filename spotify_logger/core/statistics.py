@@ -44,18 +44,18 @@ def half(durations: Mapping[str, int]) -> CountingRule:
 
 
 class ItemCounts:
-    """Plays and time by item."""
+    """Plays and time by item. The items in `ms_played` are in the order of their last plays."""
 
     def __init__(self) -> None:
         self.plays: Counter[str] = Counter()  # those that count
         self.ms_played: defaultdict[str, int] = defaultdict(int)  # in all rows
 
     def add(self, rows: PlayRows, counted: Sequence[bool]) -> None:
-        """Add the rows of a day; `counted` says which of them count."""
+        """Add the rows of a day; `counted` says which of them count; days come in chronological order."""
         self.plays.update(compress(rows.items, counted))
         ms_played = self.ms_played
         for item, milliseconds in zip(rows.items, rows.ms_played, strict=True):
-            ms_played[item] += milliseconds
+            ms_played[item] = ms_played.pop(item, 0) + milliseconds
 
     def copy(self) -> "ItemCounts":
         """Return an independent copy."""

@@ -6,7 +6,7 @@ a track for years is first in every year.
 
 from __future__ import annotations
 
-from itertools import compress, product
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_logger.core.periods import Period
@@ -37,24 +37,27 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 KINDS = (ARTISTS, TRACKS)
-NEEDED = ("name", "artists", "artist_ids", "isrc", "album")
-"""The catalog fields that identify and name tracks and artists."""
 
 
 class ListenerPlays(NamedTuple):
-    """What one of the two listeners heard, by kind and group (see `RankedItem`).
+    """What one of the two listeners heard.
 
     Attributes:
-        data: The totals of the period, for JSON.
+        tallies: Plays and time in the period, by item.
+        firsts: The second of the first play of an item that counts over all time.
         entries: The catalog entries of the items.
-        things: Artists and tracks.
-        firsts: The second of the first play that counts over all time.
     """
 
-    data: dict[str, Any]
+    tallies: ItemCounts
+    firsts: dict[str, int]
     entries: Mapping[str, CatalogEntry]
-    things: dict[str, dict[Hashable, RankedItem]]
-    firsts: dict[str, dict[Hashable, int]]
+
+
+class ListenerItems(NamedTuple):
+    """The artists or the tracks that one of the two heard, and when each was first heard, by group."""
+
+    things: dict[Hashable, RankedItem]
+    firsts: dict[Hashable, int]
 
 
 class SharedItem(NamedTuple):
@@ -67,10 +70,17 @@ class SharedItem(NamedTuple):
 
 def compare(archives: Sequence[Archive], names: Sequence[str], question: Question) -> Answer:
     """Compare two listeners by their logs and names; "" is the name of the listener without one."""
-    both = [
-        _heard(PlayReader(archive, question), name) for archive, name in zip(archives, names, strict=True)
+    both = [_heard(PlayReader(archive, question)) for archive in archives]
+    entries = {key: entry for each in both for key, entry in each.entries.items()}
+    items = {kind: _items(both, kind, entries, question) for kind in KINDS}
+    listeners: list[dict[str, Any]] = [
+        {
+            "name": name,
+            **amounts_data(*totals(each.tallies)),
+            **{kind: len(items[kind][place].things) for kind in KINDS},
+        }
+        for place, (name, each) in enumerate(zip(names, both, strict=True))
     ]
-    listeners = [each.data for each in both]
     shown = [name or UNNAMED for name in names]
     figures = [
         ("plays", *(f"{each['plays']:,}" for each in listeners)),
@@ -80,7 +90,7 @@ def compare(archives: Sequence[Archive], names: Sequence[str], question: Questio
     page: list[Block] = [Table(figures, [question.period.words, *shown], right_aligned=[1, 2], flexible=0)]
     numbers, lists = {}, {}
     for kind in KINDS:
-        common = _common(both, kind, question.by)
+        common = _common(items[kind], kind, entries, question.by)
         numbers[kind] = len(common)
         best = list(enumerate(common[: question.limit], 1))
         lists[kind] = [_line(place, each) for place, each in best]
@@ -91,7 +101,7 @@ def compare(archives: Sequence[Archive], names: Sequence[str], question: Questio
     return Answer({**asked_data(question), "listeners": listeners, "common": numbers, **lists}, page)
 
 
-def _heard(reader: PlayReader, name: str) -> ListenerPlays:
+def _heard(reader: PlayReader) -> ListenerPlays:
     tallies, firsts = ItemCounts(), dict[str, int]()
     begin = reader.question.period.begin
     if begin is not None:
@@ -100,20 +110,24 @@ def _heard(reader: PlayReader, name: str) -> ListenerPlays:
     for rows, counts in reader.days():
         tallies.add(rows, counts)
         _note_firsts(firsts, rows, counts)
-    entries = reader.entries(tallies.ms_played.keys() | firsts.keys(), NEEDED)
-    groups = {kind: groups_of(kind, entries, exact=reader.question.exact) for kind in KINDS}
-    things = {
-        kind: {each.group: each for each in ranked(tallies, groups[kind], reader.question.by)}
-        for kind in KINDS
-    }
-    by_group: dict[str, dict[Hashable, int]] = {kind: {} for kind in KINDS}
-    for kind, (key, second) in product(KINDS, firsts.items()):
-        for group in groups[kind].get(key, ()):
-            by_group[kind].setdefault(group, second)
-    numbers = {kind: len(things[kind]) for kind in KINDS}
-    return ListenerPlays(
-        {"name": name, **amounts_data(*totals(tallies)), **numbers}, entries, things, by_group
-    )
+    items = [*(item for item in firsts if item not in tallies.ms_played), *tallies.ms_played]
+    return ListenerPlays(tallies, firsts, reader.entries(items))
+
+
+def _items(
+    both: Sequence[ListenerPlays], kind: str, entries: Mapping[str, CatalogEntry], question: Question
+) -> list[ListenerItems]:
+    """Return the things of a kind that each of the two heard."""
+    groups = groups_of(kind, entries, exact=question.exact)
+    found = []
+    for each in both:
+        firsts: dict[Hashable, int] = {}
+        for key, second in each.firsts.items():
+            for group in groups.get(key, ()):
+                firsts[group] = min(second, firsts.get(group, second))
+        things = {one.group: one for one in ranked(each.tallies, groups, question.by)}
+        found.append(ListenerItems(things, firsts))
+    return found
 
 
 def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool]) -> None:
@@ -122,16 +136,18 @@ def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool])
         firsts.setdefault(item, second)
 
 
-def _common(both: Sequence[ListenerPlays], kind: str, by: str) -> list[SharedItem]:
+def _common(
+    both: Sequence[ListenerItems], kind: str, entries: Mapping[str, CatalogEntry], by: str
+) -> list[SharedItem]:
     """Return what both played, ranked by the lower of the two measures."""
     one, other = both
     found = []
-    for group, ours in one.things[kind].items():
-        theirs = other.things[kind].get(group)
+    for group, ours in one.things.items():
+        theirs = other.things.get(group)
         if theirs is not None:
-            name = str(group) if kind == ARTISTS else item_title(ours.keys[0], one.entries.get(ours.keys[0]))
-            firsts = one.firsts[kind][group], other.firsts[kind][group]
-            found.append(SharedItem(name, (ours, theirs), firsts))
+            key = ours.keys[0]
+            name = str(group) if kind == ARTISTS else item_title(key, entries.get(key))
+            found.append(SharedItem(name, (ours, theirs), (one.firsts[group], other.firsts[group])))
 
     def order(each: SharedItem) -> tuple[int, int, str]:
         measures = [one.measure(by) for one in each.pair]

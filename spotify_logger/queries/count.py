@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import CatalogEntry, artist_names, recording_key
+from spotify_logger.core.catalog import Artist, CatalogEntry, artists_of, credited_artists, recordings
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.statistics import DetailedItemCounts, ItemCounts, ItemStatistics
 from spotify_logger.core.text_search import MatchQuality, TextMatcher
@@ -74,15 +74,16 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         for day, counts in days:
             tallies.add(day, counts)
             _add_some(details, fitting, day, counts)
-    recordings = {key: recording_key(key, each.isrc, exact=question.exact) for key, each in entries.items()}
-    keys, is_whole, left_out = _find(matcher, entries, recordings)
+    entries = {key: entries[key] for key in tallies.ms_played}
+    found, artists = recordings(entries, exact=question.exact), credited_artists(entries)
+    keys, is_whole, left_out = _find(matcher, entries, found, artists)
     if not fitting.issuperset(keys):
         # Other IDs of a matching recording that do not match themselves may have been played earlier.
         details, fitting = DetailedItemCounts(), set(keys)
         for day, counts in reader.days():
             _add_some(details, fitting, day, counts)
     places = _ranks(tallies, entries, question)
-    tracks = _tracks(keys, entries, recordings, details, places)
+    tracks = _tracks(keys, entries, found, details, places)
     tracks.sort(key=lambda track: (track.title, track.keys))
     tracks.sort(key=lambda track: track.most(question.by), reverse=True)
     sums = ItemStatistics()
@@ -97,7 +98,14 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         **_sums_data(sums),
         "ranked": len(places),
         "unseen": unseen_data(reader),
-        "tracks": [{"keys": track.keys, **track.data} for track in tracks],
+        "tracks": [
+            {
+                "keys": track.keys,
+                "artist_names": [artist.name for artist in artists[track.keys[0]]],
+                **track.data,
+            }
+            for track in tracks
+        ],
     }
     if not tracks:
         return Answer(data, [f"No play matches “{text}”."])
@@ -116,26 +124,38 @@ def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, cou
 
 
 def _find(
-    matcher: TextMatcher, entries: Mapping[str, CatalogEntry], recordings: Mapping[str, str]
+    matcher: TextMatcher,
+    entries: Mapping[str, CatalogEntry],
+    recording_of: Mapping[str, str],
+    artists: Mapping[str, Sequence[Artist]],
 ) -> tuple[list[str], bool, int]:
     """Return the items that match best, whether by a whole name, and how many recordings match less well."""
+    named_artists = {
+        each for each in set(chain.from_iterable(artists.values())) if matcher.matches_any([each.name])
+    }
+
+    def quality(key: str, entry: CatalogEntry) -> MatchQuality:
+        return _quality(matcher, entry) if named_artists.isdisjoint(artists[key]) else MatchQuality.EXACT
+
     matching: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
     for key, entry in entries.items():
-        matching[_quality(matcher, entry)].append(key)
+        matching[quality(key, entry)].append(key)
     how = max(how for how in MatchQuality if matching[how] or how is MatchQuality.WORDS)
     # A recording that matches counts under all its IDs; one that matches by its album, on that album only.
     named = {
-        recordings[key] for key in matching[how] if _quality(matcher, entries[key]._replace(album="")) >= how
+        recording_of[key] for key in matching[how] if quality(key, entries[key]._replace(album="")) >= how
     }
-    keys = list(dict.fromkeys((*matching[how], *(key for key in entries if recordings[key] in named))))
+    keys = list(dict.fromkeys((*matching[how], *(key for key in entries if recording_of[key] in named))))
     worse = (MatchQuality.WORDS, MatchQuality.SUBSTRING)
-    others = {recordings[key] for less in worse if less < how for key in matching[less]}
-    return keys, how is MatchQuality.EXACT, len(others - {recordings[key] for key in keys})
+    others = {recording_of[key] for less in worse if less < how for key in matching[less]}
+    return keys, how is MatchQuality.EXACT, len(others - {recording_of[key] for key in keys})
 
 
 def _quality(matcher: TextMatcher, entry: CatalogEntry) -> MatchQuality:
     how = matcher.match(entry.name, entry.artists, entry.album)
-    is_artist = how is MatchQuality.SUBSTRING and matcher.matches_any(artist_names(entry))
+    is_artist = how is MatchQuality.SUBSTRING and matcher.matches_any(
+        artist.name for artist in artists_of(entry)
+    )
     return MatchQuality.EXACT if is_artist else how
 
 
@@ -156,14 +176,14 @@ def _ranks(
 def _tracks(
     keys: Sequence[str],
     entries: Mapping[str, CatalogEntry],
-    recordings: Mapping[str, str],
+    recording_of: Mapping[str, str],
     details: DetailedItemCounts,
     places: Mapping[Hashable, int],
 ) -> list[CountedTrack]:
     """Return the recordings with these keys."""
     groups: dict[str, list[str]] = {}
     for key in sorted(keys, key=lambda key: (-details.plays[key], -details.ms_played[key], key)):
-        groups.setdefault(recordings[key], []).append(key)
+        groups.setdefault(recording_of[key], []).append(key)
     tracks = []
     for group, own in groups.items():
         track = CountedTrack(own, entries[own[0]], ItemStatistics(), places.get(group))

@@ -10,9 +10,17 @@ from enum import IntEnum
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.catalog import CatalogEntry, artist_names, is_episode, recording_key
+from spotify_logger.core.catalog import (
+    ARTIST_FIELDS,
+    RECORDING_FIELDS,
+    Artist,
+    CatalogEntry,
+    artists_of,
+    is_episode,
+)
 from spotify_logger.core.periods import LocalClock
 from spotify_logger.core.statistics import CalendarCounts, ItemCounts, Totals
+from spotify_logger.core.text import fold
 from spotify_logger.core.text_search import TextMatcher
 from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS, RankedItem, groups_of, ranked
 
@@ -23,9 +31,9 @@ if TYPE_CHECKING:
     from spotify_logger.queries.reader import PlayReader
 
 NEEDED: Mapping[str, Sequence[str]] = {
-    ARTISTS: ("artists", "artist_ids"),
-    ALBUMS: ("artists", "artist_ids", "album", "album_id"),
-    TRACKS: ("name", "artists", "artist_ids", "isrc"),
+    ARTISTS: ARTIST_FIELDS,
+    ALBUMS: ("album", "album_id", *ARTIST_FIELDS),
+    TRACKS: RECORDING_FIELDS,
 }
 """For each kind, the catalog fields that identify and name its things."""
 
@@ -109,7 +117,7 @@ class ItemSearch:
     Args:
         reader: Reads the plays.
         kind: ARTISTS, ALBUMS or TRACKS.
-        text: A name, with or without the artist before it, or a key such as "track:<id>" or "album:<id>".
+        text: A name, with or without the artist before it, or a key, such as "track:<id>" or "artist:<id>".
 
     Attributes:
         entries: The catalog entries of everything played, with the `NEEDED` fields only.
@@ -124,7 +132,6 @@ class ItemSearch:
         self.entries: dict[str, CatalogEntry] = {}
         self.tallies = ItemCounts()
         self._reader = reader
-        self._exact = reader.question.exact
         self._matcher = TextMatcher(text)
         self._clock = LocalClock(reader.question.zone)
         self._groups: dict[ItemMatch, MatchGroup] = {}
@@ -135,9 +142,12 @@ class ItemSearch:
                 for group in self._groups.values():
                     if len(group.things) == 1:
                         group.stats.add(rows, counts)
-        groups = groups_of(kind, self.entries, exact=self._exact)
+        entries = {key: self.entries[key] for key in self.tallies.ms_played}
+        groups = groups_of(kind, entries, exact=reader.question.exact)
         self.ranking = ranked(self.tallies, groups, reader.question.by, counted_only=False)
-        self._best = max(self._groups, default=ItemMatch.NONE)
+        for artist in (each.group for each in self.ranking if isinstance(each.group, Artist)):
+            self._note(*self._credited(artist), ())  # only now are all of them told apart
+        self._best = next(filter(self.matching, sorted(self._groups, reverse=True)), ItemMatch.NONE)
         self.candidates = self.matching(self._best)
 
     def matching(self, how: ItemMatch) -> list[RankedItem]:
@@ -146,7 +156,12 @@ class ItemSearch:
         if group is None:
             return []
         if self.kind == ARTISTS:
-            return [each for each in self.ranking if each.group in group.things]
+            artists = [(each, each.group) for each in self.ranking if isinstance(each.group, Artist)]
+            return [
+                each
+                for each, artist in artists
+                if not group.things.isdisjoint((artist.id, fold(artist.name)))
+            ]
         return [each for each in self.ranking if not group.stats.items.isdisjoint(each.keys)]
 
     def follow(self, each: RankedItem) -> ItemStats:
@@ -166,23 +181,29 @@ class ItemSearch:
             if is_episode(key):
                 continue
             for how, thing in self._matches(key, entry):
-                if how:
-                    group = self._groups.get(how)
-                    if group is None:
-                        group = self._groups[how] = MatchGroup(set(), ItemStats(self._clock))
-                    group.things.add(thing)
-                    group.stats.items.add(key)
+                self._note(how, thing, [key])
+
+    def _note(self, how: ItemMatch, thing: Hashable, keys: Iterable[str]) -> None:
+        if how:
+            group = self._groups.get(how)
+            if group is None:
+                group = self._groups[how] = MatchGroup(set(), ItemStats(self._clock))
+            group.things.add(thing)
+            group.stats.items.update(keys)
 
     def _matches(self, key: str, entry: CatalogEntry) -> Iterable[tuple[ItemMatch, Hashable]]:
         """Return the things that an item belongs to, each with how well it matches."""
         if self.kind == ARTISTS:
-            return [(self._named(name), name) for name in artist_names(entry)]
+            return [self._credited(artist) for artist in artists_of(entry)]
+        # By name alone: only all entries show which items are one recording or album.
         if self.kind == TRACKS:
-            same = recording_key(key, entry.isrc, exact=self._exact)
-            return [(self._titled(key, entry.name, entry), same)]
+            return [(self._titled(key, entry.name, entry), entry.name)]
         key = f"album:{entry.album_id}" if entry.album_id else ""
-        # By name alone: only the whole catalog would show whether the album has several artists.
         return [(self._titled(key, entry.album, entry), entry.album)] if entry.album else []
+
+    def _credited(self, artist: Artist) -> tuple[ItemMatch, Hashable]:
+        is_key = artist.id and self.text.removeprefix("spotify:") == f"artist:{artist.id}"
+        return ItemMatch.KEY if is_key else self._named(artist.name), artist.id or fold(artist.name)
 
     def _named(self, name: str) -> ItemMatch:
         return ItemMatch.EXACT if name == self.text else OF_QUALITY[self._matcher.match(name, "", "")]
@@ -191,7 +212,8 @@ class ItemSearch:
         """Return how well the text matches the key, or the name with or without one of the artists."""
         if key == self.text.removeprefix("spotify:"):
             return ItemMatch.KEY
-        return max(self._with_artist(artist, name) for artist in {entry.artists, *artist_names(entry)})
+        artists = {entry.artists, *(artist.name for artist in artists_of(entry))}
+        return max(self._with_artist(artist, name) for artist in artists)
 
     def _with_artist(self, artist: str, name: str) -> ItemMatch:
         both = self._named(f"{artist} {name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from spotify_logger.core.catalog import Artist, credited_artists
 from spotify_logger.core.periods import Period
 from spotify_logger.core.statistics import ItemCounts, date_of
 from spotify_logger.core.text import fold
@@ -95,6 +96,8 @@ def _search_text(search: ItemSearch, line: RankedLine) -> str:
     """Return the text that selects this thing among others with its name: its key, if it has one."""
     if search.kind == TRACKS:
         return line.now.keys[0]
+    if isinstance(line.now.group, Artist) and line.now.group.id:
+        return f"artist:{line.now.group.id}"
     album = search.entries[line.now.keys[0]].album_id if search.kind == ALBUMS else ""
     return f"album:{album}" if album else _artists_and_name(line)
 
@@ -104,6 +107,7 @@ class _Report:
 
     Attributes:
         place: Its rank, from 1; None if it has no play that counts.
+        artist_names: The artists of a track or of an album's most played track.
         parts: Its parts, the most played first: an artist's tracks and albums, an album's tracks, and a
             track's `IDS`.
         best_day: The peak day, the earliest in a tie.
@@ -121,6 +125,8 @@ class _Report:
         self.number = len(measures)
         self.whole = totals(search.tallies)
         self.parts = _parts(reader, search, self.line.now.keys)
+        artists = credited_artists(search.entries) if self.kind != ARTISTS else {}
+        self.artist_names = [artist.name for artist in artists.get(self.line.now.keys[0], ())]
         self.others = [
             {"text": _search_text(search, other), "plays": other.now.plays}
             for other in _others(search, lines)
@@ -198,6 +204,7 @@ class _Report:
         stats, number, (run, run_begin) = self.stats, self.question.limit, self.stats.run
         return {
             **self.line.data,
+            "artist_names": self.artist_names,
             "shorter": stats.sums.rows - stats.sums.plays,
             **skip_data(stats.sums),
             "first": utc_time(stats.first),

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 KINDS = (TRACKS, ARTISTS, ALBUMS)
 TOP_COUNT = 5
-NEEDED = ("artists", "artist_ids", "album", "album_id", "isrc")
-"""The catalog fields that identify things; titles are read only for what is shown."""
 MAX_AGE = 3600.0
 """Seconds after which the past is summed up again, to include plays rewritten in place (`check --repair`) and
 new catalog data."""
@@ -42,7 +40,7 @@ class PastFigures:
         asked: The question, limited to that part.
         mark: The version of the data, see `Archive.mark`.
         until: When the figures expire, in monotonic seconds.
-        entries: The catalog entries of the items of the whole period, with the `NEEDED` fields only.
+        entries: The catalog entries of the items of the whole period.
     """
 
     asked: Question
@@ -59,7 +57,7 @@ class PastFigures:
         # Most texts occur many times: share them, since they are kept for a long time.
         texts = {text: text for entry in self.entries.values() for text in entry}
         for some in batched(new, ITEMS_PER_BATCH):
-            for key, entry in reader.entries(some, NEEDED).items():
+            for key, entry in reader.entries(some).items():
                 self.entries[key] = CatalogEntry._make(texts.setdefault(text, text) for text in entry)
 
 

@@ -10,10 +10,10 @@ from spotify_logger.core.catalog import (
     AlbumKey,
     CatalogEntry,
     album_keys,
-    artist_names,
+    credited_artists,
     is_episode,
     keys_by_group,
-    recording_key,
+    recordings,
 )
 from spotify_logger.queries.question import TIME
 from spotify_logger.report.words import listening_time
@@ -88,15 +88,19 @@ def amount_words(plays: int, ms_played: int, by: str) -> str:
 
 
 def groups_of(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, list[Hashable]]:
-    """Map each catalog key to its groups of a kind; with `exact`, each ID of a recording is separate."""
+    """Map each catalog key to its groups of a kind; with `exact`, each ID of a recording is separate.
+
+    Groups of two calls are not comparable: which items belong together depends on all `entries`. These are in
+    the order in which the items were last played.
+    """
     if kind == ALBUMS:
         return {key: [album] for key, album in album_keys(entries, exact=exact).items()}
     if kind == SHOWS:
         return {key: [entry.album] for key, entry in entries.items() if is_episode(key) and entry.album}
     music = {key: entry for key, entry in entries.items() if not is_episode(key)}
     if kind == ARTISTS:
-        return {key: [*artist_names(entry)] for key, entry in music.items()}
-    return {key: [recording_key(key, entry.isrc, exact=exact)] for key, entry in music.items()}
+        return {key: [*artists] for key, artists in credited_artists(music).items()}
+    return {key: [recording] for key, recording in recordings(music, exact=exact).items()}
 
 
 def ranked(
@@ -157,7 +161,8 @@ def _names(kind: str, each: RankedItem, entries: Mapping[str, CatalogEntry]) -> 
         entry = entries.get(each.keys[0])
         return (entry.name, entry.artists) if entry and entry.name else (each.keys[0], "")
     if isinstance(each.group, AlbumKey):
-        firsts = {next(iter(artist_names(entries[key])), "") for key in each.keys if key in entries}
+        credited = credited_artists({key: entries[key] for key in each.keys if key in entries})
+        firsts = {artists[0].name if artists else "" for artists in credited.values()}
         return each.group.name, firsts.pop() if len(firsts) == 1 else VARIOUS
     # Spotify has several URIs for Liked Songs.
     is_liked = kind == CONTEXTS and str(each.group).endswith(":collection")

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
-from spotify_logger.core.catalog import CatalogEntry
+from spotify_logger.core.catalog import RECORDING_FIELDS, CatalogEntry
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.statistics import at_least, finished, half
 from spotify_logger.queries.question import FINISHED, HALF, Question
@@ -73,7 +73,7 @@ class PlayReader:
         begin = self.question.period.begin
         items = set() if begin is None else self.archive.items_before(begin)
         again = {key: heard[key] for key in items & heard.keys()}
-        return {**self.entries(items - heard.keys(), ("artists", "artist_ids", "isrc")), **again}
+        return {**self.entries(items - heard.keys(), RECORDING_FIELDS), **again}
 
     def unobserved(self) -> tuple[int, int]:
         """Return the number of gaps in the period, from the first play read on, and their seconds in it."""

@@ -124,11 +124,13 @@ class _Review:
         self.reader, self.figures = reader, figures
         exact, by = question.exact, question.by
         entries = reader.entries(figures.tallies.ms_played)
-        groups = {kind: groups_of(kind, entries, exact=exact) for kind in KINDS}
+        known = reader.entries_before(entries)
+        # The newest names come last.
+        everything_heard = {key: known[key] for key in known.keys() - entries.keys()} | entries
+        groups = {kind: groups_of(kind, everything_heard, exact=exact) for kind in KINDS}
         everything = {kind: ranked(figures.tallies, groups[kind], by) for kind in KINDS}
         self.best = {kind: lines_of(kind, everything[kind][:TOP_COUNT], entries) for kind in KINDS}
-        known = reader.entries_before(entries)
-        before = {kind: distinct_groups(kind, known, exact=exact) for kind in (TRACKS, ARTISTS)}
+        before = {kind: distinct_groups(groups[kind], known) for kind in (TRACKS, ARTISTS)}
         new = {kind: [each for each in everything[kind] if each.group not in before[kind]] for kind in before}
         has_past = any(before.values())
         self.new = (len(new[TRACKS]), len(new[ARTISTS])) if has_past else None

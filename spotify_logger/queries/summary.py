@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.catalog import CatalogEntry, album_keys
+from spotify_logger.core.catalog import album_keys
 from spotify_logger.core.periods import LocalClock, Period
 from spotify_logger.core.statistics import (
     CalendarCounts,
@@ -24,7 +24,7 @@ from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted, listening_time, percentage, utc_time
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
     from datetime import date
 
     from spotify_logger.core.play_rows import PlayRows
@@ -162,20 +162,21 @@ def _variety(reader: PlayReader, figures: Figures) -> dict[str, int]:
     album_of = album_keys(heard, exact=exact)
     entries = {key: heard[key] for key, plays in figures.tallies.plays.items() if plays}
     known = reader.entries_before(heard) if heard else {}
-    tracks, artists = (distinct_groups(kind, entries, exact=exact) for kind in (TRACKS, ARTISTS))
+    groups = {kind: groups_of(kind, known | heard, exact=exact) for kind in (TRACKS, ARTISTS, SHOWS)}
+    tracks, artists, shows = (distinct_groups(each, entries) for each in groups.values())
     return {
         "tracks": len(tracks),
         "artists": len(artists),
         "albums": len({album_of[key] for key in entries.keys() & album_of.keys()}),
-        "shows": len(distinct_groups(SHOWS, entries, exact=exact)),
-        "new_tracks": len(tracks - distinct_groups(TRACKS, known, exact=exact)),
-        "new_artists": len(artists - distinct_groups(ARTISTS, known, exact=exact)),
+        "shows": len(shows),
+        "new_tracks": len(tracks - distinct_groups(groups[TRACKS], known)),
+        "new_artists": len(artists - distinct_groups(groups[ARTISTS], known)),
     }
 
 
-def distinct_groups(kind: str, entries: Mapping[str, CatalogEntry], *, exact: bool) -> set[Hashable]:
-    """Return the groups of a kind to which the items belong."""
-    return {group for groups in groups_of(kind, entries, exact=exact).values() for group in groups}
+def distinct_groups(groups: Mapping[str, Iterable[Hashable]], keys: Iterable[str]) -> set[Hashable]:
+    """Return the groups to which items belong, of those by catalog key."""
+    return {group for key in keys for group in groups.get(key, ())}
 
 
 def _flat(value: object) -> str | int | float | None:

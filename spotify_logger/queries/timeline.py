@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import periods
-from spotify_logger.core.catalog import recording_key
+from spotify_logger.core.catalog import recordings
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.play import BACKFILL
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
@@ -112,7 +112,7 @@ def _remembered(reader: PlayReader, when: date) -> dict[str, Any] | None:
     if not sums.rows:
         return None
     entries = reader.entries(tallies.ms_played)
-    groups = {key: [recording_key(key, entry.isrc, exact=False)] for key, entry in entries.items()}
+    groups = {key: [recording] for key, recording in recordings(entries, exact=False).items()}
     best = ranked(tallies, groups, reader.question.by, counted_only=False)[0].keys[0]
     amounts = {"plays": sums.plays, "heard_ms": sums.ms_played}
     return {"day": str(when), **amounts, "most": item_title(best, entries[best]), "key": best}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import CatalogEntry
+from spotify_logger.core.catalog import ARTIST_FIELDS, RECORDING_FIELDS, CatalogEntry
 from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.statistics import ItemCounts
 from spotify_logger.queries.phrases import asked_data, gap_note, nothing_played, unseen_data
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 NEEDED: Mapping[str, Sequence[str]] = {
-    TRACKS: ("isrc",),
-    ARTISTS: ("artists", "artist_ids"),
+    TRACKS: RECORDING_FIELDS,
+    ARTISTS: ARTIST_FIELDS,
     ALBUMS: CatalogEntry._fields,
     SHOWS: ("album",),
 }
@@ -48,7 +48,7 @@ def top(archive: Archive, question: Question, kind: str) -> Answer:
     reader, noun, by, period = PlayReader(archive, question), NOUNS[kind], question.by, question.period
     tallies = _tally(reader, kind, period)
     earlier = ItemCounts() if period.previous is None else _tally(reader, kind, period.previous)
-    items = tallies.ms_played.keys() | earlier.ms_played.keys()
+    items = [*(item for item in earlier.ms_played if item not in tallies.ms_played), *tallies.ms_played]
     groups: Mapping[str, Iterable[Hashable]] = (
         {name: [name] for name in items}
         if kind in PLAY_FIELD

@@ -52,6 +52,9 @@ def here(
     time.tzset()
 
 
+ARTISTS = '[{"name": "Daft Punk", "id": "4tZ"}]'
+
+
 @pytest.fixture
 def store(redis_url: str) -> Iterator[Archive]:
     store = Archive(redis_url, utc=lambda: NOW)
@@ -65,7 +68,12 @@ def play(name: str, second: int = NOW, ms_played: int = 200_000, end: str = "ski
     uri = f"spotify:track:{identity}"
     about: dict[str, str | int] = {"uri": uri, "type": "track", "name": name, "artists": "Daft Punk"}
     about |= {"album": "Discovery", "duration_ms": 345_000}
-    item = Item(f"track:{identity}", uri, 345_000, {**about, "artist_ids": "4tZ", "album_id": "2no"})
+    item = Item(
+        f"track:{identity}",
+        uri,
+        345_000,
+        {**about, "artist_ids": "4tZ", "artist_list": ARTISTS, "album_id": "2no"},
+    )
     fields = {**about, "id": identity, "device_name": "Kitchen", "context_uri": "spotify:album:2no"}
     return Play(second, item, second * 1000, second * 1000 + ms_played, ms_played, end, "live", fields)
 

@@ -6,6 +6,7 @@ import pytest
 
 from spotify_logger.core.player_state import (
     StateKind,
+    read_item,
     read_player_state,
 )
 from tests.examples import example
@@ -77,6 +78,7 @@ def test_a_track() -> None:
         "name": "Veridis Quo",
         "artists": "Daft Punk, Panda Bear",
         "artist_ids": "artist1 artist2",
+        "artist_list": '[{"name": "Daft Punk", "id": "artist1"}, {"name": "Panda Bear", "id": "artist2"}]',
         "album": "Discovery",
         "album_id": "album1",
         "isrc": "GBDUW0000059",
@@ -160,3 +162,21 @@ def test_examples_with_an_item(name: str, uri: str, playing: bool, progress_ms: 
 @pytest.mark.parametrize("name", ["episode_not_asked_for", "item_empty_2017", "unknown_after_transfer"])
 def test_examples_without_an_item(name: str) -> None:
     assert read_player_state(example(f"player/{name}.json")).kind is StateKind.NO_INFORMATION
+
+
+@pytest.mark.parametrize(
+    ("artists", "expected"),
+    [
+        (
+            [{"name": "Tyler, The Creator", "id": "t"}, {"name": "Käli"}],
+            '[{"name": "Tyler, The Creator", "id": "t"}, {"name": "Käli"}]',
+        ),
+        ([{"name": "", "id": "1"}, {"name": 2, "id": "2"}, "Air"], None),
+        ([{"name": "half a pair: \ud83d", "id": "1"}], '[{"name": "half a pair: ?", "id": "1"}]'),
+        ([{"name": "A", "id": "1" * 22}] * 200, None),  # too long for a field
+    ],
+)
+def test_the_list_of_artists(artists: object, expected: str | None) -> None:
+    item = read_item({"type": "track", "id": "a", "artists": artists})
+    assert item is not None
+    assert item.catalog.get("artist_list") == expected

@@ -101,7 +101,8 @@ class TestCsv:
         first, second = self.rows(log)
         assert ",".join(first.values()) == (
             f"{SECOND},2026-11-22T18:00:00.000Z,2026-11-22T18:03:20.000Z,200000,trackdone,live,"
-            "track,A,Daft Punk,Discovery,200000,,Desk,,50,1,,,spotify:track:A,FRA"
+            "track,A,Daft Punk,Discovery,200000,,Desk,,50,1,,,spotify:track:A,FRA,"
+            '[{"name": "Daft Punk", "id": "4tZ"}]'
         )
         assert second["end_reason"] == ""
 
@@ -126,15 +127,17 @@ LOCAL = item("L", key=catalog_key("track", "", FILE), uri=FILE, isrc=None, album
 
 class TestListenBrainz:
     def test_listen(self, log: RedisLog) -> None:
-        log.write(play(item("A", artists="A, B", artist_ids="1 2")))
+        artists = '[{"name": "A, B", "id": "1"}, {"name": "C", "id": "2"}]'
+        log.write(play(item("A", artists="A, B, C", artist_ids="1 2", artist_list=artists)))
         assert json_lines(log, "listenbrainz") == [
             {
                 "listened_at": SECOND,
                 "track_metadata": {
-                    "artist_name": "A, B",
+                    "artist_name": "A, B, C",
                     "track_name": "A",
                     "release_name": "Discovery",
                     "additional_info": {
+                        "artist_names": ["A, B", "C"],
                         "duration_ms": 200_000,
                         "isrc": "FRA",
                         "music_service": "spotify.com",

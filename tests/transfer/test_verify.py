@@ -261,3 +261,29 @@ class TestDuringLogging:
         expected = {"different": [f"{INDEX} {SECOND + 600}"]}
         assert examples(check(client.archive(), NOW, repair=True)) == expected
         assert log.raw.hget(INDEX, str(SECOND + 600)) == "track:B 100000 stopped"
+
+
+OLD_CATALOG = {
+    "track:A": ("Daft, Punk, Kali Uchis", "d k"),
+    "track:B": ("Kali Uchis", "k"),
+    "track:C": ("Crosby, Stills & Nash, Simon, Garfunkel", "c s"),
+    "track:D": ("Air, Beck", ""),  # of an export
+}
+
+
+def test_artists_of_earlier_versions_are_told_apart(log: RedisLog) -> None:
+    log.write(play("C", 1000), play("D", 2000))
+    for key, (artists, ids) in OLD_CATALOG.items():
+        log.raw.hset(key, mapping={"artists": artists, "artist_ids": ids})
+        log.raw.hdel(key, "artist_list")
+    answer = check(log.store, NOW)
+    assert examples(answer) == {"joined_artists": ["track:A", "track:B"], "doubtful_artists": ["track:C"]}
+    assert answer.code == 0
+    check(log.store, NOW, repair=True)
+    assert {key: log.kept(key).get("artist_list") for key in OLD_CATALOG} == {
+        "track:A": '[{"name": "Daft, Punk", "id": "d"}, {"name": "Kali Uchis", "id": "k"}]',
+        "track:B": '[{"name": "Kali Uchis", "id": "k"}]',
+        "track:C": None,
+        "track:D": None,
+    }
+    assert examples(check(log.store, NOW)) == {"doubtful_artists": ["track:C"]}

@@ -38,10 +38,10 @@ CSV_COLUMNS = (
     *("started_at", "ended_at", "ms_played", "end_reason", "source"),
     *("type", "name", "artists", "album", "duration_ms", "explicit"),
     *("device_name", "device_type", "device_volume", "shuffle_state", "repeat_state"),
-    *("context_uri", "uri", "isrc"),
+    *("context_uri", "uri", "isrc", "artist_list"),
 )
 """The columns after `second`."""
-CSV_CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc")
+CSV_CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc", "artist_list")
 
 ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz"]
 """A CSV row per play; our own records, in an array or one per line; or listens, one per line."""

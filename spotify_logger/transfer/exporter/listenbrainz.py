@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_logger import __version__
+from spotify_logger.core.catalog import ARTIST_FIELDS, CatalogEntry, artists_of
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.core.player_state import whole_number
 
@@ -20,7 +21,7 @@ ALWAYS_COUNTS_MS = 240_000
 MIN_UNKNOWN_LENGTH_MS = 30_000
 """Milliseconds; if the length is unknown, ListenBrainz's importer for Spotify's exports drops shorter plays,
 unless the track was played to its end."""
-CATALOG_FIELDS = ("name", "artists", "artist_ids", "album", "album_id", "isrc", "duration_ms")
+CATALOG_FIELDS = ("name", "album", "album_id", "isrc", "duration_ms", *ARTIST_FIELDS)
 PLAY_FIELDS = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")
 CLIENT = {
     "media_player": "Spotify",
@@ -43,7 +44,9 @@ def counts(fields: Mapping[str, str]) -> bool:
 
 def listen(second: int, item: str, fields: Mapping[str, str]) -> dict[str, object]:
     """Return the listen of a play: the second of its start, the key of its item, and the fields above."""
+    artists = artists_of(CatalogEntry(**{name: fields.get(name, "") for name in ARTIST_FIELDS}))
     about = {
+        "artist_names": [artist.name for artist in artists],
         "duration_ms": whole_number(fields.get("duration_ms")),
         "isrc": fields.get("isrc"),
         **(_links(item, fields) if item.startswith("track:") else {}),

@@ -11,10 +11,12 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
+from spotify_logger.core.catalog import ARTIST_FIELDS, CatalogEntry, tell_apart
+from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import GAPS, ONE_DAY, gap_key, gap_value, play_key, second_of_key
 from spotify_logger.queries.phrases import format_time
 from spotify_logger.report.words import counted
-from spotify_logger.storage.store import HASHES_PER_BATCH
+from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
 from spotify_logger.transfer.confirmation import NO_TERMINAL
 from spotify_logger.transfer.delete.plays import catalog_hashes, day_of_index_key, remove_items
 from spotify_logger.transfer.verify.findings import FindingKind, Findings
@@ -68,6 +70,7 @@ def check(
         elif repair:
             plays.delete_lost()
     _check_catalog(archive, findings, plays, items, now)
+    _check_artists(archive, findings, sorted(plays.items))
     _check_gaps(archive, findings, sorted(gaps))
     _check_tombstones(archive, findings)
     return findings.answer()
@@ -132,6 +135,24 @@ def _add_to_catalog(archive: Archive, played: Mapping[str, int]) -> None:
     archive.write(
         [("HSET", archive.key(key), *chain.from_iterable(fields)) for key, fields in found.items() if fields]
     )
+
+
+def _check_artists(archive: Archive, findings: Findings, items: Sequence[str]) -> None:
+    """Check that the catalog has the artists of items as a list, and add those that can be told apart."""
+    read = archive.catalog(items, ARTIST_FIELDS)
+    entries = {key: CatalogEntry(**dict(zip(ARTIST_FIELDS, values, strict=True))) for key, values in read}
+    found, doubtful = tell_apart(entries)
+    # Without IDs there is only one name: the album's artist of an export.
+    joined = [
+        key for key, entry in entries.items() if found[key] and entry.artist_ids and not entry.artist_list
+    ]
+    for key in joined:
+        kind = FindingKind.DOUBTFUL_ARTISTS if key in doubtful else FindingKind.JOINED_ARTISTS
+        findings.add(kind, key)
+    lists = {key: encode_artists(found[key]) for key in joined if key not in doubtful}
+    if findings.repair:
+        for batch in batched(lists.items(), ITEMS_PER_BATCH):
+            archive.write([("HSETNX", archive.key(key), "artist_list", text) for key, text in batch if text])
 
 
 def _check_gaps(archive: Archive, findings: Findings, seconds: Sequence[int]) -> None:

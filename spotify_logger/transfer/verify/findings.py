@@ -29,11 +29,24 @@ class FindingKind(Enum):
     MISNAMED = "plays whose key is not the second of their start"
     BACK = "deleted plays that are back: delete them again"
     OVERLAPPING = "live plays that began before the previous one was over"
+    JOINED_ARTISTS = "items of earlier versions, without a list of their artists"
+    DOUBTFUL_ARTISTS = "items of earlier versions whose artists cannot be told apart"
 
 
-LEFT_TO_THE_USER = {FindingKind.STRANGE, FindingKind.MISNAMED, FindingKind.BACK, FindingKind.OVERLAPPING}
+LEFT_TO_THE_USER = {
+    FindingKind.STRANGE,
+    FindingKind.MISNAMED,
+    FindingKind.BACK,
+    FindingKind.OVERLAPPING,
+    FindingKind.DOUBTFUL_ARTISTS,
+}
 """What --repair does not fix."""
-HARMLESS = {FindingKind.OLD_FORM, FindingKind.OVERLAPPING}
+HARMLESS = {
+    FindingKind.OLD_FORM,
+    FindingKind.OVERLAPPING,
+    FindingKind.JOINED_ARTISTS,
+    FindingKind.DOUBTFUL_ARTISTS,
+}
 """Information rather than errors."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.catalog import CatalogEntry, artist_names
+from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.text import fold
 from spotify_logger.core.text_search import words_of
 from spotify_logger.queries.item_page import IDS
@@ -86,7 +86,6 @@ async def item(page: ListenerPage, request: Request) -> Response:
         data=data,
         params=params,
         about=about,
-        artists=artist_names(about),
         covers=await page.cover_urls(keys),
         albums=await page.album_queries(keys),
         lines=LIST_LENGTH,
@@ -121,7 +120,7 @@ def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tupl
         return own <= words if own else fold(name) == wanted != ""
 
     for track in tracks:
-        for name in {track["artists"], *track["artists"].split(", ")}:
+        for name in {track["artists"], *track["artist_names"]}:
             if is_named(name):
                 found["artist", fold(name)] = name
         if is_named(track["album"]):
