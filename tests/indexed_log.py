@@ -55,9 +55,10 @@ class IndexedLog:
     url: str
     zone: Zone
     now: str
+    prefix: str = ""
 
     def __post_init__(self) -> None:
-        self.store = Archive(self.url, utc=lambda: self.second(self.now))
+        self.store = Archive(self.url, self.prefix, utc=lambda: self.second(self.now))
 
     def second(self, moment: str) -> int:
         return self.zone.second(datetime.fromisoformat(moment))
@@ -74,8 +75,8 @@ class IndexedLog:
         second = self.second(moment) if isinstance(moment, str) else moment
         row = row_value(item.key, round(heard * 1000), None if end == OPEN else end)
         fields = [part for pair in item.fields.items() for part in pair]
-        catalog: list[Command] = [("HSET", item.key, *fields)] if fields else []
-        return [("HSET", index_key(day_of(second)), str(second), row), *catalog]
+        catalog: list[Command] = [("HSET", self.store.key(item.key), *fields)] if fields else []
+        return [("HSET", self.store.key(index_key(day_of(second))), str(second), row), *catalog]
 
     def skipped(self, item: CatalogItem, moment: str) -> None:
         self.to(item, moment, 5, SKIPPED)
