@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.times import to_iso
-from spotify_logger.transfer.importer.export_rows import ImportedPlay, read_row
+from spotify_logger.transfer.importer.export_rows import ImportedPlay
+from spotify_logger.transfer.importer.formats import read_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,10 +18,12 @@ TRANSFER_COMMANDS = ("import", "export", "forget", "check")
 
 def add_transfer_commands(commands: Commands) -> None:
     """Add the import, export, forget and check commands."""
-    bring = add_command(commands, "import", "import earlier plays from Spotify's data export", csv=False)
+    bring = add_command(commands, "import", "import earlier plays from data exports", csv=False)
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
     bring.add_argument("--samples", action="store_true", help="import what the 2019 script left in Redis")
     bring.add_argument("--private", action="store_true", help="include private sessions")
+    what = "whose plays to import, if the files are of several users (repeatable)"
+    bring.add_argument("--user", action="append", default=[], metavar="NAME", help=what)
     what = "write nothing, only report what would be imported"
     bring.add_argument("--dry-run", action="store_true", help=what)
     bring.set_defaults(check=_check_import)

@@ -9,7 +9,7 @@ from spotify_logger.queries.reader import first_second
 from spotify_logger.transfer.confirmation import Confirmation
 from spotify_logger.transfer.delete.command import Selection, forget
 from spotify_logger.transfer.exporter.command import export, export_file
-from spotify_logger.transfer.importer.command import import_history, import_samples
+from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
 from spotify_logger.transfer.verify.command import check
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def answer(options: argparse.Namespace, store: Archive) -> Answer | None:
 def _import(options: argparse.Namespace, store: Archive) -> Answer:
     if options.samples:
         return import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
-    private, dry_run = options.private, options.dry_run
-    return import_history(store, options.paths, private=private, dry_run=dry_run, screen=sys.stderr)
+    wanted = ImportOptions(options.user, options.private, options.dry_run)
+    return import_history(store, options.paths, wanted, sys.stderr)
 
 
 def _export(options: argparse.Namespace, store: Archive) -> Answer | None:

@@ -1,4 +1,4 @@
-"""The rules for matching rows of Spotify's exports with each other and with known plays. Pure.
+"""The rules for matching rows of exports with each other and with known plays. Pure.
 
 Each source has its own times for a play, may use another ID, and may report it in more or fewer pieces.
 Moments are in milliseconds since the epoch, UTC.
@@ -20,6 +20,7 @@ PART_TOLERANCE_MS = 15_000  # parts of a play extend beyond it by at most this: 
 PART_COST = 32 * ONE_DAY_MS  # of a row that can only be a part of a play: more than any other cost
 DUPLICATE_END_MS = 30_000  # rows whose ends alone differ, by at most this, are one play (as in maloja)
 SAME_START_MS = 1_000  # no item is started twice within a second
+LISTEN_TOLERANCE_MS = 60_000  # other loggers note a listen at most this much before or after its play
 MS_PLAYED_TOLERANCE_MS = 1_000  # the two exports differ by at most this in how long a play lasted
 TOMBSTONE_MS = 1_000  # the resolution of tombstones: whole seconds
 
@@ -31,6 +32,7 @@ class SourceKind(IntEnum):
     RECENTLY_PLAYED = 2  # the end is exact, the start an estimate
     EXTENDED = 3  # the extended streaming history
     ACCOUNT = 4  # the account data: no IDs, and only the minute of the end
+    LISTEN = 5  # of another logger: title, artist, and a second at which it was playing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ def kind_of(play: Play) -> SourceKind:
     """Return the source of a logged play."""
     if play.source == BACKFILL:
         return SourceKind.RECENTLY_PLAYED
+    if "logged_by" in play.fields:
+        return SourceKind.LISTEN
     if play.source == LIVE or "playing" in play.fields:
         return SourceKind.POLLED
     # Rows of the extended history always name the device.
@@ -106,6 +110,10 @@ def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     begin_apart_ms = abs(one.begin_ms - other.begin_ms)
     if one.uri == other.uri and begin_apart_ms < SAME_START_MS:
         return is_as_long or have_starts or not begin_apart_ms
+    # Nobody heard one item twice in a shorter time than that takes.
+    span_ms = max(one.end_ms, other.end_ms) - min(one.begin_ms, other.begin_ms)
+    if is_as_long and span_ms < 2 * one.ms_played - TIME_TOLERANCE_MS:
+        return is_same_in_exports(one, other)
     end_apart_ms = abs(one.reported_end_ms - other.reported_end_ms)
     if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
         return False
@@ -141,6 +149,16 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
         return None
     apart_ms = abs(row.begin_ms - known.begin_ms) + abs(row.end_ms - known.end_ms)
     return apart_ms + (0 if is_whole else PART_COST)
+
+
+def listen_cost(listen: PlayEvidence, known: PlayEvidence) -> int | None:
+    """Return how far a listen of another logger is from the start of a play; None if it is not that play.
+
+    Its second is that of the start, in some loggers of the end, and its length is not known.
+    """
+    is_within = known.begin_ms - LISTEN_TOLERANCE_MS <= listen.begin_ms <= known.end_ms + LISTEN_TOLERANCE_MS
+    apart_ms = abs(listen.begin_ms - known.begin_ms)
+    return apart_ms if is_within and is_same_in_exports(listen, known) else None
 
 
 def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:

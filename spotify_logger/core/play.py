@@ -22,7 +22,9 @@ TRACKDONE, SKIPPED, STOPPED, UNKNOWN = END_REASONS
 # The sources of a play: the player, `recently-played`, and a Spotify export or the script of 2019.
 LIVE, BACKFILL, IMPORT = "live", "backfill", "import"
 
-PLAY_FIELDS = STATE_FIELDS | {"started_at", "ended_at", "ms_played", "end_reason", "source"}
+KEPT_FIELDS = STATE_FIELDS | {"logged_by"}
+"""Those of the last player state; in an imported play, also the other logger that it is from."""
+PLAY_FIELDS = KEPT_FIELDS | {"started_at", "ended_at", "ms_played", "end_reason", "source"}
 NEAR_END_MS = 15_000
 """Crossfade and automix leave a track up to this long before its end, its duration unadjusted
 (multi-scrobbler#108, and gaps of 15 to 23 s in recordings of 2026)."""
@@ -53,7 +55,7 @@ class Play:
         ms_played = whole_number(kept.get("ms_played"))
         if started is None or ended is None or ms_played is None or ms_played > ended - started:
             return None
-        fields: dict[str, FieldValue] = {name: text for name, text in kept.items() if name in STATE_FIELDS}
+        fields: dict[str, FieldValue] = {name: text for name, text in kept.items() if name in KEPT_FIELDS}
         for name in NUMERIC_FIELDS & fields.keys():
             fields[name] = whole_number(fields[name]) or 0
         duration_ms = whole_number(kept.get("duration_ms"))

@@ -243,3 +243,19 @@ def test_other_export_adds_nothing(plays: list[ListenedPlay]) -> None:
         known = new_plays(first)
         assert len(known) == len(plays)
         assert new_plays(second, known) == []
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        (extended(A, None, 200, 260), DOUBLE),
+        (extended(A, 60.5, 200, 261), DOUBLE),
+        (extended(OTHER_ID, None, 200, 390), DOUBLE),
+        (extended(A, None, 200, 396), NEW),
+        (extended(A, 60, 200, 560), NEW),
+        (extended(A, None, 200.001, 260), NEW),
+        (extended(NAMESAKE, None, 200, 260), NEW),
+    ],
+)
+def test_rows_whose_times_cannot_both_be_true_are_one_play(second: Row, expected: RowStatus) -> None:
+    assert statuses([extended(A, None, 200, 200), second]) == [NEW, expected]

@@ -10,7 +10,8 @@ from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.times import to_iso
-from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkippedRow, SkipReason, read_row
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkippedRow, SkipReason
+from spotify_logger.transfer.importer.formats import read_row
 from tests.examples import example
 from tests.exports import NOON, NOW_MS, A, account, entry, extended
 
@@ -75,6 +76,16 @@ def test_episode_has_its_show_and_a_chapter_its_book_as_album(names: dict[str, s
     assert (play.item.key, play.item.uri) == ("episode:E", "spotify:episode:E")
 
 
+def test_chapter_of_the_account_data_is_an_episode_of_its_book() -> None:
+    row = {"endTime": "2025-12-31 12:00", "audiobookName": "Show", "chapterName": "One", "authorName": "I"}
+    play = entry(row | {"msPlayed": 4_000_000}).play
+    live = entry(extended(A, 0, 100, spotify_track_uri=None) | NAMELESS | CHAPTER).play
+    names = {"type": "episode", "name": "One", "album": "Show"}
+    assert names.items() <= play.fields.items()
+    assert names.items() <= live.fields.items()
+    assert play.ms_played == 4_000_000
+
+
 def test_local_file_keeps_its_uri() -> None:
     uri = "spotify:local:Me::Demo:200"
     assert entry(extended(A, 0, 100, spotify_track_uri=uri)).play.item.uri == uri
@@ -121,9 +132,11 @@ def test_times(row: dict[str, object], expected: tuple[float, float, float]) -> 
     [
         ("TRACKDONE", None, "trackdone"),
         ("fwdbtn", None, "skipped"),
-        ("endplay", False, "skipped"),
+        ("endplay", True, "skipped"),
+        ("remote", False, "unknown"),
         ("logout", False, "stopped"),
-        ("trackerror", True, "unknown"),
+        ("trackdone", False, "trackdone"),
+        *((reason, True, "skipped") for reason in ("unknown", "nextbtn", "reload", "logout", 1.0)),
         ("something new", None, "unknown"),
         ("", True, "skipped"),
         (None, False, "unknown"),
@@ -142,8 +155,15 @@ def test_end_reason(reason_end: object, skipped: object, expected: str) -> None:
         (extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": "nonsense"}, SkipReason.NAMELESS, ""),
         (extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": None}, SkipReason.NAMELESS, ""),
         (account(A, 60, 1) | {"trackName": ""}, SkipReason.NAMELESS, ""),
+        (extended(A, 0, 100, spotify_track_uri="spotify:video:F"), SkipReason.VIDEO, ""),
+        (
+            extended(A, 0, 100) | NAMELESS | {"spotify_track_uri": None, "x": "spotify:film:F"},
+            SkipReason.VIDEO,
+            "",
+        ),
+        ('{"ts": "\udce4"}', SkipReason.BAD, "UTF-8"),
         (None, SkipReason.BAD, "not a JSON object"),
-        ({}, SkipReason.BAD, "neither ts nor endTime"),
+        ({}, SkipReason.BAD, "no known format"),
         *(
             (extended(A, 0, 100, ts=ts), SkipReason.BAD, "ts is not a time")
             for ts in (None, 5, "", "yesterday", "1970-01-01T00:00:00Z", "2027-02-01T00:00:00Z")

@@ -19,7 +19,7 @@ from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter import command
 from spotify_logger.transfer.exporter.command import ExportFormat, export, export_file
-from spotify_logger.transfer.importer.command import import_history
+from spotify_logger.transfer.importer.command import ImportOptions, import_history
 from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def test_export_is_imported_without_loss(redis_url: str, tmp_path: Path) -> None
             ours.write_gap()
         path = tmp_path / "log.json"
         export_file(ours.store, "json" if is_array else "jsonl", path)
-        import_history(theirs.store, [path], dry_run=True)
+        import_history(theirs.store, [path], ImportOptions(dry_run=True))
         assert theirs.names() == set()
         import_history(theirs.store, [path])
         assert theirs.everything() == ours.everything()

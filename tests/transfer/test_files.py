@@ -37,27 +37,61 @@ def make_zip(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DE
 
 HISTORIES = (
     "Streaming_History_Audio_2019-2020_1.json",
-    "Streaming_History_Audio_2025.json",
-    "endsong_0.json",
-    "StreamingHistory0.json",
-    "StreamingHistory_music_0.json",
+    "Streaming_History_Audio_2025 (1).json",
+    "Streaming_History_Video_2019.json",
+    "endsong_0 - Copy.json",
+    "endvideo.json",
     "StreamingHistory_podcast_12.json",
+    "Historial de reproducción.json",
+    "history.txt",
 )
-OTHERS = ("Playlist1.json", "ReadMeFirst_ExtendedStreamingHistory.pdf", "._Streaming_History_Audio_2025.json")
+OTHERS = {
+    "Playlist1.json": b'{"playlists": []}',
+    "SearchQueries.json": b'[{"platform": "IPHONE", "searchQuery": "ts"}]',
+    "ReadMeFirst_ExtendedStreamingHistory.pdf": b"%PDF-1.7",
+    "._Streaming_History_Audio_2025.json": b"\0\5\x16\7",
+    "endsong.html": b"<html>",
+}
 
 
-def test_histories_in_folders_and_zips_are_found_by_their_names(tmp_path: Path) -> None:
+def test_histories_in_folders_and_zips_are_found_whatever_their_names(tmp_path: Path) -> None:
     (tmp_path / "MyData").mkdir()
-    members = (*HISTORIES, *OTHERS, "Streaming_History_Video_2019.json")
-    for name in members:
-        (tmp_path / "MyData" / name).write_bytes(ROW)
-    zipped = make_zip(tmp_path / "my_spotify_data.zip", {f"Account Data/{name}": ROW for name in members})
-    for path in (tmp_path / "MyData", zipped):
+    members = dict.fromkeys(HISTORIES, ROW) | OTHERS
+    for name, content in members.items():
+        (tmp_path / "MyData" / name).write_bytes(content)
+    folder = "Account Data"
+    paths = [
+        tmp_path / "MyData",
+        make_zip(tmp_path / "my_spotify_data.zip", {f"{folder}/{name}": members[name] for name in members}),
+        make_zip(tmp_path / "of_windows.zip", {f"{folder}\\{name}": members[name] for name in members}),
+    ]
+    inner = {"my_spotify_data (2).ZIP": paths[1].read_bytes(), "more.json": ROW}
+    nested = make_zip(tmp_path / "all.zip", inner)
+    for path in paths:
         assert names(path) == sorted(HISTORIES)
-        assert (find_sources([path]).videos, find_sources([path]).others) == (1, len(OTHERS))
-    assert sorted(names(tmp_path)) == sorted(2 * HISTORIES)
-    (tmp_path / "Streaming_History_Video_2020.json").write_text("{}")
-    assert find_sources([tmp_path / "Streaming_History_Video_2020.json"]).videos == 1
+        assert find_sources([path]).others == len(OTHERS)
+    assert names(nested) == ["more.json", *sorted(HISTORIES)]
+    assert len(names(tmp_path)) == 4 * len(HISTORIES) + 1
+    assert [names(paths[0] / name) for name in HISTORIES] == [[name] for name in HISTORIES]
+    with find_sources([nested]).sources[-1].open() as text:
+        assert text.read().encode() == ROW
+
+
+def test_zips_are_read_up_to_two_deep(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "0.zip", {"endsong_0.json": ROW})
+    for number in range(1, 3):
+        path = make_zip(tmp_path / f"{number}.zip", {"inner.zip": path.read_bytes()})
+    assert names(tmp_path / "1.zip") == ["endsong_0.json"]
+    assert "a zip inside a zip inside a zip" in refusal(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_encodings_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
+    text = '[{"ts": "2025-01-01T00:00:00Z", "name": "Björk"}]'
+    path = make_zip(tmp_path / "z.zip", {"saved again.json": text.encode(encoding)})
+    (source,) = find_sources([path]).sources
+    with source.open() as found:
+        assert found.read() == text
 
 
 @pytest.mark.parametrize(
@@ -69,10 +103,61 @@ def test_given_file_may_have_any_name(tmp_path: Path, row: dict[str, object]) ->
     assert names(write(tmp_path / "what I heard.txt", [row])) == ["what I heard.txt"]
 
 
-@pytest.mark.parametrize("content", ["[1]", "{}", '{"playlists": []}', "hello", ""])
-def test_given_file_without_plays_is_refused(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        *(
+            (content, "contains no plays")
+            for content in ("[1]", "{}", '{"playlists": []}', "hello", "a,b\n1,2")
+        ),
+        *((content, "empty") for content in ("", " \n", "\ufeff", "[ ]")),
+        ("\n<!DOCTYPE html><title>Log in", "web page"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        ("%PDF-1.7", "PDF"),
+        ('[{"header": "YouTube Music", "title": "Watched A", "time": "2025-01-01T00:00:00Z"}]', "YouTube"),
+        ("Apple Music - Track Play History\n", "Apple Music"),
+        ("second,started_at,ended_at\n1,2,3\n", "--jsonl"),
+        ("<?xml version='1.0'?><lfm>", "XML"),
+    ],
+)
+def test_given_file_without_plays_is_named_for_what_it_is(tmp_path: Path, content: str, word: str) -> None:
     (tmp_path / "file").write_text(content)
-    assert "contains no plays" in refusal(tmp_path / "file")
+    assert word in refusal(tmp_path / "file")
+
+
+def test_what_is_in_place_of_a_file_is_named_in_a_folder_too(tmp_path: Path) -> None:
+    for name, content in {
+        "Streaming_History_Audio_1.json": "version https://git-lfs.github.com/spec/v1\n",
+        "b.json": "<html>",
+        "c.json": "",
+        "d.txt": "",
+        "e.json": "[]",
+        "endsong_0.json": '[{"ts',
+    }.items():
+        (tmp_path / name).write_text(content)
+    found = find_sources([tmp_path])
+    reasons = [reason.split()[:2] for _, reason in sorted(found.refused)]
+    assert reasons == [["a", "Git"], ["a", "web"], ["empty:", "download"]]
+    assert (names(tmp_path), found.others) == (["endsong_0.json"], 2)
+
+
+def test_users_have_to_be_chosen_if_there_are_several(tmp_path: Path) -> None:
+    for user in ("ann", "bob"):
+        (tmp_path / user / "MyData").mkdir(parents=True)
+        write(tmp_path / user / "Userdata.json", []).write_text(f'{{"username": "{user}", "email": "?"}}')
+        write(tmp_path / user / "MyData" / f"StreamingHistory_{user}.json", [account(A, 60, 50)])
+    write(tmp_path / "endsong_ann.json", [extended(A, 0, 100, username="ann")])
+    write(tmp_path / "Streaming_History_Audio_2026.json", [extended(A, 0, 100)])
+    (tmp_path / "koito.json").write_text('{"user": "annie", "listens": [{"listened_at": "", "track": {}}]}')
+    with pytest.raises(SpotifyLoggerError, match="--user") as error:
+        find_sources([tmp_path])
+    assert "ann, annie, bob" in str(error.value)
+    with pytest.raises(SpotifyLoggerError, match="only of ann"):
+        find_sources([tmp_path / "ann"], ["carl"])
+    found = find_sources([tmp_path], ["ann", "annie"])
+    assert [source.user for source in found.sources] == ["", "ann", "ann", "annie"]
+    assert found.other_users == 1
+    assert len(names(tmp_path / "ann", tmp_path / "endsong_ann.json", tmp_path / "koito.json")) == 3
 
 
 def test_own_exports_in_folders_are_found(tmp_path: Path) -> None:
@@ -129,9 +214,7 @@ def test_zip_bomb_with_a_wrong_size_gives_no_more_than_that(tmp_path: Path) -> N
     path = make_zip(tmp_path / "z.zip", {"endsong_0.json": b" " * (1 << 25)})
     size, wrong_size = ((1 << 25).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     path.write_bytes(path.read_bytes().replace(size, wrong_size))
-    (source,) = find_sources([path]).sources
-    with source.open() as text, pytest.raises(UnreadableFile, match="Bad CRC-32"):
-        list(read_rows(text))
+    assert "Bad CRC-32" in refusal(path)
 
 
 def test_zip_with_overlapping_members_is_refused(tmp_path: Path) -> None:
@@ -161,11 +244,13 @@ def test_damaged_member_and_vanished_file_cannot_be_read(tmp_path: Path) -> None
     zipped = make_zip(tmp_path / "z.zip", {"endsong_0.json": os.urandom(5000)})
     zipped.write_bytes(b"nope" + zipped.read_bytes()[4:])
     path = write(tmp_path / "endsong_1.json", [])
-    sources = find_sources([zipped, path]).sources
+    found = find_sources([tmp_path])
     path.unlink()
-    for source in sources:
-        with pytest.raises(UnreadableFile, match="cannot be read"), source.open():
-            pass
+    assert [(name, "cannot be read" in reason) for name, reason in found.refused] == [
+        (f"{zipped}/endsong_0.json", True)
+    ]
+    with pytest.raises(UnreadableFile, match="cannot be read"), found.sources[0].open():
+        pass
 
 
 @pytest.mark.parametrize(("limit", "number"), [("MAX_ZIP_MEMBERS", 1), ("MAX_DIRECTORY_BYTES", 20)])

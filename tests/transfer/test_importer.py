@@ -19,7 +19,8 @@ from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter.command import records
 from spotify_logger.transfer.importer import ingest
-from spotify_logger.transfer.importer.command import import_history
+from spotify_logger.transfer.importer.command import ImportOptions, import_history
+from spotify_logger.transfer.importer.export_rows import SkipReason
 from tests.exports import NOON, A, B, C, Song, account, extended, write
 from tests.transfer.test_dedup import logged
 
@@ -45,7 +46,7 @@ def data(answer: Answer) -> Data:
 def counts(answer: Answer) -> Data:
     """Return the counts that are not zero; together they are the number of rows."""
     found = data(answer)
-    names = ("new", "live", "imported", "double", "forgotten", "bad", "private", "silent", "nameless")
+    names = ("new", "live", "imported", "double", "forgotten", *(why.name.lower() for why in SkipReason))
     assert found["rows"] == sum(int(str(found[name])) for name in names)
     return {name: found[name] for name in ("rows", *names) if found[name]}
 
@@ -71,9 +72,10 @@ def test_folder_is_imported(tmp_path: Path, archive: Archive, client: redis.Redi
     rows = [extended(A, 0, 200), extended(B, 200, 3, reason="fwdbtn")]
     write(tmp_path / "Streaming_History_Audio_2026.json", rows)
     write(tmp_path / "StreamingHistory_music_0.json", [account(C, 600, 100)])
-    write(tmp_path / "Streaming_History_Video_2026.json", [extended(C, 0, 200)])
+    film = extended(C, 0, 200, spotify_track_uri="spotify:movie:C")
+    write(tmp_path / "Streaming_History_Video_2026.json", [film])
     answer = import_history(archive, [tmp_path])
-    assert (answer.code, counts(answer)) == (0, {"rows": 3, "new": 3})
+    assert (answer.code, counts(answer)) == (0, {"rows": 4, "new": 3, "video": 1})
     uri = "spotify:local:Air::C:0"
     assert client.hgetall(PLAYS) == {
         f"{NOON}": "track:A 200000 trackdone",
@@ -110,7 +112,7 @@ def test_dry_run_counts_the_same_and_a_second_import_adds_nothing(
     write(tmp_path / "endsong_0.json", rows)
     others = [account(A, end, 200) for end in range(200, 9999, 200)]
     write(tmp_path / "endsong_1.json", [*rows[100:200], *others])
-    dry = counts(import_history(archive, [tmp_path], dry_run=True))
+    dry = counts(import_history(archive, [tmp_path], ImportOptions(dry_run=True)))
     assert client.keys() == []
     assert dry == counts(import_history(archive, [tmp_path])) == {"rows": 449, "new": 300, "double": 149}
     before = everything(client)
@@ -150,7 +152,7 @@ def test_deleted_plays_do_not_come_back(tmp_path: Path, archive: Archive, client
 def test_private_sessions_are_imported_only_on_request(tmp_path: Path, archive: Archive) -> None:
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200, incognito_mode=True)])
     assert counts(import_history(archive, [path])) == {"rows": 1, "private": 1}
-    assert counts(import_history(archive, [path], private=True)) == {"rows": 1, "new": 1}
+    assert counts(import_history(archive, [path], ImportOptions(private=True))) == {"rows": 1, "new": 1}
 
 
 def test_bad_rows_are_counted_and_the_first_shown(tmp_path: Path, archive: Archive) -> None:
@@ -169,7 +171,7 @@ def test_broken_file_keeps_its_beginning_and_the_other_files(tmp_path: Path, arc
     text = json.dumps([extended(A, start, 200) for start in range(0, 2000, 200)])
     (tmp_path / "endsong_0.json").write_text(text[: len(text) * 5 // 9])
     write(tmp_path / "endsong_1.json", [extended(B, 5000, 200)])
-    (tmp_path / "endsong_2\x1b[31m.json").write_text("<html>")
+    (tmp_path / "endsong_2\x1b[31m.json").write_text("[<html>")
     answer = import_history(archive, [tmp_path])
     assert (answer.code, counts(answer)) == (1, {"rows": 6, "new": 6})
     problems = data(answer)["problems"]
@@ -263,6 +265,36 @@ def test_interrupted_import_can_be_repeated_with_the_rows_in_another_order(
             )
     assert next(interruptions) > 2
     assert everything(client) == expected
+
+
+def test_row_that_is_not_utf_8_is_said_and_not_stored(
+    tmp_path: Path, archive: Archive, client: redis.Redis
+) -> None:
+    rows = [extended(A, 0, 200), extended(B, 200, 100, episode_name="\xe9"), extended(C, 300, 9)]
+    path = tmp_path / "endsong_0.json"
+    path.write_bytes(json.dumps(rows, ensure_ascii=False).encode("latin-1"))
+    answer = import_history(archive, [path])
+    assert counts(answer) == {"rows": 3, "new": 2, "bad": 1}
+    assert f"{path}, row 2: not UTF-8" in printed(answer)
+    assert not any("\ufffd" in str(fields) or "?" in str(fields) for fields in everything(client).values())
+
+
+def test_empty_file_is_said(tmp_path: Path, archive: Archive) -> None:
+    (tmp_path / "endsong_0.json").touch()
+    for path in (tmp_path, tmp_path / "endsong_0.json"):
+        answer = import_history(archive, [path])
+        assert (answer.code, counts(answer)) == (1, {})
+        assert "empty" in printed(answer)
+
+
+def test_only_the_files_of_a_chosen_user_are_imported(tmp_path: Path, archive: Archive) -> None:
+    for number, user in enumerate("ab"):
+        write(tmp_path / f"endsong_{user}.json", [extended(A, number * 900, 200, username=user)])
+    with pytest.raises(SpotifyLoggerError, match="--user"):
+        import_history(archive, [tmp_path])
+    answer = import_history(archive, [tmp_path], ImportOptions(["b"]))
+    assert counts(answer) == {"rows": 1, "new": 1}
+    assert "1 file of other users skipped" in printed(answer)
 
 
 def test_unreachable_redis_gives_advice(tmp_path: Path) -> None:

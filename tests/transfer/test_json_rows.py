@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spotify_logger.transfer.importer import json_rows
 from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
 
 values = st.recursive(
@@ -42,7 +43,8 @@ def test_arrays_and_lines_are_read(rows: list[object], form: str, has_mark: bool
         (b"{}", [{}], ""),
         (b'[\n  {\n    "a": 1\n  }\n]', [{"a": 1}], ""),
         (b'{\n"a": 1}', [{"a": 1}], ""),
-        (b'["\xff\xfe"]', ["\udcff\udcfe"], ""),
+        (b'["\xff\xfe", "a", {"a": "\xc3\xa4"}]', ['"\udcff\udcfe"', "a", {"a": "\xe4"}], ""),
+        (b'[{"a": NaN, "b": -Infinity}]', [{"a": None, "b": None}], ""),
         (b'[{"a": 1}, {"b": ', [{"a": 1}], "cut off"),
         (b'[{"a": 1}, {b}, {"c": 1}]', [{"a": 1}], "cut off"),
         (b'{"a": 1}\n{"b": ', [{"a": 1}], "cut off"),
@@ -62,3 +64,24 @@ def test_rows_before_a_fault_are_kept(content: bytes, expected: list[object], pr
     assert rows == expected
     assert problem in found
     assert bool(problem) == bool(found)
+
+
+PAGES = (
+    '{"version": "1", "about": {"a": 1}, "listens": [{}, {}]}',
+    '{\n"scrobbles": [{},\n{}\n]\n}\n',
+    '{"recenttracks": {"@attr": {"page": "1"}, "track": [{}, {}], "more": [1]}}',
+    '{"payload": {"count": 2, "listens": [{}, {}]}}',
+    '[{"@attr": {"page": "1"}, "track": [{}]}, {"track": [{}], "@attr": {"page": "2"}}]',
+    '{"recenttracks": {"track": [{}]}}\n{"recenttracks": {"track": [{}]}}\n',
+)
+
+
+@pytest.mark.parametrize("form", PAGES, ids=range(len(PAGES)))
+def test_lists_in_objects_are_read(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[object] = [{"name": number, "tags": [{"track": [number]}] * number} for number in range(2)]
+    text = form.replace("{}", "%s") % tuple(map(json.dumps, rows))
+    for size in (1, 70, json_rows.CHARS_PER_READ):
+        monkeypatch.setattr(json_rows, "CHARS_PER_READ", max(size, text.index("name")))
+        assert read(text.encode()) == (rows, "")
+    for end in (text.index("tags"), text.rindex("tags")):
+        assert "cut off" in read(text[:end].encode())[1]

@@ -1,4 +1,4 @@
-"""`spotify-logger import`: import Spotify's exports and our own.
+"""`spotify-logger import`: import the exports of Spotify, of other loggers, and our own.
 
 An interrupted import can be run again and continues where it stopped.
 """
@@ -11,7 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -24,7 +24,7 @@ from spotify_logger.transfer.importer.report import import_answer, samples_answe
 from spotify_logger.transfer.importer.writer import PlayWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from spotify_logger.core.player_state import PlayerState
@@ -38,12 +38,27 @@ Progress = Callable[[str, int, int], object]
 """Reports how far a step has come: the step, how much of it is done, and how much there is to do in all."""
 
 
+class ImportOptions(NamedTuple):
+    """What an import takes and does.
+
+    Attributes:
+        users: Whose files are read, of those that name a user; if empty, they may only name one.
+        private: Whether private sessions are imported, too.
+        dry_run: Whether nothing is written.
+    """
+
+    users: Collection[str] = ()
+    private: bool = False
+    dry_run: bool = False
+
+
+DEFAULTS = ImportOptions()
+
+
 def import_history(
     archive: Archive,
     paths: Sequence[Path],
-    *,
-    private: bool = False,
-    dry_run: bool = False,
+    options: ImportOptions = DEFAULTS,
     screen: TextIO | None = None,
 ) -> Answer:
     """Import the plays, items and gaps in files, folders and zips.
@@ -55,14 +70,15 @@ def import_history(
         SpotifyLoggerError: There is nothing to import, or no space for a temporary file.
         StoreError: Redis went away. What was imported so far is kept.
     """
-    found = find_sources(paths)
+    found = find_sources(paths, options.users)
     if not found.sources and not found.refused:
-        names = "Streaming_History_Audio_*.json, endsong_*.json or StreamingHistory*.json"
-        raise SpotifyLoggerError(f"nothing to import: Spotify's files are called {names}")
-    writer = PlayWriter(archive, dry_run=dry_run)
+        raise SpotifyLoggerError(
+            "nothing to import: no file holds plays (name the zip or the folder that Spotify sent you)"
+        )
+    writer = PlayWriter(archive, dry_run=options.dry_run)
     summary, size = writer.summary, sum(source.size for source in found.sources)
     with _import_on(screen) as progress, temporary_table() as database:
-        for done in read_files(found.sources, database, writer, private=private):
+        for done in read_files(found.sources, database, writer, private=options.private):
             progress("reading", done, size)
         for _ in import_plays(archive, sorted_plays(database), writer):
             progress("importing", summary.statuses.total(), summary.plays)
@@ -70,7 +86,7 @@ def import_history(
             # Items whose plays were deleted before are not used any more.
             now = time.time()
             remove_items(archive, writer.items - archive.items_before(int(now)), now)
-    return import_answer(summary, found, dry_run=dry_run)
+    return import_answer(summary, found, dry_run=options.dry_run)
 
 
 def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | None = None) -> Answer:

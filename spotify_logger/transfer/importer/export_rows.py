@@ -60,6 +60,8 @@ _END_REASONS = {
 }
 """What each `reason_end` means; "trackerror" and all others become unknown."""
 _URI = re.compile(r"spotify:(?:track|episode|chapter):([\w.~-]{1,64})")
+_OTHER_URI = re.compile(r"spotify:(?!track:|episode:|chapter:|local:|show:|album:|artist:|user:)\w+:")
+"""Of a video that is neither a song nor an episode."""
 _ITEM_FIELDS = (
     # type, and the fields of URI, title, artist, and album or show or audiobook
     ("episode", "audiobook_chapter_uri", "audiobook_chapter_title", "", "audiobook_title"),
@@ -74,6 +76,7 @@ _ITEM_FIELDS = (
     # Of the account data, which has no URIs.
     ("track", "", "trackName", "artistName", ""),
     ("episode", "", "episodeName", "", "podcastName"),
+    ("episode", "", "chapterName", "", "audiobookName"),
 )
 _KEY = re.compile(r"(track|episode|local):\S{1,200}")
 
@@ -85,6 +88,8 @@ class SkipReason(Enum):
     PRIVATE = "private (--private imports them)"
     SILENT = "0 ms played"
     NAMELESS = "neither a title nor an ID"
+    VIDEO = "videos, neither songs nor episodes"
+    PLAYING = "not over when it was exported"
 
 
 class SkippedRow(NamedTuple):
@@ -128,57 +133,48 @@ class GapRecord(NamedTuple):
 ParsedRow = ImportedPlay | ItemRecord | GapRecord | SkippedRow
 
 
-def read_row(row: object, now_ms: int, *, private: bool = False) -> ParsedRow:
-    """Parse a row, decoded from JSON; private sessions are skipped unless `private` is set."""
-    if not isinstance(row, dict):
-        return _malformed("not a JSON object")
-    return _read_record(row, now_ms) if "kind" in row else _read_listening(row, now_ms, private=private)
-
-
-def _read_listening(row: Mapping[str, object], now_ms: int, *, private: bool) -> ParsedRow:
+def read_listening(kind: SourceKind, row: Mapping[str, object], now_ms: int) -> ParsedRow:
     """Read a row of the extended streaming history or of the account data."""
-    if row.keys().isdisjoint(("ts", "endTime")):
-        return _malformed("has neither ts nor endTime")
-    kind = SourceKind.EXTENDED if "ts" in row else SourceKind.ACCOUNT
     end, length = ("ts", "ms_played") if kind is SourceKind.EXTENDED else ("endTime", "msPlayed")
-    reported_end_ms, ms_played = _timestamp(row[end], now_ms), _integer(row.get(length))
+    reported_end_ms, ms_played = _timestamp(row[end], now_ms), integer(row.get(length))
     if reported_end_ms is None:
-        return _malformed(f"{end} is not a time between 2006 and now")
+        return malformed(f"{end} is not a time between 2006 and now")
     if ms_played is None or ms_played > MAX_ITEM_MS:
-        return _malformed(f"{length} is not a number of milliseconds")
-    if _flag(row.get("incognito_mode")) and not private:
-        return SkippedRow(SkipReason.PRIVATE)
-    item = _item(row) if ms_played else None
-    if item is None:
-        return SkippedRow(SkipReason.NAMELESS if ms_played else SkipReason.SILENT)
+        return malformed(f"{length} is not a number of milliseconds")
+    if not ms_played:
+        return SkippedRow(SkipReason.SILENT)
+    item = _item(row)
+    if item is None or item.key.startswith("local:"):
+        if any(isinstance(value, str) and _OTHER_URI.match(value) for value in row.values()):
+            return SkippedRow(SkipReason.VIDEO)
+        if item is None:
+            return SkippedRow(SkipReason.NAMELESS)
     # Account data has neither a start nor an end reason.
     started_ms = _start(row.get("offline_timestamp"), reported_end_ms, ms_played)
-    ended_ms = _end(started_ms, reported_end_ms, ms_played, is_offline=_flag(row.get("offline")) is True)
-    reason, fields = _reason(row.get("reason_end"), row.get("skipped")), _fields(item, row)
+    ended_ms = _end(started_ms, reported_end_ms, ms_played, is_offline=flag(row.get("offline")) is True)
+    reason, fields = _reason(row.get("reason_end"), flag(row.get("skipped"))), _fields(item, row)
     play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, IMPORT, fields)
     return ImportedPlay(play, kind, reported_end_ms)
 
 
-# A record of our own export
-
-
-def _read_record(record: Mapping[str, object], now_ms: int) -> ParsedRow:
+def read_record(record: Mapping[str, object], now_ms: int) -> ParsedRow:
+    """Read a record of our own export."""
     fields, second = _texts(record.get("fields")), whole_number(record.get("second"))
     second = -1 if second is None else second
     if not fields:
-        return _malformed("has no fields, or fields that are not text")
+        return malformed("has no fields, or fields that are not text")
     match record.get("kind"):
         case "item":
             key = _texts({"key": record.get("key")}).get("key", "")
             is_key = _KEY.fullmatch(key)
-            return ItemRecord(key, fields) if is_key else _malformed("its key is not a key of the catalog")
+            return ItemRecord(key, fields) if is_key else malformed("its key is not a key of the catalog")
         case "play":
             return _play(second, fields, now_ms)
         case "gap":
             line = gap_value(second, fields)
-            return GapRecord(second, line, fields) if line else _malformed("its fields do not describe a gap")
+            return GapRecord(second, line, fields) if line else malformed("its fields do not describe a gap")
         case _:
-            return _malformed("its kind is not item, play or gap")
+            return malformed("its kind is not item, play or gap")
 
 
 def _texts(value: object) -> dict[str, str]:
@@ -190,21 +186,21 @@ def _texts(value: object) -> dict[str, str]:
 
 def _play(second: int, fields: Mapping[str, str], now_ms: int) -> ParsedRow:
     play = Play.from_hash(second, fields)
-    if play is None or not _is_plausible(play.started_ms, now_ms):
-        return _malformed("its fields do not describe a play")
+    if play is None or not is_plausible(play.started_ms, now_ms):
+        return malformed("its fields do not describe a play")
     if second not in naming_seconds(play.started_ms // 1000):
-        return _malformed("its second is not the second at which it started")
+        return malformed("its second is not the second at which it started")
     return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
 
 
 def _item(row: Mapping[str, object]) -> Item | None:
     for item_type, uri, *names in _ITEM_FIELDS:
         if row.get(uri) or row.get(names[0]):
-            return _item_of(item_type, _text(row.get(uri)), *(_text(row.get(field)) for field in names))
+            return item_of(item_type, text_of(row.get(uri)), *(text_of(row.get(field)) for field in names))
     return None
 
 
-def _item_of(item_type: str, uri: str, name: str, artists: str, album: str) -> Item | None:
+def item_of(item_type: str, uri: str, name: str, artists: str, album: str) -> Item | None:
     """Return an item; `album` is the show of an episode, and the audiobook of a chapter."""
     known = _URI.fullmatch(uri)
     if known is not None:
@@ -219,11 +215,14 @@ def _item_of(item_type: str, uri: str, name: str, artists: str, album: str) -> I
     return Item(catalog_key(item_type, known[1] if known else "", uri), uri, None, catalog)
 
 
+def fields_of(item: Item) -> dict[str, FieldValue]:
+    """Return the fields of a play that say what was played."""
+    return {**item.catalog, **({} if item.key.startswith("local:") else {"id": item.key.partition(":")[2]})}
+
+
 def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
-    fields = dict(item.catalog)
-    if not item.key.startswith("local:"):
-        fields["id"] = item.key.partition(":")[2]
-    device, shuffle = _text(row.get("platform")), _flag(row.get("shuffle"))
+    fields = fields_of(item)
+    device, shuffle = text_of(row.get("platform")), flag(row.get("shuffle"))
     if device:
         fields["device_name"] = device
     if shuffle is not None:
@@ -234,13 +233,18 @@ def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
 def _timestamp(value: object, now_ms: int) -> int | None:
     # The oldest exports write "2012-03-21 21:36:50 UTC".
     moment = from_iso(value.removesuffix(" UTC")) if isinstance(value, str) else None
-    return moment if moment is not None and _is_plausible(moment, now_ms) else None
+    return moment if moment is not None and is_plausible(moment, now_ms) else None
+
+
+def stamp_ms(number: int) -> int:
+    """Return the milliseconds since the epoch of a stamp in seconds or milliseconds."""
+    return number if number >= MIN_MILLISECOND_STAMP else number * 1000
 
 
 def _start(value: object, reported_end_ms: int, ms_played: int) -> int:
     """Return the reported start if it is plausible; else the start of a play without a pause."""
-    number = _integer(value) or 0
-    start = number if number >= MIN_MILLISECOND_STAMP else number * 1000
+    number = integer(value) or 0
+    start = stamp_ms(number)
     latest = reported_end_ms - ms_played
     is_possible = max(EARLIEST_PLAY_MS, latest - MAX_OFFLINE_MS) <= start <= latest + START_TOLERANCE_MS
     return start if is_possible else latest
@@ -253,13 +257,16 @@ def _end(started_ms: int, reported_end_ms: int, ms_played: int, *, is_offline: b
     return max(reported_end_ms, started_ms + ms_played)
 
 
-def _reason(reason_end: object, skipped: object) -> str:
-    if isinstance(reason_end, str) and reason_end:
-        return _END_REASONS.get(reason_end.lower(), UNKNOWN)
-    return SKIPPED if _flag(skipped) else UNKNOWN
+def _reason(reason_end: object, skipped: bool | None) -> str:  # noqa: FBT001 - a field of the row
+    """Return how a play ended: the flag decides about skips where it is given, which is since 2022."""
+    reason = _END_REASONS.get(reason_end.lower(), UNKNOWN) if isinstance(reason_end, str) else UNKNOWN
+    if skipped:
+        return SKIPPED
+    return UNKNOWN if skipped is False and reason == SKIPPED else reason
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return bounded text that can be stored; "" for anything but text."""
     if not isinstance(value, str):
         return ""
     text = value[:MAX_TEXT_LENGTH]
@@ -267,19 +274,21 @@ def _text(value: object) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _integer(value: object) -> int | None:
+def integer(value: object) -> int | None:
+    """Return a non-negative whole number, or None; digits in text count, too."""
     return whole_number(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
-def _flag(value: object) -> bool | None:
+def flag(value: object) -> bool | None:
     """Return a Boolean, or None; some exports have 1.0 and 0.0."""
     return bool(value) if isinstance(value, bool | int | float) and value in {0, 1} else None
 
 
-def _is_plausible(stamp_ms: int, now_ms: int) -> bool:
+def is_plausible(stamp_ms: int, now_ms: int) -> bool:
     """Return whether something can have been played at a moment; clocks may be wrong by a day."""
     return EARLIEST_PLAY_MS <= stamp_ms <= now_ms + ONE_DAY_MS
 
 
-def _malformed(detail: str) -> SkippedRow:
+def malformed(detail: str) -> SkippedRow:
+    """Return a row that is skipped because of what is wrong with it."""
     return SkippedRow(SkipReason.BAD, detail)

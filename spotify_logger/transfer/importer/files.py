@@ -1,7 +1,7 @@
 """Find the files that hold plays, in the files, folders and zips that the user names.
 
-Spotify calls them `Streaming_History_Audio_*.json`, before 2023 `endsong_*.json` (the extended history), and
-`StreamingHistory*.json` (account data: the last year). Zips are read in place and never unpacked to disk.
+They are recognized by their first rows, whatever they are called: browsers, file managers and translators
+rename them. Zips, also in zips, are read in place and never unpacked to disk.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import io
 import re
 import stat
 import zipfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer.json_rows import READ_ERRORS, UnreadableFile, describe_error
+from spotify_logger.transfer.importer.csv_rows import read_csv
+from spotify_logger.transfer.importer.formats import format_of
+from spotify_logger.transfer.importer.json_rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 MAX_COMPRESSION_RATIO = 250
 """The highest accepted ratio of a member's size to its compressed size; equal rows reach about 100."""
@@ -32,28 +35,57 @@ MAX_ZIP_MEMBERS = 2000
 MAX_DIRECTORY_BYTES = 1 << 20
 """Maximum size of a zip's central directory, in bytes; zipfile reads it as a whole."""
 
-_HISTORY = re.compile(
-    r"(streaming_history_audio_.*|endsong(_.*)?|streaminghistory(_[a-z]+)?_?[0-9]*)\.json", re.IGNORECASE
+MAX_ZIP_DEPTH = 2
+"""How many zips may be in each other; the bomb that contains itself has no end."""
+
+_HISTORY = re.compile(r"streaming.?history|endsong|endvideo", re.IGNORECASE)
+"""What Spotify calls its files: one that is damaged from its first row on is said to be so."""
+_DATA = re.compile(r"(?!\._).*\.(?:json|jsonl|csv)", re.IGNORECASE)
+"""The name of a file that should hold rows; macOS puts further ones, beginning with "._", into zips."""
+_HEAD_CHARS = 1 << 16
+_ROWS_TO_TRY = 10
+_BROKEN = (
+    (re.compile(r"[\s\[\]]*\Z"), "empty: download or export it again"),
+    (re.compile(r"\s*<(?:!doctype\s+html|html)", re.IGNORECASE), "a web page: download the file itself"),
+    (re.compile(r"version https://git-lfs"), "a Git LFS pointer, not the file itself: run `git lfs pull`"),
 )
-_VIDEO = re.compile(r"streaming_history_video_.*\.json", re.IGNORECASE)
-_OWN_EXPORT = re.compile(r".*\.jsonl|spotify[-_]logger.*\.json", re.IGNORECASE)
-_FIRST_ROW = re.compile(r'[\s\[]*\{[^{}]*"(ts|endTime|kind)"\s*:')
-"""The beginning of a file with rows of a known format, each of which is recognized by a field."""
-_HEAD_CHARS = 4096
+"""The beginning of what may be in place of a file, whatever its name."""
+_OTHERS = (
+    (re.compile(r"%PDF"), "a PDF: the plays are in the JSON files beside it"),
+    (re.compile(r"PK\x03\x04"), "a damaged zip: download it again"),
+    (re.compile(r"\x1f[\x8b\udc8b]|7z|Rar!|BZh|.7zXZ"), "compressed in a way that is not read: unpack it"),
+    (re.compile(r"SQLite format 3"), "a database: export its plays as JSON or CSV"),
+    (re.compile(r"\s*<\?xml"), "XML: export it as JSON or CSV"),
+    (re.compile(r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube'), "of YouTube, which is not read"),
+    (re.compile(r"[^\n]*(?:Apple Music|Play Duration Milliseconds)"), "of Apple Music, which is not read"),
+    (re.compile(r"#AUDIOSCROBBLER"), "the log of a portable player, which is not read"),
+    (re.compile(r"second,started_at,"), "spotify-logger's CSV, for spreadsheets: import `export --jsonl`"),
+)
+_UNKNOWN = (
+    "contains no plays in a known format: of Spotify, spotify-logger, ListenBrainz, Last.fm, Koito or Maloja"
+)
+_USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|[^\n]*;Date#([^\n"]+)')
+"""The user whom an export names: in a field, or in the header of the CSV of lastfmstats.com."""
+_ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')
+"""The beginning of the file with the user's own data, beside those with the plays."""
 _ENCRYPTED = 0x1
 _TOO_MANY = "contains far more files than Spotify's zips do: unpack it, and import the folder"
 _STREAMABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The methods that zipfile decompresses in chunks; with others it may expand a whole member at once."""
 
 
-class _ZipBytes(io.FileIO):
-    """The bytes of a zip, which refuses to read more at once than `MAX_DIRECTORY_BYTES`."""
+class _ZipBytes:
+    """The bytes of a zip, which refuse to be read by more at once than `MAX_DIRECTORY_BYTES`."""
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """See `io.FileIO.read`; raise UnreadableFile for a larger size."""
-        if size is not None and size > MAX_DIRECTORY_BYTES:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """See `io.RawIOBase.read`; raise UnreadableFile for a larger size."""
+        if size > MAX_DIRECTORY_BYTES:
             raise UnreadableFile(_TOO_MANY)
-        return super().read(size) or b""
+        return self._file.read(size)
 
 
 class SourceFile(NamedTuple):
@@ -61,42 +93,72 @@ class SourceFile(NamedTuple):
 
     Attributes:
         name: Its name in messages.
-        path: The path of the file, or of the zip in which it is `member`.
+        path: The path of the file, or of the zip that it is in.
+        members: Its name in that zip; before that, the name of the zip in the zip that it is in.
         size: Its size in bytes; zipfile never returns more of a member than its stated size.
+        is_csv: Whether its rows are CSV, not JSON.
+        service: Whose export it is.
+        user: The user whose export it is; "" if it does not say so.
     """
 
     name: str
     path: Path
-    member: str
+    members: tuple[str, ...]
     size: int
+    is_csv: bool = False
+    service: str = ""
+    user: str = ""
 
     @contextmanager
     def open(self) -> Iterator[io.TextIOWrapper[BinaryIO]]:
         """Open it for reading; raise UnreadableFile if that is impossible."""
-        with ExitStack() as stack:
-            try:
-                file: BinaryIO = stack.enter_context(self.path.open("rb"))
-                if self.member:
-                    archive = stack.enter_context(zipfile.ZipFile(file))
-                    file = cast("BinaryIO", stack.enter_context(archive.open(self.member)))
-            except READ_ERRORS as error:
-                raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
-            # Invalid UTF-8 is replaced when a text is stored.
-            yield stack.enter_context(io.TextIOWrapper(file, "utf-8-sig", "surrogateescape"))
+        with _opened(self.path, self.members) as file:
+            encoding, errors = _encoding(file)
+            with io.TextIOWrapper(file, encoding, errors) as text:
+                yield text
+
+    def rows(self, text: TextIO) -> Iterator[object]:
+        """Yield the rows of its text; raise UnreadableFile if it cannot be read any further."""
+        return read_csv(text) if self.is_csv else read_rows(text)
+
+
+@contextmanager
+def _opened(path: Path, members: Iterable[str]) -> Iterator[BinaryIO]:
+    """Open a file, or a member of a zip; raise UnreadableFile if that is impossible."""
+    with ExitStack() as stack:
+        try:
+            file: BinaryIO = stack.enter_context(path.open("rb"))
+            for member in members:
+                archive = stack.enter_context(zipfile.ZipFile(file))
+                file = cast("BinaryIO", stack.enter_context(archive.open(member)))
+        except READ_ERRORS as error:
+            raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
+        yield file
+
+
+def _encoding(file: BinaryIO) -> tuple[str, str]:
+    """Return the encoding of text, and what to do with invalid bytes: rows are refused because of them."""
+    start = cast("io.BufferedReader", file).peek(2)[:2]
+    if start in {b"\xff\xfe", b"\xfe\xff"}:
+        return "utf-16", "surrogatepass"
+    if 0 in start and start.strip(b"\0") in {b"[", b"{"}:
+        return "utf-16-le" if start[1] == 0 else "utf-16-be", "surrogatepass"
+    return "utf-8-sig", "surrogateescape"
 
 
 @dataclass
 class FoundFiles:
-    """The files that hold plays, the numbers of video histories and of other files, and what is refused.
+    """The files that hold plays, the numbers of other files and of other users' files, and what is refused.
 
     Each refused file or folder has its name, and why it is not read.
     """
 
     sources: list[SourceFile] = field(default_factory=list)
-    videos: int = 0
     others: int = 0
+    other_users: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
     _seen: set[tuple[int, int]] = field(default_factory=set, compare=False)
+    _users: dict[str, str] = field(default_factory=dict, compare=False)  # by folder
 
     def add(self, path: Path) -> None:
         """Add a file, or everything in a folder."""
@@ -117,43 +179,107 @@ class FoundFiles:
                 self._add_file(each, status.st_size, is_named=each is path)
 
     def _add_file(self, path: Path, size: int, *, is_named: bool) -> None:
+        source = SourceFile(str(path), path, (), size)
         if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
-            self._add_zip(path, size)
+            self._add_zip(source)
         else:
-            self._add_source(SourceFile(str(path), path, "", size), path.name, is_named=is_named)
+            self._add_source(source, is_named=is_named)
 
-    def _add_zip(self, path: Path, size: int) -> None:
+    def _add_zip(self, outer: SourceFile) -> None:
         try:
-            members = _members(path, size)
+            members = _members(outer)
         except UnreadableFile as error:
-            self.refused.append((str(path), str(error)))
+            self.refused.append((outer.name, str(error)))
             return
         for member in members:
-            name = f"{path}/{member.filename}"
+            # Some programs of Windows write backslashes.
+            name = f"{outer.name}/{member.filename}".replace("\\", "/")
+            source = SourceFile(name, outer.path, (*outer.members, member.filename), member.file_size)
+            is_zip = name.lower().endswith(".zip")
             if why := _refusal(member):
                 self.refused.append((name, why))
+            elif is_zip and len(source.members) < MAX_ZIP_DEPTH:
+                self._add_zip(source)
+            elif is_zip:
+                self.refused.append((name, "a zip inside a zip inside a zip: unpack the outer ones"))
             else:
-                source = SourceFile(name, path, member.filename, member.file_size)
-                self._add_source(source, PurePosixPath(member.filename).name)
+                self._add_source(source)
 
-    def _add_source(self, source: SourceFile, name: str, *, is_named: bool = False) -> None:
-        may_hold_plays = is_named or _OWN_EXPORT.fullmatch(name)
-        if _HISTORY.fullmatch(name) or (may_hold_plays and _holds_plays(source)):
-            self.sources.append(source)
-        elif _VIDEO.fullmatch(name):
-            self.videos += 1
-        elif is_named:
-            why = "contains no plays in the export format of Spotify or spotify-logger"
+    def _add_source(self, source: SourceFile, *, is_named: bool = False) -> None:
+        """Add a file if its first rows are of a known format."""
+        folder, _, name = source.name.rpartition("/")
+        try:
+            with source.open() as text:
+                head = text.read(_HEAD_CHARS)
+        except (UnreadableFile, *READ_ERRORS) as error:
+            self._set_aside(source, str(error), is_said=is_named or _is_history(name))
+            return
+        start = head.lstrip()[:1]
+        source = source._replace(is_csv=start not in {"[", "{"})
+        known = None
+        with suppress(UnreadableFile):
+            rows = islice(source.rows(io.StringIO(head)), _ROWS_TO_TRY)
+            known = next(filter(None, map(format_of, rows)), None)
+        user = _USER.search(head)
+        names_user = "" if user is None else user[1] or user[2]
+        if known is not None:
+            self.sources.append(source._replace(service=known.service, user=names_user))
+        elif _is_history(name) and not source.is_csv:
+            self.sources.append(source._replace(service="Spotify", user=names_user))
+        else:
+            if names_user and _ACCOUNT.match(head):
+                self._users[folder] = names_user
+            broken = _word(_BROKEN, head)
+            is_said = is_named or bool(broken and start != "[" and _DATA.fullmatch(name))
+            self._set_aside(source, broken or _word(_OTHERS, head) or _UNKNOWN, is_said=is_said)
+
+    def _set_aside(self, source: SourceFile, why: str, *, is_said: bool) -> None:
+        if is_said:
             self.refused.append((source.name, why))
         else:
             self.others += 1
 
+    def choose(self, users: Collection[str]) -> None:
+        """Leave the files of other users aside; with no `users`, there may only be one for each service.
 
-def find_sources(paths: Iterable[Path]) -> FoundFiles:
-    """Find the files that hold plays in files with any name, in zips, and in folders and those inside them.
+        Raises:
+            SpotifyLoggerError: It has to be said whose plays are wanted, or nothing is of a given user.
+        """
+        self.sources = sorted(
+            source._replace(user=source.user or self._user(source)) for source in self.sources
+        )
+        found = {(source.service, source.user) for source in self.sources if source.user}
+        names = sorted({user for _, user in found})
+        if not users and len(found) > len({service for service, _ in found}):
+            raise SpotifyLoggerError(
+                f"these are the exports of several users, {', '.join(names)}: choose with --user NAME"
+            )
+        if missing := set(users).difference(names):
+            raise SpotifyLoggerError(
+                f"no file is of the user {', '.join(sorted(missing))}, only of {', '.join(names) or 'nobody'}"
+            )
+        kept = [source for source in self.sources if not (users and source.user) or source.user in users]
+        self.other_users, self.sources = len(self.sources) - len(kept), kept
+
+    def _user(self, source: SourceFile) -> str:
+        """Return the user that a file beside another one names, or in the nearest folder around it."""
+        folders = (str(folder) for folder in PurePosixPath(source.name).parents)
+        return next((self._users[folder] for folder in folders if folder in self._users), "")
+
+
+def _is_history(name: str) -> bool:
+    return _DATA.fullmatch(name) is not None and _HISTORY.search(name) is not None
+
+
+def _word(known: Iterable[tuple[re.Pattern[str], str]], head: str) -> str:
+    return next((words for beginning, words in known if beginning.match(head)), "")
+
+
+def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFiles:
+    """Find the files of some users, or of one, that hold plays: in folders, those inside them, and zips.
 
     Raises:
-        SpotifyLoggerError: One of the paths does not exist, or cannot be read.
+        SpotifyLoggerError: One of the paths does not exist or cannot be read, or a user has to be chosen.
     """
     found = FoundFiles()
     for path in paths:
@@ -164,14 +290,17 @@ def find_sources(paths: Iterable[Path]) -> FoundFiles:
         if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
         found.add(path)
-    found.sources.sort()
+    found.choose(users)
     return found
 
 
-def _members(path: Path, size: int) -> list[zipfile.ZipInfo]:
-    """Return the files in a zip of a size in bytes; raise UnreadableFile if it is damaged or suspicious."""
+def _members(outer: SourceFile) -> list[zipfile.ZipInfo]:
+    """Return the files in a zip; raise UnreadableFile if it is damaged or suspicious."""
     try:
-        with _ZipBytes(path) as file, zipfile.ZipFile(cast("BinaryIO", file)) as archive:
+        with (
+            _opened(outer.path, outer.members) as file,
+            zipfile.ZipFile(cast("BinaryIO", _ZipBytes(file))) as archive,
+        ):
             members = [member for member in archive.infolist() if not member.is_dir()]
     except READ_ERRORS as error:
         raise UnreadableFile(f"not a readable zip: {describe_error(error)}") from None
@@ -181,15 +310,13 @@ def _members(path: Path, size: int) -> list[zipfile.ZipInfo]:
         raise UnreadableFile("lists a file twice, which Spotify's zips never do")
     if any(_leads_outside(member.filename) for member in members):
         raise UnreadableFile("contains paths that lead out of it, which Spotify's zips never do")
-    if sum(member.compress_size for member in members) > size:
+    if sum(member.compress_size for member in members) > outer.size:
         raise UnreadableFile("its files overlap: it is a zip bomb")
     return members
 
 
 def _refusal(member: zipfile.ZipInfo) -> str:
     """Return why a member of a zip is not read, or ""."""
-    if member.filename.lower().endswith(".zip"):
-        return "a zip inside a zip: unpack the outer one"
     if member.flag_bits & _ENCRYPTED:
         return "encrypted: unpack it with its password"
     if member.compress_type not in _STREAMABLE_METHODS:
@@ -205,11 +332,3 @@ def _leads_outside(name: str) -> bool:
     """Return whether a member would be unpacked outside of the target folder."""
     paths = (PurePosixPath(name), PureWindowsPath(name))
     return any(path.is_absolute() or path.drive or ".." in path.parts for path in paths)
-
-
-def _holds_plays(source: SourceFile) -> bool:
-    try:
-        with source.open() as text:
-            return _FIRST_ROW.match(text.read(_HEAD_CHARS)) is not None
-    except (UnreadableFile, *READ_ERRORS):
-        return False

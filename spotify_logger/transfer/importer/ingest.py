@@ -7,15 +7,18 @@ import sqlite3
 import time
 from bisect import bisect_left, bisect_right
 from contextlib import closing, contextmanager
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
+from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.play import Play
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer import export_rows
 from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator, RowStatus, known_play
-from spotify_logger.transfer.importer.export_rows import ImportedPlay
-from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
+from spotify_logger.transfer.importer.export_rows import GapRecord, ImportedPlay, ItemRecord, SkippedRow
+from spotify_logger.transfer.importer.formats import read_row
+from spotify_logger.transfer.importer.json_rows import UnreadableFile
+from spotify_logger.transfer.importer.other_loggers import LEAST_LISTEN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,8 +43,8 @@ _SCHEMA = """
     CREATE INDEX plays_by_start ON plays (started_ms);
 """
 _FIELDS = (
-    *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "playing"),
-    *("started_at", "ended_at", "ms_played", "end_reason", "source"),
+    *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "logged_by"),
+    *("playing", "started_at", "ended_at", "ms_played", "end_reason", "source"),
 )
 """The fields of a logged play that matching needs."""
 
@@ -70,16 +73,16 @@ def read_files(
     now_ms, before = int(time.time() * 1000), 0
     for source in sources:
         number = 0
-        others: list[export_rows.ItemRecord | export_rows.GapRecord] = []
+        others: list[ItemRecord | GapRecord] = []
         try:
             with source.open() as text:
-                for number, row in enumerate(read_rows(text), 1):
-                    found = export_rows.read_row(row, now_ms, private=private)
+                for number, row in enumerate(source.rows(text), 1):
+                    found = read_row(row, now_ms, private=private)
                     if isinstance(found, ImportedPlay):
                         writer.summary.plays += 1
                         values = (found.play.started_ms, pickle.dumps(found))
                         database.execute("INSERT INTO plays VALUES (?, ?)", values)
-                    elif isinstance(found, export_rows.SkippedRow):
+                    elif isinstance(found, SkippedRow):
                         writer.summary.skip(found.reason, (source.name, number, found.detail))
                     else:
                         others.append(found)
@@ -95,9 +98,19 @@ def read_files(
 
 
 def sorted_plays(database: sqlite3.Connection) -> Iterator[ImportedPlay]:
-    """Yield the plays by start, and those with the same start in the order of their rows."""
-    for (play,) in database.execute("SELECT play FROM plays ORDER BY started_ms, rowid"):
-        yield pickle.loads(play)  # noqa: S301 - from `read_files`; nobody else can open the file
+    """Yield the plays by start, and those with the same start in the order of their rows.
+
+    A listen of another logger, whose end is only assumed, ends when the next play begins.
+    """
+    rows = database.execute("SELECT play FROM plays ORDER BY started_ms, rowid")
+    plays = (pickle.loads(play) for (play,) in rows)  # noqa: S301 - from `read_files`; nobody else can open it
+    for entry, following in pairwise(chain(plays, [None])):
+        play = entry.play
+        if following is not None and entry.kind is SourceKind.LISTEN:
+            until_ms = following.play.started_ms
+            if play.started_ms + LEAST_LISTEN_MS <= until_ms < play.ended_ms:
+                play = replace(play, ended_ms=until_ms, ms_played=until_ms - play.started_ms)
+        yield entry._replace(play=play)
 
 
 def import_plays(archive: Archive, entries: Iterable[ImportedPlay], writer: PlayWriter) -> Iterator[None]:

@@ -1,4 +1,7 @@
-"""Read the rows of a file of any length, one by one: an array, as Spotify's are, or a row per line."""
+"""Read the rows of a file of any length, one by one: an array, as Spotify's are, or a row per line.
+
+Other loggers put the array into an object, or one for each page of their answers into objects in an array.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,18 @@ MAX_ROW_CHARS = 1 << 20
 CHARS_PER_READ = 1 << 13
 """Characters that are read at a time."""
 CUT_OFF = "the file is cut off, or not JSON from there on"
-READ_ERRORS = (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+READ_ERRORS = (OSError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError, UnicodeError)
 """The errors that reading a file or a member of a zip can raise."""
 
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN, of a file that pandas wrote
 _BETWEEN_ROWS = re.compile(r"[\s,\[\]]*")
+_BETWEEN_ENTRIES = re.compile(r"[\s,]*")
+_LIST = r'"(?:listens|scrobbles|track)"\s*:\s*\['
+_NEXT_LIST = re.compile(_LIST)
+_FIRST_LIST = re.compile(
+    r'\s*\[?\s*\{(?:\s*"(?:recenttracks|payload)"\s*:\s*\{)?(?:[^\[\]{}]|\{[^\[\]{}]*\})*?' + _LIST
+)
+"""The beginning of a file whose rows are in a list inside an object."""
 
 
 class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - the state of a file
@@ -31,36 +41,59 @@ class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - the state of a file
 
 
 def read_rows(text: TextIO) -> Iterator[object]:
-    """Yield the rows of a file; a line between others that is not JSON is yielded as it is.
+    """Yield the rows of a file; a line that is not JSON and a row that is not UTF-8 are yielded as text.
 
     Raises:
         UnreadableFile: It cannot be read any further; the rows before that have been yielded.
     """
     rest = first = last = ""
-    more = True
+    more, between = True, _BETWEEN_ROWS
     while more or rest:
-        try:
-            read = text.read(CHARS_PER_READ)
-        except READ_ERRORS as error:
-            raise UnreadableFile(f"cannot be read any further: {describe_error(error)}") from None
+        read = read_text(text, CHARS_PER_READ)
         rest, more = rest + read, bool(read)
+        if not first and (beginning := _FIRST_LIST.match(rest)):
+            rest, between = rest[beginning.end() :], _BETWEEN_ENTRIES
         first, last = first or read.strip()[:1], read.strip()[-1:] or last
-        place = _next_row(rest, 0)
+        may_be_damaged = is_damaged(rest)
+        place = _skip(between, rest, 0)
         with suppress(ValueError), bounded_nesting():
             while place < len(rest):
                 row, end = _DECODER.raw_decode(rest, place)
                 if end == len(rest) and more:
                     break  # a number may have more digits
-                yield row
-                place = _next_row(rest, end)
+                yield rest[place:end] if may_be_damaged and is_damaged(rest[place:end]) else row
+                place = _skip(between, rest, end)
         rest = rest[place:]
-        if rest and (not more or len(rest) > MAX_ROW_CHARS):
+        if between is _BETWEEN_ENTRIES and rest.startswith("]"):
+            following = _NEXT_LIST.search(rest)
+            if following is None and (not more or len(rest) > MAX_ROW_CHARS):
+                break
+            rest = rest if following is None else rest[following.end() :]
+        elif rest and (not more or len(rest) > MAX_ROW_CHARS):
             line, newline, rest = rest.partition("\n")
-            if first != "{" or not newline:
+            if first != "{" or between is _BETWEEN_ENTRIES or not newline:
                 raise UnreadableFile(CUT_OFF)
             yield line
-    if first == "[" and last != "]":
+    is_in_list = between is _BETWEEN_ENTRIES and not rest.startswith("]")
+    if is_in_list or (first == "[" and last != "]"):
         raise UnreadableFile(CUT_OFF)
+
+
+def read_text(text: TextIO, size: int, *, line: bool = False) -> str:
+    """Read up to `size` characters, or only up to the end of the line; raise UnreadableFile if that fails."""
+    try:
+        return text.readline(size) if line else text.read(size)
+    except READ_ERRORS as error:
+        raise UnreadableFile(f"cannot be read any further: {describe_error(error)}") from None
+
+
+def is_damaged(text: str) -> bool:
+    """Return whether text was read from bytes that are not UTF-8: they have become lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def describe_error(error: Exception) -> str:
@@ -68,6 +101,6 @@ def describe_error(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or "the file ends too early"
 
 
-def _next_row(text: str, place: int) -> int:
-    between = _BETWEEN_ROWS.match(text, place)
-    return place if between is None else between.end()
+def _skip(between: re.Pattern[str], text: str, place: int) -> int:
+    found = between.match(text, place)
+    return place if found is None else found.end()

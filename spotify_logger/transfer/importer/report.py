@@ -67,7 +67,11 @@ def import_answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -
         "gaps": {"new": summary.gaps["new"], "known": summary.gaps["known"]},
         "problems": [{"file": name, "row": number, "problem": words} for name, number, words in problems],
         "refused": [{"file": name, "problem": words} for name, words in found.refused],
-        "passed_over": {"videos": found.videos, "others": found.others},
+        "passed_over": {
+            "videos": summary.skipped[SkipReason.VIDEO],
+            "others": found.others,
+            "other_users": found.other_users,
+        },
     }
     return Answer(data, page, 1 if summary.broken or found.refused else 0)
 
@@ -99,7 +103,7 @@ def _notes(summary: ImportSummary, found: FoundFiles) -> Iterator[str]:
         yield f"{counted(more, 'more row')} not understood"
     yield from (f"{name}, row {number:,}: {words}" for name, number, words in summary.broken)
     yield from (f"{name}: {words}" for name, words in found.refused)
-    if found.videos:
-        yield f"{counted(found.videos, 'file')} about videos skipped: only listening is imported"
+    if found.other_users:
+        yield f"{counted(found.other_users, 'file')} of other users skipped"
     if found.others:
         yield f"{counted(found.others, 'other file')} skipped"

@@ -28,7 +28,7 @@ class FindingKind(Enum):
     STRANGE = "keys of plays or gaps that hold something else: look at them with redis-cli"
     MISNAMED = "plays whose key is not the second of their start"
     BACK = "deleted plays that are back: delete them again"
-    OVERLAPPING = "live plays that began before the previous one was over"
+    OVERLAPPING = "plays that began before the previous one was over"
     JOINED_ARTISTS = "items of earlier versions, without a list of their artists"
     DOUBTFUL_ARTISTS = "items of earlier versions whose artists cannot be told apart"
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import SAME_END_MS, naming_seconds
-from spotify_logger.core.play import LIVE, Play
+from spotify_logger.core.matching_exports import MINUTE_MS
+from spotify_logger.core.play import BACKFILL, LIVE, Play
 from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of_key
 from spotify_logger.storage.bulk import DAYS_PER_BATCH
 from spotify_logger.storage.store import HASHES_PER_BATCH
@@ -52,7 +53,7 @@ class PlayCheck:
         self._findings = findings
         self._indexed = array("q")  # the seconds of all index entries, ascending
         self._unlisted: set[int] = set()
-        self._until_ms = 0  # when the previous live play ended
+        self._until_ms = 0  # when the previous play ended; the start of a backfilled one is an estimate
         self.items: dict[str, int] = {}
         self.lost: dict[int, str] = {}
 
@@ -124,8 +125,9 @@ class PlayCheck:
             self._findings.add(FindingKind.MISNAMED, play_key(play.second))
 
     def _check_overlap(self, play: Play) -> None:
-        if play.source == LIVE:
-            if play.started_ms < self._until_ms - SAME_END_MS:
+        if play.source != BACKFILL:
+            tolerance_ms = SAME_END_MS if play.source == LIVE else MINUTE_MS
+            if play.started_ms < self._until_ms - tolerance_ms:
                 self._findings.add(FindingKind.OVERLAPPING, play_key(play.second))
             self._until_ms = max(self._until_ms, play.ended_ms)
 

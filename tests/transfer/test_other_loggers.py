@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+
+from spotify_logger.core.matching_exports import SourceKind, kind_of
+from spotify_logger.core.play import Play
+from spotify_logger.core.times import to_iso
+from spotify_logger.transfer.importer.command import import_history
+from spotify_logger.transfer.importer.csv_rows import read_csv
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkippedRow, SkipReason
+from spotify_logger.transfer.importer.files import find_sources
+from spotify_logger.transfer.importer.formats import format_of, read_row
+from spotify_logger.transfer.importer.json_rows import UnreadableFile
+from tests.exports import NOON, NOW_MS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import redis
+
+    from spotify_logger.storage.bulk import Archive
+
+Row = dict[str, object]
+
+LISTENBRAINZ: Row = {
+    "listened_at": NOON + 0.0,
+    "inserted_at": NOON + 900.0,
+    "track_metadata": {
+        "artist_name": "Zero & One",
+        "track_name": "Two",
+        "release_name": "Three",
+        "additional_info": {"artist_names": ["Zero", "One"], "duration_ms": 200_000},
+    },
+}
+KOITO: Row = {
+    "listened_at": "2026-01-01T12:00:00Z",
+    "client": "x",
+    "track": {"mbid": None, "duration": 200, "aliases": [{"alias": "Two", "is_primary": True}]},
+    "album": {"aliases": [{"alias": "3"}, {"alias": "Three", "is_primary": True}]},
+    "artists": [{"aliases": [{"alias": "Zero"}]}, {"is_primary": False, "aliases": [{"alias": "One"}]}],
+}
+MALOJA: Row = {
+    "time": NOON,
+    "duration": None,
+    "track": {"title": "Two", "artists": ["Zero", "One"], "album": {"albumtitle": "Three"}, "length": 200},
+    "origin": "client:x",
+}
+LAST_FM: Row = {
+    "artist": {"mbid": "", "#text": "Zero, One"},
+    "name": "Two",
+    "album": {"mbid": "", "#text": "Three"},
+    "date": {"uts": str(NOON), "#text": "01 Jan 2026, 12:00"},
+    "image": [{"size": "small", "#text": ""}],
+}
+LAST_FM_STATS: Row = {"track": "Two", "artist": "Zero, One", "album": "Three", "date": NOON * 1000}
+
+
+@pytest.mark.parametrize(
+    ("row", "logger", "seconds"),
+    [
+        (LISTENBRAINZ, "ListenBrainz", 200),
+        (KOITO, "Koito", 200),
+        (MALOJA, "Maloja", 200),
+        (LAST_FM, "Last.fm", 30),
+        (LAST_FM_STATS, "Last.fm", 30),
+    ],
+    ids=["ListenBrainz", "Koito", "Maloja", "Last.fm", "lastfmstats"],
+)
+def test_listen_has_title_artists_and_second(row: Row, logger: str, seconds: int) -> None:
+    found = read_row(row, NOW_MS)
+    assert isinstance(found, ImportedPlay)
+    kept = {name: str(value) for name, value in found.play.to_hash().items()}
+    assert kept == {
+        "uri": "spotify:local:Zero%2C+One:Three:Two:0",
+        "type": "track",
+        "name": "Two",
+        "artists": "Zero, One",
+        "album": "Three",
+        "logged_by": logger,
+        "started_at": "2026-01-01T12:00:00.000Z",
+        "ended_at": to_iso((NOON + seconds) * 1000),
+        "ms_played": str(seconds * 1000),
+        "end_reason": "unknown",
+        "source": "import",
+    }
+    again = Play.from_hash(NOON, kept)
+    assert again is not None
+    assert found.kind is kind_of(again) is SourceKind.LISTEN
+
+
+def test_listen_of_listenbrainz_may_have_spotifys_id_and_the_time_played() -> None:
+    about = {"spotify_id": "https://open.spotify.com/track/A", "duration_played": 90, "duration": 200}
+    metadata = {"artist_name": "Zero", "track_name": "Two", "additional_info": about}
+    found = read_row({"listened_at": NOON, "track_metadata": metadata}, NOW_MS)
+    assert isinstance(found, ImportedPlay)
+    assert found.play.index == "track:A 90000 unknown"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"artist": {"#text": "Zero"}, "name": "Two", "@attr": {"nowplaying": "true"}}, SkipReason.PLAYING),
+        (LAST_FM | {"name": ""}, SkipReason.NAMELESS),
+        (LAST_FM | {"artist": None}, SkipReason.NAMELESS),
+        (MALOJA | {"track": 5}, SkipReason.NAMELESS),
+        (KOITO | {"track": {}, "artists": [7], "album": None}, SkipReason.NAMELESS),
+        (LISTENBRAINZ | {"listened_at": 0}, SkipReason.BAD),
+        (KOITO | {"listened_at": ""}, SkipReason.BAD),
+        (LAST_FM | {"date": {}}, SkipReason.BAD),
+        *((MALOJA | {"time": moment}, SkipReason.BAD) for moment in (None, "soon", math.nan, 10**12)),
+    ],
+)
+def test_skipped_listens(row: Row, reason: SkipReason) -> None:
+    found = read_row(row, NOW_MS)
+    assert isinstance(found, SkippedRow)
+    assert found.reason is reason
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f'uts,utc_time,artist,artist_mbid,album,track\n"{NOON}","1 Jan","Zero, One","","Three","Two"\n',
+        f"Artist;Album;AlbumId;Track;Date#ann\nZero, One;Three;;Two;{NOON}000\r\n",
+        '"Zero, One",Three,Two,"01 Jan 2026 12:00"\n',
+        '"Zero, One",Three,Two,"01 Jan 2026, 12:00"\n\n',
+        '"artist","album","title","timestamp"\n"Zero, One","Three","Two","2026-01-01T12:00:00Z"\n',
+    ],
+    ids=["ghan.nl", "lastfmstats", "lastfm-to-csv", "lastfm-to-csv, comma", "ISO"],
+)
+def test_csv_of_the_tools_for_last_fm_is_read(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "scrobbles.csv").write_text("\ufeff" + lines)
+    (source,) = find_sources([tmp_path]).sources
+    assert (source.service, source.user) == ("Last.fm", "ann" if "#ann" in lines else "")
+    with source.open() as text:
+        (row,) = source.rows(text)
+    found, expected = read_row(row, NOW_MS), read_row(LAST_FM, NOW_MS)
+    assert found == expected
+
+
+def test_csv_is_read_in_bounds() -> None:
+    assert list(read_csv(io.StringIO(""))) == []
+    damaged, row = read_csv(io.StringIO("artist,date\n\udce4,1\nZero,1\n"))
+    assert (isinstance(damaged, str), row) == (True, {"artist": "Zero", "date": "1"})
+    for text in ("artist\n" + "a" * (1 << 21), 'artist\n"' + "a\n" * (1 << 17)):
+        with pytest.raises(UnreadableFile, match="CSV"):
+            list(read_csv(io.StringIO(text)))
+
+
+def test_exports_of_other_loggers_are_recognized(tmp_path: Path) -> None:
+    files = {
+        "a/listens/2026/1.jsonl": "\n".join(map(json.dumps, (LISTENBRAINZ, LISTENBRAINZ))),
+        "a/user.json": '{"user_id": 1, "username": "ann"}',
+        "a/feedback.jsonl": '{"recording_mbid": null, "score": 1, "created": 1}',
+        "b.json": json.dumps({"version": "1", "exported_at": "", "user": "ann", "listens": [KOITO] * 2}),
+        "c.json": json.dumps({"maloja": {"export_time": NOON}, "scrobbles": [MALOJA] * 2}, indent=3),
+        "d.json": json.dumps([{"track": [LAST_FM], "@attr": {"user": "ann"}}] * 2),
+        "e.json": json.dumps({"username": "ann", "scrobbles": [LAST_FM_STATS] * 2}),
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    found = find_sources([tmp_path])
+    about = [(source.service, source.user) for source in found.sources]
+    expected = ("ListenBrainz", "Koito", "Maloja", "Last.fm", "Last.fm")
+    assert about == [(service, "" if service == "Maloja" else "ann") for service in expected]
+    assert found.others == 2
+    for source in found.sources:
+        with source.open() as text:
+            assert [format_of(row) is not None for row in source.rows(text)] == [True, True]
+
+
+def test_listen_ends_when_the_next_one_begins(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
+    rows = [MALOJA | {"time": NOON + second} for second in (900, 0, 20, 50, 220)]
+    (tmp_path / "c.json").write_text(json.dumps({"scrobbles": rows}))
+    assert import_history(archive, [tmp_path]).code == 0
+    lines = client.hgetall("plays:2026-01-01")
+    heard = {int(second) - NOON: int(line.split()[1]) for second, line in lines.items()}
+    assert heard == {0: 200_000, 20: 30_000, 50: 170_000, 220: 200_000, 900: 200_000}
