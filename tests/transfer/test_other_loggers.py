@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.matching_exports import SourceKind, kind_of
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
@@ -88,6 +89,10 @@ def test_listen_has_title_artists_and_second(row: Row, logger: str, seconds: int
         "end_reason": "unknown",
         "source": "import",
     }
+    artists = artists_of(
+        CatalogEntry("", "Zero, One", artist_list=str(found.play.item.catalog.get("artist_list", "")))
+    )
+    assert [artist.name for artist in artists] == (["Zero, One"] if logger == "Last.fm" else ["Zero", "One"])
     again = Play.from_hash(NOON, kept)
     assert again is not None
     assert found.kind is kind_of(again) is SourceKind.LISTEN

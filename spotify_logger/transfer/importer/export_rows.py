@@ -23,6 +23,7 @@ from spotify_logger.core.matching import naming_seconds
 from spotify_logger.core.matching_exports import SourceKind, kind_of
 from spotify_logger.core.play import IMPORT, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import (
+    ITEM_FIELDS,
     MAX_ITEM_MS,
     MAX_TEXT_LENGTH,
     ONE_DAY_MS,
@@ -217,7 +218,8 @@ def item_of(item_type: str, uri: str, name: str, artists: str, album: str) -> It
 
 def fields_of(item: Item) -> dict[str, FieldValue]:
     """Return the fields of a play that say what was played."""
-    return {**item.catalog, **({} if item.key.startswith("local:") else {"id": item.key.partition(":")[2]})}
+    fields = {name: item.catalog[name] for name in ITEM_FIELDS if name in item.catalog}
+    return fields if item.key.startswith("local:") else {**fields, "id": item.key.partition(":")[2]}
 
 
 def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
