@@ -125,6 +125,10 @@ def test_given_file_without_plays_is_named_for_what_it_is(tmp_path: Path, conten
     assert word in refusal(tmp_path / "file")
 
 
+def test_spreadsheet_is_not_taken_for_a_zip(tmp_path: Path) -> None:
+    assert "spreadsheet" in refusal(make_zip(tmp_path / "history.xlsx", {"xl/workbook.xml": b"<?xml"}))
+
+
 def test_what_is_in_place_of_a_file_is_named_in_a_folder_too(tmp_path: Path) -> None:
     for name, content in {
         "Streaming_History_Audio_1.json": "version https://git-lfs.github.com/spec/v1\n",

@@ -58,6 +58,7 @@ _OTHERS = (
     (re.compile(r"\s*<\?xml"), "XML: export it as JSON or CSV"),
     (re.compile(r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube'), "of YouTube, which is not read"),
     (re.compile(r"[^\n]*(?:Apple Music|Play Duration Milliseconds)"), "of Apple Music, which is not read"),
+    (re.compile(r"artist_name,track_title,entry_date"), "of Tidal, which is not read"),
     (re.compile(r"#AUDIOSCROBBLER"), "the log of a portable player, which is not read"),
     (re.compile(r"second,started_at,"), "spotify-logger's CSV, for spreadsheets: import `export --jsonl`"),
 )
@@ -191,6 +192,9 @@ class FoundFiles:
         except UnreadableFile as error:
             self.refused.append((outer.name, str(error)))
             return
+        if any(member.filename.startswith("xl/") for member in members):
+            self.refused.append((outer.name, "a spreadsheet: save it as CSV"))
+            return
         for member in members:
             # Some programs of Windows write backslashes.
             name = f"{outer.name}/{member.filename}".replace("\\", "/")
@@ -218,7 +222,8 @@ class FoundFiles:
         source = source._replace(is_csv=start not in {"[", "{"})
         known = None
         with suppress(UnreadableFile):
-            rows = islice(source.rows(io.StringIO(head)), _ROWS_TO_TRY)
+            readable = head.encode("utf-8", "replace").decode()  # its rows are refused one by one
+            rows = islice(source.rows(io.StringIO(readable)), _ROWS_TO_TRY)
             known = next(filter(None, map(format_of, rows)), None)
         user = _USER.search(head)
         names_user = "" if user is None else user[1] or user[2]
