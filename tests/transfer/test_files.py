@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -12,10 +12,7 @@ from spotify_logger.transfer.importer.files import FoundFiles, find_sources
 from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
 from tests.exports import A, account, extended, write
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-ROW = b'[{"ts": "2025-01-01T00:00:00Z"}]'
+ROW = b'[{"ts": "2025-01-01T00:00:00Z", "ms_played": 1}]'
 
 
 def names(*paths: Path) -> list[str]:
@@ -87,7 +84,7 @@ def test_zips_are_read_up_to_two_deep(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_encodings_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
-    text = '[{"ts": "2025-01-01T00:00:00Z", "name": "Björk"}]'
+    text = '[{"ts": "2025-01-01T00:00:00Z", "ms_played": 1, "name": "Björk"}]'
     path = make_zip(tmp_path / "z.zip", {"saved again.json": text.encode(encoding)})
     (source,) = find_sources([path]).sources
     with source.open() as found:
@@ -117,16 +114,11 @@ def test_given_file_may_have_any_name(tmp_path: Path, row: dict[str, object]) ->
         ('[{"header": "YouTube Music", "title": "Watched A", "time": "2025-01-01T00:00:00Z"}]', "YouTube"),
         ("Apple Music - Track Play History\n", "Apple Music"),
         ("second,started_at,ended_at\n1,2,3\n", "--jsonl"),
-        ("<?xml version='1.0'?><lfm>", "XML"),
     ],
 )
 def test_given_file_without_plays_is_named_for_what_it_is(tmp_path: Path, content: str, word: str) -> None:
     (tmp_path / "file").write_text(content)
     assert word in refusal(tmp_path / "file")
-
-
-def test_spreadsheet_is_not_taken_for_a_zip(tmp_path: Path) -> None:
-    assert "spreadsheet" in refusal(make_zip(tmp_path / "history.xlsx", {"xl/workbook.xml": b"<?xml"}))
 
 
 def test_what_is_in_place_of_a_file_is_named_in_a_folder_too(tmp_path: Path) -> None:
@@ -137,15 +129,18 @@ def test_what_is_in_place_of_a_file_is_named_in_a_folder_too(tmp_path: Path) -> 
         "d.txt": "",
         "e.json": "[]",
         "endsong_0.json": '[{"ts',
+        "endsong_1.json": "\0",
     }.items():
         (tmp_path / name).write_text(content)
     found = find_sources([tmp_path])
     reasons = [reason.split()[:2] for _, reason in sorted(found.refused)]
-    assert reasons == [["a", "Git"], ["a", "web"], ["empty:", "download"]]
+    assert reasons == [["a", "Git"], ["a", "web"], ["empty:", "download"], ["contains", "no"]]
     assert (names(tmp_path), found.others) == (["endsong_0.json"], 2)
 
 
-def test_users_have_to_be_chosen_if_there_are_several(tmp_path: Path) -> None:
+def test_users_have_to_be_chosen_if_there_are_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for user in ("ann", "bob"):
         (tmp_path / user / "MyData").mkdir(parents=True)
         write(tmp_path / user / "Userdata.json", []).write_text(f'{{"username": "{user}", "email": "?"}}')
@@ -156,12 +151,14 @@ def test_users_have_to_be_chosen_if_there_are_several(tmp_path: Path) -> None:
     with pytest.raises(SpotifyLoggerError, match="--user") as error:
         find_sources([tmp_path])
     assert "ann, annie, bob" in str(error.value)
-    with pytest.raises(SpotifyLoggerError, match="only of ann"):
+    with pytest.raises(SpotifyLoggerError, match="are of ann:"):
         find_sources([tmp_path / "ann"], ["carl"])
     found = find_sources([tmp_path], ["ann", "annie"])
     assert [source.user for source in found.sources] == ["", "ann", "ann", "annie"]
     assert found.other_users == 1
     assert len(names(tmp_path / "ann", tmp_path / "endsong_ann.json", tmp_path / "koito.json")) == 3
+    monkeypatch.chdir(tmp_path / "bob")
+    assert [source.user for source in find_sources([Path()]).sources] == ["bob"]
 
 
 def test_own_exports_in_folders_are_found(tmp_path: Path) -> None:
@@ -199,13 +196,6 @@ def test_zip_member_is_read_without_unpacking(tmp_path: Path) -> None:
     with source.open() as text:
         assert list(read_rows(text)) == [{"ts": 1}, {"ts": 2}]
     assert [path.name for path in tmp_path.iterdir()] == ["z.zip"]
-
-
-@pytest.mark.parametrize("name", ["../endsong_0.json", "/etc/endsong_0.json", "a/../../b", "C:/x", "..\\x"])
-def test_zip_with_paths_out_of_it_is_refused(tmp_path: Path, name: str) -> None:
-    path = make_zip(tmp_path / "z.zip", {"endsong_1.json": ROW, name: ROW})
-    assert names(path) == []
-    assert "paths that lead out" in refusal(path)
 
 
 def test_zip_bomb_is_refused(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_private_sessions_are_imported_only_on_request(tmp_path: Path, archive: 
 
 
 def test_bad_rows_are_counted_and_the_first_shown(tmp_path: Path, archive: Archive) -> None:
-    bad = [{"ts": "?"}, None, *[extended(A, 0, 1, ms_played=-1)] * 20]
+    bad = [{"ts": "?", "ms_played": 1}, None, *[extended(A, 0, 1, ms_played=-1)] * 20]
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200), extended(B, 200, 0), *bad])
     answer = import_history(archive, [path])
     assert (answer.code, counts(answer)) == (0, {"rows": 24, "new": 1, "silent": 1, "bad": 22})

@@ -147,13 +147,14 @@ def test_csv_of_the_tools_for_last_fm_is_read(tmp_path: Path, lines: str) -> Non
     assert found == expected
 
 
-def test_csv_is_read_in_bounds() -> None:
+def test_csv_that_is_no_table() -> None:
     assert list(read_csv(io.StringIO(""))) == []
     damaged, row = read_csv(io.StringIO("artist,date\n\udce4,1\nZero,1\n"))
     assert (isinstance(damaged, str), row) == (True, {"artist": "Zero", "date": "1"})
-    for text in ("artist\n" + "a" * (1 << 21), 'artist\n"' + "a\n" * (1 << 17)):
-        with pytest.raises(UnreadableFile, match="CSV"):
-            list(read_csv(io.StringIO(text)))
+    (long,) = read_csv(io.StringIO("artist,date\n" + "a," * (1 << 18)))
+    assert long == {"artist": "a", "date": "a"}
+    with pytest.raises(UnreadableFile, match="field"):
+        list(read_csv(io.StringIO('artist\n"' + "a\n" * (1 << 17))))
 
 
 def test_exports_of_other_loggers_are_recognized(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import zipfile
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -22,7 +22,7 @@ from spotify_logger.transfer.importer.formats import format_of
 from spotify_logger.transfer.importer.json_rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 MAX_COMPRESSION_RATIO = 250
 """The highest accepted ratio of a member's size to its compressed size; equal rows reach about 100."""
@@ -34,7 +34,6 @@ MAX_ZIP_MEMBERS = 2000
 """Maximum number of members; Spotify's zips have a few dozen. zipfile lists all whenever one is opened."""
 MAX_DIRECTORY_BYTES = 1 << 20
 """Maximum size of a zip's central directory, in bytes; zipfile reads it as a whole."""
-
 MAX_ZIP_DEPTH = 2
 """How many zips may be in each other; the bomb that contains itself has no end."""
 
@@ -44,28 +43,23 @@ _DATA = re.compile(r"(?!\._).*\.(?:json|jsonl|csv)", re.IGNORECASE)
 """The name of a file that should hold rows; macOS puts further ones, beginning with "._", into zips."""
 _HEAD_CHARS = 1 << 16
 _ROWS_TO_TRY = 10
-_BROKEN = (
-    (re.compile(r"[\s\[\]]*\Z"), "empty: download or export it again"),
-    (re.compile(r"\s*<(?:!doctype\s+html|html)", re.IGNORECASE), "a web page: download the file itself"),
-    (re.compile(r"version https://git-lfs"), "a Git LFS pointer, not the file itself: run `git lfs pull`"),
-)
+_BROKEN = {
+    r"[\s\[\]]*\Z": "empty: download or export it again",
+    r"(?i)\s*<(!doctype\s+html|html)": "a web page: download the file itself",
+    r"version https://git-lfs": "a Git LFS pointer, not the file itself: run `git lfs pull`",
+}
 """The beginning of what may be in place of a file, whatever its name."""
-_OTHERS = (
-    (re.compile(r"%PDF"), "a PDF: the plays are in the JSON files beside it"),
-    (re.compile(r"PK\x03\x04"), "a damaged zip: download it again"),
-    (re.compile(r"\x1f[\x8b\udc8b]|7z|Rar!|BZh|.7zXZ"), "compressed in a way that is not read: unpack it"),
-    (re.compile(r"SQLite format 3"), "a database: export its plays as JSON or CSV"),
-    (re.compile(r"\s*<\?xml"), "XML: export it as JSON or CSV"),
-    (re.compile(r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube'), "of YouTube, which is not read"),
-    (re.compile(r"[^\n]*(?:Apple Music|Play Duration Milliseconds)"), "of Apple Music, which is not read"),
-    (re.compile(r"artist_name,track_title,entry_date"), "of Tidal, which is not read"),
-    (re.compile(r"#AUDIOSCROBBLER"), "the log of a portable player, which is not read"),
-    (re.compile(r"second,started_at,"), "spotify-logger's CSV, for spreadsheets: import `export --jsonl`"),
-)
+_OTHERS = {
+    r"%PDF": "a PDF: the plays are in the JSON files beside it",
+    r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube': "of YouTube, which is not read",
+    r".*(Apple Music|Play Duration Milliseconds)": "of Apple Music, which is not read",
+    r"artist_name,track_title,entry_date": "of Tidal, which is not read",
+    r"second,started_at,": "spotify-logger's CSV, for spreadsheets: import what `export --jsonl` writes",
+}
 _UNKNOWN = (
     "contains no plays in a known format: of Spotify, spotify-logger, ListenBrainz, Last.fm, Koito or Maloja"
 )
-_USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|[^\n]*;Date#([^\n"]+)')
+_USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|;Date#([^\n"]+)')
 """The user whom an export names: in a field, or in the header of the CSV of lastfmstats.com."""
 _ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')
 """The beginning of the file with the user's own data, beside those with the plays."""
@@ -192,9 +186,6 @@ class FoundFiles:
         except UnreadableFile as error:
             self.refused.append((outer.name, str(error)))
             return
-        if any(member.filename.startswith("xl/") for member in members):
-            self.refused.append((outer.name, "a spreadsheet: save it as CSV"))
-            return
         for member in members:
             # Some programs of Windows write backslashes.
             name = f"{outer.name}/{member.filename}".replace("\\", "/")
@@ -211,7 +202,7 @@ class FoundFiles:
 
     def _add_source(self, source: SourceFile, *, is_named: bool = False) -> None:
         """Add a file if its first rows are of a known format."""
-        folder, _, name = source.name.rpartition("/")
+        name = PurePosixPath(source.name).name
         try:
             with source.open() as text:
                 head = text.read(_HEAD_CHARS)
@@ -233,9 +224,10 @@ class FoundFiles:
             self.sources.append(source._replace(service="Spotify", user=names_user))
         else:
             if names_user and _ACCOUNT.match(head):
-                self._users[folder] = names_user
+                self._users[str(PurePosixPath(source.name).parent)] = names_user
             broken = _word(_BROKEN, head)
-            is_said = is_named or bool(broken and start != "[" and _DATA.fullmatch(name))
+            is_misplaced = broken and start != "[" and _DATA.fullmatch(name)
+            is_said = is_named or _is_history(name) or bool(is_misplaced)
             self._set_aside(source, broken or _word(_OTHERS, head) or _UNKNOWN, is_said=is_said)
 
     def _set_aside(self, source: SourceFile, why: str, *, is_said: bool) -> None:
@@ -245,23 +237,14 @@ class FoundFiles:
             self.others += 1
 
     def choose(self, users: Collection[str]) -> None:
-        """Leave the files of other users aside; with no `users`, there may only be one for each service.
-
-        Raises:
-            SpotifyLoggerError: It has to be said whose plays are wanted, or nothing is of a given user.
-        """
-        self.sources = sorted(
-            source._replace(user=source.user or self._user(source)) for source in self.sources
-        )
+        """Leave the files of other users aside; raise SpotifyLoggerError if a user has to be chosen."""
+        self.sources = sorted(each._replace(user=each.user or self._user(each)) for each in self.sources)
         found = {(source.service, source.user) for source in self.sources if source.user}
-        names = sorted({user for _, user in found})
-        if not users and len(found) > len({service for service, _ in found}):
+        names = {user for _, user in found}
+        is_ambiguous = not users and len(found) > len({service for service, _ in found})
+        if is_ambiguous or not names.issuperset(users):
             raise SpotifyLoggerError(
-                f"these are the exports of several users, {', '.join(names)}: choose with --user NAME"
-            )
-        if missing := set(users).difference(names):
-            raise SpotifyLoggerError(
-                f"no file is of the user {', '.join(sorted(missing))}, only of {', '.join(names) or 'nobody'}"
+                f"the files are of {', '.join(sorted(names)) or 'unnamed users'}: choose with --user NAME"
             )
         kept = [source for source in self.sources if not (users and source.user) or source.user in users]
         self.other_users, self.sources = len(self.sources) - len(kept), kept
@@ -276,8 +259,8 @@ def _is_history(name: str) -> bool:
     return _DATA.fullmatch(name) is not None and _HISTORY.search(name) is not None
 
 
-def _word(known: Iterable[tuple[re.Pattern[str], str]], head: str) -> str:
-    return next((words for beginning, words in known if beginning.match(head)), "")
+def _word(known: Mapping[str, str], head: str) -> str:
+    return next((words for beginning, words in known.items() if re.match(beginning, head)), "")
 
 
 def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFiles:
@@ -313,8 +296,6 @@ def _members(outer: SourceFile) -> list[zipfile.ZipInfo]:
         raise UnreadableFile(_TOO_MANY)
     if len({member.filename for member in members}) < len(members):
         raise UnreadableFile("lists a file twice, which Spotify's zips never do")
-    if any(_leads_outside(member.filename) for member in members):
-        raise UnreadableFile("contains paths that lead out of it, which Spotify's zips never do")
     if sum(member.compress_size for member in members) > outer.size:
         raise UnreadableFile("its files overlap: it is a zip bomb")
     return members
@@ -331,9 +312,3 @@ def _refusal(member: zipfile.ZipInfo) -> str:
     ):
         return "far too large when unpacked: it is a zip bomb"
     return ""
-
-
-def _leads_outside(name: str) -> bool:
-    """Return whether a member would be unpacked outside of the target folder."""
-    paths = (PurePosixPath(name), PureWindowsPath(name))
-    return any(path.is_absolute() or path.drive or ".." in path.parts for path in paths)

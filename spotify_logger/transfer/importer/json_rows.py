@@ -49,7 +49,7 @@ def read_rows(text: TextIO) -> Iterator[object]:
     rest = first = last = ""
     more, between = True, _BETWEEN_ROWS
     while more or rest:
-        read = read_text(text, CHARS_PER_READ)
+        read = _read(text)
         rest, more = rest + read, bool(read)
         if not first and (beginning := _FIRST_LIST.match(rest)):
             rest, between = rest[beginning.end() :], _BETWEEN_ENTRIES
@@ -79,10 +79,9 @@ def read_rows(text: TextIO) -> Iterator[object]:
         raise UnreadableFile(CUT_OFF)
 
 
-def read_text(text: TextIO, size: int, *, line: bool = False) -> str:
-    """Read up to `size` characters, or only up to the end of the line; raise UnreadableFile if that fails."""
+def _read(text: TextIO) -> str:
     try:
-        return text.readline(size) if line else text.read(size)
+        return text.read(CHARS_PER_READ)
     except READ_ERRORS as error:
         raise UnreadableFile(f"cannot be read any further: {describe_error(error)}") from None
 
