@@ -4,17 +4,19 @@ Moments are in milliseconds since the epoch, UTC. The rules for exports are in `
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntEnum
 from functools import lru_cache
 from itertools import count, filterfalse
 from typing import NamedTuple
 
-from spotify_logger.core.play import BACKFILL, LIVE, UNKNOWN, Play
+from spotify_logger.core.play import BACKFILL, IMPORT, LIVE, UNKNOWN, Play
 from spotify_logger.core.player_state import MAX_ITEM_MS, FieldValue, Item
 from spotify_logger.core.text import fold
 
 SAME_DURATION_MS = 3_000  # pressings of one recording differ in length by at most this
 SAME_END_MS = 5_000  # reports of an end (the player's, `played_at`, an export's `ts`) differ by at most this
 UNSEEN_END_MS = 60_000  # an unobserved end may be off by the time between two answers of an idle player
+MINUTE_MS = 60_000  # account data gives only the minute in which a play ended
 LONGEST_PAUSE_MS = 30 * 60_000
 """A play that is paused for longer is over; Spotify reports it once the player leaves the item."""
 REPEAT_TOLERANCE_MS = 3_000  # each repetition of a track may take this much longer than the track
@@ -70,12 +72,19 @@ def identity(play: Play) -> Identity:
 
 
 def is_same_play(play: Play, other: Play) -> bool:
-    """Return whether a play of an earlier process, perhaps open, and one of the same item in Redis are one.
+    """Return whether a play of the outbox, perhaps open, and another one in Redis are one play.
 
-    Each logger observed a part of it, and reports a different start. A play does not match itself.
+    Each logger observed a part of it, and reports a different start; so does an import. A play does not match
+    itself.
     """
-    if identity(play) == identity(other):
+    ours, theirs = (recording_of(each.item, each.fields) for each in (play, other))
+    if identity(play) == identity(other) or not is_same_recording(ours, theirs):
         return False
+    ranks = account_rank(play), account_rank(other)
+    if IMPORT in {play.source, other.source} and min(ranks) <= AccountRank.BACKFILLED:
+        # Only the end is known of a backfilled play, and only its minute in account data.
+        early_ms, late_ms = (SAME_END_MS + MINUTE_MS * (not rank) for rank in ranks)
+        return -early_ms <= play.ended_ms - other.ended_ms <= late_ms
     ended_ms = play.ended_ms
     if play.end_reason is None:
         length_ms = play.item.duration_ms or UNSEEN_END_MS
@@ -172,6 +181,8 @@ def _may_have_lasted(play: Play, until_ms: int, unobserved: Iterable[tuple[int, 
     a new play. But nothing played while the player was observed standing still, unless so little was left
     that it ended between two answers.
     """
+    if play.source == IMPORT:  # an export says how long it was heard, and not when it was left
+        return True
     over_ms = play.ended_ms + (remaining_ms(play) or 0) + LONGEST_PAUSE_MS
     if until_ms <= over_ms + UNSEEN_END_MS:
         return True
@@ -186,9 +197,26 @@ def newness(play: Play) -> tuple[bool, int]:
     return play.end_reason is not None, play.ended_ms
 
 
-def is_better_account(play: Play, other: Play) -> bool:
-    """Return whether a play was observed to its end, and another logger's of it backfilled or imported."""
-    return play.source == LIVE and play.end_reason is not None and other.source != LIVE
+class AccountRank(IntEnum):
+    """How good an account of a play is: in the log, the better one takes the place of the other."""
+
+    ACCOUNT_DATA = 0
+    WITHOUT_ID = 1  # the first exports of the extended streaming history have no IDs
+    BACKFILLED = 2
+    EXTENDED = 3
+    SAMPLED = 4  # by the script of 2019
+    LIVE = 5
+
+
+def account_rank(play: Play) -> AccountRank:
+    """Return how good the account of a play is."""
+    if play.source != IMPORT:
+        return AccountRank.LIVE if play.source == LIVE else AccountRank.BACKFILLED
+    if "playing" in play.fields:
+        return AccountRank.SAMPLED
+    if "id" in play.fields:
+        return AccountRank.EXTENDED
+    return AccountRank.WITHOUT_ID if "device_name" in play.fields else AccountRank.ACCOUNT_DATA
 
 
 def next_free_second(second: int, is_taken: Callable[[int], bool]) -> int:

@@ -9,19 +9,31 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 
-from spotify_logger.core.matching import SAME_END_MS, UNSEEN_END_MS, folded, is_same_by_id
-from spotify_logger.core.play import BACKFILL, LIVE, TRACKDONE, Play
+from spotify_logger.core.matching import (
+    MINUTE_MS,
+    SAME_END_MS,
+    account_rank,
+    folded,
+    is_same_by_id,
+)
+from spotify_logger.core.play import BACKFILL, IMPORT, LIVE, TRACKDONE, Play
 from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
 from spotify_logger.core.text import fold
 
 TIME_TOLERANCE_MS = 5_000  # the times of two sources differ by at most this, server delays included
-MINUTE_MS = 60_000  # account data gives only the minute in which a play ended
 PART_TOLERANCE_MS = 15_000  # parts of a play extend beyond it by at most this: it may be observed late
 PART_COST = 32 * ONE_DAY_MS  # of a row that can only be a part of a play: more than any other cost
 DUPLICATE_END_MS = 30_000  # rows whose ends alone differ, by at most this, are one play (as in maloja)
 SAME_START_MS = 1_000  # no item is started twice within a second
 LISTEN_TOLERANCE_MS = 60_000  # other loggers note a listen at most this much before or after its play
 MS_PLAYED_TOLERANCE_MS = 1_000  # the two exports differ by at most this in how long a play lasted
+IMPORTED_FIELDS = (
+    "name",
+    "artists",
+    "album",
+    "device_name",
+    "shuffle_state",
+)  # that two exports may tell apart
 TOMBSTONE_MS = 1_000  # the resolution of tombstones: whole seconds
 
 
@@ -77,6 +89,18 @@ def kind_of(play: Play) -> SourceKind:
     return SourceKind.ACCOUNT if has_no_id and "device_name" not in play.fields else SourceKind.EXTENDED
 
 
+def account_order(play: Play) -> tuple[object, ...]:
+    """Return a sort key for the accounts of one play, of which the greatest is the best.
+
+    Imported ones of the same kind are told apart as well, so that the log depends on no order: the one that
+    began first, and of those with the same second the one with the finer stamp.
+    """
+    rank, is_import = account_rank(play), play.source == IMPORT
+    second, rest_ms = divmod(play.started_ms, 1000)
+    times = (-second, rest_ms, play.ms_played, -play.ended_ms, play.item.uri, str(play.end_reason))
+    return rank, *((*times, *(str(play.fields.get(name)) for name in IMPORTED_FIELDS)) if is_import else ())
+
+
 def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
     """Return whether two sources name the same recording: by URI, ISRC, or title and an artist or the album.
 
@@ -110,9 +134,9 @@ def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     begin_apart_ms = abs(one.begin_ms - other.begin_ms)
     if one.uri == other.uri and begin_apart_ms < SAME_START_MS:
         return is_as_long or have_starts or not begin_apart_ms
-    # Nobody heard one item twice in a shorter time than that takes.
+    # Nobody heard one item twice in a shorter time than that takes; older exports have no IDs, or other ones.
     span_ms = max(one.end_ms, other.end_ms) - min(one.begin_ms, other.begin_ms)
-    if is_as_long and span_ms < 2 * one.ms_played - TIME_TOLERANCE_MS:
+    if is_as_long and (span_ms < 2 * one.ms_played - TIME_TOLERANCE_MS or begin_apart_ms < SAME_START_MS):
         return is_same_in_exports(one, other)
     end_apart_ms = abs(one.reported_end_ms - other.reported_end_ms)
     if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
@@ -140,11 +164,10 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
 
     From `PART_COST` on, the row can only be a part of the play.
     """
-    is_recent = known.kind is SourceKind.RECENTLY_PLAYED
-    ends_apart_ms = _ends_apart_ms(row, known) if is_recent else 0
-    overlaps = overlap_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
-    is_near = is_recent and ends_apart_ms <= SAME_END_MS
-    is_whole = is_near or (overlaps and ends_apart_ms <= UNSEEN_END_MS)
+    if known.kind is SourceKind.RECENTLY_PLAYED:
+        is_whole = _ends_apart_ms(row, known) <= SAME_END_MS
+    else:
+        is_whole = overlap_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
     if not (is_whole or is_part(row, known)) or not is_same_in_exports(row, known):
         return None
     apart_ms = abs(row.begin_ms - known.begin_ms) + abs(row.end_ms - known.end_ms)
@@ -165,8 +188,10 @@ def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
     """Return whether a row may be a part of a play: inside it, and within the time that other rows left.
 
     Closing a paused player, or seeking back to the beginning, ends a row but not the play. Other rows account
-    for `used_ms` of the play.
+    for `used_ms` of the play. Of a backfilled play only the end is known.
     """
+    if known.kind is SourceKind.RECENTLY_PLAYED:
+        return False
     tolerance_ms = min(PART_TOLERANCE_MS, row.ms_played // 4)
     is_inside = overlap_ms(row, known) >= row.ms_played - tolerance_ms
     return is_inside and used_ms + row.ms_played <= known.ms_played + tolerance_ms

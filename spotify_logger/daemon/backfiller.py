@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
 from spotify_logger.core.coverage import Coverage, UnobservedSpan
 from spotify_logger.core.display import format_play
-from spotify_logger.core.matching import identity, matches_tombstone
+from spotify_logger.core.matching import AccountRank, account_rank, identity, matches_tombstone
 from spotify_logger.core.times import in_range, to_iso
 from spotify_logger.system import log
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -175,7 +175,11 @@ class Backfiller:
         since_ms = history[0].ended_ms - LOOKBACK_MS
         logged = {identity(play): play for play in self._recorder.foreign_plays(since_ms)}
         logged |= {identity(play): play for play in self._outbox.kept(since_ms)}
-        known = [play for play in logged.values() if play.end_reason is not None]
+        known = [
+            play
+            for play in logged.values()
+            if play.end_reason is not None and account_rank(play) >= AccountRank.BACKFILLED
+        ]
         known += [] if open_play is None else [open_play]
         found = backfill_plays(known, history, self._asked_ms, unobserved)
         plays = [play for play in found if not self._outbox.is_deleted(play)]

@@ -11,9 +11,24 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.matching import UNSEEN_END_MS, identity, is_better_account, is_same_play, newness
-from spotify_logger.core.play import UNKNOWN, Play
-from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
+from spotify_logger.core.matching import (
+    UNSEEN_END_MS,
+    account_rank,
+    identity,
+    is_same_play,
+    matches_tombstone,
+    newness,
+)
+from spotify_logger.core.play import LIVE, UNKNOWN, Play
+from spotify_logger.core.redis_keys import (
+    ONE_DAY,
+    TOMBSTONES,
+    day_of,
+    gap_key,
+    index_key,
+    play_key,
+    second_of_day,
+)
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.outbox import ACKNOWLEDGED, PLAYS_PER_QUERY, WAITING
 from spotify_logger.storage.redis_replies import Persistence
@@ -98,20 +113,23 @@ class Takeover:
         return row._replace(key=key)
 
     def to_send(self, row: OutboxPlay, *, is_active: bool) -> OutboxPlay | None:
-        """Return what to send of a play, under its own key; None if Redis has a better account of it."""
+        """Return what to send of a play, under its own key; None if Redis has a better account of it.
+
+        A worse account in Redis is deleted.
+        """
         play = row.play
-        if identity(play) in self._own:
-            return self.claim(row)
+        is_own = identity(play) in self._own
         self.remember(play)
         if (another := self._find_duplicate(play)) is not None:
-            key = another.second
-            if not is_better_account(play, another) or self._outbox.is_taken(key, play):
-                self._outbox.replace(play, (key, replace(another, item=play.item)))
+            ours, theirs = account_rank(play), account_rank(another)
+            if ours > theirs and (is_own or play.end_reason is not None):
+                self._delete(another.second)
+            elif theirs > ours or not is_own:
+                self._outbox.replace(play, (another.second, replace(another, item=play.item)))
                 return None
-            self._outbox.rekey(play, key)  # it was observed to its end, the other one was not
-            self._store.invalidate(play_key(key))
-            return row._replace(key=key)
         row = self.claim(row)
+        if is_own:
+            return row
         held = Play.from_hash(row.key, self._store.hash(play_key(row.key)))
         if held and identity(held) == identity(play) and _is_newer(held, play, is_active=is_active):
             self._outbox.replace(play, (row.key, replace(held, second=play.second, item=play.item)))
@@ -121,16 +139,33 @@ class Takeover:
             self._outbox.put([row.play])
         return row
 
+    def gave_way(self, play: Play) -> bool:
+        """Return whether a better account has taken the place of a play, or was deleted since."""
+        if play.source == LIVE:
+            return False
+        another = self._find_duplicate(play)
+        is_worse = another is not None and account_rank(play) < account_rank(another)
+        return is_worse or matches_tombstone(self._tombstones.plays, play.ended_ms)
+
     def _find_duplicate(self, play: Play) -> Play | None:
         """Return the same play under another key; None if there is none."""
         begin, end = play.started_ms // 1000, (play.ended_ms + UNSEEN_END_MS) // 1000
+        found = []
         for day in sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)}):
-            for second, (item, _) in self.index(day).items():
-                if item == play.item.key and begin - MAX_START_DIFFERENCE <= second <= end:
+            for second, (item, ms_played) in self.index(day).items():
+                is_near = item == play.item.key or second + (ms_played + UNSEEN_END_MS) // 1000 >= begin
+                if is_near and begin - MAX_START_DIFFERENCE <= second <= end:
                     another = Play.from_hash(second, self._store.hash(play_key(second)))
                     if another is not None and is_same_play(play, another):
-                        return another
-        return None
+                        found.append(another)
+        return min(found, key=lambda another: abs(another.ended_ms - play.ended_ms), default=None)
+
+    def _delete(self, second: int) -> None:
+        """Delete a play from Redis."""
+        key, index = play_key(second), index_key(day_of(second))
+        self._store.send([("HDEL", self._store.key(index), second), ("DEL", self._store.key(key))])
+        self._store.invalidate(key, index)
+        self.index.cache_clear()
 
 
 def _is_newer(held: Play, play: Play, *, is_active: bool) -> bool:
@@ -143,9 +178,11 @@ def _is_newer(held: Play, play: Play, *, is_active: bool) -> bool:
 class Reconciler:
     """Compares Redis with the outbox."""
 
-    def __init__(self, store: Store, outbox: Outbox, tombstones: Tombstones, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, outbox: Outbox, tombstones: Tombstones, takeover: Takeover, clock: Clock
+    ) -> None:
         self._store, self._outbox, self._tombstones = store, outbox, tombstones
-        self._clock = clock
+        self._takeover, self._clock = takeover, clock
         self._due = float("-inf")
         self._pending: list[int] = []  # keys that are still to be compared
         self._is_suspicious = False  # Redis has lost something: all plays have to be compared, whatever fails
@@ -210,10 +247,12 @@ class Reconciler:
         held, lines = dict(self._store.plays(keys)), self._store.index_lines(keys)
         items = dict.fromkeys(row.play.item.key for row in rows if row.play.item.catalog.get("name"))
         unnamed = {item for item, (name,) in self._store.catalog(items, ["name"]) if not name}
+        self._takeover.index.cache_clear()
         return [
             row.key
             for row in rows
-            if row.play.item.key in unnamed or _is_lost(row, held[row.key], lines.get(row.key))
+            if row.play.item.key in unnamed
+            or (_is_lost(row, held[row.key], lines.get(row.key)) and not self._takeover.gave_way(row.play))
         ]
 
     def _lost_gaps(self) -> list[int]:
@@ -230,6 +269,8 @@ def _is_lost(row: OutboxPlay, fields: Mapping[str, str], line: str | None) -> bo
         return True
     if identity(held) != identity(row.play):
         return not is_same_play(row.play, held)
+    if account_rank(held) > account_rank(row.play):
+        return False
     if newness(held) == newness(row.play):
         return line != row.play.index
     return newness(held) < newness(row.play)

@@ -95,7 +95,7 @@ class Recorder:
         self.session = RedisSession(clock, backoff, self._connect)
         self._tombstones = Tombstones(store, outbox)
         self._takeover = Takeover(store, outbox, self._tombstones)
-        self._reconciler = Reconciler(store, outbox, self._tombstones, clock)
+        self._reconciler = Reconciler(store, outbox, self._tombstones, self._takeover, clock)
         self.may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
         self.must_relearn = False  # plays that another logger wrote are still to be read
         self.role_fields: Mapping[str, FieldValue] = {}  # of the status: who writes

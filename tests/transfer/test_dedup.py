@@ -10,17 +10,16 @@ from hypothesis import strategies as st
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.transfer.importer.dedup import Deduplicator, RowStatus, known_play
+from spotify_logger.transfer.importer.dedup import Decision, Deduplicator, RowStatus, known_play
 from tests.exports import NOON, A, B, C, Song, account, entry, extended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from spotify_logger.core.player_state import FieldValue
-    from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
-NEW, LIVE, IMPORTED = RowStatus.NEW, RowStatus.LIVE, RowStatus.IMPORTED
-DOUBLE, FORGOTTEN = RowStatus.DOUBLE, RowStatus.FORGOTTEN
+NEW, IMPROVED, LIVE = RowStatus.NEW, RowStatus.IMPROVED, RowStatus.LIVE
+IMPORTED, DOUBLE, FORGOTTEN = RowStatus.IMPORTED, RowStatus.DOUBLE, RowStatus.FORGOTTEN
 Row = dict[str, object]
 
 
@@ -48,7 +47,7 @@ def decide(
     known: Iterable[Play] = (),
     isrcs: dict[str, str] | None = None,
     tombstones: Iterable[tuple[int, int]] = (),
-) -> list[tuple[ImportedPlay, RowStatus]]:
+) -> list[Decision]:
     isrcs = isrcs or {}
     plays = [known_play(play, isrcs.get(play.item.key, "")) for play in known]
     return Deduplicator(tombstones).decide(map(entry, rows), plays, isrcs)
@@ -58,11 +57,11 @@ def statuses(
     rows: Iterable[Row], known: Iterable[Play] = (), isrcs: dict[str, str] | None = None
 ) -> list[RowStatus]:
     """Return the status of each row, in the order of their starts."""
-    return [status for _, status in decide(rows, known, isrcs)]
+    return [found.status for found in decide(rows, known, isrcs)]
 
 
 def new_plays(rows: Iterable[Row], known: Iterable[Play] = ()) -> list[Play]:
-    return [found.play for found, status in decide(rows, known) if status is NEW]
+    return [found.entry.play for found in decide(rows, known) if found.status is NEW]
 
 
 OTHER_ID = Song("A", identity="Z")
@@ -97,9 +96,10 @@ NAMESAKE = Song("A ", "Somebody Else", "Else", "X")
         ),
         ([extended(A, 0, 200, 5000)], [logged(A, 0, 60, reason=STOPPED), logged(A, 4860, 5000)], [LIVE]),
         # From recently-played
-        ([extended(A, 150, 50)], [logged(A, 0, 201, source="backfill")], [LIVE]),
-        ([extended(A, 0, 50), extended(A, 150, 50)], [logged(A, 0, 201, 100, source="backfill")], [LIVE] * 2),
-        ([extended(A, 0, 50), extended(B, 50, 9)], [logged(A, 0, 201, source="backfill")], [LIVE, NEW]),
+        ([extended(A, 150, 50)], [logged(A, 0, 201, source="backfill")], [IMPROVED]),
+        ([account(A, 201, 50)], [logged(A, 0, 201, source="backfill")], [LIVE]),
+        ([extended(A, 9, 50), extended(A, 150, 50)], [logged(A, 0, 201, source="backfill")], [NEW, IMPROVED]),
+        ([extended(A, 9, 50), extended(B, 59, 9)], [logged(A, 0, 201, source="backfill")], [NEW, NEW]),
         # Twice in the files
         ([extended(A, 0, 200), extended(A, 0, 200, skipped=None, conn_country="ZZ")], [], [NEW, DOUBLE]),
         ([extended(A, 0, 200), extended(A, None, 200, 203)], [], [NEW, DOUBLE]),
@@ -156,7 +156,7 @@ def test_play_that_stayed_loaded_for_hours_is_recognized_by_its_length() -> None
 def test_deleted_plays_stay_deleted() -> None:
     rows = [extended(A, 0, 100), extended(B, 100, 200), extended(C, 300, 2), account(B, 300, 200)]
     spans = [(NOON + 100, NOON + 299)]
-    found = [(found.play.item.uri[-3:], status) for found, status in decide(rows, tombstones=spans)]
+    found = [(found.entry.play.item.uri[-3:], found.status) for found in decide(rows, tombstones=spans)]
     assert found == [("k:A", NEW), ("k:B", FORGOTTEN), ("B:0", FORGOTTEN), ("k:C", NEW)]
 
 
@@ -164,7 +164,7 @@ def test_deleted_plays_stay_deleted() -> None:
 def test_neighbours_of_a_short_deleted_play_are_new(late: int) -> None:
     span = (NOON + 100 + late, NOON + 101 + late)
     rows = [extended(A, 60, 40), extended(B, 100, 1), extended(C, 101, 60)]
-    assert [status for _, status in decide(rows, tombstones=[span])] == [NEW, FORGOTTEN, NEW]
+    assert [found.status for found in decide(rows, tombstones=[span])] == [NEW, FORGOTTEN, NEW]
 
 
 @dataclass(frozen=True)

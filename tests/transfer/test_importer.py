@@ -46,7 +46,8 @@ def data(answer: Answer) -> Data:
 def counts(answer: Answer) -> Data:
     """Return the counts that are not zero; together they are the number of rows."""
     found = data(answer)
-    names = ("new", "live", "imported", "double", "forgotten", *(why.name.lower() for why in SkipReason))
+    names = ("new", "improved", "live", "imported", "double", "forgotten")
+    names += tuple(why.name.lower() for why in SkipReason)
     assert found["rows"] == sum(int(str(found[name])) for name in names)
     return {name: found[name] for name in ("rows", *names) if found[name]}
 
@@ -120,10 +121,10 @@ def test_dry_run_counts_the_same_and_a_second_import_adds_nothing(
     assert everything(client) == before
 
 
-def test_logged_plays_and_the_catalog_are_not_changed(
+def test_live_plays_and_the_catalog_are_not_changed(
     tmp_path: Path, archive: Archive, client: redis.Redis
 ) -> None:
-    write_plays(archive, logged(A, 0.4, 200.1), logged(C, 300, 320, source="backfill"))
+    write_plays(archive, logged(A, 0.4, 200.1), logged(C, 300, 320))
     client.hset("track:B", mapping={"name": "As the player calls it", "isrc": "GBDUW0000053"})
     before = everything(client)
     write(tmp_path / "endsong_0.json", [extended(A, 0, 200), extended(B, 200, 100), extended(C, 300, 20)])

@@ -136,7 +136,7 @@ def test_plays_of_exports_and_samples_are_not_doubled(
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
     write_samples(client, played(A, 1, 201) | played(B, 201, 400))
     import_history(archive, [path])
-    assert data(import_samples(archive)) == {"samples": 40, "plays": 2, "new": 1, "imported": 1}
+    assert data(import_samples(archive)) == {"samples": 40, "plays": 2, "new": 1, "improved": 1}
     write(path, [extended(A, 0, 200), extended(B, 200, 200)])
     assert "new" not in data(import_history(archive, [path]))
 

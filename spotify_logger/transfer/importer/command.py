@@ -82,10 +82,11 @@ def import_history(
             progress("reading", done, size)
         for _ in import_plays(archive, sorted_plays(database), writer):
             progress("importing", summary.statuses.total(), summary.plays)
-        if summary.statuses[RowStatus.FORGOTTEN]:
-            # Items whose plays were deleted before are not used any more.
+        # Items whose plays were deleted before, or replaced now, may not be used any more.
+        idle = writer.replaced_items | (writer.items if summary.statuses[RowStatus.FORGOTTEN] else set())
+        if idle:
             now = time.time()
-            remove_items(archive, writer.items - archive.items_before(int(now)), now)
+            remove_items(archive, idle - archive.items_before(int(now)), now)
     return import_answer(summary, found, dry_run=options.dry_run)
 
 

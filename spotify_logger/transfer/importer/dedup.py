@@ -1,69 +1,102 @@
-"""Decide which rows of exports are new plays. Pure: rows and known plays in, a status per row out.
+"""Decide which rows of exports are new plays, and which are better accounts of known ones. Pure.
 
-Rows are decided in chronological order, whatever the order of the files. Each step matches the best pairs
-first. A row that ends up without a partner has taken none from the others, so the result is the same even if
-some of the plays have been imported before. Moments are in milliseconds since the epoch, UTC.
+Rows and known plays that are accounts of one play are grouped, and the best account of each group stays in
+the log. Rows are decided in chronological order, whatever the order of the files, and each step matches the
+best pairs first, so the log does not depend on what was imported before. Moments are in milliseconds since
+the epoch, UTC.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core import matching_exports as rules
 from spotify_logger.core.matching import identity
 from spotify_logger.core.matching_exports import PART_COST, PlayEvidence, SourceKind, cost, is_part
-from spotify_logger.core.play import IMPORT, Play
+from spotify_logger.core.play import IMPORT, LIVE, Play
 from spotify_logger.core.player_state import ONE_DAY_MS
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from spotify_logger.core.matching import Identity
+
 CONTEXT_MS = ONE_DAY_MS
 """Milliseconds around a row within which all known plays are needed to decide about it."""
+NAMES = ("name", "artists", "album")
+"""The fields that a better account of a play takes over from a worse one if it lacks them."""
 
 
 class RowStatus(Enum):
     """The result for a row; the value is shown to the user."""
 
     NEW = "new"
-    LIVE = "already logged live"
+    IMPROVED = "improved: a better account of a play in the log"
+    LIVE = "already logged"
     IMPORTED = "already imported"
     DOUBLE = "duplicates within these files"
-    FORGOTTEN = "deleted before, not imported again"
+    FORGOTTEN = "deleted before (--restore imports them again)"
 
 
-@dataclass(slots=True)
-class Candidate:
-    """A row, or a known play: one that is logged already, or that is new in this import.
+class Decision(NamedTuple):
+    """The result for a row.
 
     Attributes:
-        status: The result for a row, once it is decided; the one for rows that match a known play.
+        is_written: Whether its play is written: it is new, or the best account of a known play.
+        replaced: The known plays of which there is a better account, in this row or already in the log.
+        named: The known play that takes over names that it lacks from this row, if any.
+    """
+
+    entry: ImportedPlay
+    status: RowStatus
+    is_written: bool = False
+    replaced: Sequence[Play] = ()
+    named: Play | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """An account of a play: a row, or a known play, which is logged already or new in this import.
+
+    Attributes:
+        known_as: The result for rows with a known play that is the best account; None for a row.
+        accounts: All accounts of the same play, this one included.
         used_ms: Milliseconds of a known play that matching rows account for.
-        is_claimed: Whether a row of the other kind of export matches it.
+        is_claimed: Whether an account of another kind matches it.
     """
 
     entry: ImportedPlay
     evidence: PlayEvidence
-    status: RowStatus | None = None
+    known_as: RowStatus | None = None
+    accounts: list[Candidate] = field(default_factory=list)
     used_ms: int = 0
     is_claimed: bool = False
+
+    def join(self, other: Candidate) -> None:
+        """Note that another account is of the same play."""
+        if self.accounts is not other.accounts:
+            self.accounts += other.accounts
+            for each in other.accounts:
+                each.accounts = self.accounts
 
 
 def known_play(play: Play, isrc: str = "") -> Candidate:
     """Return the candidate for a logged play."""
     entry = ImportedPlay(play, rules.kind_of(play), play.ended_ms)
-    status = RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
-    return replace(_candidate(entry, isrc), status=status)
+    return _candidate(entry, isrc, RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE)
 
 
-def _candidate(entry: ImportedPlay, isrc: str) -> Candidate:
-    return Candidate(entry, rules.evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc))
+def _candidate(entry: ImportedPlay, isrc: str, known_as: RowStatus | None = None) -> Candidate:
+    evidence = rules.evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc)
+    found = Candidate(entry, evidence, known_as)
+    found.accounts.append(found)
+    return found
 
 
 class Deduplicator:
@@ -77,11 +110,12 @@ class Deduplicator:
         self._tombstones = _merge_overlapping((begin * 1000, end * 1000) for begin, end in tombstones)
         self._ends = [end for _, end in self._tombstones]
         self._new_plays: list[Candidate] = []
+        self._replaced: set[Identity] = set()
 
     def decide(
         self, entries: Iterable[ImportedPlay], known: Iterable[Candidate], isrcs: Mapping[str, str]
-    ) -> list[tuple[ImportedPlay, RowStatus]]:
-        """Return the rows of a group by start, each with its status.
+    ) -> list[Decision]:
+        """Return the result for each row of a group, by start.
 
         Args:
             entries: The rows of the group; no other row is near, unless the group is full.
@@ -92,20 +126,40 @@ class Deduplicator:
         rows = [
             _candidate(entry, isrcs.get(entry.play.item.key, "")) for entry in _split_uploads(sorted_entries)
         ]
-        for row in rows:
-            if self._is_deleted(row.evidence):
-                row.status = RowStatus.FORGOTTEN
-        _match([row for row in rows if row.status is None], self._with_new_plays(rows, known))
-        new = [row for row in rows if row.status in {None, RowStatus.NEW}]
-        self._new_plays += (Candidate(row.entry, row.evidence, RowStatus.DOUBLE) for row in new)
-        return [(row.entry, row.status or RowStatus.NEW) for row in rows]
+        decisions = {
+            id(row): Decision(row.entry, RowStatus.FORGOTTEN)
+            for row in rows
+            if self._is_deleted(row.evidence)
+        }
+        left = [row for row in rows if id(row) not in decisions]
+        _match(left, self._with_new_plays(rows, known))
+        for accounts in {id(row.accounts): row.accounts for row in left}.values():
+            decisions |= _settle(accounts)
+        for row in left:
+            decision = decisions[id(row)]
+            if decision.is_written:
+                self._new_plays.append(replace(row, known_as=RowStatus.DOUBLE))
+            self._replaced.update(map(identity, decision.replaced))
+        return [decisions[id(row)] for row in rows]
 
     def _with_new_plays(self, rows: Sequence[Candidate], known: Iterable[Candidate]) -> list[Candidate]:
         """Return the known plays and the new ones, which keep the evidence of their rows."""
         since = min((row.evidence.begin_ms for row in rows), default=0) - CONTEXT_MS
-        self._new_plays = [play for play in self._new_plays if play.evidence.reported_end_ms >= since]
-        fresh = {identity(play.entry.play) for play in self._new_plays}
-        return [*self._new_plays, *(play for play in known if identity(play.entry.play) not in fresh)]
+        self._replaced = {name for name in self._replaced if name[0] >= since - CONTEXT_MS}
+        new = {identity(play.entry.play): play for play in self._new_plays}
+        for name in self._replaced & new.keys():
+            del new[name]
+        self._new_plays = [play for play in new.values() if play.evidence.reported_end_ms >= since]
+        found = list(self._new_plays)
+        for play in known:
+            name = identity(play.entry.play)
+            if name in new:  # it has been written, perhaps under a later second
+                new[name].entry = new[name].entry._replace(play=play.entry.play)
+            elif name not in self._replaced:
+                found.append(play)
+        for play in found:
+            play.accounts = [play]
+        return found
 
     def _is_deleted(self, evidence: PlayEvidence) -> bool:
         """Return whether a row belongs to a deleted play."""
@@ -150,119 +204,95 @@ def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
         yield entry._replace(play=replace(play, ended_ms=heard_until_ms)) if is_followed else entry
 
 
-def _match(rows: Sequence[Candidate], plays: list[Candidate]) -> None:
-    """Set the status of every row, by start, that matches another row or a known play around it."""
-    # Plays of our own export, and those made from samples, are whole; a play may be many rows of the others.
-    whole = [row for row in rows if row.entry.stored_hash or row.entry.kind is SourceKind.POLLED]
-    plays += _match_whole_plays(whole, plays)
+def _match(rows: Sequence[Candidate], known: Sequence[Candidate]) -> None:
+    """Join the rows, by start, with the other accounts of their plays."""
+    first: dict[Identity, Candidate] = {}
     by_kind: dict[SourceKind, list[Candidate]] = defaultdict(list)
-    for play in plays:
-        by_kind[play.evidence.kind].append(play)
-    extended = [row for row in _undecided(rows) if row.evidence.kind is SourceKind.EXTENDED]
-    accounts = [row for row in _undecided(rows) if row.evidence.kind is SourceKind.ACCOUNT]
-    _find_duplicates(extended, by_kind[SourceKind.EXTENDED])
-    _pair_exports(accounts, extended, by_kind)
-    observed = _TimeIndex([*by_kind[SourceKind.POLLED], *by_kind[SourceKind.RECENTLY_PLAYED]])
-    _find_in_plays(_undecided(extended), observed)
-    _find_in_plays(_undecided(accounts), observed)
-    names = {identity(play.entry.play): play.status for play in plays}
-    for row in rows:
-        # Whatever does not match: a play with that identity must not be overwritten.
-        row.status = row.status or names.get(identity(row.entry.play))
+    for each in (*rows, *known):  # a row stands for a known play: the log does not keep the reported end
+        same = first.setdefault(identity(each.entry.play), each)
+        if same is each or same.evidence.kind is not each.evidence.kind:
+            by_kind[each.evidence.kind].append(each)
+        same.join(each)
+    observed = by_kind[SourceKind.POLLED]
+    samples = [row for row in observed if row.known_as is None and row.entry.stored_hash is None]
+    extended, accounts = _without_duplicates(by_kind[SourceKind.EXTENDED]), by_kind[SourceKind.ACCOUNT]
+    recent = by_kind[SourceKind.RECENTLY_PLAYED]
+    _find_in_plays(samples, [play for play in observed if play not in samples])
+    _find_in_plays(observed, recent)
+    _find_in_plays(extended, [*observed, *recent])
+    free = [play for play in extended if not play.is_claimed]
+    for row, partner in _best_pairs(accounts, free, rules.account_cost):
+        row.join(partner)
+        row.is_claimed = partner.is_claimed = True
+    _find_in_plays([row for row in accounts if not row.is_claimed], [*observed, *recent])
 
 
-def _undecided(rows: Iterable[Candidate]) -> list[Candidate]:
-    return [row for row in rows if row.status is None]
-
-
-def _match_whole_plays(rows: Iterable[Candidate], known: Iterable[Candidate]) -> list[Candidate]:
-    """Set the status of rows that are whole plays, and return those that are new.
-
-    A play from our own export must have the identity of a known play; one made from samples may also match
-    the play of an export.
-    """
-    plays = {identity(play.entry.play): play for play in known}
-    by_time = _TimeIndex(plays.values())
-    new = []
-    for row in rows:
-        partner = plays.get(identity(row.entry.play))
-        if partner is None and row.entry.stored_hash is None:
-            near = by_time.around(row.evidence.begin_ms, row.evidence.end_ms, rules.TIME_TOLERANCE_MS)
-            partner = next((play for play in near if cost(play.evidence, row.evidence) is not None), None)
-        row.status = RowStatus.NEW if partner is None else partner.status
-        if partner is None:
-            new.append(Candidate(row.entry, row.evidence, RowStatus.DOUBLE))
-            plays[identity(row.entry.play)] = new[-1]
-    return new
-
-
-def _find_duplicates(rows: Iterable[Candidate], known: Sequence[Candidate]) -> None:
-    """Set the status of extended rows that duplicate another row or a known play."""
-    by_time = _TimeIndex(known)
+def _without_duplicates(rows: Iterable[Candidate]) -> list[Candidate]:
+    """Join the extended rows and known plays that are duplicates, and return one of each."""
+    found: list[Candidate] = []
     recent: list[Candidate] = []
-    for row in rows:
-        begin, end = row.evidence.begin_ms, row.evidence.end_ms
-        recent = [other for other in recent if other.evidence.end_ms >= begin - rules.DUPLICATE_END_MS]
-        near = by_time.around(begin, end, rules.DUPLICATE_END_MS)
-        partner = next((play for play in near if rules.is_duplicate(row.evidence, play.evidence)), None)
-        if partner is not None:
-            row.status = partner.status
-            partner.evidence = row.evidence  # the log does not keep the reported end
-        elif any(rules.is_duplicate(row.evidence, other.evidence) for other in recent):
-            row.status = RowStatus.DOUBLE
-        else:
+    for row in sorted(rows, key=lambda row: row.evidence.begin_ms):
+        recent = [
+            other
+            for other in recent
+            if other.evidence.end_ms >= row.evidence.begin_ms - rules.DUPLICATE_END_MS
+        ]
+        partner = next((other for other in recent if rules.is_duplicate(row.evidence, other.evidence)), None)
+        if partner is None:
             recent.append(row)
+            found.append(row)
+        else:
+            if partner.known_as is not None:
+                partner.evidence = row.evidence
+            partner.join(row)
+    return found
 
 
-def _pair_exports(
-    accounts: Sequence[Candidate],
-    extended: Sequence[Candidate],
-    known: Mapping[SourceKind, Sequence[Candidate]],
-) -> None:
-    """Match rows of the account data with the extended history, one to one."""
-    single = _without_repeats(accounts, known[SourceKind.ACCOUNT])
-    unmatched = _undecided(extended)
-    partners = [*unmatched, *(play for play in known[SourceKind.EXTENDED] if not play.is_claimed)]
-    for row, partner in _best_pairs(single, partners, rules.account_cost):
-        partner.is_claimed = True
-        # If one of two rows is in the log, both are known.
-        known_as = row.status or partner.status
-        partner.status, row.status = partner.status or row.status, known_as or RowStatus.DOUBLE
-    unmatched = [row for row in unmatched if not row.is_claimed]
-    free = [play for play in known[SourceKind.ACCOUNT] if not play.is_claimed]
-    for row, play in _best_pairs(unmatched, free, lambda one, other: rules.account_cost(other, one)):
-        row.status, play.is_claimed = play.status, True
+def _settle(accounts: Sequence[Candidate]) -> dict[int, Decision]:
+    """Return the results for the rows among all accounts of a play, by the ids of their candidates."""
+    known = [each for each in accounts if each.known_as is not None]
+    rows = [each for each in accounts if each.known_as is None]
+    best = max((*known, *rows), key=lambda each: rules.account_order(each.entry.play))
+    replaced = [each.entry.play for each in known if each is not best and each.entry.play.source != LIVE]
+    status, others = best.known_as, best.known_as or RowStatus.DOUBLE
+    if status is None:
+        is_improved = any(each.known_as is not RowStatus.DOUBLE for each in known)
+        status = RowStatus.IMPROVED if is_improved else RowStatus.DOUBLE if known else RowStatus.NEW
+    decisions = {id(row): Decision(row.entry, others) for row in rows}
+    if best.known_as is None:
+        decisions[id(best)] = Decision(best.entry, status, is_written=True, replaced=replaced)
+    else:
+        row = max(rows, key=lambda each: rules.account_order(each.entry.play))
+        lacks = any(name in row.entry.play.fields and name not in best.entry.play.fields for name in NAMES)
+        named = best.entry.play if lacks else None
+        decisions[id(row)] = Decision(row.entry, others, replaced=replaced, named=named)
+    return decisions
 
 
-def _without_repeats(accounts: Sequence[Candidate], known: Iterable[Candidate]) -> list[Candidate]:
-    """Set the status of account rows that are in the log or repeated, and return each row once."""
-    plays = {identity(play.entry.play): play for play in known}
-    single: dict[tuple[int, str], Candidate] = {}
-    for row in accounts:
-        name = identity(row.entry.play)
-        if name in single:
-            row.status = single[name].status or RowStatus.DOUBLE
-            continue
-        single[name] = row
-        if name in plays:
-            row.status, plays[name].is_claimed = plays[name].status, True
-    return list(single.values())
-
-
-def _find_in_plays(rows: Sequence[Candidate], known: _TimeIndex) -> None:
-    """Set the status of rows that match observed plays, or parts of them."""
-    costs = []
+def _find_in_plays(rows: Sequence[Candidate], plays: Sequence[Candidate]) -> None:
+    """Join rows with the observed and backfilled plays that they match, or are parts of."""
+    known, costs = _TimeIndex(plays), []
     for number, row in enumerate(rows):
         for order, play in enumerate(_near(row.evidence, known)):
             value = cost(row.evidence, play.evidence)
-            if value is not None:
+            if value is not None and not _are_logged(row, play):
                 costs.append((value, number, order, play))
+    matched: set[int] = set()
     for value, number, _, play in sorted(costs, key=lambda found: found[:3]):
         row = rows[number]
         fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else value < PART_COST
-        if row.status is None and fits:
-            row.status = play.status
+        if number not in matched and fits:
+            matched.add(number)
+            row.join(play)
             play.used_ms += row.evidence.ms_played
+
+
+def _are_logged(*plays: Candidate) -> bool:
+    """Return whether the logger itself has recorded each of some plays: they are not the same."""
+    return all(
+        any(each.known_as is not None and each.entry.play.source != IMPORT for each in play.accounts)
+        for play in plays
+    )
 
 
 def _near(row: PlayEvidence, known: _TimeIndex) -> Iterator[Candidate]:

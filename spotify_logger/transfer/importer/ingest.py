@@ -11,10 +11,11 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
+from spotify_logger.core.matching import identity
 from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.play import Play
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator, RowStatus, known_play
+from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator, known_play
 from spotify_logger.transfer.importer.export_rows import GapRecord, ImportedPlay, ItemRecord, SkippedRow
 from spotify_logger.transfer.importer.formats import read_row
 from spotify_logger.transfer.importer.json_rows import UnreadableFile
@@ -23,6 +24,7 @@ from spotify_logger.transfer.importer.other_loggers import LEAST_LISTEN_MS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from spotify_logger.core.matching import Identity
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.transfer.importer.dedup import Candidate
     from spotify_logger.transfer.importer.files import SourceFile
@@ -43,8 +45,8 @@ _SCHEMA = """
     CREATE INDEX plays_by_start ON plays (started_ms);
 """
 _FIELDS = (
-    *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "logged_by"),
-    *("playing", "started_at", "ended_at", "ms_played", "end_reason", "source"),
+    *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "shuffle_state"),
+    *("logged_by", "playing", "started_at", "ended_at", "ms_played", "end_reason", "source"),
 )
 """The fields of a logged play that matching needs."""
 
@@ -114,21 +116,25 @@ def sorted_plays(database: sqlite3.Connection) -> Iterator[ImportedPlay]:
 
 
 def import_plays(archive: Archive, entries: Iterable[ImportedPlay], writer: PlayWriter) -> Iterator[None]:
-    """Write the plays that are new, given in order of their starts; yield after each batch."""
+    """Write the new plays and the better accounts, given in order of their starts; yield after each batch."""
     deduplicator = Deduplicator(archive.tombstones().items())
     for groups in _batches(_groups(entries)):
         known = _known(archive, groups[0][0].play.started_ms, max(map(_end_ms, groups)))
         begins = [play.evidence.begin_ms for play in known]
         isrcs = _isrcs(archive, (entry.play for entry in chain.from_iterable(groups))) if known else {}
-        new = []
+        new: dict[Identity, ImportedPlay] = {}
+        replaced, named = [], []
         for group in groups:
             first = bisect_left(begins, group[0].play.started_ms - CONTEXT_MS)
             last = bisect_right(begins, _end_ms(group) + CONTEXT_MS)
-            for entry, status in deduplicator.decide(group, known[first:last], isrcs):
-                writer.summary.statuses[status] += 1
-                if status is RowStatus.NEW:
-                    new.append(entry)
-        writer.write(new)
+            for decision in deduplicator.decide(group, known[first:last], isrcs):
+                writer.summary.statuses[decision.status] += 1
+                replaced += [play for play in decision.replaced if new.pop(identity(play), None) is None]
+                if decision.is_written:
+                    new[identity(decision.entry.play)] = decision.entry
+                if decision.named is not None:
+                    named.append((decision.named, decision.entry.play.fields))
+        writer.write(list(new.values()), replaced, named)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Write imported plays in bulk, without changing anything that is there.
+"""Write imported plays in bulk, in place of the worse accounts of them, and change nothing else.
 
 The catalog is written first, then the play, then its index entry, so an indexed play is always complete,
 even if the import is interrupted. Every write can be repeated.
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.redis_keys import GAPS, day_of, gap_key, index_key, play_key
 from spotify_logger.core.times import to_iso
+from spotify_logger.transfer.importer.dedup import NAMES
 from spotify_logger.transfer.importer.export_rows import GapRecord, ItemRecord
 from spotify_logger.transfer.importer.report import ImportSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
+    from spotify_logger.core.play import Play
     from spotify_logger.core.player_state import FieldValue
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.storage.client import Command
@@ -33,6 +35,7 @@ class PlayWriter:
     Attributes:
         summary: Counts the items and gaps here; the caller adds the other counts.
         items: The keys of the items that were written without a play.
+        replaced_items: The keys of the items whose plays were replaced.
     """
 
     def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
@@ -41,21 +44,53 @@ class PlayWriter:
         self._known_items: set[str] = set()
         self.summary = ImportSummary()
         self.items: set[str] = set()
+        self.replaced_items: set[str] = set()
 
-    def write(self, entries: Sequence[ImportedPlay]) -> None:
-        """Write plays, together with their catalog items and index entries."""
-        if self._dry_run or not entries:
+    def write(
+        self,
+        entries: Sequence[ImportedPlay],
+        replaced: Sequence[Play] = (),
+        named: Sequence[tuple[Play, Mapping[str, FieldValue]]] = (),
+    ) -> None:
+        """Write plays, together with their catalog items and index entries.
+
+        Args:
+            entries: The plays.
+            replaced: Logged plays to delete, because there is a better account of them.
+            named: Logged plays, and the fields that they get where they lack them.
+        """
+        if self._dry_run or not (entries or replaced or named):
             return
+        key = self._archive.key
+        free = {play.second: play.item.key for play in replaced}
         lines: dict[str, list[str | int]] = defaultdict(list)
         hashes: list[Command] = []
-        for second, entry in self._named(entries):
+        for second, entry in self._named(entries, free):
             fields = entry.stored_hash or entry.play.to_hash()
-            hashes.append(("HSET", self._archive.key(play_key(second)), *chain.from_iterable(fields.items())))
-            lines[self._archive.key(index_key(day_of(second)))] += (second, entry.play.index)
+            if free.pop(second, None):
+                hashes.append(("DEL", key(play_key(second))))
+            hashes.append(("HSET", key(play_key(second)), *chain.from_iterable(fields.items())))
+            lines[key(index_key(day_of(second)))] += (second, entry.play.index)
         items = [entry.play.item for entry in entries if entry.stored_hash is None]
         missing = self._missing({item.key: item.catalog for item in items})
+        additions = [
+            ("HSETNX", key(name), field, fields[field])
+            for play, fields in named
+            for name in (play_key(play.second), play.item.key)
+            for field in NAMES
+            if field in fields
+        ]
         index = [("HSET", key, *words) for key, words in lines.items()]
-        self._archive.write([*self._additions(missing), *hashes, *index])
+        gone = [
+            command
+            for second in free
+            for command in (
+                ("HDEL", key(index_key(day_of(second))), second),
+                ("DEL", key(play_key(second))),
+            )
+        ]
+        self.replaced_items.update(play.item.key for play in replaced)
+        self._archive.write([*self._additions(missing), *additions, *hashes, *index, *gone])
 
     def write_others(self, records: Sequence[ItemRecord | GapRecord]) -> None:
         """Write the items and gaps that the log does not have."""
@@ -75,12 +110,14 @@ class PlayWriter:
                 ("HSET", key(gap_key(gap.second)), *chain.from_iterable(gap.fields.items())) for gap in new
             ]
             index = [("HSET", key(GAPS), gap.second, gap.line) for gap in new]
-            self._archive.write([*self._additions(missing), *hashes, *index])
+            self._archive.write([*self._additions(items), *hashes, *index])
 
-    def _named(self, entries: Sequence[ImportedPlay]) -> Iterator[tuple[int, ImportedPlay]]:
+    def _named(
+        self, entries: Sequence[ImportedPlay], free: Container[int]
+    ) -> Iterator[tuple[int, ImportedPlay]]:
         """Yield the entries with the seconds that name them: those of their starts, or the next free ones.
 
-        Plays of our own export keep theirs if they are free.
+        Plays of our own export keep theirs if they are free; `free` ones belong to plays that are replaced.
         """
         ordered = sorted(entries, key=lambda entry: (entry.stored_hash is None, entry.play.started_ms))
         found = self._archive.send(
@@ -90,7 +127,7 @@ class PlayWriter:
         for entry, exists in zip(ordered, found, strict=True):
             play = entry.play
             second = play.second
-            if exists or second in used:
+            if second in used or (exists and second not in free):
                 started_at = to_iso(play.started_ms)
                 second = self._archive.claim(second, started_at, play.item.uri, used.__contains__)
             used.add(second)
