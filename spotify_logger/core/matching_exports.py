@@ -21,6 +21,7 @@ from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
 from spotify_logger.core.text import fold
 
 TIME_TOLERANCE_MS = 5_000  # the times of two sources differ by at most this, server delays included
+SHORT_PLAY_MS = 2 * TIME_TOLERANCE_MS  # plays that the tolerance of times alone cannot tell apart
 PART_TOLERANCE_MS = 15_000  # parts of a play extend beyond it by at most this: it may be observed late
 PART_COST = 32 * ONE_DAY_MS  # of a row that can only be a part of a play: more than any other cost
 DUPLICATE_END_MS = 30_000  # rows whose ends alone differ, by at most this, are one play (as in maloja)
@@ -165,12 +166,16 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
     From `PART_COST` on, the row can only be a part of the play.
     """
     if known.kind is SourceKind.RECENTLY_PLAYED:
-        is_whole = _ends_apart_ms(row, known) <= SAME_END_MS
+        # A row that is short may be the one after it.
+        is_whole = _ends_apart_ms(row, known) <= min(SAME_END_MS, row.ms_played // 2 + MS_PLAYED_TOLERANCE_MS)
     else:
-        is_whole = overlap_ms(row, known) >= min(row.ms_played, known.ms_played) - TIME_TOLERANCE_MS
+        is_whole = _is_whole(row, known)
     if not (is_whole or is_part(row, known)) or not is_same_in_exports(row, known):
         return None
-    apart_ms = abs(row.begin_ms - known.begin_ms) + abs(row.end_ms - known.end_ms)
+    if row.kind is SourceKind.ACCOUNT:
+        apart_ms = abs(row.ms_played - known.ms_played) + _ends_apart_ms(row, known)
+    else:
+        apart_ms = abs(row.begin_ms - known.begin_ms) + abs(row.end_ms - known.end_ms)
     return apart_ms + (0 if is_whole else PART_COST)
 
 
@@ -182,6 +187,18 @@ def listen_cost(listen: PlayEvidence, known: PlayEvidence) -> int | None:
     is_within = known.begin_ms - LISTEN_TOLERANCE_MS <= listen.begin_ms <= known.end_ms + LISTEN_TOLERANCE_MS
     apart_ms = abs(listen.begin_ms - known.begin_ms)
     return apart_ms if is_within and is_same_in_exports(listen, known) else None
+
+
+def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
+    """Return whether a row may be a whole play that was observed."""
+    shorter_ms, longer_ms = sorted((row.ms_played, known.ms_played))
+    is_over_before = row.kind is SourceKind.ACCOUNT and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
+    if is_over_before or overlap_ms(row, known) < shorter_ms - TIME_TOLERANCE_MS:
+        return False
+    # A short one may also be a neighbor, on repeat, that only touches the other.
+    apart_ms = min(abs(row.begin_ms - known.begin_ms), _ends_apart_ms(row, known))
+    is_alike = longer_ms <= 2 * shorter_ms and apart_ms <= TIME_TOLERANCE_MS
+    return is_alike or shorter_ms >= SHORT_PLAY_MS
 
 
 def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:

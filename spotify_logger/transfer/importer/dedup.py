@@ -78,6 +78,11 @@ class Candidate:
     used_ms: int = 0
     is_claimed: bool = False
 
+    @property
+    def is_logged(self) -> bool:
+        """Whether an account of the play is known; two plays in the log are not the same."""
+        return any(each.known_as is not None for each in self.accounts)
+
     def join(self, other: Candidate) -> None:
         """Note that another account is of the same play."""
         if self.accounts is not other.accounts:
@@ -199,7 +204,8 @@ def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
             last[entry.reported_end_ms] = max(last[entry.reported_end_ms], entry.play.started_ms)
     for entry in entries:
         play = entry.play
-        is_followed = entry.kind is SourceKind.EXTENDED and play.started_ms < last[entry.reported_end_ms]
+        follows_ms = last[entry.reported_end_ms] - play.started_ms  # a second export has a finer start
+        is_followed = entry.kind is SourceKind.EXTENDED and follows_ms >= rules.SAME_START_MS
         heard_until_ms = play.started_ms + play.ms_played
         yield entry._replace(play=replace(play, ended_ms=heard_until_ms)) if is_followed else entry
 
@@ -274,8 +280,8 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Sequence[Candidate]) -> Non
     known, costs = _TimeIndex(plays), []
     for number, row in enumerate(rows):
         for order, play in enumerate(_near(row.evidence, known)):
-            value = cost(row.evidence, play.evidence)
-            if value is not None and not _are_logged(row, play):
+            value = None if row.is_logged and play.is_logged else cost(row.evidence, play.evidence)
+            if value is not None:
                 costs.append((value, number, order, play))
     matched: set[int] = set()
     for value, number, _, play in sorted(costs, key=lambda found: found[:3]):
@@ -285,14 +291,6 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Sequence[Candidate]) -> Non
             matched.add(number)
             row.join(play)
             play.used_ms += row.evidence.ms_played
-
-
-def _are_logged(*plays: Candidate) -> bool:
-    """Return whether the logger itself has recorded each of some plays: they are not the same."""
-    return all(
-        any(each.known_as is not None and each.entry.play.source != IMPORT for each in play.accounts)
-        for play in plays
-    )
 
 
 def _near(row: PlayEvidence, known: _TimeIndex) -> Iterator[Candidate]:
@@ -333,7 +331,7 @@ def _best_pairs(
         for near in (length - 1, length, length + 1):
             for order, partner in by_length.get(near, ()):
                 value = cost_of(row.evidence, partner.evidence)
-                if value is not None:
+                if value == 0 or (value is not None and not (row.is_logged and partner.is_logged)):
                     costs.append((value, number, order, partner))
     paired: set[int] = set()
     taken: set[int] = set()

@@ -90,7 +90,7 @@ class PlayWriter:
             )
         ]
         self.replaced_items.update(play.item.key for play in replaced)
-        self._archive.write([*self._additions(missing), *additions, *hashes, *index, *gone])
+        self._archive.write([*self._additions(missing), *additions, *gone, *hashes, *index])
 
     def write_others(self, records: Sequence[ItemRecord | GapRecord]) -> None:
         """Write the items and gaps that the log does not have."""
