@@ -17,6 +17,7 @@ SAME_DURATION_MS = 3_000  # pressings of one recording differ in length by at mo
 SAME_END_MS = 5_000  # reports of an end (the player's, `played_at`, an export's `ts`) differ by at most this
 UNSEEN_END_MS = 60_000  # an unobserved end may be off by the time between two answers of an idle player
 MINUTE_MS = 60_000  # account data gives only the minute in which a play ended
+LISTEN_TOLERANCE_MS = 60_000  # other loggers note a listen at most this much before or after its play
 LONGEST_PAUSE_MS = 30 * 60_000
 """A play that is paused for longer is over; Spotify reports it once the player leaves the item."""
 REPEAT_TOLERANCE_MS = 3_000  # each repetition of a track may take this much longer than the track
@@ -81,9 +82,11 @@ def is_same_play(play: Play, other: Play) -> bool:
     if identity(play) == identity(other) or not is_same_recording(ours, theirs):
         return False
     ranks = account_rank(play), account_rank(other)
+    if AccountRank.LISTEN in ranks:
+        return abs(play.started_ms - other.started_ms) <= LISTEN_TOLERANCE_MS
     if IMPORT in {play.source, other.source} and min(ranks) <= AccountRank.BACKFILLED:
         # Only the end is known of a backfilled play, and only its minute in account data.
-        early_ms, late_ms = (SAME_END_MS + MINUTE_MS * (not rank) for rank in ranks)
+        early_ms, late_ms = (SAME_END_MS + MINUTE_MS * (rank is AccountRank.ACCOUNT_DATA) for rank in ranks)
         return -early_ms <= play.ended_ms - other.ended_ms <= late_ms
     ended_ms = play.ended_ms
     if play.end_reason is None:
@@ -200,18 +203,21 @@ def newness(play: Play) -> tuple[bool, int]:
 class AccountRank(IntEnum):
     """How good an account of a play is: in the log, the better one takes the place of the other."""
 
-    ACCOUNT_DATA = 0
-    WITHOUT_ID = 1  # the first exports of the extended streaming history have no IDs
-    BACKFILLED = 2
-    EXTENDED = 3
-    SAMPLED = 4  # by the script of 2019
-    LIVE = 5
+    LISTEN = 0  # of another logger: title, artist and second
+    ACCOUNT_DATA = 1
+    WITHOUT_ID = 2  # the first exports of the extended streaming history have no IDs
+    BACKFILLED = 3
+    EXTENDED = 4
+    SAMPLED = 5  # by the script of 2019
+    LIVE = 6
 
 
 def account_rank(play: Play) -> AccountRank:
     """Return how good the account of a play is."""
     if play.source != IMPORT:
         return AccountRank.LIVE if play.source == LIVE else AccountRank.BACKFILLED
+    if "logged_by" in play.fields:
+        return AccountRank.LISTEN
     if "playing" in play.fields:
         return AccountRank.SAMPLED
     if "id" in play.fields:

@@ -10,6 +10,7 @@ from enum import IntEnum
 from functools import lru_cache
 
 from spotify_logger.core.matching import (
+    LISTEN_TOLERANCE_MS,
     MINUTE_MS,
     SAME_END_MS,
     account_rank,
@@ -26,15 +27,8 @@ PART_TOLERANCE_MS = 15_000  # parts of a play extend beyond it by at most this: 
 PART_COST = 32 * ONE_DAY_MS  # of a row that can only be a part of a play: more than any other cost
 DUPLICATE_END_MS = 30_000  # rows whose ends alone differ, by at most this, are one play (as in maloja)
 SAME_START_MS = 1_000  # no item is started twice within a second
-LISTEN_TOLERANCE_MS = 60_000  # other loggers note a listen at most this much before or after its play
 MS_PLAYED_TOLERANCE_MS = 1_000  # the two exports differ by at most this in how long a play lasted
-IMPORTED_FIELDS = (
-    "name",
-    "artists",
-    "album",
-    "device_name",
-    "shuffle_state",
-)  # that two exports may tell apart
+IMPORTED_FIELDS = ("name", "artists", "album", "device_name", "shuffle_state")  # may differ in two exports
 TOMBSTONE_MS = 1_000  # the resolution of tombstones: whole seconds
 
 

@@ -20,6 +20,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.exporter.command import records
 from spotify_logger.transfer.importer import ingest
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
+from spotify_logger.transfer.importer.dedup import RowStatus
 from spotify_logger.transfer.importer.export_rows import SkipReason
 from tests.exports import NOON, A, B, C, Song, account, extended, write
 from tests.transfer.test_dedup import logged
@@ -46,8 +47,7 @@ def data(answer: Answer) -> Data:
 def counts(answer: Answer) -> Data:
     """Return the counts that are not zero; together they are the number of rows."""
     found = data(answer)
-    names = ("new", "improved", "live", "imported", "double", "forgotten")
-    names += tuple(why.name.lower() for why in SkipReason)
+    names = [why.name.lower() for why in (*RowStatus, *SkipReason)]
     assert found["rows"] == sum(int(str(found[name])) for name in names)
     return {name: found[name] for name in ("rows", *names) if found[name]}
 

@@ -16,7 +16,7 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core import matching_exports as rules
-from spotify_logger.core.matching import identity
+from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, identity
 from spotify_logger.core.matching_exports import PART_COST, PlayEvidence, SourceKind, cost, is_part
 from spotify_logger.core.play import IMPORT, LIVE, Play
 from spotify_logger.core.player_state import ONE_DAY_MS
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.core.matching import Identity
+    from spotify_logger.core.player_state import FieldValue
 
 CONTEXT_MS = ONE_DAY_MS
 """Milliseconds around a row within which all known plays are needed to decide about it."""
@@ -82,6 +83,12 @@ class Candidate:
     def is_logged(self) -> bool:
         """Whether an account of the play is known; two plays in the log are not the same."""
         return any(each.known_as is not None for each in self.accounts)
+
+    @property
+    def loggers(self) -> set[FieldValue]:
+        """The other loggers that have a listen of the play."""
+        found = (each.entry.play.fields.get("logged_by") for each in self.accounts)
+        return {logger for logger in found if logger is not None}
 
     def join(self, other: Candidate) -> None:
         """Note that another account is of the same play."""
@@ -231,6 +238,8 @@ def _match(rows: Sequence[Candidate], known: Sequence[Candidate]) -> None:
         row.join(partner)
         row.is_claimed = partner.is_claimed = True
     _find_in_plays([row for row in accounts if not row.is_claimed], [*observed, *recent])
+    listens = by_kind[SourceKind.LISTEN]
+    _find_listens(listens, [*observed, *recent, *extended, *accounts, *listens])
 
 
 def _without_duplicates(rows: Iterable[Candidate]) -> list[Candidate]:
@@ -291,6 +300,20 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Sequence[Candidate]) -> Non
             matched.add(number)
             row.join(play)
             play.used_ms += row.evidence.ms_played
+
+
+def _find_listens(listens: Sequence[Candidate], plays: Sequence[Candidate]) -> None:
+    """Join the listens of other loggers with plays, of which each logger has one listen."""
+    known, costs = _TimeIndex(plays), []
+    for number, listen in enumerate(listens):
+        begin_ms = listen.evidence.begin_ms
+        for order, play in enumerate(known.around(begin_ms, begin_ms, LISTEN_TOLERANCE_MS)):
+            value = rules.listen_cost(listen.evidence, play.evidence)
+            if value is not None and not (listen.is_logged and play.is_logged):
+                costs.append((value, number, order, play))
+    for _, number, _, play in sorted(costs, key=lambda found: found[:3]):
+        if listens[number].loggers.isdisjoint(play.loggers):
+            listens[number].join(play)
 
 
 def _near(row: PlayEvidence, known: _TimeIndex) -> Iterator[Candidate]:

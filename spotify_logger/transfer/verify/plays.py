@@ -7,8 +7,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.batched import batched
-from spotify_logger.core.matching import SAME_END_MS, naming_seconds
-from spotify_logger.core.matching_exports import MINUTE_MS
+from spotify_logger.core.matching import MINUTE_MS, SAME_END_MS, naming_seconds
 from spotify_logger.core.play import BACKFILL, LIVE, Play
 from spotify_logger.core.redis_keys import day_of, index_key, play_key, second_of_key
 from spotify_logger.storage.bulk import DAYS_PER_BATCH
