@@ -32,13 +32,14 @@ def simulated_spotify(
         thread.join()
 
 
-def login_settings(accounts: str) -> dict[str, str]:
+def login_settings(url: str) -> dict[str, str]:
     """Return the settings of an app that logs people in at a simulated Spotify."""
     return {
         "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
         "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
         "SPOTIFY_REDIRECT_URI": f"http://127.0.0.1:{free_port()}/callback",
-        "SPOTIFY_ACCOUNTS_URL": accounts,
+        "SPOTIFY_ACCOUNTS_URL": url,
+        "SPOTIFY_API_URL": url,
     }
 
 

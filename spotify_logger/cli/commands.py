@@ -47,12 +47,16 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _login(settings: Settings, *, as_json: bool) -> Answer:
-    from spotify_logger.spotify.login import login_on_terminal  # noqa: PLC0415 - requests takes a second on a Pi
-    from spotify_logger.spotify.oauth import valid_until  # noqa: PLC0415 - the same
+    from spotify_logger.queries.dispatch import open_store  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
+    from spotify_logger.spotify import login, oauth  # noqa: PLC0415 - requests takes a second
 
-    # With --json, nothing but JSON goes to standard output.
-    token = login_on_terminal(settings, sys.stderr if as_json else sys.stdout)
-    return Answer({"login_valid_until": utc_time(valid_until(token))}, [])
+    with closing(open_store(settings)) as store:
+        owner = store.known_owner()
+        # With --json, nothing but JSON goes to standard output.
+        token = login.login_on_terminal(settings, sys.stderr if as_json else sys.stdout, owner)
+        if oauth.account_conflict(token, owner):  # and it was confirmed
+            store.set_owner(token.account)
+    return Answer({"login_valid_until": utc_time(oauth.valid_until(token))}, [])
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from spotify_logger.core.times import from_iso
 
 STATUS = "spotify_logger:status"
+OWNER_FIELD = "account"  # of the status: the Spotify account whose plays the log has
 NOW_PLAYING = "now_playing"
 GAPS = "gaps"  # the index of gaps: start -> end and reason; a year has a few dozen of them
 TOMBSTONES = "forgotten"  # deleted plays: the second that named each -> the second in which it ended

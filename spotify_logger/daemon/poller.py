@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger import __version__
@@ -48,8 +49,8 @@ class DaemonTimings(NamedTuple):
     """How long the logger process waits, in seconds."""
 
     max_turn: float = 120.0
-    """For a turn, or the loop counts as hung: two API calls and a token refresh of 20 s each, an alert and a
-    heartbeat of 5 s each, queued plays (10 s), slow name servers, a hanging Redis."""
+    """For a turn, or the loop counts as hung: three API calls and a token refresh of 20 s each, an alert and
+    a heartbeat of 5 s each, queued plays (10 s), slow name servers, a hanging Redis."""
     max_wait: float = 60.0  # between two turns: the supervisor waits for heartbeats; between tries of Redis
     read_timeout: float = 10.0  # silence after which a request to Spotify is given up
     request_deadline: float = 20.0  # the longest a request to Spotify may take
@@ -125,6 +126,10 @@ class Poller:
         """Poll once, and return when to poll again."""
         if not self._is_restored:
             self._restore()
+        account = self.spotify.account
+        if account != self.spotify.owner:
+            read = partial(self.store.owner, account)
+            self.spotify.owner = self.recorder.session.attempt(read, otherwise=self.spotify.owner)
         try:
             answer = self.spotify.player_state()
         except NotBefore as error:

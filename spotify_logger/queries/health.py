@@ -64,7 +64,7 @@ def problems(
         return [*found, NOT_RUNNING] if is_gone and evidence.is_running is False else found
     if is_gone:
         return [_why_silent(status, evidence)]
-    found = [LOGIN_EXPIRED] if is_login_expired(status, now) else []
+    found = [_login_trouble(status)] if is_login_expired(status, now) else []
     answered = status_time(status, "last_poll")
     if answered is None or now > answered + max_poll_interval + UNANSWERED_AFTER:
         found.append("Spotify is not answering: see the state of the logger below")
@@ -83,6 +83,12 @@ def is_login_expired(status: Mapping[str, str], now: float) -> bool:
     return status.get("login") == "needed" or (until is not None and until < now)
 
 
+def _login_trouble(status: Mapping[str, str]) -> str:
+    """Return why a new login is needed: as the logger says, unless the time is just over."""
+    state = sanitize(status.get("state", ""))
+    return state if status.get("login") == "needed" and LOGIN_ADVICE in state else LOGIN_EXPIRED
+
+
 def why_unknown(
     status: Mapping[str, str], now: float, max_poll_interval: float, evidence: LoggerEvidence = NO_EVIDENCE
 ) -> str:
@@ -97,7 +103,7 @@ def why_unknown(
         return ""
     reason = sanitize(status.get("blind", ""))
     why = f" ({reason})" if reason else ""
-    return LOGIN_EXPIRED if is_login_expired(status, now) else f"Spotify is not answering{why}"
+    return _login_trouble(status) if is_login_expired(status, now) else f"Spotify is not answering{why}"
 
 
 def unobserved_since(status: Mapping[str, str], now: float, max_poll_interval: float) -> float | None:

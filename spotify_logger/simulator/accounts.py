@@ -53,6 +53,7 @@ class AppLogin:
     client_secret: str = field(default=DEMO_CLIENT_SECRET, repr=False)
     refresh_token: str = field(default=DEMO_REFRESH_TOKEN, repr=False)
     scopes: str = DEMO_SCOPES
+    account: str = "listener-of-the-demo"
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,13 @@ if TYPE_CHECKING:
 
 PLAYER_PATH = "/v1/me/player"
 RECENTLY_PATH = "/v1/me/player/recently-played"
+PROFILE_PATH = "/v1/me"
 
-_SCOPE_OF = {PLAYER_PATH: "user-read-playback-state", RECENTLY_PATH: "user-read-recently-played"}
+_SCOPE_OF = {
+    PLAYER_PATH: "user-read-playback-state",
+    RECENTLY_PATH: "user-read-recently-played",
+    PROFILE_PATH: "",  # of the fields here, none needs a scope
+}
 
 
 class Service:
@@ -54,7 +59,10 @@ class Service:
         self.requests: Counter[tuple[str, str]] = Counter()
         """The number of requests by path and outcome: a status code, or the name of a connection fault."""
         consented = record.start if consented_at is None else consented_at
-        self._accounts = Accounts(login or AppLogin(), consented, seed=seed, rotating=rotating)
+        login = login or AppLogin()
+        self.account = login.account
+        """The ID of the account that is logged in."""
+        self._accounts = Accounts(login, consented, seed=seed, rotating=rotating)
         self._player = Player(record, seed)
         self.recently = RecentlyPlayed(record, seed, late_rate)
         self._last: dict[str, Response] = {}
@@ -102,6 +110,8 @@ class Service:
         refusal = self._check(headers.get("authorization", ""), _SCOPE_OF[path], now)
         if refusal is not None:
             return refusal
+        if path == PROFILE_PATH:
+            return self._profile()
         return self._play(query, now) if path == PLAYER_PATH else self._page(query, now)
 
     def _authorize(self, query: Mapping[str, str], now: float) -> Response:
@@ -129,7 +139,11 @@ class Service:
             return _error(401, "Invalid access token")
         if scopes is None:
             return _error(401, "The access token expired")
-        return None if scope in scopes else _error(401, "Permissions missing")
+        return None if not scope or scope in scopes else _error(401, "Permissions missing")
+
+    def _profile(self) -> Response:
+        uri = f"spotify:user:{self.account}"
+        return respond(200, text({"id": self.account, "display_name": "Demo", "type": "user", "uri": uri}))
 
     def _play(self, query: Mapping[str, str], now: float) -> Response:
         body = self._player.answer(now, query.get("additional_types", "track"))

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from spotify_logger.spotify.http import Request
-from spotify_logger.spotify.oauth import TokenManager, valid_until
+from spotify_logger.spotify.oauth import TokenManager, account_conflict, valid_until
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 
@@ -72,6 +72,9 @@ class Spotify:
         self.requests = 0  # sent, including those to the token endpoint
         self.is_time_known = False  # whether a response has set the clock in this process
         self.slowdown = rate_limit.slowdown
+        self.owner: str | None = (
+            None  # the account that the log is of, "" if nobody's; None until it is known
+        )
         self._send = send
         self._url = settings.api_url
         self._clock = clock
@@ -82,6 +85,11 @@ class Spotify:
         self._refusals = {path: _Refusal(clock, MAX_REFUSAL_RETRY_DELAY) for path in paths}
 
     @property
+    def account(self) -> str:
+        """The ID of the account that is logged in; "" if unknown."""
+        return self._token_manager.current.account if self._token_manager.current else ""
+
+    @property
     def login_valid_until(self) -> float | None:
         """When the login expires, in seconds since the epoch; None if there is none, or unknown."""
         return valid_until(self._token_manager.current)
@@ -90,7 +98,8 @@ class Spotify:
         """Get the player state (`GET /v1/me/player`).
 
         Raises TryLater without a usable response; NotBefore during a rate limit, when nothing is sent; and
-        LoginNeeded if the login is missing, refused, or lacks permission, again until a retry is due.
+        LoginNeeded if the login is missing, refused, of another account than the log, or lacks permission,
+        again until a retry is due.
         """
         # Without `additional_types`, the item of an episode is null (spotipy-dev/spotipy#562).
         return self._get(PLAYER_PATH, "additional_types=track,episode")
@@ -101,7 +110,7 @@ class Spotify:
 
     def _get(self, path: str, query: str) -> ApiResponse:
         self._rate_limit.check("api")
-        token = self._token_manager.token()
+        token = self._of_owner(self._token_manager.token())
         refusal = self._refusals[path]
         if refusal.is_current() and refusal.login_count == self._token_manager.login_count:
             raise LoginNeeded(refusal.message)
@@ -111,7 +120,7 @@ class Spotify:
         if _can_renewal_help(response.status, detail):
             if self._renewal.is_current():
                 raise TryLater(f"Spotify refuses even a fresh access token{detail}")
-            token = self._token_manager.renew(token)
+            token = self._of_owner(self._token_manager.renew(token))
             self._renewal.begin()
             response, monotonic = self._request(url, token)
             detail = _error_detail(response, token.access_token)
@@ -122,6 +131,14 @@ class Spotify:
         refusal.end()
         utc = self._clock.utc() - (self._clock.monotonic() - monotonic)
         return ApiResponse(_parse_body(response), monotonic, utc)
+
+    def _of_owner(self, token: Token) -> Token:
+        """Return `token`; raise LoginNeeded if it would mix the plays of two people."""
+        if conflict := account_conflict(token, self.owner or ""):
+            raise LoginNeeded(
+                f"{conflict}: {LOGIN_ADVICE} with that account, or set LISTENER for a second log"
+            )
+        return token
 
     def _error(self, response: Response, detail: str, refusal: _Refusal) -> SpotifyLoggerError:
         lacks_permission = response.status == HTTPStatus.UNAUTHORIZED and _LACKS_PERMISSION in detail

@@ -58,11 +58,13 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
     stdout: TextIO,
     open_browser: Callable[[str], bool],
     now: Callable[[], float],
+    owner: str = "",
 ) -> Token:
     """Ask the listener to log in until it succeeds; save the token, replacing any other, and return it.
 
     The redirect URL may be pasted into `stdin`; `open_browser` returns whether a browser of this machine
-    shows a URL; `now` returns the seconds since the epoch.
+    shows a URL; `now` returns the seconds since the epoch. A login with another account than `owner`, if that
+    is known, has to be confirmed.
 
     Raises:
         LoginNeeded: The redirect can neither be pasted nor received.
@@ -85,6 +87,8 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
                 for line in pasted or []:
                     attempt.take_line(line)
         token = exchange_redirect(send, attempt, attempt.answer, now, prompt)
+        if token and not _is_wanted(oauth.account_conflict(token, owner), prompt, lines):
+            token = None
         first = False
     save_token(token_file, token)
     end = oauth.valid_until(token)
@@ -93,11 +97,11 @@ def login(  # noqa: PLR0913, PLR0917 - everything it uses is injected
     return token
 
 
-def login_on_terminal(settings: Settings, screen: TextIO) -> Token:
+def login_on_terminal(settings: Settings, screen: TextIO, owner: str = "") -> Token:
     """Log in with the terminal, browser and network of this process; raises the errors of `login`."""
     with closing(HttpSender()) as send:
         token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
-        return login(settings, send, token_file, sys.stdin, screen, open_desktop_browser, time.time)
+        return login(settings, send, token_file, sys.stdin, screen, open_desktop_browser, time.time, owner)
 
 
 def open_desktop_browser(url: str) -> bool:
@@ -261,6 +265,19 @@ def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:
         time.sleep(POLL_SECONDS)
 
 
+def _is_wanted(conflict: str, prompt: Prompt, lines: Iterator[list[str] | None]) -> bool:
+    """Ask whether a login that conflicts with the account of the log is meant; no answer means no."""
+    if not conflict:
+        return True
+    prompt.say(f"{conflict[:1].upper()}{conflict[1:]}.")
+    prompt.say("Add what this account plays to the log from now on? [y/N]")
+    answer = next(found for found in lines if found is None or found) or [""]
+    is_wanted = answer[0].strip().casefold() in {"y", "yes"}
+    if not is_wanted:
+        prompt.say("Not saved. Log out of Spotify in the browser, and try again with the other account:")
+    return is_wanted
+
+
 def start_callback_server(
     attempt: LoginAttempt, prompt: Prompt
 ) -> AbstractContextManager[CallbackServer | None]:
@@ -296,7 +313,7 @@ def exchange_redirect(
     if missing:
         prompt.say(f"Spotify did not grant {missing}, which is required. Try again:")
         return None
-    return token
+    return oauth.with_account(send, attempt.settings, token)
 
 
 def _exchange_patiently(

@@ -47,6 +47,7 @@ class Token:
     dead_at: float | None = None  # when the token endpoint first refused the refresh token
     dead_reason: str = ""
     asked_at: float | None = None  # when a refused refresh token was last tried
+    account: str = ""  # the ID of the Spotify account; "" if unknown, as in files of version 0.5
 
 
 class TokenFile:
@@ -136,7 +137,8 @@ class TokenManager:
             if self._adopt(dead, token):
                 raise LoginNeeded(str(refusal)) from None
         else:
-            self._adopt(renewed, token)
+            if self._adopt(renewed, token) and not renewed.account:
+                self._adopt(with_account(self._send, self._settings, renewed), renewed)
         self._rate_limit.end_cooldown("accounts")
         return self._require()
 
@@ -230,7 +232,29 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
         access_token=access,
         scope=log.sanitize(scope) if isinstance(scope, str) else token.scope,
         authorized_at=token.authorized_at if token.refresh_token else now,
+        account=token.account,
     )
+
+
+def with_account(send: Send, settings: Settings, token: Token) -> Token:
+    """Return `token` with the ID of its account, or as it is if Spotify does not tell that.
+
+    `GET /v1/me` has the ID whatever the scopes.
+    """
+    try:
+        headers = {"Authorization": f"Bearer {token.access_token}"}
+        response = send(Request("GET", f"{settings.api_url}/v1/me", headers))
+    except TryLater:
+        return token
+    account = (response.json or {}).get("id") if response.status == HTTPStatus.OK else None
+    return replace(token, account=log.sanitize(account)) if isinstance(account, str) else token
+
+
+def account_conflict(token: Token, owner: str) -> str:
+    """Return what is wrong if a login is not of the account `owner`; "" if it is, or either is unknown."""
+    if not owner or token.account in {"", owner}:
+        return ""
+    return f"this login is of the Spotify account {token.account}, but the log has the plays of {owner}"
 
 
 def _raise_refusal(error: object, detail: str, *, is_new: bool) -> None:

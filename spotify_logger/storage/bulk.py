@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from datetime import date, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -89,6 +90,12 @@ class Archive(Store):
         """Look up a few fields of many plays; yield the second in the key of each, and the values."""
         for key, values in self.catalog(map(keys.play_key, seconds), names):
             yield int(key.removeprefix("listening:")), values
+
+    def known_owner(self) -> str:
+        """Return the Spotify account whose plays the log has; "" if unknown, or Redis is away."""
+        with suppress(StoreError):
+            return self.owner("")
+        return ""
 
     def latest_play(self) -> tuple[int, dict[str, str]] | None:
         """Return the play that started last: the second in its key, and its hash."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.periods import Zone
+    from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.covers import Covers
     from spotify_logger.web.login import LoginThread
     from spotify_logger.web.templating import Templates
@@ -83,11 +84,11 @@ class ListenerPage:
         question = Question(time.time(), self.zone, between(begin, None, "the last 12 months"))
         return await self.run(lambda store: self._overview.data(store, question))
 
-    def begin_login(self) -> None:
+    def begin_login(self, store: Archive) -> None:
         """Begin an attempt to log in, and cancel the one in progress; raise the errors of `LoginThread`."""
         from spotify_logger.web.login import LoginThread  # noqa: PLC0415 - start-up time: the HTTP client
 
-        attempt = LoginThread(self._settings)
+        attempt = LoginThread(self._settings, store.known_owner())
         if self.login:
             self.login.stop()
         attempt.start()

@@ -35,7 +35,7 @@ STOP_TIMEOUT = 5.0
 
 
 class LoginThread(threading.Thread):
-    """One attempt to log in, in a thread of its own.
+    """One attempt to log in, in a thread of its own; with another account than `owner`, if known, it fails.
 
     Attributes:
         is_done: Whether it succeeded.
@@ -44,7 +44,7 @@ class LoginThread(threading.Thread):
         Misconfigured: The Spotify app is not configured, or STATE_DIR is not writable.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, owner: str = "") -> None:
         super().__init__(name="login", daemon=True)
         if not settings.client_id:
             raise Misconfigured(
@@ -59,6 +59,7 @@ class LoginThread(threading.Thread):
                 "that the logger uses"
             ) from None
         self.is_done = False
+        self._owner = owner
         self._token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
         self._output = io.StringIO()
         self._prompt = Prompt(self._output)
@@ -95,7 +96,12 @@ class LoginThread(threading.Thread):
             if attempt.answer:
                 with closing(HttpSender()) as send:
                     token = exchange_redirect(send, attempt, attempt.answer, time.time, prompt)
-                if token:
+                if token and (conflict := oauth.account_conflict(token, self._owner)):
+                    advice = (
+                        "log out of Spotify in the browser first; `spotify-logger login` takes this one, too"
+                    )
+                    prompt.say(f"Not saved: {conflict}. To log in with that account, {advice}.")
+                elif token:
                     save_token(self._token_file, token)
                     self.is_done = True
         except SpotifyLoggerError as error:

@@ -108,7 +108,7 @@ class TestLoginCommand:
     def test_with_json_the_dialog_goes_to_stderr(
         self, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def login(settings: Settings, screen: TextIO) -> Token:
+        def login(settings: Settings, screen: TextIO, _: str) -> Token:
             screen.write(f"{settings.client_id}\n")
             return Token("a refresh token", authorized_at=float(NOW))
 
@@ -118,6 +118,17 @@ class TestLoginCommand:
         code, out, err = run_main(["login", "--json"], capsys)
         assert (code, err) == (0, "0123456789abcdef\n")
         assert json.loads(out) == {"login_valid_until": "2027-05-22T18:00:00.000Z"}
+
+    @pytest.mark.parametrize("account", ["anna", "ben", ""])
+    def test_a_confirmed_account_becomes_that_of_the_log(
+        self, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: Archive, account: str
+    ) -> None:
+        store.set_owner("anna")
+        here.setenv("SPOTIFY_CLIENT_ID", "0123456789abcdef")
+        token = Token("a refresh token", account=account)
+        here.setattr("spotify_logger.spotify.login.login_on_terminal", lambda *_: token)
+        assert run_main(["login"], capsys)[0] == 0
+        assert store.known_owner() == (account or "anna")
 
 
 class TestHelp:

@@ -117,9 +117,12 @@ def make_rig(redis_url: str, memory_folder: Path) -> Iterator[Callable[..., Poll
     rigs: list[PollerRig] = []
 
     def make(
-        world: VirtualWorld | None = None, url: str = redis_url, schedule: PollSchedule | None = None
+        world: VirtualWorld | None = None,
+        url: str = redis_url,
+        schedule: PollSchedule | None = None,
+        folder: Path = memory_folder,
     ) -> PollerRig:
-        rigs.append(PollerRig(world or one_long_track(), memory_folder, url, schedule))
+        rigs.append(PollerRig(world or one_long_track(), folder, url, schedule))
         return rigs[-1]
 
     yield make
@@ -252,6 +255,34 @@ class TestLogin:
         assert gap.endswith(" (login dead); recorded as a gap")
         rig.run_to_end()
 
+    def test_of_another_account_is_refused_until_the_right_one_is_there(
+        self, make_rig: Callable[..., PollerRig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rig = make_rig()
+        rig.run(90)
+        # With another state folder, and a new login.
+        other, rig.world.service.account = make_rig(rig.world, folder=tmp_path), "somebody-else"
+        log_lines(capsys)
+        asked = rig.world.service.requests[PLAYER, "200"]
+        turns = other.run(200)
+        assert rig.world.service.requests[PLAYER, "200"] == asked
+        assert {turn.ok for turn in turns} == {False}
+        assert rig.status()["login"] == "needed"
+        (line,) = log_lines(capsys)
+        assert line.startswith("this login is of the Spotify account somebody-else")
+        other.token_file.save(replace(other.token(), account="listener-of-the-demo"))
+        assert other.turn().ok
+        assert rig.status()["login"] == "ok"
+
+    def test_of_another_account_is_accepted_after_the_log_got_it(
+        self, make_rig: Callable[..., PollerRig]
+    ) -> None:
+        rig = make_rig()
+        rig.raw.hset("spotify_logger:status", "account", "somebody-else")
+        assert not rig.turn().ok
+        rig.virtual_run.store.set_owner("listener-of-the-demo")
+        assert rig.turn().ok
+
     def test_a_timeout_says_nothing_about_it(self, make_rig: Callable[..., PollerRig]) -> None:
         rig = make_rig()
         rig.fault("invalid_grant", requests=1)
@@ -327,6 +358,7 @@ class TestStatus:
             "blind": "",
             "login_valid_until": "2027-05-21T12:00:00.000Z",
             "state": "playing The Band of A – A, Desk",
+            "account": "listener-of-the-demo",
             "last_play": f"listening:{int(start)}",
             "requests_24h": str(len(rig.requests)),
             "requests_by_hour": f"{int(T) // 3600}:{len(rig.requests)}",

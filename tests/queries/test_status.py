@@ -14,6 +14,7 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.queries import status
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.redis_replies import FORGETS
+from spotify_logger.system.errors import LOGIN_ADVICE
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 if TYPE_CHECKING:
@@ -227,6 +228,10 @@ class TestNowCommand:
         [
             ({"blind": "offline"}, "offline"),
             ({"blind": "login dead", "login": "needed"}, "login has expired"),
+            (
+                {"blind": "login dead", "login": "needed", "state": f"other account: {LOGIN_ADVICE}"},
+                "other account",
+            ),
             ({"last_poll": "2026-11-22T17:50:00.000Z"}, "not answering"),  # as 0.5.0 writes it
         ],
     )

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 NOON = 1_795_348_800.0
 HOUR = 3600.0
 LATENCY = 0.2
-TOKEN = Token("refresh-1", "access-1", authorized_at=NOON)
-NEW_LOGIN = Token("refresh-9", "access-9", authorized_at=NOON + 9)
+TOKEN = Token("refresh-1", "access-1", authorized_at=NOON, account="me")
+NEW_LOGIN = Token("refresh-9", "access-9", authorized_at=NOON + 9, account="me")
 
 
 class ScriptedSpotify:
@@ -127,6 +127,7 @@ def dated(answer: Response, date: float) -> Response:
 
 
 PLAYING = respond(200, {"is_playing": True})
+PROFILE = respond(200, {"id": "me", "type": "user"})
 PLAYING_BODY = {"is_playing": True}
 NOTHING = respond(204)
 EXPIRED = api_error(401, "The access token expired")
@@ -243,10 +244,45 @@ def test_without_a_login_nothing_is_sent_until_there_is_one(tmp_path: Path) -> N
 def test_refresh_token_from_the_settings_is_used_without_a_file(tmp_path: Path) -> None:
     client = ScriptedClient(tmp_path, None)
     client.start(replace(client.settings, refresh_token="refresh-0"))
-    client.script.api, client.script.accounts = [PLAYING], [RENEWED]
+    client.script.api, client.script.accounts = [PROFILE, PLAYING], [RENEWED]
     assert client.poll() == PLAYING_BODY
-    assert client.script.order == "tp"
+    assert client.script.order == "tpp"
     assert (client.saved.refresh_token, client.saved.authorized_at) == ("refresh-0", None)
+
+
+@pytest.mark.parametrize(
+    ("profile", "account"),
+    [
+        (PROFILE, "me"),
+        (respond(200, {"id": 1}), ""),
+        (respond(403, {"id": "me"}), ""),
+        (Unreachable("no route"), ""),
+    ],
+)
+def test_the_account_of_an_old_token_file_is_learnt_when_it_is_renewed(
+    tmp_path: Path, profile: ScriptedAnswer, account: str
+) -> None:
+    client = ScriptedClient(tmp_path, replace(TOKEN, account=""))
+    client.spotify.owner = "me"
+    client.script.api, client.script.accounts = [PLAYING, EXPIRED, profile, PLAYING], [ROTATED]
+    assert [client.poll(), client.poll()] == [PLAYING_BODY, PLAYING_BODY]
+    assert (client.spotify.account, client.saved.account) == (account, account)
+    assert client.saved.refresh_token == "refresh-2"
+    assert client.script.requests[-2].url == "https://api.test/v1/me"
+
+
+def test_nothing_is_asked_with_the_login_of_another_account(tmp_path: Path) -> None:
+    client = ScriptedClient(tmp_path, replace(TOKEN, account=""))
+    client.spotify.owner = "somebody else"
+    client.script.api, client.script.accounts = [EXPIRED, PROFILE], [RENEWED]
+    for _ in range(2):
+        error = client.poll()
+        assert isinstance(error, LoginNeeded)
+        assert "account me" in str(error)
+    assert client.script.order == "ptp"
+    client.log_in(replace(NEW_LOGIN, account="somebody else"))
+    client.script.api = [PLAYING]
+    assert client.poll() == PLAYING_BODY
 
 
 def test_lasting_401_leads_to_ever_fewer_renewals_and_ends_by_itself(client: ScriptedClient) -> None:

@@ -58,7 +58,7 @@ def spotify(world: VirtualWorld, tmp_path: Path) -> Spotify:
         "SPOTIFY_ACCOUNTS_URL": "https://simulator.test",
     }
     token_file = TokenFile(tmp_path / TOKEN_FILE)
-    token_file.save(Token(DEMO_REFRESH_TOKEN))
+    token_file.save(Token(DEMO_REFRESH_TOKEN, account="me"))
     rate_limit = RateLimit(tmp_path / RATE_LIMIT_FILE, world.clock, "boot")
     return Spotify(world.send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
 

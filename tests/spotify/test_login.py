@@ -22,7 +22,7 @@ from spotify_logger.config.settings import load
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
-from spotify_logger.simulator.service import Service
+from spotify_logger.simulator.service import PROFILE_PATH, Service
 from spotify_logger.spotify import login as login_module
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import HttpSender
@@ -63,6 +63,7 @@ class LoginUser:
         self.token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
         self.opened: list[str] = []
         self.has_browser = False
+        self.owner = ""
 
     @contextmanager
     def logging_in(self) -> Iterator[Future[None]]:
@@ -80,7 +81,16 @@ class LoginUser:
 
     def _log_in(self, done: Future[None], send: HttpSender, stdin: TextIO) -> None:
         try:
-            login(self.settings, send, self.token_file, stdin, self.screen, self._open, lambda: CONSENT)
+            login(
+                self.settings,
+                send,
+                self.token_file,
+                stdin,
+                self.screen,
+                self._open,
+                lambda: CONSENT,
+                self.owner,
+            )
         except BaseException as error:  # noqa: BLE001 - for the test that waits
             done.set_exception(error)
         else:
@@ -194,6 +204,40 @@ def test_foreign_redirect_is_refused_and_the_login_goes_on(
         user.assert_logged_in(done)
     assert len(user.opened) == 1
     assert user.screen.getvalue().count("/authorize?") == 1
+
+
+def test_another_account_than_that_of_the_log_has_to_be_confirmed(user: LoginUser, service: Service) -> None:
+    user.owner, service.account = "anna", "ben"
+    with user.logging_in() as done:
+        for number, answer in enumerate(("", "n", "y"), 1):
+            visit(user.consent(number))
+            user.wait_for(r"account ben, but .* anna", number)
+            assert not done.done()
+            assert user.token_file.load() is None
+            user.paste(answer)
+        user.assert_logged_in(done)
+    token = user.token_file.load()
+    assert token
+    assert token.account == "ben"
+
+
+@pytest.mark.parametrize("owner", ["anna", ""])
+def test_account_is_kept_with_the_login(user: LoginUser, service: Service, owner: str) -> None:
+    user.owner, service.account = owner, "anna"
+    with user.logging_in() as done:
+        visit(user.consent())
+        user.assert_logged_in(done)
+    token = user.token_file.load()
+    assert token
+    assert token.account == "anna"
+
+
+def test_login_goes_on_if_the_account_is_not_known(user: LoginUser, service: Service) -> None:
+    user.owner = "anna"
+    service.faults.add(Fault("error_503", path=PROFILE_PATH), CONSENT)
+    with user.logging_in() as done:
+        visit(user.consent())
+        user.assert_logged_in(done)
 
 
 @pytest.mark.parametrize("text", ["AQBcode", "\x1b[2J?&&=%ff", "http://[bad", "code=1&" * 21])

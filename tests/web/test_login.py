@@ -92,6 +92,16 @@ def test_can_be_repeated_after_invalid_text_and_after_declining(
     assert saved_token(settings)
 
 
+def test_refuses_another_account_than_that_of_the_log(settings: Settings) -> None:
+    login = LoginThread(settings, "anna")
+    login.start()
+    login.paste(redirect_of(login.url))
+    wait_until(lambda: not login.url)
+    assert not login.is_done
+    assert "anna" in login.lines[-1]
+    assert saved_token(settings) is None
+
+
 @pytest.mark.parametrize("fault", ["invalid_grant", "rate_limit"])
 def test_spotify_refuses_the_token(
     login: LoginThread, settings: Settings, service: Service, fault: str

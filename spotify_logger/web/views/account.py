@@ -28,7 +28,7 @@ async def log_in(page: ListenerPage, request: Request) -> Response:
     """Begin a Spotify login, or complete it with a pasted URL."""
     pasted = (await read_form(request)).get("address", "").strip()
     if not pasted:
-        await page.run(lambda _: page.begin_login())
+        await page.run(page.begin_login)
     elif page.login:
         page.login.paste(pasted)
     return RedirectResponse(f"/health{request.state.listener.query}#login", 303)
