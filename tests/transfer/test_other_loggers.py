@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.matching_exports import SourceKind, kind_of
@@ -187,3 +189,38 @@ def test_listen_ends_when_the_next_one_begins(tmp_path: Path, archive: Archive, 
     lines = client.hgetall("plays:2026-01-01")
     heard = {int(second) - NOON: int(line.split()[1]) for second, line in lines.items()}
     assert heard == {0: 200_000, 20: 30_000, 50: 170_000, 220: 200_000, 900: 200_000}
+
+
+NONSENSE: tuple[object, ...] = (
+    NOON,
+    "\ud800",
+    [{"alias": "\udcff", "is_primary": 1}],
+    {"#text": [[]]},
+    "12 Feb 0000 1:1",
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+) | st.sampled_from(
+    (NOON, "\ud800", [{"alias": "\udcff", "is_primary": 1}], {"#text": [[]]}, "12 Feb 0000 1:1")
+)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from((LISTENBRAINZ, KOITO, MALOJA, LAST_FM, LAST_FM_STATS)), values, st.data())
+def test_any_row_is_skipped_or_a_play_that_can_be_stored(
+    row: Row, value: object, data: st.DataObject
+) -> None:
+    row = json.loads(json.dumps(row))
+    place = row
+    while isinstance(inner := place[name := data.draw(st.sampled_from(sorted(place)))], dict):
+        place = inner
+    place[name] = value
+    found = read_row(row, NOW_MS)
+    if isinstance(found, ImportedPlay):
+        kept = {name: str(value) for name, value in found.play.to_hash().items()}
+        assert all(str(text).encode() for text in (*kept.values(), *found.play.item.catalog.values()))
+        again = Play.from_hash(found.play.second, kept)
+        assert again is not None
+        assert again.to_hash() == found.play.to_hash()

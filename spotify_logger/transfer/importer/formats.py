@@ -48,8 +48,11 @@ FORMATS = (
 
 def format_of(row: object) -> Format | None:
     """Return the format of a row, decoded from JSON or CSV; None if it is not a known one."""
-    fields = row.keys() if isinstance(row, dict) else set[str]()
-    return next((known for known in FORMATS if known.fields <= fields), None)
+    if isinstance(row, dict):
+        for known in FORMATS:
+            if known.fields <= row.keys():
+                return known
+    return None
 
 
 def read_row(row: object, now_ms: int, *, private: bool = False) -> ParsedRow:
