@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,9 @@ from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkippedRo
 from spotify_logger.transfer.importer.files import find_sources
 from spotify_logger.transfer.importer.formats import format_of, read_row
 from spotify_logger.transfer.importer.json_rows import UnreadableFile
-from tests.exports import NOON, NOW_MS
+from tests.exports import NOON, NOW_MS, A, B, C, account, extended, write
+from tests.transfer.test_dedup import logged
+from tests.transfer.test_importer import everything
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +192,41 @@ def test_listen_ends_when_the_next_one_begins(tmp_path: Path, archive: Archive, 
     lines = client.hgetall("plays:2026-01-01")
     heard = {int(second) - NOON: int(line.split()[1]) for second, line in lines.items()}
     assert heard == {0: 200_000, 20: 30_000, 50: 170_000, 220: 200_000, 900: 200_000}
+
+
+def test_better_accounts_replace_listens_in_any_order(
+    tmp_path: Path, archive: Archive, client: redis.Redis
+) -> None:
+    times = {A: (0, 200, 950), B: (600,), C: (800,)}
+    heard = [(song, second) for song, seconds in times.items() for second in seconds]
+    maloja = [
+        {"time": NOON + second + 3, "track": {"title": song.name, "artists": [song.artist], "length": 150}}
+        for song, second in heard
+    ]
+    last_fm = [
+        {"uts": NOON + second - 50, "name": song.name, "artist": song.artist} for song, second in heard
+    ]
+    paths = [
+        write(tmp_path / "endsong_0.json", [extended(A, second, 200) for second in times[A]]),
+        write(tmp_path / "account.json", [account(A, 200, 200), account(C, 850, 50)]),
+        write(tmp_path / "maloja.json", maloja),
+        write(tmp_path / "last.fm.json", last_fm),
+    ]
+    live = logged(C, 800, 850)
+    logs = []
+    for order in permutations(paths):
+        client.flushdb()
+        with archive.batch() as batch:
+            batch.write_play(live.second, live.to_hash(), live.index)
+        for path in (*order, order[0]):
+            answer = import_history(archive, [path])
+        assert isinstance(answer.data, dict)
+        assert (answer.data["new"], answer.data["improved"]) == (0, 0)
+        logs.append(everything(client))
+    assert logs == logs[:1] * len(logs)
+    plays = {int(second) - NOON: line for second, line in logs[0]["plays:2026-01-01"].items()}
+    assert plays.pop(550).split()[1:] == ["30000", "unknown"]
+    assert plays == dict.fromkeys((0, 200, 950), "track:A 200000 trackdone") | {800: live.index}
 
 
 NONSENSE: tuple[object, ...] = (
