@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import math
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
@@ -214,7 +213,7 @@ def test_better_accounts_replace_listens_in_any_order(
     ]
     live = logged(C, 800, 850)
     logs = []
-    for order in permutations(paths):
+    for order in (paths, paths[::-1], [paths[2], *paths]):
         client.flushdb()
         with archive.batch() as batch:
             batch.write_play(live.second, live.to_hash(), live.index)

@@ -311,8 +311,10 @@ def _find_listens(listens: Sequence[Candidate], plays: Sequence[Candidate]) -> N
             value = rules.listen_cost(listen.evidence, play.evidence)
             if value is not None and not (listen.is_logged and play.is_logged):
                 costs.append((value, number, order, play))
+    matched: set[int] = set()  # a listen near two plays must not make one of them
     for _, number, _, play in sorted(costs, key=lambda found: found[:3]):
-        if listens[number].loggers.isdisjoint(play.loggers):
+        if number not in matched and listens[number].loggers.isdisjoint(play.loggers):
+            matched.add(number)
             listens[number].join(play)
 
 
