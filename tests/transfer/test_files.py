@@ -105,7 +105,7 @@ def test_given_file_may_have_any_name(tmp_path: Path, row: dict[str, object]) ->
     [
         *(
             (content, "contains no plays")
-            for content in ("[1]", "{}", '{"playlists": []}', "hello", "a,b\n1,2")
+            for content in ("[1]", "{}", '{"playlists": []}', "hello", "a,b,c,d\n1,2,3,4")
         ),
         *((content, "empty") for content in ("", " \n", "\ufeff", "[ ]")),
         ("\n<!DOCTYPE html><title>Log in", "web page"),

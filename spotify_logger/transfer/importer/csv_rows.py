@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, TextIO
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 WITHOUT_HEADER = ["artist", "album", "track", "date"]
 """The columns of files without a header, as lastfm-to-csv writes them."""
+_DATE = re.compile(r"([0-9]{1,2} [A-Z][a-z]{2} [0-9]{4},? [0-9:]+)?")
+"""What the last of them looks like; it is empty for what was playing at the time."""
 
 
 def read_csv(text: TextIO) -> Iterator[object]:
@@ -35,7 +38,7 @@ def read_csv(text: TextIO) -> Iterator[object]:
         header = next(rows, [])
         # lastfmstats.com appends the user to the name of the last column.
         names = [name.strip().lower().partition("#")[0] for name in header]
-        has_header = "artist" in names or len(names) != len(WITHOUT_HEADER)
+        has_header = len(names) != len(WITHOUT_HEADER) or not _DATE.fullmatch(header[-1])
         for values in rows if has_header else chain([header], rows):
             line = ", ".join(values)
             if line:
