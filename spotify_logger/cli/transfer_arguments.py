@@ -24,6 +24,7 @@ def add_transfer_commands(commands: Commands) -> None:
     bring.add_argument("--private", action="store_true", help="include private sessions")
     what = "whose plays to import, if the files are of several users (repeatable)"
     bring.add_argument("--user", action="append", default=[], metavar="NAME", help=what)
+    bring.add_argument("--restore", action="store_true", help="include plays that you have deleted")
     what = "write nothing, only report what would be imported"
     bring.add_argument("--dry-run", action="store_true", help=what)
     bring.set_defaults(check=_check_import)

@@ -28,7 +28,7 @@ def answer(options: argparse.Namespace, store: Archive) -> Answer | None:
 def _import(options: argparse.Namespace, store: Archive) -> Answer:
     if options.samples:
         return import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
-    wanted = ImportOptions(options.user, options.private, options.dry_run)
+    wanted = ImportOptions(options.user, options.private, options.dry_run, options.restore)
     return import_history(store, options.paths, wanted, sys.stderr)
 
 

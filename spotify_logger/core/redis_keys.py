@@ -14,6 +14,7 @@ OWNER_FIELD = "account"  # of the status: the Spotify account whose plays the lo
 NOW_PLAYING = "now_playing"
 GAPS = "gaps"  # the index of gaps: start -> end and reason; a year has a few dozen of them
 TOMBSTONES = "forgotten"  # deleted plays: the second that named each -> the second in which it ended
+RESTORED = "restored"  # instead of the end: the play was imported again on purpose
 LISTENERS = "spotify_logger:listeners"  # named ones -> the start of their log; never prefixed with a listener
 LEASE = "spotify_logger:lease"  # the holder of the polling lease: fencing number, ID and machine; expires
 FENCE = "spotify_logger:fence"  # the last fencing number issued

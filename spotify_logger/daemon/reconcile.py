@@ -76,8 +76,9 @@ class Tombstones:
         self.plays, self._count = known, count
 
     def restore(self) -> None:
-        """Write tombstones that Redis has lost."""
-        lost = self.plays.keys() - self._store.tombstones().keys()
+        """Write tombstones that Redis has lost; some may have been lifted by an import."""
+        held = self._store.hash(TOMBSTONES)
+        lost = [second for second in self.plays if str(second) not in held]
         if lost:
             with self._store.batch() as batch:
                 batch.write_tombstones({second: self.plays[second] for second in lost})

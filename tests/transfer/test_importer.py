@@ -6,7 +6,8 @@ import random
 import resource
 import zipfile
 from contextlib import closing
-from itertools import count
+from dataclasses import replace
+from itertools import count, permutations
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from spotify_logger.report.output import write_answer
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.delete.plays import Deletion
 from spotify_logger.transfer.exporter.command import records
 from spotify_logger.transfer.importer import ingest
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
@@ -143,11 +145,84 @@ def test_live_plays_and_the_catalog_are_not_changed(
     }
 
 
-def test_deleted_plays_do_not_come_back(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
-    client.hset(TOMBSTONES, f"{NOON}", f"{NOON + 200}")
-    write(tmp_path / "endsong_0.json", [extended(A, 0, 200), extended(B, 200, 100)])
-    assert counts(import_history(archive, [tmp_path])) == {"rows": 2, "new": 1, "forgotten": 1}
+def plays(client: redis.Redis) -> list[dict[str, str]]:
+    """Return the hashes of all plays by start, after comparing them with the index."""
+    found = everything(client)
+    lines = {second: line for key in found if key.startswith("plays:") for second, line in found[key].items()}
+    hashes = {key: fields for key, fields in found.items() if key.startswith("listening:")}
+    assert {f"listening:{second}": line.split()[1] for second, line in lines.items()} == {
+        key: fields["ms_played"] for key, fields in hashes.items()
+    }
+    return sorted(hashes.values(), key=lambda fields: str(fields["started_at"]))
+
+
+def test_better_account_takes_the_place_of_account_data(
+    tmp_path: Path, archive: Archive, client: redis.Redis
+) -> None:
+    better = write(tmp_path / "endsong_0.json", [extended(A, 30, 200, 239), extended(B, 300, 100)])
+    import_history(archive, [better])
+    expected = everything(client)
+    client.flushdb()
+    worse = write(tmp_path / "StreamingHistory0.json", [account(A, 239, 200), account(B, 400, 100)])
+    assert counts(import_history(archive, [worse])) == {"rows": 2, "new": 2}
+    dry = counts(import_history(archive, [better], ImportOptions(dry_run=True)))
+    assert dry == counts(import_history(archive, [better])) == {"rows": 2, "improved": 2}
+    assert everything(client) == expected, "with its second, and without the items that have no plays now"
+    assert counts(import_history(archive, [tmp_path])) == {"rows": 4, "imported": 4}
+    assert everything(client) == expected
+
+
+def test_any_order_of_files_ends_in_the_same_log(
+    tmp_path: Path, archive: Archive, client: redis.Redis
+) -> None:
+    write_plays(archive, logged(A, 0.4, 200.1), logged(C, 230.7, 301.2, source="backfill"))
+    rows = [extended(A, 0, 200), extended(C, 200, 61, 301, "fwdbtn"), extended(B, 301.5, 100)]
+    old = [row | {"spotify_track_uri": None, "offline_timestamp": NOON * 1000} for row in rows[:1]]
+    write_lines(tmp_path / "own.jsonl", list(records(archive, 0, None)))
+    write(tmp_path / "today.json", rows)
+    write(tmp_path / "old.json", old)
+    write(tmp_path / "account.json", [account(A, 200, 200), account(C, 301, 61), account(B, 401.5, 100)])
+    logs = []
+    for paths in permutations(tmp_path.iterdir()):
+        client.flushdb()
+        for path in paths:
+            import_history(archive, [path])
+        logs.append(plays(client))
+    assert [(play["source"], play["ms_played"]) for play in logs[0]] == [
+        ("live", "199700"),
+        ("import", "61000"),
+        ("import", "100000"),
+    ]
+    assert all(log == logs[0] for log in logs)
+
+
+def test_better_account_gets_what_it_lacks(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
+    known = logged(A, 0.4, 200.1)
+    without_album = {name: value for name, value in known.fields.items() if name != "album"}
+    write_plays(archive, replace(known, fields=without_album))
+    before = client.hgetall(f"listening:{NOON}")
+    write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
+    item = {"kind": "item", "key": "track:A", "fields": {"uri": "spotify:track:A", "isrc": "GBDUW0000053"}}
+    write_lines(tmp_path / "own.jsonl", [item, item])
+    assert counts(import_history(archive, [tmp_path])) == {"rows": 1, "live": 1}
+    assert client.hgetall(f"listening:{NOON}") == before | {"album": "Discovery"}
+    assert client.hmget("track:A", "album", "isrc") == ["Discovery", "GBDUW0000053"]
+
+
+def test_deleted_plays_come_back_only_on_request(
+    tmp_path: Path, archive: Archive, client: redis.Redis
+) -> None:
+    client.hset(TOMBSTONES, mapping={f"{NOON}": f"{NOON + 200}", f"{NOON + 500}": f"{NOON + 700}"})
+    path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200), extended(B, 200, 100)])
+    restore = ImportOptions(restore=True)
+    assert counts(import_history(archive, [path])) == {"rows": 2, "new": 1, "forgotten": 1}
     assert list(client.hgetall(PLAYS)) == [f"{NOON + 200}"]
+    import_history(archive, [path], restore._replace(dry_run=True))
+    assert counts(import_history(archive, [path], restore)) == {"rows": 2, "new": 1, "imported": 1}
+    assert archive.tombstones() == {NOON + 500: NOON + 700}
+    assert counts(import_history(archive, [path])) == {"rows": 2, "imported": 2}
+    Deletion(archive, NOON + 90_000).delete([NOON])
+    assert counts(import_history(archive, [path])) == {"rows": 2, "imported": 1, "forgotten": 1}
 
 
 def test_private_sessions_are_imported_only_on_request(tmp_path: Path, archive: Archive) -> None:

@@ -45,11 +45,13 @@ class ImportOptions(NamedTuple):
         users: Whose files are read, of those that name a user; if empty, they may only name one.
         private: Whether private sessions are imported, too.
         dry_run: Whether nothing is written.
+        restore: Whether deleted plays are imported again.
     """
 
     users: Collection[str] = ()
     private: bool = False
     dry_run: bool = False
+    restore: bool = False
 
 
 DEFAULTS = ImportOptions()
@@ -80,7 +82,7 @@ def import_history(
     with _import_on(screen) as progress, temporary_table() as database:
         for done in read_files(found.sources, database, writer, private=options.private):
             progress("reading", done, size)
-        for _ in import_plays(archive, sorted_plays(database), writer):
+        for _ in import_plays(archive, sorted_plays(database), writer, restore=options.restore):
             progress("importing", summary.statuses.total(), summary.plays)
         # Items whose plays were deleted before, or replaced now, may not be used any more.
         idle = writer.replaced_items | (writer.items if summary.statuses[RowStatus.FORGOTTEN] else set())

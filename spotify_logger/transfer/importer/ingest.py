@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.matching import identity
-from spotify_logger.core.matching_exports import SourceKind
+from spotify_logger.core.matching_exports import SourceKind, evidence_of, was_deleted
 from spotify_logger.core.play import Play
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator, known_play
@@ -115,15 +115,23 @@ def sorted_plays(database: sqlite3.Connection) -> Iterator[ImportedPlay]:
         yield entry._replace(play=play)
 
 
-def import_plays(archive: Archive, entries: Iterable[ImportedPlay], writer: PlayWriter) -> Iterator[None]:
-    """Write the new plays and the better accounts, given in order of their starts; yield after each batch."""
-    deduplicator = Deduplicator(archive.tombstones().items())
+def import_plays(
+    archive: Archive, entries: Iterable[ImportedPlay], writer: PlayWriter, *, restore: bool = False
+) -> Iterator[None]:
+    """Write the new plays and the better accounts, given in order of their starts; yield after each batch.
+
+    Deleted plays stay away, unless `restore` is set: then their tombstones are lifted.
+    """
+    tombstones = sorted(archive.tombstones().items())
+    deduplicator = Deduplicator([] if restore else tombstones)
     for groups in _batches(_groups(entries)):
         known = _known(archive, groups[0][0].play.started_ms, max(map(_end_ms, groups)))
         begins = [play.evidence.begin_ms for play in known]
         isrcs = _isrcs(archive, (entry.play for entry in chain.from_iterable(groups))) if known else {}
         new: dict[Identity, ImportedPlay] = {}
         replaced, named = [], []
+        if restore:
+            writer.lift(_deleted(tombstones, chain.from_iterable(groups)))
         for group in groups:
             first = bisect_left(begins, group[0].play.started_ms - CONTEXT_MS)
             last = bisect_right(begins, _end_ms(group) + CONTEXT_MS)
@@ -136,6 +144,19 @@ def import_plays(archive: Archive, entries: Iterable[ImportedPlay], writer: Play
                     named.append((decision.named, decision.entry.play.fields))
         writer.write(list(new.values()), replaced, named)
         yield
+
+
+def _deleted(tombstones: Sequence[tuple[int, int]], entries: Iterable[ImportedPlay]) -> set[int]:
+    """Return the seconds of the tombstones that keep any of the plays away."""
+    found: set[int] = set()
+    for entry in entries:
+        row = evidence_of(entry.play, entry.kind, entry.reported_end_ms)
+        first = bisect_left(tombstones, ((row.begin_ms - CONTEXT_MS) // 1000, 0))
+        last = bisect_right(tombstones, (row.end_ms // 1000 + 1, 0))
+        found.update(
+            second for second, end in tombstones[first:last] if was_deleted(row, second * 1000, end * 1000)
+        )
+    return found
 
 
 def _known(archive: Archive, begin_ms: int, end_ms: int) -> list[Candidate]:

@@ -10,14 +10,14 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import GAPS, day_of, gap_key, index_key, play_key
+from spotify_logger.core.redis_keys import GAPS, RESTORED, TOMBSTONES, day_of, gap_key, index_key, play_key
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.dedup import NAMES
 from spotify_logger.transfer.importer.export_rows import GapRecord, ItemRecord
 from spotify_logger.transfer.importer.report import ImportSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.core.play import Play
     from spotify_logger.core.player_state import FieldValue
@@ -91,6 +91,12 @@ class PlayWriter:
         ]
         self.replaced_items.update(play.item.key for play in replaced)
         self._archive.write([*self._additions(missing), *additions, *gone, *hashes, *index])
+
+    def lift(self, tombstones: Iterable[int]) -> None:
+        """Note that deleted plays, by the seconds that named them, may come back."""
+        key = self._archive.key(TOMBSTONES)
+        if not self._dry_run:
+            self._archive.write([("HSET", key, second, RESTORED) for second in tombstones])
 
     def write_others(self, records: Sequence[ItemRecord | GapRecord]) -> None:
         """Write the items and gaps that the log does not have."""
