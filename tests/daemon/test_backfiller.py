@@ -13,7 +13,7 @@ from spotify_logger.daemon.backfiller import FOLLOW_UP_DELAY, Backfiller
 from spotify_logger.spotify.api import ApiResponse
 from spotify_logger.storage.outbox import ACKNOWLEDGED, MAX_KEPT_PLAYS, Outbox
 from spotify_logger.system.errors import LoginNeeded, SpotifyLoggerError, TryLater
-from tests.redis_log import SECOND, play
+from tests.redis_log import SECOND, item, play
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
@@ -205,8 +205,12 @@ class TestAnswer:
         harness.outbox.mark(ACKNOWLEDGED, keys)
         assert [name for name, *_ in names(harness.fetch())] == ["B"]
 
-    def test_plays_written_by_others_are_not_found_again(self, harness: BackfillHarness) -> None:
-        harness.log.plays = [play("A", -601, source="import")]
+    def test_plays_written_by_others_are_not_found_again_unless_they_are_worse_accounts(
+        self, harness: BackfillHarness
+    ) -> None:
+        from_account_data = play(item("spotify:local:B", "local:b", name="B"), -390, source="import")
+        less = {"uri": "spotify:local:B", "name": "B"}
+        harness.log.plays = [play("A", -601, source="import"), replace(from_account_data, fields=less)]
         from_redis = play("C", -1000)
         harness.outbox.adopt(
             [(from_redis.second, replace(from_redis, item=replace(from_redis.item, catalog={})))]

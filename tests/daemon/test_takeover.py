@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from spotify_logger.daemon.reconcile import Takeover, Tombstones
 from spotify_logger.storage.outbox import Outbox, OutboxPlay
-from tests.redis_log import SECOND, RedisLog, play
+from tests.redis_log import SECOND, RedisLog, item, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from spotify_logger.core.play import Play
+    from spotify_logger.core.player_state import Item
 
 MIDNIGHT = 6 * 3600
 
@@ -55,3 +57,43 @@ def test_a_play_that_another_logger_has_recorded_is_not_sent(queue: Queue) -> No
 def test_it_is_found_across_midnight(queue: Queue, offset: int) -> None:
     queue.log.write(play("A", MIDNIGHT - offset, 200))
     assert not queue.is_sent(play("A", MIDNIGHT + offset, 190))
+
+
+OF_ACCOUNT_DATA = item("A", "local:a", uri="spotify:local:Daft+Punk::A:0", album=None, duration_ms=None)
+
+
+def imported(what: str | Item, start: float, heard: float) -> Play:
+    """An imported play; account data names no device."""
+    found = play(what, start, heard, source="import")
+    names = {"uri", "type", "name", "artists"} | ({"id", "device_name"} if isinstance(what, str) else set())
+    return replace(found, fields={name: value for name, value in found.fields.items() if name in names})
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "kept"),
+    [
+        pytest.param(play("A", 1, 200), imported("A", 0, 200), [1], id="live"),
+        pytest.param(play("A", 1, 200), imported(OF_ACCOUNT_DATA, -20, 200), [1], id="live, account data"),
+        pytest.param(
+            play("A", 9, 200, source="backfill"), imported(OF_ACCOUNT_DATA, 119, 61), [9], id="account data"
+        ),
+        pytest.param(play("A", 9, 200, source="backfill"), imported("A", 149, 60), [149], id="backfill"),
+        pytest.param(
+            play("A", 9, 200, source="backfill"), imported("A", -60, 60), [-60, 9], id="the one before"
+        ),
+        pytest.param(play("A", 1, 200), imported("B", 0, 200), [0, 1], id="another track"),
+    ],
+)
+def test_an_import_is_replaced_if_it_is_the_worse_account(
+    queue: Queue, ours: Play, theirs: Play, kept: list[int], *, is_own: bool
+) -> None:
+    queue.log.write(theirs)
+    if is_own:
+        queue.takeover.remember(ours)
+    if queue.is_sent(ours):
+        queue.log.write(ours)
+    assert sorted(int(second) - SECOND for second in queue.log.kept("plays:2026-11-22")) == kept
+    assert {f"listening:{SECOND + second}" for second in kept} == {
+        name for name in queue.log.names() if name.startswith("listening:")
+    }

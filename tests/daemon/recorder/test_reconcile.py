@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from spotify_logger.daemon import reconcile
 from spotify_logger.storage import outbox as outbox_module
 from tests.conftest import start_again
 from tests.daemon.recorder.rig import (
+    INDEX,
     OUTAGE,
     SECOND,
     STATUS,
@@ -171,3 +173,35 @@ def test_a_newer_state_of_another_logger_stays(rig: RecorderRig) -> None:
     rig.raw.hset("plays:2026-11-22", str(SECOND), "track:A 60000 skipped")
     assert rig.write_after(reconcile.INTERVAL)
     assert rig.index() == {0: "track:A 60000"}
+
+
+@pytest.mark.parametrize("start", [60, 0])
+def test_a_play_that_gave_way_to_a_better_account_stays_away(
+    rig: RecorderRig, capsys: pytest.CaptureFixture[str], start: int
+) -> None:
+    guess = replace(ended("A", 0, 100), source="backfill")
+    rig.write(guess, ended("B", 100))
+    better = replace(ended("A", start, 100 - start), source="import")
+    rig.raw.delete(f"listening:{SECOND}")
+    rig.raw.hdel(INDEX, str(SECOND))
+    with rig.store.batch() as batch:
+        batch.write_play(better.second, better.to_hash(), better.index)
+    log_lines(capsys)
+    assert rig.write_after(reconcile.INTERVAL)
+    assert rig.index() == {start: f"track:A {better.ms_played}", 100: "track:B 30000"}
+    assert log_lines(capsys) == []
+    rig.raw.hset("forgotten", str(better.second), SECOND + 100)
+    rig.raw.delete(f"listening:{better.second}")
+    rig.raw.hdel(INDEX, str(better.second))
+    assert rig.write_after(reconcile.INTERVAL)
+    assert rig.index() == {100: "track:B 30000"}
+
+
+def test_a_tombstone_that_an_import_has_lifted_does_not_come_back(rig: RecorderRig) -> None:
+    rig.write(ended("A"))
+    rig.raw.hset("forgotten", str(SECOND + 900), SECOND + 930)
+    assert rig.write_after(reconcile.INTERVAL)
+    rig.raw.hset("forgotten", str(SECOND + 900), "restored")
+    rig.raw.delete(f"listening:{SECOND}")  # so that everything is compared
+    assert rig.write_after(reconcile.INTERVAL)
+    assert rig.raw.hgetall("forgotten") == {str(SECOND + 900): "restored"}
