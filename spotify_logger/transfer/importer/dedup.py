@@ -80,9 +80,14 @@ class Candidate:
     is_claimed: bool = False
 
     @property
-    def is_logged(self) -> bool:
-        """Whether an account of the play is known; two plays in the log are not the same."""
-        return any(each.known_as is not None for each in self.accounts)
+    def logs(self) -> set[bool]:
+        """Whether the play is in our log (True), or in that of which a file is the export (False)."""
+        known = {True for each in self.accounts if each.known_as is not None}
+        return known | {False for each in self.accounts if each.entry.stored_hash is not None}
+
+    def may_be(self, other: Candidate) -> bool:
+        """Return whether another account may be of the same play: no log has both."""
+        return self.logs.isdisjoint(other.logs)
 
     @property
     def loggers(self) -> set[FieldValue]:
@@ -252,7 +257,8 @@ def _without_duplicates(rows: Iterable[Candidate]) -> list[Candidate]:
             for other in recent
             if other.evidence.end_ms >= row.evidence.begin_ms - rules.DUPLICATE_END_MS
         ]
-        partner = next((other for other in recent if rules.is_duplicate(row.evidence, other.evidence)), None)
+        same = (other for other in recent if rules.is_duplicate(row.evidence, other.evidence))
+        partner = next(filter(row.may_be, same), None)
         if partner is None:
             recent.append(row)
             found.append(row)
@@ -289,8 +295,8 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Sequence[Candidate]) -> Non
     known, costs = _TimeIndex(plays), []
     for number, row in enumerate(rows):
         for order, play in enumerate(_near(row.evidence, known)):
-            value = None if row.is_logged and play.is_logged else cost(row.evidence, play.evidence)
-            if value is not None:
+            value = cost(row.evidence, play.evidence)
+            if value is not None and row.may_be(play):
                 costs.append((value, number, order, play))
     matched: set[int] = set()
     for value, number, _, play in sorted(costs, key=lambda found: found[:3]):
@@ -309,7 +315,7 @@ def _find_listens(listens: Sequence[Candidate], plays: Sequence[Candidate]) -> N
         begin_ms = listen.evidence.begin_ms
         for order, play in enumerate(known.around(begin_ms, begin_ms, LISTEN_TOLERANCE_MS)):
             value = rules.listen_cost(listen.evidence, play.evidence)
-            if value is not None and not (listen.is_logged and play.is_logged):
+            if value is not None and listen.may_be(play):
                 costs.append((value, number, order, play))
     matched: set[int] = set()  # a listen near two plays must not make one of them
     for _, number, _, play in sorted(costs, key=lambda found: found[:3]):
@@ -356,7 +362,7 @@ def _best_pairs(
         for near in (length - 1, length, length + 1):
             for order, partner in by_length.get(near, ()):
                 value = cost_of(row.evidence, partner.evidence)
-                if value == 0 or (value is not None and not (row.is_logged and partner.is_logged)):
+                if value is not None and row.may_be(partner):
                     costs.append((value, number, order, partner))
     paired: set[int] = set()
     taken: set[int] = set()
