@@ -54,7 +54,7 @@ SLOW = (
     "queries/test_redis_refuses.py", "web/test_server.py", "transfer/test_exporter.py", "test_fuzz.py",
     "core/test_tracker_properties.py", "test_lying_redis.py", "storage/test_debian_redis.py",
     "daemon/test_failover.py::test_machines_killed_in_turn_log_what_one_alone_does",
-    "transfer/test_year_of_imports.py", "transfer/test_importer.py", "queries/test_against_reference.py",
+    "transfer/test_agreement.py", "transfer/test_importer.py", "queries/test_against_reference.py",
     "simulator/test_server.py", "transfer/test_dedup.py", "transfer/test_verify.py",
 )  # fmt: skip
 """Prefixes of the tests that take most of the time, the longest first. `-m "not slow"` leaves them out."""
