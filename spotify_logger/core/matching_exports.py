@@ -178,9 +178,9 @@ def listen_cost(listen: PlayEvidence, known: PlayEvidence) -> int | None:
 
     Its second is that of the start, in some loggers of the end, and its length is not known.
     """
-    is_within = known.begin_ms - LISTEN_TOLERANCE_MS <= listen.begin_ms <= known.end_ms + LISTEN_TOLERANCE_MS
-    apart_ms = abs(listen.begin_ms - known.begin_ms)
-    return apart_ms if is_within and is_same_in_exports(listen, known) else None
+    since_ms, until_ms = known.begin_ms - LISTEN_TOLERANCE_MS, known.end_ms + LISTEN_TOLERANCE_MS
+    is_near = listen.kind is SourceKind.LISTEN and since_ms <= listen.begin_ms <= until_ms
+    return abs(listen.begin_ms - known.begin_ms) if is_near and is_same_in_exports(listen, known) else None
 
 
 def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:

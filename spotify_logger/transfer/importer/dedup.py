@@ -243,8 +243,8 @@ def _match(rows: Sequence[Candidate], known: Sequence[Candidate]) -> None:
         row.join(partner)
         row.is_claimed = partner.is_claimed = True
     _find_in_plays([row for row in accounts if not row.is_claimed], [*observed, *recent])
-    listens = by_kind[SourceKind.LISTEN]
-    _find_listens(listens, [*observed, *recent, *extended, *accounts, *listens])
+    if listens := by_kind[SourceKind.LISTEN]:
+        _find_listens([*observed, *recent, *extended, *accounts, *listens])
 
 
 def _without_duplicates(rows: Iterable[Candidate]) -> list[Candidate]:
@@ -308,20 +308,22 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Sequence[Candidate]) -> Non
             play.used_ms += row.evidence.ms_played
 
 
-def _find_listens(listens: Sequence[Candidate], plays: Sequence[Candidate]) -> None:
+def _find_listens(accounts: Sequence[Candidate]) -> None:
     """Join the listens of other loggers with plays, of which each logger has one listen."""
-    known, costs = _TimeIndex(plays), []
-    for number, listen in enumerate(listens):
-        begin_ms = listen.evidence.begin_ms
-        for order, play in enumerate(known.around(begin_ms, begin_ms, LISTEN_TOLERANCE_MS)):
-            value = rules.listen_cost(listen.evidence, play.evidence)
-            if value is not None and listen.may_be(play):
-                costs.append((value, number, order, play))
+    near, costs = _TimeIndex(accounts), []
+    new = [row for row in accounts if row.known_as is None]  # what the log has is decided
+    for number, row in enumerate(new):
+        begin_ms, end_ms = row.evidence.begin_ms, row.evidence.end_ms
+        for order, other in enumerate(near.around(begin_ms, end_ms, LISTEN_TOLERANCE_MS)):
+            for listen, play in ((row, other), (other, row)):
+                value = rules.listen_cost(listen.evidence, play.evidence)
+                if value is not None and listen.may_be(play):
+                    costs.append((value, number, order, listen, play))
     matched: set[int] = set()  # a listen near two plays must not make one of them
-    for _, number, _, play in sorted(costs, key=lambda found: found[:3]):
-        if number not in matched and listens[number].loggers.isdisjoint(play.loggers):
-            matched.add(number)
-            listens[number].join(play)
+    for *_, listen, play in sorted(costs, key=lambda found: found[:3]):
+        if id(listen) not in matched and listen.loggers.isdisjoint(play.loggers):
+            matched.add(id(listen))
+            listen.join(play)
 
 
 def _near(row: PlayEvidence, known: _TimeIndex) -> Iterator[Candidate]:

@@ -36,6 +36,8 @@ PLAYS_PER_BATCH = 1000
 """Plays that are decided and written together; also the largest group."""
 GROUP_GAP_MS = 120_000
 """Milliseconds of silence that separate groups of rows, which are decided independently."""
+LONGEST_LISTEN_MS = 900_000
+"""Milliseconds for which a listen of another logger may have gone on."""
 MAX_GAP_IN_BATCH_MS = 2 * CONTEXT_MS
 """Milliseconds of silence after which a new batch begins, so that the plays in between are not read."""
 
@@ -188,7 +190,9 @@ def _groups(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
             yield group
             group, until_ms = [], 0
         group.append(entry)
-        until_ms = max(until_ms, entry.play.ended_ms)
+        # The length of a listen is only assumed; without this, most would be a group of their own.
+        longest_ms = LONGEST_LISTEN_MS if entry.kind is SourceKind.LISTEN else 0
+        until_ms = max(until_ms, entry.play.started_ms + longest_ms, entry.play.ended_ms)
     if group:
         yield group
 
