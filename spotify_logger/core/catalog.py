@@ -57,14 +57,11 @@ def artists_of(entry: CatalogEntry) -> list[Artist]:
 @lru_cache(maxsize=4096)
 def _read_list(text: str) -> Sequence[Artist]:
     try:
-        values = json.loads(text) if text else []
+        values = json.loads(text or "[]")
     except (ValueError, RecursionError):
         return ()
-    pairs = (
-        [(dict_get(each, "name"), dict_get(each, "id")) for each in values]
-        if isinstance(values, list)
-        else []
-    )
+    listed = values if isinstance(values, list) else ()
+    pairs = [(dict_get(each, "name"), dict_get(each, "id")) for each in listed]
     return [Artist(name, str(identity or "")) for name, identity in pairs if isinstance(name, str) and name]
 
 
@@ -141,23 +138,20 @@ def recordings(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str,
     found = {key: each.isrc if each.isrc.isupper() else each.isrc.upper() for key, each in entries.items()}
     without = sorted(key for key, isrc in found.items() if not isrc)
     titles = {fold(entries[key].name) for key in without} - {""}
-    artists = tell_apart(entries)[0] if titles else {}
     names = {
-        key: (title, *(fold(artist.name) for artist in artists[key]))
-        for key, entry in (entries.items() if titles else ())
-        if artists[key] and (title := fold(entry.name)) in titles
+        key: (title, *(fold(artist.name) for artist in artists))
+        for key, artists in (tell_apart(entries)[0].items() if titles else ())
+        if artists and (title := fold(entries[key].name)) in titles
     }
     known: dict[tuple[str, ...], str] = {}
-    for length in (None, 2):  # those with all artists come first
-        for key in sorted(names, key=found.__getitem__):
-            if found[key]:
-                known.setdefault(names[key][:length], found[key])
+    for length in (None, 2):  # all artists, and then the first one
+        for key in sorted(filter(found.get, names), key=found.__getitem__):
+            known.setdefault(names[key][:length], found[key])
     for key in without:
-        own = names.get(key, ())
+        own = names.get(key, (key,))
         found[key] = known.get(own) or known.get(own[:2]) or key
-        if own:
-            known.setdefault(own, found[key])
-            known.setdefault(own[:2], found[key])
+        for each in (own, own[:2]):
+            known.setdefault(each, found[key])
     return found
 
 

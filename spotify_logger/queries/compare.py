@@ -6,7 +6,7 @@ a track for years is first in every year.
 
 from __future__ import annotations
 
-from itertools import compress
+from itertools import compress, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_logger.core.periods import Period
@@ -40,24 +40,17 @@ KINDS = (ARTISTS, TRACKS)
 
 
 class ListenerPlays(NamedTuple):
-    """What one of the two listeners heard.
+    """What one of the two listeners heard, by kind and group (see `RankedItem`).
 
     Attributes:
-        tallies: Plays and time in the period, by item.
-        firsts: The second of the first play of an item that counts over all time.
-        entries: The catalog entries of the items.
+        data: The totals of the period, for JSON.
+        things: Artists and tracks.
+        firsts: The second of the first play that counts over all time.
     """
 
-    tallies: ItemCounts
-    firsts: dict[str, int]
-    entries: Mapping[str, CatalogEntry]
-
-
-class ListenerItems(NamedTuple):
-    """The artists or the tracks that one of the two heard, and when each was first heard, by group."""
-
-    things: dict[Hashable, RankedItem]
-    firsts: dict[Hashable, int]
+    data: dict[str, Any]
+    things: dict[str, dict[Hashable, RankedItem]]
+    firsts: dict[str, dict[Hashable, int]]
 
 
 class SharedItem(NamedTuple):
@@ -70,17 +63,14 @@ class SharedItem(NamedTuple):
 
 def compare(archives: Sequence[Archive], names: Sequence[str], question: Question) -> Answer:
     """Compare two listeners by their logs and names; "" is the name of the listener without one."""
-    both = [_heard(PlayReader(archive, question)) for archive in archives]
-    entries = {key: entry for each in both for key, entry in each.entries.items()}
-    items = {kind: _items(both, kind, entries, question) for kind in KINDS}
-    listeners: list[dict[str, Any]] = [
-        {
-            "name": name,
-            **amounts_data(*totals(each.tallies)),
-            **{kind: len(items[kind][place].things) for kind in KINDS},
-        }
-        for place, (name, each) in enumerate(zip(names, both, strict=True))
-    ]
+    readers = [PlayReader(archive, question) for archive in archives]
+    heard = [_heard(reader) for reader in readers]
+    entries: dict[str, CatalogEntry] = {}
+    for reader, (tallies, firsts) in zip(readers, heard, strict=True):
+        entries |= reader.entries([*(firsts.keys() - tallies.ms_played.keys()), *tallies.ms_played])
+    groups = {kind: groups_of(kind, entries, exact=question.exact) for kind in KINDS}
+    both = [_grouped(name, *each, groups, question.by) for name, each in zip(names, heard, strict=True)]
+    listeners = [each.data for each in both]
     shown = [name or UNNAMED for name in names]
     figures = [
         ("plays", *(f"{each['plays']:,}" for each in listeners)),
@@ -90,7 +80,7 @@ def compare(archives: Sequence[Archive], names: Sequence[str], question: Questio
     page: list[Block] = [Table(figures, [question.period.words, *shown], right_aligned=[1, 2], flexible=0)]
     numbers, lists = {}, {}
     for kind in KINDS:
-        common = _common(items[kind], kind, entries, question.by)
+        common = _common(both, kind, entries, question.by)
         numbers[kind] = len(common)
         best = list(enumerate(common[: question.limit], 1))
         lists[kind] = [_line(place, each) for place, each in best]
@@ -101,7 +91,8 @@ def compare(archives: Sequence[Archive], names: Sequence[str], question: Questio
     return Answer({**asked_data(question), "listeners": listeners, "common": numbers, **lists}, page)
 
 
-def _heard(reader: PlayReader) -> ListenerPlays:
+def _heard(reader: PlayReader) -> tuple[ItemCounts, dict[str, int]]:
+    """Return plays and time in the period, and the second of the first play over all time, by item."""
     tallies, firsts = ItemCounts(), dict[str, int]()
     begin = reader.question.period.begin
     if begin is not None:
@@ -110,24 +101,23 @@ def _heard(reader: PlayReader) -> ListenerPlays:
     for rows, counts in reader.days():
         tallies.add(rows, counts)
         _note_firsts(firsts, rows, counts)
-    items = [*(item for item in firsts if item not in tallies.ms_played), *tallies.ms_played]
-    return ListenerPlays(tallies, firsts, reader.entries(items))
+    return tallies, firsts
 
 
-def _items(
-    both: Sequence[ListenerPlays], kind: str, entries: Mapping[str, CatalogEntry], question: Question
-) -> list[ListenerItems]:
-    """Return the things of a kind that each of the two heard."""
-    groups = groups_of(kind, entries, exact=question.exact)
-    found = []
-    for each in both:
-        firsts: dict[Hashable, int] = {}
-        for key, second in each.firsts.items():
-            for group in groups.get(key, ()):
-                firsts[group] = min(second, firsts.get(group, second))
-        things = {one.group: one for one in ranked(each.tallies, groups, question.by)}
-        found.append(ListenerItems(things, firsts))
-    return found
+def _grouped(
+    name: str,
+    tallies: ItemCounts,
+    firsts: Mapping[str, int],
+    groups: Mapping[str, Mapping[str, Sequence[Hashable]]],
+    by: str,
+) -> ListenerPlays:
+    things = {kind: {each.group: each for each in ranked(tallies, groups[kind], by)} for kind in KINDS}
+    by_group: dict[str, dict[Hashable, int]] = {kind: {} for kind in KINDS}
+    for kind, (key, second) in product(KINDS, firsts.items()):
+        for group in groups[kind].get(key, ()):
+            by_group[kind].setdefault(group, second)
+    numbers = {kind: len(things[kind]) for kind in KINDS}
+    return ListenerPlays({"name": name, **amounts_data(*totals(tallies)), **numbers}, things, by_group)
 
 
 def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool]) -> None:
@@ -137,17 +127,17 @@ def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool])
 
 
 def _common(
-    both: Sequence[ListenerItems], kind: str, entries: Mapping[str, CatalogEntry], by: str
+    both: Sequence[ListenerPlays], kind: str, entries: Mapping[str, CatalogEntry], by: str
 ) -> list[SharedItem]:
     """Return what both played, ranked by the lower of the two measures."""
     one, other = both
     found = []
-    for group, ours in one.things.items():
-        theirs = other.things.get(group)
+    for group, ours in one.things[kind].items():
+        theirs = other.things[kind].get(group)
         if theirs is not None:
-            key = ours.keys[0]
-            name = str(group) if kind == ARTISTS else item_title(key, entries.get(key))
-            found.append(SharedItem(name, (ours, theirs), (one.firsts[group], other.firsts[group])))
+            name = str(group) if kind == ARTISTS else item_title(ours.keys[0], entries.get(ours.keys[0]))
+            firsts = one.firsts[kind][group], other.firsts[kind][group]
+            found.append(SharedItem(name, (ours, theirs), firsts))
 
     def order(each: SharedItem) -> tuple[int, int, str]:
         measures = [one.measure(by) for one in each.pair]

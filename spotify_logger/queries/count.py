@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, compress
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import Artist, CatalogEntry, artists_of, credited_artists, recordings
+from spotify_logger.core.catalog import CatalogEntry, artists_of, credited_artists
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.statistics import DetailedItemCounts, ItemCounts, ItemStatistics
 from spotify_logger.core.text_search import MatchQuality, TextMatcher
@@ -75,15 +75,17 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
             tallies.add(day, counts)
             _add_some(details, fitting, day, counts)
     entries = {key: entries[key] for key in tallies.ms_played}
-    found, artists = recordings(entries, exact=question.exact), credited_artists(entries)
-    keys, is_whole, left_out = _find(matcher, entries, found, artists)
+    groups, artists = groups_of(TRACKS, entries, exact=question.exact), credited_artists(entries)
+    names = {key: [artist.name for artist in credited] for key, credited in artists.items()}
+    recordings = {key: groups[key][0] if key in groups else key for key in entries}
+    keys, is_whole, left_out = _find(matcher, entries, recordings, names)
     if not fitting.issuperset(keys):
         # Other IDs of a matching recording that do not match themselves may have been played earlier.
         details, fitting = DetailedItemCounts(), set(keys)
         for day, counts in reader.days():
             _add_some(details, fitting, day, counts)
-    places = _ranks(tallies, entries, question)
-    tracks = _tracks(keys, entries, found, details, places)
+    places = _ranks(tallies, groups, question.by)
+    tracks = _tracks(keys, entries, recordings, details, places)
     tracks.sort(key=lambda track: (track.title, track.keys))
     tracks.sort(key=lambda track: track.most(question.by), reverse=True)
     sums = ItemStatistics()
@@ -99,12 +101,7 @@ def count(archive: Archive, question: Question, text: str) -> Answer:
         "ranked": len(places),
         "unseen": unseen_data(reader),
         "tracks": [
-            {
-                "keys": track.keys,
-                "artist_names": [artist.name for artist in artists[track.keys[0]]],
-                **track.data,
-            }
-            for track in tracks
+            {"keys": track.keys, "artist_names": names[track.keys[0]], **track.data} for track in tracks
         ],
     }
     if not tracks:
@@ -126,49 +123,40 @@ def _add_some(details: DetailedItemCounts, wanted: set[str], rows: PlayRows, cou
 def _find(
     matcher: TextMatcher,
     entries: Mapping[str, CatalogEntry],
-    recording_of: Mapping[str, str],
-    artists: Mapping[str, Sequence[Artist]],
+    recordings: Mapping[str, Hashable],
+    names: Mapping[str, Sequence[str]],
 ) -> tuple[list[str], bool, int]:
     """Return the items that match best, whether by a whole name, and how many recordings match less well."""
-    named_artists = {
-        each for each in set(chain.from_iterable(artists.values())) if matcher.matches_any([each.name])
-    }
+    artists = {name for name in set(chain.from_iterable(names.values())) if matcher.matches_any([name])}
 
     def quality(key: str, entry: CatalogEntry) -> MatchQuality:
-        return _quality(matcher, entry) if named_artists.isdisjoint(artists[key]) else MatchQuality.EXACT
+        return _quality(matcher, entry) if artists.isdisjoint(names[key]) else MatchQuality.EXACT
 
     matching: dict[MatchQuality, list[str]] = {how: [] for how in MatchQuality}
     for key, entry in entries.items():
         matching[quality(key, entry)].append(key)
     how = max(how for how in MatchQuality if matching[how] or how is MatchQuality.WORDS)
     # A recording that matches counts under all its IDs; one that matches by its album, on that album only.
-    named = {
-        recording_of[key] for key in matching[how] if quality(key, entries[key]._replace(album="")) >= how
-    }
-    keys = list(dict.fromkeys((*matching[how], *(key for key in entries if recording_of[key] in named))))
+    named = {recordings[key] for key in matching[how] if quality(key, entries[key]._replace(album="")) >= how}
+    keys = list(dict.fromkeys((*matching[how], *(key for key in entries if recordings[key] in named))))
     worse = (MatchQuality.WORDS, MatchQuality.SUBSTRING)
-    others = {recording_of[key] for less in worse if less < how for key in matching[less]}
-    return keys, how is MatchQuality.EXACT, len(others - {recording_of[key] for key in keys})
+    others = {recordings[key] for less in worse if less < how for key in matching[less]}
+    return keys, how is MatchQuality.EXACT, len(others - {recordings[key] for key in keys})
 
 
 def _quality(matcher: TextMatcher, entry: CatalogEntry) -> MatchQuality:
     how = matcher.match(entry.name, entry.artists, entry.album)
-    is_artist = how is MatchQuality.SUBSTRING and matcher.matches_any(
-        artist.name for artist in artists_of(entry)
-    )
+    is_artist = how is MatchQuality.SUBSTRING and matcher.matches_any(map(str, artists_of(entry)))
     return MatchQuality.EXACT if is_artist else how
 
 
-def _ranks(
-    tallies: ItemCounts, entries: Mapping[str, CatalogEntry], question: Question
-) -> dict[Hashable, int]:
+def _ranks(tallies: ItemCounts, groups: Mapping[str, Sequence[Hashable]], by: str) -> dict[Hashable, int]:
     """Return the rank of each recording; ties share one."""
     places: dict[Hashable, int] = {}
     place, previous = 0, -1
-    groups = groups_of(TRACKS, entries, exact=question.exact)
-    for number, each in enumerate(ranked(tallies, groups, question.by), 1):
-        if each.measure(question.by) != previous:
-            place, previous = number, each.measure(question.by)
+    for number, each in enumerate(ranked(tallies, groups, by), 1):
+        if each.measure(by) != previous:
+            place, previous = number, each.measure(by)
         places[each.group] = place
     return places
 
@@ -176,14 +164,14 @@ def _ranks(
 def _tracks(
     keys: Sequence[str],
     entries: Mapping[str, CatalogEntry],
-    recording_of: Mapping[str, str],
+    recordings: Mapping[str, Hashable],
     details: DetailedItemCounts,
     places: Mapping[Hashable, int],
 ) -> list[CountedTrack]:
     """Return the recordings with these keys."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[Hashable, list[str]] = {}
     for key in sorted(keys, key=lambda key: (-details.plays[key], -details.ms_played[key], key)):
-        groups.setdefault(recording_of[key], []).append(key)
+        groups.setdefault(recordings[key], []).append(key)
     tracks = []
     for group, own in groups.items():
         track = CountedTrack(own, entries[own[0]], ItemStatistics(), places.get(group))

@@ -155,14 +155,10 @@ class ItemSearch:
         group = self._groups.get(how)
         if group is None:
             return []
-        if self.kind == ARTISTS:
-            artists = [(each, each.group) for each in self.ranking if isinstance(each.group, Artist)]
-            return [
-                each
-                for each, artist in artists
-                if not group.things.isdisjoint((artist.id, fold(artist.name)))
-            ]
-        return [each for each in self.ranking if not group.stats.items.isdisjoint(each.keys)]
+        if self.kind != ARTISTS:
+            return [each for each in self.ranking if not group.stats.items.isdisjoint(each.keys)]
+        artists = ((each, each.group) for each in self.ranking if isinstance(each.group, Artist))
+        return [each for each, one in artists if not group.things.isdisjoint((one.id, fold(one.name)))]
 
     def follow(self, each: RankedItem) -> ItemStats:
         """Return the statistics of one of the candidates."""

@@ -33,20 +33,10 @@ class FindingKind(Enum):
     DOUBTFUL_ARTISTS = "items of earlier versions whose artists cannot be told apart"
 
 
-LEFT_TO_THE_USER = {
-    FindingKind.STRANGE,
-    FindingKind.MISNAMED,
-    FindingKind.BACK,
-    FindingKind.OVERLAPPING,
-    FindingKind.DOUBTFUL_ARTISTS,
-}
+NOTICES = {FindingKind.OVERLAPPING, FindingKind.DOUBTFUL_ARTISTS}
+LEFT_TO_THE_USER = NOTICES | {FindingKind.STRANGE, FindingKind.MISNAMED, FindingKind.BACK}
 """What --repair does not fix."""
-HARMLESS = {
-    FindingKind.OLD_FORM,
-    FindingKind.OVERLAPPING,
-    FindingKind.JOINED_ARTISTS,
-    FindingKind.DOUBTFUL_ARTISTS,
-}
+HARMLESS = NOTICES | {FindingKind.OLD_FORM, FindingKind.JOINED_ARTISTS}
 """Information rather than errors."""
 
 
