@@ -219,7 +219,7 @@ def add_questions(commands: Commands) -> None:
     for noun in ("artist", "album", "track"):
         page = add_command(commands, noun, f"everything about one {noun}", *ranked)
         page.set_defaults(kind=f"{noun}s", limit=5)
-        whose = "" if noun == "artist" else ", with or without the artist, or its key"
+        whose = ", or its key" if noun == "artist" else ", with or without the artist, or its key"
         _add_text(page, f"its name{whose} (ignores case and accents)")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
-from spotify_logger.core.player_state import Item
+from spotify_logger.core.player_state import Item, encode_artists
 from spotify_logger.simulator.name_parts import FIRST_WORDS, LAST_WORDS
 
 if TYPE_CHECKING:
@@ -139,11 +139,14 @@ class SyntheticHistory:
         album = number // TRACKS_PER_ALBUM
         artist = album // ALBUMS_PER_ARTIST
         words = random.Random(artist)
+        artists = f"{words.choice(FIRST_WORDS)} {words.choice(LAST_WORDS)} {artist}"
+        artist_id = _identity(words)
         return {
             "type": "track",
             "name": f"{self._chance.choice(FIRST_WORDS)} {self._chance.choice(LAST_WORDS)} {number}",
-            "artists": f"{words.choice(FIRST_WORDS)} {words.choice(LAST_WORDS)} {artist}",
-            "artist_ids": _identity(words),
+            "artists": artists,
+            "artist_ids": artist_id,
+            "artist_list": encode_artists([(artists, artist_id)]),
             "album": f"{self._chance.choice(LAST_WORDS)} of {album}",
             "album_id": _identity(random.Random(-1 - album)),
             "isrc": f"QZ{number:010}",
