@@ -187,12 +187,8 @@ def encode_artists(artists: Iterable[tuple[str, str]]) -> str:
 def _artists(values: object) -> list[tuple[str, str]]:
     """Return names and IDs, "" if unknown."""
     listed = values if isinstance(values, list) else []
-    return [(_text(value, "name"), _text(value, "id")) for value in listed]
-
-
-def _text(value: object, key: str) -> str:
-    text = dict_get(value, key)
-    return text if isinstance(text, str) else ""
+    found = [redis_convert(value) for value in listed if isinstance(value, Mapping)]
+    return [(str(each.get("name", "")), str(each.get("id", ""))) for each in found]
 
 
 def _without_blanks(d: Mapping[str, object]) -> dict[str, FieldValue]:

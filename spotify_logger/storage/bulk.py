@@ -97,6 +97,10 @@ class Archive(Store):
             return self.owner("")
         return ""
 
+    def set_owner(self, account: str) -> None:
+        """Let the log be that of another Spotify account."""
+        self.write([("HSET", self.key(keys.STATUS), keys.OWNER_FIELD, account)])
+
     def latest_play(self) -> tuple[int, dict[str, str]] | None:
         """Return the play that started last: the second in its key, and its hash."""
         return next((play for play in self.recent(3) if play[1]), None)

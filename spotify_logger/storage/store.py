@@ -167,14 +167,11 @@ class Store:
 
     def owner(self, account: str) -> str:
         """Return the Spotify account whose plays the log has; a new log gets `account`, "" if unknown."""
-        (found,) = self.send([("HGET", self.key(keys.STATUS), keys.OWNER_FIELD)])
+        field = (self.key(keys.STATUS), keys.OWNER_FIELD)
+        (found,) = self.send([("HGET", *field)])
         if not found and account:
-            self.set_owner(account)
+            self.send([("HSET", *field, account)])
         return str(found or account)
-
-    def set_owner(self, account: str) -> None:
-        """Let the log be that of another Spotify account."""
-        self.send([("HSET", self.key(keys.STATUS), keys.OWNER_FIELD, account)])
 
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""

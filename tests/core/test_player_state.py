@@ -171,7 +171,7 @@ def test_examples_without_an_item(name: str) -> None:
             [{"name": "Tyler, The Creator", "id": "t"}, {"name": "Käli"}],
             '[{"name": "Tyler, The Creator", "id": "t"}, {"name": "Käli"}]',
         ),
-        ([{"name": "", "id": "1"}, {"name": 2, "id": "2"}, "Air"], None),
+        ([{"name": "", "id": "1"}, {"name": None, "id": "2"}, "Air"], None),
         ([{"name": "half a pair: \ud83d", "id": "1"}], '[{"name": "half a pair: ?", "id": "1"}]'),
         ([{"name": "A", "id": "1" * 22}] * 200, None),  # too long for a field
     ],

@@ -280,7 +280,7 @@ class TestLogin:
         rig = make_rig()
         rig.raw.hset("spotify_logger:status", "account", "somebody-else")
         assert not rig.turn().ok
-        rig.virtual_run.store.set_owner("listener-of-the-demo")
+        rig.raw.hset("spotify_logger:status", "account", "listener-of-the-demo")
         assert rig.turn().ok
 
     def test_a_timeout_says_nothing_about_it(self, make_rig: Callable[..., PollerRig]) -> None:
