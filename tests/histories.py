@@ -45,6 +45,8 @@ def item(name: str, duration: float | None = 200, kind: str = "track") -> Item:
 
 A, B, C = item("A"), item("B"), item("C")
 EPISODE = item("E", 3600, "episode")
+A_ELSEWHERE = replace(item("A2", 200.4), catalog={"name": "A"})
+"""The same recording under another ID."""
 LOCAL = Item("local:0123456789abcdef", "spotify:local:Me::Demo:200", 200_000, {"name": "Demo"})
 
 
@@ -63,7 +65,12 @@ def at(
     changed_ms = None if changed is None else NOON + round(changed * 1000)
     numbers = {"progress_ms": progress_ms, "timestamp": changed_ms, "duration_ms": what.duration_ms}
     fields: dict[str, str | int] = {name: number for name, number in numbers.items() if number is not None}
-    fields |= {"uri": what.uri, "type": what.key.partition(":")[0], "playing": int(playing)}
+    fields |= {
+        "uri": what.uri,
+        "name": str(what.catalog["name"]),
+        "type": what.key.partition(":")[0],
+        "playing": int(playing),
+    }
     if not what.key.startswith("local:"):
         fields["id"] = what.key.partition(":")[2]
     state = PlayerState(StateKind.ITEM, what, playing, progress_ms, changed_ms, private, fields)

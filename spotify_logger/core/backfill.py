@@ -66,11 +66,13 @@ def backfill_plays(
         )
         if better := _completed(plays[index], min(recent.ended_ms, now_ms, *followed)):
             completed.append(better)
+    completed += [play for index, recent in pairs if (play := _cut(plays[index], recent, unknown))]
     log = before | {matching.identity(play): play for play in completed}
     for play in completed:
         _make_room(log, play)
     for recent in unknown:
-        if new := _separated(_fitted(sorted(log.values(), key=START), recent, now_ms), log):
+        since_ms = max((begin for begin, end in unobserved if begin <= recent.ended_ms <= end), default=0)
+        if new := _separated(_fitted(sorted(log.values(), key=START), recent, since_ms, now_ms), log):
             _make_room(log, new)
             log[matching.identity(new)] = new
     return sorted((play for key, play in log.items() if play is not before.get(key)), key=START)
@@ -109,9 +111,19 @@ def _completed(play: Play, ended_ms: int) -> Play | None:
     return replace(play, ended_ms=ended_ms, ms_played=play.ms_played + more, end_reason=reason)
 
 
-def _fitted(plays: Sequence[Play], recent: RecentPlay, now_ms: int) -> Play:
-    """Return the play of an unmatched item: it ends with the item, and fills the free time before that."""
-    until_ms, from_ms = recent.ended_ms, 0
+def _cut(play: Play, recent: RecentPlay, unknown: Sequence[RecentPlay]) -> Play | None:
+    """Return a play without what was taken for its end, if another one was played then; None if not."""
+    excess_ms = play.ended_ms - recent.ended_ms
+    is_taken = any(abs(other.ended_ms - play.ended_ms) <= matching.SAME_END_MS for other in unknown)
+    is_live = play.source != BACKFILL and play.end_reason in {SKIPPED, TRACKDONE}
+    if not is_live or not is_taken or not 0 < excess_ms < play.ms_played:
+        return None
+    return replace(play, ended_ms=recent.ended_ms, ms_played=play.ms_played - excess_ms, end_reason=SKIPPED)
+
+
+def _fitted(plays: Sequence[Play], recent: RecentPlay, since_ms: int, now_ms: int) -> Play:
+    """Return the play of an unmatched item: it ends with the item, and fills the free time since a moment."""
+    until_ms, from_ms = recent.ended_ms, since_ms
     for play in plays:
         contains = play.started_ms <= recent.ended_ms < matching.end_of(play, now_ms)
         if play.source != BACKFILL and contains and recent.ended_ms - play.started_ms <= matching.SAME_END_MS:

@@ -7,11 +7,15 @@ between two answers changes no duration. It starts at the wall-clock time of the
 from dataclasses import dataclass, field, fields, replace
 from typing import Self
 
+from spotify_logger.core import matching
 from spotify_logger.core.play import Play, near_end_ms
-from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, whole_number
+from spotify_logger.core.player_state import NO_STATE, Item, PlayerState, StateKind, whole_number
 from spotify_logger.core.times import MAX_STAMP_MS
 from spotify_logger.system.state import from_json, to_json
 
+MIN_RATE, MAX_RATE = 0.45, 3.75  # of an episode's position: players offer 0.5 to 3.5 times
+SAME_RATE = 0.06  # two estimates of the rate may differ by this share
+LONGEST_REPORT_MS = 300_000  # a position that runs in real time for longer is not waiting for a report
 JITTER_MS = 750  # progress and clock may diverge by this much between two answers: requests take time
 STEP_BACK_MS = 3_000  # a fall of progress that is not a seek: a device that takes over starts slightly behind
 SKIP_BUTTON_MS = 15_000  # the buttons of a podcast jump this far back and forward
@@ -19,6 +23,7 @@ MAX_POSITIONS = (
     8  # items whose positions are remembered: podcasts and albums are resumed where they were left
 )
 BLIP_MS = 60_000  # answers may be empty for less than this while something plays (spotify/web-api#1158)
+SILENT_MS = 2_000  # at the end of a context, an item is shown again, paused this close to its beginning
 AWAY_MS = 120_000  # after this long, the same item at an earlier position is a new play, not a seek
 SEAMLESS_MS = 5_000  # an item that starts this soon after the previous one could have ended followed directly
 
@@ -42,6 +47,33 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the position of an episode advances, learnt while it plays on: 0.5 to 3.5 ms per millisecond.
+
+    Players let listeners choose it. The position of the answers runs at that speed, or in real time with a
+    jump whenever the player reports where it is; from its first answer on, both make the same line.
+    """
+
+    at: int  # the moment of the first answer, and its position
+    progress_ms: int
+    rate: float = 1.0
+    estimate: float = 1.0  # the latest one; it is the rate when the next one confirms it
+
+    def learn(self, now: int, progress_ms: int) -> "Pace":
+        """Return the pace after an answer whose position did not advance in real time."""
+        estimate = (progress_ms - self.progress_ms) / max(1, now - self.at)
+        if not MIN_RATE <= estimate <= MAX_RATE:
+            return Pace(now, progress_ms, self.rate)
+        is_confirmed = abs(estimate - self.estimate) <= SAME_RATE * estimate
+        is_other = abs(estimate - 1) > SAME_RATE
+        return replace(self, estimate=estimate, rate=estimate if is_confirmed and is_other else self.rate)
+
+    def position(self, at: int) -> int:
+        """Return the position in milliseconds that is foreseen for a moment."""
+        return self.progress_ms + round(self.rate * (at - self.at))
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateSession:
     """A private session, from the first answer that showed it to the last."""
 
@@ -61,6 +93,7 @@ class SavedObservations:
     hidden: PrivateSession | None = None  # the private session since `last`
     blind: bool = False  # whether there was a gap since `last`: what happened meanwhile is unknown
     left: dict[str, int] = field(default_factory=dict)  # the positions at which items were left, by URI
+    pace: Pace | None = None  # of the latest episode
 
     def is_in_order(self) -> bool:
         """Return whether the moments are in chronological order; those of damaged JSON may not be."""
@@ -68,6 +101,9 @@ class SavedObservations:
         hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
         moments = [0, *(each.at for each in seen), *hidden, self.answered or 0, MAX_STAMP_MS]
         is_plausible = all(0 <= (each.doubted or 0) <= each.at for each in seen)
+        if self.pace is not None:
+            rates = (self.pace.rate, self.pace.estimate)
+            is_plausible &= self.pace.at <= (self.answered or 0) and MIN_RATE <= min(rates) <= max(rates)
         return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= (self.answered or 0)
 
 
@@ -117,7 +153,42 @@ class Observations(SavedObservations):
                 others = [(other, position) for other, position in left.items() if other != last.uri]
                 left = dict([*others, (last.uri, last.progress_ms)][-MAX_POSITIONS:])
         kept = Observation(uri, self.now, state.progress_ms, is_playing, state.changed_ms, doubted)
-        return replace(self, last=kept, previous=previous, left=left, unseen=None, hidden=None, blind=False)
+        return replace(
+            self,
+            last=kept,
+            previous=previous,
+            left=left,
+            unseen=None,
+            hidden=None,
+            blind=False,
+            pace=self._learnt_pace(),
+        )
+
+    def _learnt_pace(self) -> Pace | None:
+        """Return the pace after the current answer; a pause or another episode begins another line."""
+        pace, position, elapsed = self.pace, self.state.progress_ms, self.elapsed
+        if not is_episode(self.state.item) or position is None or not self.state.playing:
+            return pace
+        is_same = self.last is not None and self.last.uri == self.state.uri and self.was_playing
+        if pace is None or not is_same or self.advanced is None or self.blind or self.hidden is not None:
+            return Pace(self.now, position, 1.0 if pace is None else pace.rate)
+        is_sought = pace.rate != 1 and self.changed_within(self.last_at, self.now) is not None
+        if is_sought:
+            return Pace(self.now, position, pace.rate)
+        if abs(self.advanced - elapsed) > JITTER_MS:
+            return pace.learn(self.now, position)
+        is_real_time = abs(pace.position(self.now) - position) > abs(pace.rate - 1) * LONGEST_REPORT_MS
+        return Pace(self.now, position) if pace.rate != 1 and is_real_time else pace
+
+    def rate_of(self, item: Item | None) -> float:
+        """Return the milliseconds that the position of an item advances in one while it plays."""
+        return self.pace.rate if self.pace is not None and is_episode(item) else 1.0
+
+    def position_after(self, item: Item, played: int) -> int:
+        """Return the position of an item after it has played for so long since `last`."""
+        if self.pace is None or not self.was_playing or self.rate_of(item) == 1:
+            return self.progress + played
+        return self.pace.position(self.last_at + played)
 
     def hide(self) -> Self:
         """Return these observations with the current answer as one from a private session."""
@@ -132,9 +203,12 @@ class Observations(SavedObservations):
     def remaining_ms(self) -> int | None:
         """Milliseconds until the current item ends if it plays on; None if unknown, or overdue."""
         position, duration = self.state.progress_ms, self.state.duration_ms
+        rate = self.rate_of(self.state.item)
+        if self.pace is not None and rate != 1:
+            position = self.pace.position(self.now)
         if position is None or duration is None or position >= duration:
             return None
-        return duration - position
+        return round((duration - position) / rate)
 
     @property
     def last_at(self) -> int:
@@ -190,7 +264,7 @@ class Observations(SavedObservations):
         if last is None or not last.uri or last.uri != state.uri or state.private:
             return False
         if self.advanced is None:
-            return state.progress_ms is None
+            return state.progress_ms is None and not (state.playing or self.was_playing)
         stands_still = -step_back_ms(state.duration_ms) <= self.advanced <= 0
         return stands_still and self.was_playing and state.playing
 
@@ -206,19 +280,61 @@ class Observations(SavedObservations):
 
     def natural_end(self, play: Play | None) -> int | None:
         """Return when a play that was playing would end if it simply played on; None if unknown."""
-        last, duration = self.last, None if play is None else play.item.duration_ms
-        if last is None or not last.playing or last.progress_ms is None or duration is None:
+        last = self.last
+        if play is None or last is None or not last.playing or last.progress_ms is None:
             return None
-        return last.at + max(0, duration - last.progress_ms)
+        duration = play.item.duration_ms
+        if duration is None:
+            return None
+        left = duration - self.position_after(play.item, 0)
+        return last.at + max(0, round(left / self.rate_of(play.item)))
 
     def starts_again(self, play: Play | None) -> bool:
-        """Return whether a play reached the end of its item, which is back near its beginning."""
-        advanced, duration = self.advanced, None if play is None else play.item.duration_ms
-        if advanced is None or duration is None or advanced >= -step_back_ms(duration):
+        """Return whether the item of a play is where it is if it was started again since `last`.
+
+        A fall to anywhere else is a seek; so is any fall that a short gap or a private session hid, unless
+        the item had come to its end.
+        """
+        if play is None or self.advanced is None:
             return False
-        reached = self.progress + (self.elapsed if self.was_playing else 0)
-        beyond_end = reached - duration + near_end_ms(duration)
-        return beyond_end >= 0 and (self.state.progress_ms or 0) <= beyond_end + JITTER_MS
+        position, has_fallen = (
+            self.state.progress_ms or 0,
+            self.advanced < -step_back_ms(play.item.duration_ms),
+        )
+        reached = self.position_after(play.item, self.elapsed if self.was_playing else 0)
+        if has_fallen and play.item.duration_ms is not None:
+            beyond_end = reached - play.item.duration_ms + near_end_ms(play.item.duration_ms)
+            if beyond_end >= 0 and position <= beyond_end + JITTER_MS:
+                return True
+        is_hidden = self.hidden is not None or (self.blind and self.elapsed <= AWAY_MS)
+        if is_hidden or position > self.elapsed + JITTER_MS:
+            return False
+        changed = self.changed_within(self.last_at, self.now)
+        if not self.state.playing:
+            until = self.now if changed is None else changed
+            is_possible = self.was_playing and position <= until - self.last_at + JITTER_MS
+            return has_fallen and (is_possible or position <= SILENT_MS)
+        if changed is not None:
+            is_behind = has_fallen or reached - position > SEAMLESS_MS
+            return is_behind and abs(self.now - position - changed) <= SILENT_MS
+        return has_fallen and self._is_timestamp_frozen()
+
+    def _is_timestamp_frozen(self) -> bool:
+        """Return whether Spotify's `timestamp` says nothing about what happened since `last`."""
+        changed = self.changed_within(0, self.last_at)
+        if self.last is None or changed is None or self.state.changed_ms != self.last.changed_ms:
+            return True
+        return self.progress - (self.last_at - changed) < -SILENT_MS
+
+    def is_relinked(self, play: Play) -> bool:
+        """Return whether a play goes on under another ID of its recording: at the same position."""
+        last, item, advanced = self.last, self.state.item, self.advanced
+        if item is None or item.uri == play.item.uri or last is None or last.uri != play.item.uri:
+            return False
+        if advanced is None or not -step_back_ms(item.duration_ms) <= advanced <= self.elapsed + JITTER_MS:
+            return False
+        known = matching.recording_of(play.item, play.fields)
+        return matching.is_same_recording(known, matching.recording_of(item, self.state.fields))
 
     def played_on(self) -> bool:
         """Return whether the item advanced as the clock did: then it played, seen or not."""
@@ -226,24 +342,20 @@ class Observations(SavedObservations):
             return False
         return abs(self.advanced - self.elapsed) <= SEAMLESS_MS
 
-    def came_back(self) -> bool:
-        """Return whether the item was gone and plays from its beginning: then it was started again."""
-        last, state, position = self.last, self.state, self.state.progress_ms or 0
-        if self.unseen is None or last is None or last.progress_ms is None or not state.playing:
-            return False
-        fell = position < last.progress_ms - step_back_ms(state.duration_ms)
-        return fell and self.elapsed > AWAY_MS and position <= self.elapsed
-
     def played_since_last(self) -> int:  # noqa: PLR0911 - one for each case
         """Return the milliseconds of the same item played since `last`: as a rule, advancing progress."""
         advanced, elapsed = self.advanced, self.elapsed
-        if advanced is None:
-            return 0
+        if advanced is None:  # Spotify leaves the position out
+            return elapsed if self.was_playing and self.state.playing else 0
         if self.hidden is not None:
             # It turned private and public again somewhere between two answers each: half of that is public.
             return max(0, min(advanced, elapsed) - (self.hidden.ended - self.hidden.begun)) // 2
         if not self.was_playing and not self.state.playing:
             return advanced if JITTER_MS < advanced <= elapsed + JITTER_MS else 0
+        if is_episode(self.state.item) and self.was_playing and self.state.playing and not self.blind:
+            is_untouched = self.last is not None and self.state.changed_ms == self.last.changed_ms is not None
+            if is_untouched or self.rate_of(self.state.item) != 1:
+                return elapsed  # whatever the position, which may be a report
         is_credible = -step_back_ms(self.state.duration_ms) <= advanced <= elapsed + JITTER_MS
         if self.was_playing and self.state.playing and (not is_credible or self._sought_back(advanced)):
             return elapsed
@@ -261,14 +373,18 @@ class Observations(SavedObservations):
         Episodes have a button for that. Otherwise the `timestamp` decides: if the position at the last change
         was behind that of `last`, a pause cannot explain it.
         """
-        lag, item = self.elapsed - advanced, self.state.item
+        lag = self.elapsed - advanced
         if lag <= JITTER_MS:
             return False
-        is_episode = item is not None and item.key.startswith("episode:")
-        if is_episode and abs(lag - SKIP_BUTTON_MS) <= JITTER_MS:
+        if is_episode(self.state.item) and abs(lag - SKIP_BUTTON_MS) <= JITTER_MS:
             return True
         changed = self.changed_within(self.last_at, self.now)
         return changed is not None and advanced - (self.now - changed) < -JITTER_MS
+
+
+def is_episode(item: Item | None) -> bool:
+    """Return whether an item is an episode, or a chapter of an audiobook: they are played at any speed."""
+    return item is not None and item.key.startswith("episode:")
 
 
 def step_back_ms(duration: int | None) -> int:

@@ -4,12 +4,12 @@ Progress and duration predict the end of an item, so the next request follows ju
 while the listener skips around, slow while they just listen, and slower and slower while nothing plays.
 """
 
-from spotify_logger.core.observations import Observations
+from spotify_logger.core.observations import Observations, is_episode
 from spotify_logger.core.play import near_end_ms
 from spotify_logger.core.player_state import StateKind
 
 DELAY_AFTER_END = 1.0  # seconds from the end of an item until the next one shows, as in Home Assistant
-ATTENTIVE_SECONDS = 60.0  # of quick polling after the listener did something unexpected
+ATTENTIVE_SECONDS = 50.0  # of quick polling after the listener did something unexpected
 SETTLING_MS = 20_000  # from the beginning of an item, in which it is most likely to be skipped
 EXPECTED_TOLERANCE_MS = 3_000  # a position this close to the predicted one was expected
 FIRST_IDLE_WAIT = 10.0  # seconds to the first request after playback has stopped; later waits grow from there
@@ -60,8 +60,12 @@ def _was_expected(seen: Observations) -> bool:
     if state.progress_ms is None or before.progress_ms is None:
         return before.uri == state.uri
     expected = before.progress_ms + seen.interval
-    if before.uri == state.uri and abs(state.progress_ms - expected) <= EXPECTED_TOLERANCE_MS:
-        return True
+    if before.uri == state.uri:
+        is_on_course = abs(state.progress_ms - expected) <= EXPECTED_TOLERANCE_MS
+        # Where an episode is at another speed, some players report only now and then.
+        is_untouched = state.changed_ms is not None and state.changed_ms == before.changed_ms
+        if is_on_course or (is_episode(state.item) and (is_untouched or seen.rate_of(state.item) != 1)):
+            return True
     if before.duration_ms is None:
         return False
     beyond_end = expected - before.duration_ms + near_end_ms(before.duration_ms)

@@ -13,12 +13,21 @@ follow from that one and the timeline of `Observations`.
 
 from dataclasses import replace
 
-from spotify_logger.core.observations import BLIP_MS, JITTER_MS, SEAMLESS_MS, Observation, Observations
+from spotify_logger.core.observations import (
+    AWAY_MS,
+    BLIP_MS,
+    JITTER_MS,
+    MIN_RATE,
+    SEAMLESS_MS,
+    SILENT_MS,
+    Observation,
+    Observations,
+    is_episode,
+)
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
-from spotify_logger.core.player_state import Item, PlayerState, StateKind
+from spotify_logger.core.player_state import ITEM_FIELDS, Item, PlayerState, StateKind
 
 OVER_AFTER_MS = 30 * 60_000  # a play that was paused or not observed for this long is over
-SILENT_MS = 2_000  # at the end of a context, an item is shown again, paused this close to its beginning
 
 
 class Tracker:
@@ -66,6 +75,11 @@ class Tracker:
         Its time is `stamp_ms` since the epoch, UTC, and `monotonic_ms` by the monotonic clock.
         """
         play, seen = self.play, self.seen.receive(state, stamp_ms, monotonic_ms)
+        if play is not None and seen.is_relinked(play):
+            # Spotify plays on with another ID of the recording; the play keeps its own.
+            fields = {name: value for name, value in play.fields.items() if name in {"id", *ITEM_FIELDS}}
+            state = replace(state, item=play.item, fields={**state.fields, **fields})
+            seen = replace(seen, state=state)
         is_empty = seen.is_empty(play)
         self.seen = seen.ignore() if is_empty else seen
         if is_empty:
@@ -92,12 +106,16 @@ class Tracker:
             return []
         if seen.hidden is not None:
             return [self._lose(play)]
-        if natural is not None and seen.unseen is not None and seen.unseen >= natural:
+        if natural is not None and self._has_ended(natural):
             return [self._close(play, natural, natural - seen.last_at, TRACKDONE)]
-        if seen.blind and seen.was_playing:
+        if seen.was_playing and (seen.blind or (natural or until) < (seen.unseen or 0)):
             return [self._close(play, self._played_until, 0, UNKNOWN)]
         reason = UNKNOWN if seen.unseen is None and seen.was_playing else STOPPED
         return [self._close(play, self._played_until, 0, self._reason(play, 0, reason))]
+
+    def _has_ended(self, natural: int) -> bool:
+        """Return whether a play came to its natural end: just after it, the player showed nothing more."""
+        return self.seen.unseen is not None and natural <= self.seen.unseen <= natural + SEAMLESS_MS
 
     def _private(self, *, is_same: bool) -> list[Play]:
         """Follow a private session: it is not logged, and another item ends the play."""
@@ -113,15 +131,11 @@ class Tracker:
         seen = self.seen
         if seen.starts_again(play):
             return self._again(play, state)
-        if seen.last is not None and seen.last.progress_ms is None and state.progress_ms is not None:
-            # Its position was unknown; it cannot have played for longer than it is open.
-            played = max(0, min(state.progress_ms, seen.now - self._begun) - play.ms_played)
-        else:
-            played = seen.played_since_last()
-        if not seen.played_on():
-            over = self._time_out(seen.now - played)
-            if over or seen.came_back():
-                return over + self._other(state)
+        played = seen.played_since_last()
+        if seen.advanced is None and play.item.duration_ms is not None:
+            played = min(played, max(0, play.item.duration_ms - play.ms_played))
+        if not seen.played_on() and (over := self._time_out(seen.now - played)):
+            return over + self._other(state)
         if played:
             end = seen.now if state.playing else seen.last_at + played
             self._played_until = max(self._played_until, min(end, seen.now))
@@ -130,13 +144,13 @@ class Tracker:
         return [] if self.play == play else [self.play]
 
     def _again(self, play: Play, state: PlayerState) -> list[Play]:
-        """Follow an item from its end back to its beginning: a repeat, or a player that has stopped."""
+        """Follow an item back to its beginning: it was started again, or the player has stopped."""
         if state.playing or (state.progress_ms or 0) > SILENT_MS:
             return self._other(state)
         seen = self.seen
-        end = min(seen.natural_end(play) or self._played_until, seen.now)
-        played = max(0, end - seen.last_at) if seen.was_playing else 0
-        closed = self._close(play, end, played, TRACKDONE)
+        played = max(0, self._guess(seen.last_at, seen.now) - seen.last_at) if seen.was_playing else 0
+        end = seen.last_at + played if played else self._played_until
+        closed = self._close(play, end, played, self._reason(play, played, SKIPPED))
         self.seen = seen.keep()
         return [closed]
 
@@ -163,10 +177,11 @@ class Tracker:
         if natural is None:
             # Its natural end is unknown; while it was observed, it played until it was left.
             return left - seen.last_at if seen.was_playing and was_seen else 0
+        if seen.rate_of(None if self.play is None else self.play.item) != 1:
+            natural = max(natural, min(left, natural + BLIP_MS))  # it is only estimated
         if left > natural + SEAMLESS_MS:
-            return natural - seen.last_at if was_seen or (seen.unseen or 0) >= natural else 0
-        duration = natural - seen.last_at + seen.progress
-        was_followed = natural - left <= near_end_ms(duration)
+            return natural - seen.last_at if self._has_ended(natural) else 0
+        was_followed = natural - left <= near_end_ms(natural - self._begun)
         return min(left, natural) - seen.last_at if was_seen or was_followed else 0
 
     def _beginning(self, state: PlayerState) -> int | None:
@@ -183,15 +198,27 @@ class Tracker:
         seen, earliest, progress = self.seen, self.seen.earliest_start, state.progress_ms
         if progress is None:
             return self._guess(seen.now if earliest is None else earliest, seen.now)
-        begun = seen.now - progress
-        if earliest is None:
-            return begun
+        rate, is_spoken = seen.rate_of(state.item), is_episode(state.item)
+        begun = seen.now - round(progress / rate)
         last_at = begun if seen.last is None else seen.last.at
         is_confirmed = seen.changed_within(begun - SILENT_MS, begun + SILENT_MS) is not None
-        if begun >= earliest - SEAMLESS_MS or (is_confirmed and begun >= last_at):
-            return max(begun, last_at)
+        if is_confirmed and begun >= last_at:
+            return begun
         left = seen.left.get(state.uri)
-        resumed = seen.now - max(0, progress - left) if left and progress else None
+        resumed = seen.now - round(max(0, progress - left) / rate) if left and progress else None
+        is_hidden = earliest is None or seen.blind or seen.now - earliest > AWAY_MS
+        if is_hidden or is_spoken:
+            # It may have been resumed: where it was left, at the last change, or only now.
+            longest = progress / (MIN_RATE if is_spoken and progress <= BLIP_MS else rate)
+            changed = seen.changed_within(max(seen.now - round(longest), earliest or last_at), seen.now)
+            known = [moment for moment in (changed, resumed if is_hidden and is_spoken else None) if moment]
+            if known:
+                return max(*known, last_at)
+            is_unknown = progress > BLIP_MS if is_spoken else not earliest and state.changed_ms is not None
+            if is_hidden and is_unknown:
+                return seen.now
+        if earliest is None or begun >= earliest - SEAMLESS_MS:
+            return max(begun, last_at)
         return self._guess(earliest, seen.now) if resumed is None or resumed < earliest else resumed
 
     def _beginning_of_paused(self, state: PlayerState) -> int | None:
@@ -215,7 +242,9 @@ class Tracker:
         if advanced > seen.elapsed + JITTER_MS:
             return self._guess(last.at, seen.now)
         is_new = seen.changed_within(from_zero - SEAMLESS_MS, from_zero + SEAMLESS_MS) is not None
-        return seen.now - min(progress if is_new or advanced < 0 else advanced, seen.elapsed)
+        changed = seen.changed_within(last.at, seen.now) if seen.elapsed > AWAY_MS else None
+        begun = seen.now - min(progress if is_new or advanced < 0 else advanced, seen.elapsed)
+        return max(begun, changed or begun)
 
     def _guess(self, earliest: int, latest: int) -> int:
         """Return a moment between two: the end of what played before, the last change, or the middle."""
@@ -230,7 +259,9 @@ class Tracker:
         begun_ms = self.seen.stamp_ms - (now - begun)
         started_ms = max(begun_ms, self._free_from_ms)
         self._begun = min(now, begun + started_ms - begun_ms)
-        played = min(state.progress_ms or 0, now - self._begun)
+        played = now - self._begun
+        if state.progress_ms is not None and not (state.playing and is_episode(item)):
+            played = min(state.progress_ms, played)
         self._played_until = now if state.playing else self._begun + played
         self._second = max(started_ms // 1000, self._second + 1)
         opened = Play(self._second, item, started_ms, started_ms, 0, fields=state.fields)
@@ -242,12 +273,16 @@ class Tracker:
         seen, left = self.seen, max(left, self._played_until)
         played = max(0, self._played_before_leaving(left))
         played_until = seen.last_at + played if played else self._played_until
-        is_over = left - played_until >= OVER_AFTER_MS
-        is_lost = seen.unseen is not None and not played
-        if is_lost and seen.blind and seen.was_playing:
+        is_lost = seen.was_playing and not played and left - seen.last_at > SEAMLESS_MS
+        if is_lost and (seen.blind or seen.unseen is None):
             return self._close(play, self._played_until, 0, UNKNOWN)
+        shown_until = played_until if seen.was_playing or seen.unseen is not None else seen.last_at
+        is_over = left - played_until >= OVER_AFTER_MS
         reason = self._reason(play, played, UNKNOWN if is_lost else STOPPED if is_over else SKIPPED)
-        return self._close(play, played_until if is_over else left, played, reason)
+        if is_over:
+            return self._close(play, played_until, played, reason)
+        is_followed = left - shown_until <= SEAMLESS_MS  # by the next one; else by silence
+        return self._close(play, left if is_followed else shown_until, played, reason)
 
     def _lose(self, play: Play) -> Play:
         """Close a play that continued in private: where it last advanced, or a little later."""
@@ -267,6 +302,9 @@ class Tracker:
         return replace(play, ended_ms=play.started_ms + length, ms_played=ms_played)
 
     def _reason(self, play: Play, played: int, otherwise: str) -> str:
-        duration = play.item.duration_ms
-        is_unfinished = duration is None or self.seen.progress + played < duration - near_end_ms(duration)
+        duration, position = play.item.duration_ms, self.seen.position_after(play.item, played)
+        if self.seen.last is not None and self.seen.last.progress_ms is None:
+            position = play.ms_played + played
+        rate = self.seen.rate_of(play.item)
+        is_unfinished = duration is None or position < duration - rate * near_end_ms(duration)
         return otherwise if is_unfinished else TRACKDONE

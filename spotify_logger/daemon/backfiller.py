@@ -65,15 +65,19 @@ class GapMonitor:
         if gap:
             self._coverage.add_reason(gap)
 
-    def on_answer(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
-        """Handle an answer, and record the gap that it ends; see `Coverage.record_answer`."""
+    def on_answer(self, stamp_ms: int, now: float, *, resumes: bool = False) -> UnobservedSpan | None:
+        """Handle an answer, and record the gap that it ends; see `Coverage.record_answer`.
+
+        Where playback `resumes` with it, plays since the answer before it were not observed either.
+        """
+        before_ms = self._coverage.answered_ms
         span = self._coverage.record_answer(stamp_ms, now)
         self._is_failing = False
-        if span is not None:
+        if before_ms is not None and (resumes or span is not None):
             self._gap_saved_at = float("-inf")
-            self.unobserved = [*self.unobserved, (span.from_ms, span.to_ms)][-MAX_SPANS:]
+            self.unobserved = [*self.unobserved, (before_ms, max(before_ms, stamp_ms))][-MAX_SPANS:]
             notes = {UNOBSERVED_NOTE: to_json(self.unobserved), GAP_NOTE: ""}
-            if span.is_gap:
+            if span is not None and span.is_gap:
                 fields = self._record(span, notes)
                 begin, end = fields["from"][:19], fields["to"][:19]
                 log.warning(f"not observed: {begin}Z to {end}Z ({span.reason}); recorded as a gap")

@@ -168,7 +168,10 @@ class Poller:
                 self._backfiller.on_start(stamp_ms)
             self._trouble = None
         self._login_trouble = ""
-        is_after_gap = self._gap_monitor.on_answer(stamp_ms, answer.monotonic) is not None
+        before = self._tracker.seen.state
+        resumes = not before.playing and (player_state.playing or player_state.uri != before.uri)
+        span = self._gap_monitor.on_answer(stamp_ms, answer.monotonic, resumes=resumes)
+        is_after_gap = span is not None
         if is_after_gap:
             self._backfiller.on_gap()
 

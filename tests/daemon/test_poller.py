@@ -185,7 +185,7 @@ class TestFaults:
         rig.run(120)
         log_lines(capsys)
         rig.fault("error_503", seconds=600)
-        turns = rig.run(750)
+        turns = rig.run(780)
         waits = [later - earlier for earlier, later in pairwise(rig.requests_since(T + 120, PLAYER))]
         assert len(turns) < 30
         assert waits[0] <= waits[2] <= waits[4]

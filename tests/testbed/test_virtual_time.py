@@ -117,7 +117,7 @@ def test_the_same_seed_makes_the_same_world() -> None:
     assert first.clock.now == first.record.start == DEFAULT_START
     bodies = []
     for world in (first, again):
-        world.clock.sleep(first.record.plays[3].started_at + 20 - world.clock.now)
+        world.clock.sleep(first.record.plays[0].started_at + 1 - world.clock.now)
         bodies.append(ask(world, login(world)).body)
     assert bodies[0] == bodies[1]
-    assert json.loads(bodies[0])["item"]["name"] == first.record.plays[3].name
+    assert json.loads(bodies[0])["item"]["name"] == first.record.plays[0].name
