@@ -11,24 +11,10 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.matching import (
-    UNSEEN_END_MS,
-    account_rank,
-    identity,
-    is_same_play,
-    matches_tombstone,
-    newness,
-)
-from spotify_logger.core.play import LIVE, UNKNOWN, Play
-from spotify_logger.core.redis_keys import (
-    ONE_DAY,
-    TOMBSTONES,
-    day_of,
-    gap_key,
-    index_key,
-    play_key,
-    second_of_day,
-)
+from spotify_logger.core import matching
+from spotify_logger.core.matching import account_rank, identity, is_same_play, newness
+from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play
+from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.outbox import ACKNOWLEDGED, PLAYS_PER_QUERY, WAITING
 from spotify_logger.storage.redis_replies import Persistence
@@ -116,17 +102,22 @@ class Takeover:
     def to_send(self, row: OutboxPlay, *, is_active: bool) -> OutboxPlay | None:
         """Return what to send of a play, under its own key; None if Redis has a better account of it.
 
-        A worse account in Redis is deleted.
+        It takes the place of an import that is a worse one.
         """
         play = row.play
         is_own = identity(play) in self._own
         self.remember(play)
-        if (another := self._find_duplicate(play)) is not None:
-            ours, theirs = account_rank(play), account_rank(another)
-            if ours > theirs and (is_own or play.end_reason is not None):
-                self._delete(another.second)
-            elif theirs > ours or not is_own:
-                self._outbox.replace(play, (another.second, replace(another, item=play.item)))
+        if (another := self._find_duplicate(play, only_imports=is_own)) is not None:
+            key, is_better = another.second, account_rank(play) > account_rank(another)
+            if is_better and another.source == IMPORT:
+                self._store.delete_play(key)
+                self.index.cache_clear()
+            elif is_better and play.end_reason is not None and not self._outbox.is_taken(key, play):
+                self._outbox.rekey(play, key)  # it was observed to its end, the other one was not
+                self._store.invalidate(play_key(key))
+                return row._replace(key=key)
+            else:
+                self._outbox.replace(play, (key, replace(another, item=play.item)))
                 return None
         row = self.claim(row)
         if is_own:
@@ -141,32 +132,29 @@ class Takeover:
         return row
 
     def gave_way(self, play: Play) -> bool:
-        """Return whether a better account has taken the place of a play, or was deleted since."""
+        """Return whether an import is a better account of a play, or was deleted since."""
         if play.source == LIVE:
             return False
-        another = self._find_duplicate(play)
+        another = self._find_duplicate(play, only_imports=True)
         is_worse = another is not None and account_rank(play) < account_rank(another)
-        return is_worse or matches_tombstone(self._tombstones.plays, play.ended_ms)
+        return is_worse or matching.matches_tombstone(self._tombstones.plays, play.ended_ms)
 
-    def _find_duplicate(self, play: Play) -> Play | None:
+    def _find_duplicate(self, play: Play, *, only_imports: bool) -> Play | None:
         """Return the same play under another key; None if there is none."""
-        begin, end = play.started_ms // 1000, (play.ended_ms + UNSEEN_END_MS) // 1000
+        begin, end = play.started_ms // 1000, (play.ended_ms + matching.UNSEEN_END_MS) // 1000
         found = []
         for day in sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)}):
             for second, (item, ms_played) in self.index(day).items():
-                is_near = item == play.item.key or second + (ms_played + UNSEEN_END_MS) // 1000 >= begin
-                if is_near and begin - MAX_START_DIFFERENCE <= second <= end:
+                until = (
+                    end if item == play.item.key else second + (ms_played + matching.UNSEEN_END_MS) // 1000
+                )
+                if begin - MAX_START_DIFFERENCE <= second <= end and begin <= until:
                     another = Play.from_hash(second, self._store.hash(play_key(second)))
-                    if another is not None and is_same_play(play, another):
+                    if another is None or (only_imports and another.source != IMPORT):
+                        continue
+                    if is_same_play(play, another):
                         found.append(another)
         return min(found, key=lambda another: abs(another.ended_ms - play.ended_ms), default=None)
-
-    def _delete(self, second: int) -> None:
-        """Delete a play from Redis."""
-        key, index = play_key(second), index_key(day_of(second))
-        self._store.send([("HDEL", self._store.key(index), second), ("DEL", self._store.key(key))])
-        self._store.invalidate(key, index)
-        self.index.cache_clear()
 
 
 def _is_newer(held: Play, play: Play, *, is_active: bool) -> bool:

@@ -149,6 +149,12 @@ class Store:
         for key in [self._prefix + name for name in names] or tuple(self._written):
             self._written.pop(key, None)
 
+    def delete_play(self, key_second: int) -> None:
+        """Delete a play, and its line in the index of its day."""
+        key, index = keys.play_key(key_second), keys.index_key(keys.day_of(key_second))
+        self.send([("HDEL", self.key(index), key_second), ("DEL", self.key(key))])
+        self.invalidate(key, index)
+
     def claim(
         self, key_second: int, started_at: str, uri: str, is_taken: Callable[[int], bool] = lambda _: False
     ) -> int:

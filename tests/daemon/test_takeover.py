@@ -97,3 +97,11 @@ def test_an_import_is_replaced_if_it_is_the_worse_account(
     assert {f"listening:{SECOND + second}" for second in kept} == {
         name for name in queue.log.names() if name.startswith("listening:")
     }
+
+
+def test_what_this_process_took_for_two_plays_stays_two(queue: Queue) -> None:
+    queue.log.write(play("A", 0, 200, source="backfill"))
+    repeated = play("A", 199.5, 1)
+    queue.takeover.remember(repeated)
+    assert queue.is_sent(repeated)
+    assert [*queue.log.kept("plays:2026-11-22")] == [str(SECOND)]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.plays import remove_items
-from spotify_logger.transfer.importer.dedup import RowStatus
 from spotify_logger.transfer.importer.files import find_sources
 from spotify_logger.transfer.importer.ingest import import_plays, read_files, sorted_plays, temporary_table
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
@@ -84,11 +83,10 @@ def import_history(
             progress("reading", done, size)
         for _ in import_plays(archive, sorted_plays(database), writer, restore=options.restore):
             progress("importing", summary.statuses.total(), summary.plays)
-        # Items whose plays were deleted before, or replaced now, may not be used any more.
-        idle = writer.replaced_items | (writer.items if summary.statuses[RowStatus.FORGOTTEN] else set())
-        if idle:
+        if writer.loose_items:
+            # Items whose plays were deleted before, or replaced now, may not be used any more.
             now = time.time()
-            remove_items(archive, idle - archive.items_before(int(now)), now)
+            remove_items(archive, writer.loose_items - archive.items_before(int(now)), now)
     return import_answer(summary, found, dry_run=options.dry_run)
 
 

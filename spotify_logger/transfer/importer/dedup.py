@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core import matching_exports as rules
@@ -200,8 +200,7 @@ def _merge_overlapping(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]
 def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
     """Sort by start, and rows with the same start always in the same order."""
     play = entry.play
-    texts = play.item.uri, str(play.end_reason), sorted(map(str, play.fields.items()))
-    return play.started_ms, -play.ms_played, entry.reported_end_ms, entry.kind, *texts
+    return play.started_ms, -play.ms_played, entry.reported_end_ms, entry.kind, rules.account_order(play)
 
 
 def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
@@ -238,10 +237,7 @@ def _match(rows: Sequence[Candidate], known: Sequence[Candidate]) -> None:
     _find_in_plays(samples, [play for play in observed if play not in samples])
     _find_in_plays(observed, recent)
     _find_in_plays(extended, [*observed, *recent])
-    free = [play for play in extended if not play.is_claimed]
-    for row, partner in _best_pairs(accounts, free, rules.account_cost):
-        row.join(partner)
-        row.is_claimed = partner.is_claimed = True
+    _pair_exports(accounts, extended)
     _find_in_plays([row for row in accounts if not row.is_claimed], [*observed, *recent])
     if listens := by_kind[SourceKind.LISTEN]:
         _find_listens([*observed, *recent, *extended, *accounts, *listens])
@@ -252,19 +248,15 @@ def _without_duplicates(rows: Iterable[Candidate]) -> list[Candidate]:
     found: list[Candidate] = []
     recent: list[Candidate] = []
     for row in sorted(rows, key=lambda row: row.evidence.begin_ms):
-        recent = [
-            other
-            for other in recent
-            if other.evidence.end_ms >= row.evidence.begin_ms - rules.DUPLICATE_END_MS
-        ]
+        since_ms = row.evidence.begin_ms - rules.DUPLICATE_END_MS
+        recent = [other for other in recent if other.evidence.end_ms >= since_ms]
         same = (other for other in recent if rules.is_duplicate(row.evidence, other.evidence))
         partner = next(filter(row.may_be, same), None)
         if partner is None:
             recent.append(row)
             found.append(row)
         else:
-            if partner.known_as is not None:
-                partner.evidence = row.evidence
+            partner.evidence = row.evidence if partner.known_as is not None else partner.evidence
             partner.join(row)
     return found
 
@@ -290,20 +282,52 @@ def _settle(accounts: Sequence[Candidate]) -> dict[int, Decision]:
     return decisions
 
 
-def _find_in_plays(rows: Sequence[Candidate], plays: Sequence[Candidate]) -> None:
-    """Join rows with the observed and backfilled plays that they match, or are parts of."""
-    known, costs = _TimeIndex(plays), []
+def _by_cost(
+    rows: Sequence[Candidate],
+    near: Callable[[PlayEvidence], Iterable[Candidate]],
+    cost_of: Callable[[PlayEvidence, PlayEvidence], int | None],
+) -> Iterator[tuple[int, Candidate, Candidate]]:
+    """Yield rows with plays near them that they may be, the best pairs first: mismatch, row and play."""
+    costs = []
     for number, row in enumerate(rows):
-        for order, play in enumerate(_near(row.evidence, known)):
-            value = cost(row.evidence, play.evidence)
+        for order, play in enumerate(near(row.evidence)):
+            value = cost_of(row.evidence, play.evidence)
             if value is not None and row.may_be(play):
                 costs.append((value, number, order, play))
-    matched: set[int] = set()
     for value, number, _, play in sorted(costs, key=lambda found: found[:3]):
-        row = rows[number]
+        yield value, rows[number], play
+
+
+def _pair_exports(accounts: Sequence[Candidate], extended: Iterable[Candidate]) -> None:
+    """Join rows of the account data with the extended history, one to one."""
+    by_length: dict[int, list[Candidate]] = defaultdict(list)
+    for play in extended:
+        by_length[play.evidence.ms_played // rules.MS_PLAYED_TOLERANCE_MS].append(play)
+
+    def near(row: PlayEvidence) -> Iterator[Candidate]:
+        length = row.ms_played // rules.MS_PLAYED_TOLERANCE_MS
+        return chain.from_iterable(by_length.get(length + more, ()) for more in (-1, 0, 1))
+
+    for _, row, play in _by_cost(accounts, near, rules.account_cost):
+        if not (row.is_claimed or play.is_claimed):
+            row.is_claimed = play.is_claimed = True
+            row.join(play)
+
+
+def _find_in_plays(rows: Sequence[Candidate], plays: Iterable[Candidate]) -> None:
+    """Join rows with the observed and backfilled plays that they match, or are parts of."""
+    known = _TimeIndex(plays)
+
+    def near(row: PlayEvidence) -> Iterator[Candidate]:
+        yield from known.around(row.begin_ms, row.end_ms, rules.TIME_TOLERANCE_MS)
+        if row.reported_end_ms > row.end_ms + rules.TIME_TOLERANCE_MS:
+            yield from known.around(row.reported_end_ms, row.reported_end_ms, rules.TIME_TOLERANCE_MS)
+
+    matched: set[Candidate] = set()
+    for value, row, play in _by_cost(rows, near, cost):
         fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else value < PART_COST
-        if number not in matched and fits:
-            matched.add(number)
+        if row not in matched and fits:
+            matched.add(row)
             row.join(play)
             play.used_ms += row.evidence.ms_played
 
@@ -326,12 +350,6 @@ def _find_listens(accounts: Sequence[Candidate]) -> None:
             listen.join(play)
 
 
-def _near(row: PlayEvidence, known: _TimeIndex) -> Iterator[Candidate]:
-    yield from known.around(row.begin_ms, row.end_ms, rules.TIME_TOLERANCE_MS)
-    if row.reported_end_ms > row.end_ms + rules.TIME_TOLERANCE_MS:
-        yield from known.around(row.reported_end_ms, row.reported_end_ms, rules.TIME_TOLERANCE_MS)
-
-
 class _TimeIndex:
     """Finds the plays that overlap a span of time."""
 
@@ -347,29 +365,3 @@ class _TimeIndex:
         first = bisect_left(self._begins, begin_ms - self._longest)
         last = bisect_right(self._begins, end_ms)
         return (play for play in self._plays[first:last] if play.evidence.end_ms >= begin_ms)
-
-
-def _best_pairs(
-    rows: Sequence[Candidate],
-    partners: Iterable[Candidate],
-    cost_of: Callable[[PlayEvidence, PlayEvidence], int | None],
-) -> Iterator[tuple[Candidate, Candidate]]:
-    """Pair rows and partners with about the same `ms_played`, one to one, the best pairs first."""
-    by_length: dict[int, list[tuple[int, Candidate]]] = defaultdict(list)
-    for order, partner in enumerate(partners):
-        by_length[partner.evidence.ms_played // rules.MS_PLAYED_TOLERANCE_MS].append((order, partner))
-    costs = []
-    for number, row in enumerate(rows):
-        length = row.evidence.ms_played // rules.MS_PLAYED_TOLERANCE_MS
-        for near in (length - 1, length, length + 1):
-            for order, partner in by_length.get(near, ()):
-                value = cost_of(row.evidence, partner.evidence)
-                if value is not None and row.may_be(partner):
-                    costs.append((value, number, order, partner))
-    paired: set[int] = set()
-    taken: set[int] = set()
-    for _, number, order, partner in sorted(costs, key=lambda found: found[:3]):
-        if number not in paired and order not in taken:
-            paired.add(number)
-            taken.add(order)
-            yield rows[number], partner

@@ -34,8 +34,7 @@ class PlayWriter:
 
     Attributes:
         summary: Counts the items and gaps here; the caller adds the other counts.
-        items: The keys of the items that were written without a play.
-        replaced_items: The keys of the items whose plays were replaced.
+        loose_items: The keys of the items that may have no play: of our own exports, and of replaced plays.
     """
 
     def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
@@ -43,8 +42,7 @@ class PlayWriter:
         self._dry_run = dry_run
         self._known_items: set[str] = set()
         self.summary = ImportSummary()
-        self.items: set[str] = set()
-        self.replaced_items: set[str] = set()
+        self.loose_items: set[str] = set()
 
     def write(
         self,
@@ -61,36 +59,21 @@ class PlayWriter:
         """
         if self._dry_run or not (entries or replaced or named):
             return
-        key = self._archive.key
-        free = {play.second: play.item.key for play in replaced}
+        key, items = self._archive.key, [entry.play.item for entry in entries if entry.stored_hash is None]
+        commands = self._additions(self._missing({item.key: item.catalog for item in items}))
+        for play, fields in named:
+            additions = {name: fields[name] for name in NAMES if name in fields}
+            commands += self._additions(dict.fromkeys((play_key(play.second), play.item.key), additions))
+        for play in replaced:
+            commands.append(("HDEL", key(index_key(day_of(play.second))), play.second))
+            commands.append(("DEL", key(play_key(play.second))))
+            self.loose_items.add(play.item.key)
         lines: dict[str, list[str | int]] = defaultdict(list)
-        hashes: list[Command] = []
-        for second, entry in self._named(entries, free):
-            fields = entry.stored_hash or entry.play.to_hash()
-            if free.pop(second, None):
-                hashes.append(("DEL", key(play_key(second))))
-            hashes.append(("HSET", key(play_key(second)), *chain.from_iterable(fields.items())))
+        for second, entry in self._named(entries, {play.second for play in replaced}):
+            stored = entry.stored_hash or entry.play.to_hash()
+            commands.append(("HSET", key(play_key(second)), *chain.from_iterable(stored.items())))
             lines[key(index_key(day_of(second)))] += (second, entry.play.index)
-        items = [entry.play.item for entry in entries if entry.stored_hash is None]
-        missing = self._missing({item.key: item.catalog for item in items})
-        additions = [
-            ("HSETNX", key(name), field, fields[field])
-            for play, fields in named
-            for name in (play_key(play.second), play.item.key)
-            for field in NAMES
-            if field in fields
-        ]
-        index = [("HSET", key, *words) for key, words in lines.items()]
-        gone = [
-            command
-            for second in free
-            for command in (
-                ("HDEL", key(index_key(day_of(second))), second),
-                ("DEL", key(play_key(second))),
-            )
-        ]
-        self.replaced_items.update(play.item.key for play in replaced)
-        self._archive.write([*self._additions(missing), *additions, *gone, *hashes, *index])
+        self._archive.write([*commands, *(("HSET", name, *words) for name, words in lines.items())])
 
     def lift(self, tombstones: Iterable[int]) -> None:
         """Note that deleted plays, by the seconds that named them, may come back."""
@@ -111,7 +94,7 @@ class PlayWriter:
         self.summary.items.update(new=len(missing), known=len(items) - len(missing))
         self.summary.gaps.update(new=len(new), known=len(gaps) - len(new))
         if not self._dry_run:
-            self.items.update(missing)
+            self.loose_items.update(missing)
             hashes = [
                 ("HSET", key(gap_key(gap.second)), *chain.from_iterable(gap.fields.items())) for gap in new
             ]
