@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from spotify_logger.spotify.http import Request
-from spotify_logger.spotify.oauth import TokenManager, account_conflict, valid_until
+from spotify_logger.spotify.oauth import (
+    TokenManager,
+    account_conflict,
+    request_account,
+    valid_until,
+    with_account,
+)
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 
@@ -76,7 +83,8 @@ class Spotify:
             None  # the account that the log is of, "" if nobody's; None until it is known
         )
         self._send = send
-        self._url = settings.api_url
+        self._settings, self._url = settings, settings.api_url
+        self._asked_with = ""  # the access token with which the account was asked for
         self._clock = clock
         self._rate_limit = rate_limit
         self._token_manager = TokenManager(self._send_counted, settings, token_file, clock, rate_limit)
@@ -133,7 +141,19 @@ class Spotify:
         return ApiResponse(_parse_body(response), monotonic, utc)
 
     def _of_owner(self, token: Token) -> Token:
-        """Return `token`; raise LoginNeeded if it would mix the plays of two people."""
+        """Return `token`; raise LoginNeeded if it would mix the plays of two people.
+
+        If its account is unknown, Spotify is asked, once with each access token; may raise NotBefore.
+        """
+        if not token.account and token.access_token != self._asked_with:
+            self._asked_with, unknown = token.access_token, token
+            with suppress(TryLater):
+                response = request_account(self._send_counted, self._settings, token)
+                if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+                    raise self._error(response, "", self._refusals[PLAYER_PATH])
+                token = with_account(token, response)
+            if token.account:
+                self._token_manager.adopt(token, unknown)
         if conflict := account_conflict(token, self.owner or ""):
             raise LoginNeeded(
                 f"{conflict}: {LOGIN_ADVICE} with that account, or set LISTENER for a second log"

@@ -313,7 +313,9 @@ def exchange_redirect(
     if missing:
         prompt.say(f"Spotify did not grant {missing}, which is required. Try again:")
         return None
-    return oauth.with_account(send, attempt.settings, token)
+    with suppress(TryLater):
+        token = oauth.with_account(token, oauth.request_account(send, attempt.settings, token))
+    return token
 
 
 def _exchange_patiently(

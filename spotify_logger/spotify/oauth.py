@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.spotify.http import Send
+    from spotify_logger.spotify.http import Response, Send
     from spotify_logger.spotify.rate_limit import RateLimit
     from spotify_logger.system.clock import Clock
 
@@ -134,11 +134,10 @@ class TokenManager:
         except (LoginNeeded, Misconfigured) as refusal:
             now = self._clock.utc()
             dead = replace(token, dead_at=token.dead_at or now, dead_reason=str(refusal), asked_at=now)
-            if self._adopt(dead, token):
+            if self.adopt(dead, token):
                 raise LoginNeeded(str(refusal)) from None
         else:
-            if self._adopt(renewed, token) and not renewed.account:
-                self._adopt(with_account(self._send, self._settings, renewed), renewed)
+            self.adopt(renewed, token)
         self._rate_limit.end_cooldown("accounts")
         return self._require()
 
@@ -157,7 +156,7 @@ class TokenManager:
         self._is_unsaved = False
         self.login_count += 1
 
-    def _adopt(self, token: Token, origin: Token) -> bool:
+    def adopt(self, token: Token, origin: Token) -> bool:
         """Use and save `token`, derived from `origin`, and return True; False if a login came first."""
         if self._file.changed():
             self._load()
@@ -236,16 +235,14 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
     )
 
 
-def with_account(send: Send, settings: Settings, token: Token) -> Token:
-    """Return `token` with the ID of its account, or as it is if Spotify does not tell that.
+def request_account(send: Send, settings: Settings, token: Token) -> Response:
+    """Ask whose account a token is for (`GET /v1/me`, whose ID needs no scope); may raise TryLater."""
+    headers = {"Authorization": f"Bearer {token.access_token}"}
+    return send(Request("GET", f"{settings.api_url}/v1/me", headers))
 
-    `GET /v1/me` has the ID whatever the scopes.
-    """
-    try:
-        headers = {"Authorization": f"Bearer {token.access_token}"}
-        response = send(Request("GET", f"{settings.api_url}/v1/me", headers))
-    except TryLater:
-        return token
+
+def with_account(token: Token, response: Response) -> Token:
+    """Return `token` with the ID of its account, if the response to `request_account` has it."""
     account = (response.json or {}).get("id") if response.status == HTTPStatus.OK else None
     return replace(token, account=log.sanitize(account)) if isinstance(account, str) else token
 

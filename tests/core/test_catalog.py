@@ -64,13 +64,6 @@ def test_other_entries_tell_artists_apart() -> None:
     assert doubtful == {"doubtful", "in part"}
 
 
-def test_an_entry_that_was_split_helps_with_others() -> None:
-    entries = {"1": old("A, B, C", "ab c"), "2": old("D, E, A, B", "de ab"), "3": old("D, E", "de")}
-    found, doubtful = tell_apart(entries)
-    assert found["1"] == [Artist("A, B", "ab"), Artist("C", "c")]
-    assert not doubtful
-
-
 def test_a_text_that_may_be_split_in_too_many_ways() -> None:
     text = ", ".join(map(str, range(300)))
     entries = {"many": old(text, " ".join(map(str, range(150))))}

@@ -259,27 +259,37 @@ def test_refresh_token_from_the_settings_is_used_without_a_file(tmp_path: Path) 
         (Unreachable("no route"), ""),
     ],
 )
-def test_the_account_of_an_old_token_file_is_learnt_when_it_is_renewed(
+def test_the_account_of_an_old_token_file_is_asked_for_with_each_access_token(
     tmp_path: Path, profile: ScriptedAnswer, account: str
 ) -> None:
     client = ScriptedClient(tmp_path, replace(TOKEN, account=""))
     client.spotify.owner = "me"
-    client.script.api, client.script.accounts = [PLAYING, EXPIRED, profile, PLAYING], [ROTATED]
+    client.script.api, client.script.accounts = [profile, PLAYING, PLAYING], [ROTATED]
     assert [client.poll(), client.poll()] == [PLAYING_BODY, PLAYING_BODY]
+    assert (client.script.order, client.script.requests[0].url) == ("ppp", "https://api.test/v1/me")
     assert (client.spotify.account, client.saved.account) == (account, account)
-    assert client.saved.refresh_token == "refresh-2"
-    assert client.script.requests[-2].url == "https://api.test/v1/me"
+    client.script.api = [EXPIRED, *([] if account else [PROFILE]), PLAYING]
+    assert client.poll() == PLAYING_BODY
+    assert (client.saved.account, client.saved.refresh_token) == ("me", "refresh-2")
+
+
+def test_a_rate_limit_for_the_account_is_one_for_the_player(tmp_path: Path) -> None:
+    client = ScriptedClient(tmp_path, replace(TOKEN, account=""))
+    client.script.api = [respond(429, headers={"retry-after": "100"})]
+    assert isinstance(client.poll(), NotBefore)
+    assert isinstance(client.poll(), NotBefore)
+    assert client.script.order == "p"
 
 
 def test_nothing_is_asked_with_the_login_of_another_account(tmp_path: Path) -> None:
     client = ScriptedClient(tmp_path, replace(TOKEN, account=""))
     client.spotify.owner = "somebody else"
-    client.script.api, client.script.accounts = [EXPIRED, PROFILE], [RENEWED]
+    client.script.api = [PROFILE]
     for _ in range(2):
         error = client.poll()
         assert isinstance(error, LoginNeeded)
         assert "account me" in str(error)
-    assert client.script.order == "ptp"
+    assert client.script.order == "p"
     client.log_in(replace(NEW_LOGIN, account="somebody else"))
     client.script.api = [PLAYING]
     assert client.poll() == PLAYING_BODY
