@@ -156,6 +156,11 @@ class TestListenBrainz:
             }
         ]
 
+    def test_artists_that_cannot_be_told_apart_are_not_listed(self, log: RedisLog) -> None:
+        log.write(play(item("A", artists="A, B, C", artist_ids="1 2")))
+        (listen,) = json_lines(log, "listenbrainz")
+        assert "artist_names" not in json.dumps(listen)
+
     @pytest.mark.parametrize(
         ("what", "heard", "reason", "is_listen"),
         [

@@ -46,7 +46,10 @@ def listen(second: int, item: str, fields: Mapping[str, str]) -> dict[str, objec
     """Return the listen of a play: the second of its start, the key of its item, and the fields above."""
     artists = artists_of(CatalogEntry(**{name: fields.get(name, "") for name in ARTIST_FIELDS}))
     about = {
-        "artist_names": [artist.name for artist in artists],
+        # Fewer names than IDs: those of an earlier version, which cannot be told apart.
+        "artist_names": [*map(str, artists)]
+        if len(artists) >= len(fields.get("artist_ids", "").split())
+        else [],
         "duration_ms": whole_number(fields.get("duration_ms")),
         "isrc": fields.get("isrc"),
         **(_links(item, fields) if item.startswith("track:") else {}),
