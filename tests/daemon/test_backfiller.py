@@ -194,6 +194,9 @@ class TestAnswer:
         harness.miss()
         span = (round((T - 5 * HOUR) * 1000), round(T * 1000))
         assert len(harness.backfiller.fetch_if_due(None, [span])) == 1
+        harness.log.plays = [play("A", -4 * HOUR, 100, source="import")]
+        harness.miss()
+        assert harness.backfiller.fetch_if_due(None, [span]) == [], "an export says nothing of the pause"
 
     def test_items_older_than_all_known_plays_are_ignored(self, harness: BackfillHarness) -> None:
         harness.outbox.put([play("A", -300 * number) for number in range(MAX_KEPT_PLAYS, 0, -1)])
@@ -208,9 +211,10 @@ class TestAnswer:
     def test_plays_written_by_others_are_not_found_again_unless_they_are_worse_accounts(
         self, harness: BackfillHarness
     ) -> None:
-        from_account_data = play(item("spotify:local:B", "local:b", name="B"), -390, source="import")
-        less = {"uri": "spotify:local:B", "name": "B"}
-        harness.log.plays = [play("A", -601, source="import"), replace(from_account_data, fields=less)]
+        local = item("B", "local:b", uri="spotify:local:B", artists=None, duration_ms=None)
+        less = {"uri": local.uri, "name": "B"}
+        from_account_data = replace(play(local, -390, source="import"), fields=less)
+        harness.log.plays = [play("A", -601, source="import"), from_account_data]
         from_redis = play("C", -1000)
         harness.outbox.adopt(
             [(from_redis.second, replace(from_redis, item=replace(from_redis.item, catalog={})))]

@@ -181,7 +181,7 @@ def test_a_play_that_gave_way_to_a_better_account_stays_away(
 ) -> None:
     guess = replace(ended("A", 0, 100), source="backfill")
     rig.write(guess, ended("B", 100))
-    better = replace(ended("A", start, 100 - start), source="import")
+    better = replace(ended("A", start, 98 - start), source="import")
     rig.raw.delete(f"listening:{SECOND}")
     rig.raw.hdel(INDEX, str(SECOND))
     with rig.store.batch() as batch:
