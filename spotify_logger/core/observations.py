@@ -19,9 +19,7 @@ LONGEST_REPORT_MS = 300_000  # a position that runs in real time for longer is n
 JITTER_MS = 750  # progress and clock may diverge by this much between two answers: requests take time
 STEP_BACK_MS = 3_000  # a fall of progress that is not a seek: a device that takes over starts slightly behind
 SKIP_BUTTON_MS = 15_000  # the buttons of a podcast jump this far back and forward
-MAX_POSITIONS = (
-    8  # items whose positions are remembered: podcasts and albums are resumed where they were left
-)
+MAX_POSITIONS = 8  # items whose positions are remembered: podcasts and albums are resumed there
 BLIP_MS = 60_000  # answers may be empty for less than this while something plays (spotify/web-api#1158)
 SILENT_MS = 2_000  # at the end of a context, an item is shown again, paused this close to its beginning
 AWAY_MS = 120_000  # after this long, the same item at an earlier position is a new play, not a seek
@@ -153,29 +151,22 @@ class Observations(SavedObservations):
                 others = [(other, position) for other, position in left.items() if other != last.uri]
                 left = dict([*others, (last.uri, last.progress_ms)][-MAX_POSITIONS:])
         kept = Observation(uri, self.now, state.progress_ms, is_playing, state.changed_ms, doubted)
+        pace = self._learnt_pace()
         return replace(
-            self,
-            last=kept,
-            previous=previous,
-            left=left,
-            unseen=None,
-            hidden=None,
-            blind=False,
-            pace=self._learnt_pace(),
+            self, last=kept, previous=previous, left=left, pace=pace, unseen=None, hidden=None, blind=False
         )
 
     def _learnt_pace(self) -> Pace | None:
         """Return the pace after the current answer; a pause or another episode begins another line."""
-        pace, position, elapsed = self.pace, self.state.progress_ms, self.elapsed
+        last, pace, position = self.last, self.pace, self.state.progress_ms
         if not is_episode(self.state.item) or position is None or not self.state.playing:
             return pace
-        is_same = self.last is not None and self.last.uri == self.state.uri and self.was_playing
-        if pace is None or not is_same or self.advanced is None or self.blind or self.hidden is not None:
-            return Pace(self.now, position, 1.0 if pace is None else pace.rate)
+        pace = pace or Pace(self.now, position)
+        is_same = last is not None and last.uri == self.state.uri and last.playing
         is_sought = pace.rate != 1 and self.changed_within(self.last_at, self.now) is not None
-        if is_sought:
+        if not is_same or self.advanced is None or self.blind or self.hidden is not None or is_sought:
             return Pace(self.now, position, pace.rate)
-        if abs(self.advanced - elapsed) > JITTER_MS:
+        if abs(self.advanced - self.elapsed) > JITTER_MS:
             return pace.learn(self.now, position)
         is_real_time = abs(pace.position(self.now) - position) > abs(pace.rate - 1) * LONGEST_REPORT_MS
         return Pace(self.now, position) if pace.rate != 1 and is_real_time else pace
@@ -186,9 +177,12 @@ class Observations(SavedObservations):
 
     def position_after(self, item: Item, played: int) -> int:
         """Return the position of an item after it has played for so long since `last`."""
-        if self.pace is None or not self.was_playing or self.rate_of(item) == 1:
-            return self.progress + played
-        return self.pace.position(self.last_at + played)
+        position, at = self.progress + played, self.last_at + played
+        return self._foreseen(item, position, at) if self.was_playing else position
+
+    def _foreseen(self, item: Item | None, position: int, at: int) -> int:
+        """Return the position of an item at a moment, from its pace, or else a position."""
+        return position if self.pace is None or self.rate_of(item) == 1 else self.pace.position(at)
 
     def hide(self) -> Self:
         """Return these observations with the current answer as one from a private session."""
@@ -202,13 +196,11 @@ class Observations(SavedObservations):
     @property
     def remaining_ms(self) -> int | None:
         """Milliseconds until the current item ends if it plays on; None if unknown, or overdue."""
-        position, duration = self.state.progress_ms, self.state.duration_ms
-        rate = self.rate_of(self.state.item)
-        if self.pace is not None and rate != 1:
-            position = self.pace.position(self.now)
-        if position is None or duration is None or position >= duration:
+        item, position, duration = self.state.item, self.state.progress_ms, self.state.duration_ms
+        if position is None or duration is None:
             return None
-        return round((duration - position) / rate)
+        left = duration - self._foreseen(item, position, self.now)
+        return round(left / self.rate_of(item)) if left > 0 else None
 
     @property
     def last_at(self) -> int:
@@ -280,11 +272,8 @@ class Observations(SavedObservations):
 
     def natural_end(self, play: Play | None) -> int | None:
         """Return when a play that was playing would end if it simply played on; None if unknown."""
-        last = self.last
-        if play is None or last is None or not last.playing or last.progress_ms is None:
-            return None
-        duration = play.item.duration_ms
-        if duration is None:
+        last, duration = self.last, None if play is None else play.item.duration_ms
+        if play is None or duration is None or last is None or not last.playing or last.progress_ms is None:
             return None
         left = duration - self.position_after(play.item, 0)
         return last.at + max(0, round(left / self.rate_of(play.item)))
@@ -353,7 +342,7 @@ class Observations(SavedObservations):
         if not self.was_playing and not self.state.playing:
             return advanced if JITTER_MS < advanced <= elapsed + JITTER_MS else 0
         if is_episode(self.state.item) and self.was_playing and self.state.playing and not self.blind:
-            is_untouched = self.last is not None and self.state.changed_ms == self.last.changed_ms is not None
+            is_untouched = self.last is not None and self.state.changed_ms == self.last.changed_ms
             if is_untouched or self.rate_of(self.state.item) != 1:
                 return elapsed  # whatever the position, which may be a report
         is_credible = -step_back_ms(self.state.duration_ms) <= advanced <= elapsed + JITTER_MS

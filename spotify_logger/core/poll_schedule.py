@@ -63,8 +63,8 @@ def _was_expected(seen: Observations) -> bool:
     if before.uri == state.uri:
         is_on_course = abs(state.progress_ms - expected) <= EXPECTED_TOLERANCE_MS
         # Where an episode is at another speed, some players report only now and then.
-        is_untouched = state.changed_ms is not None and state.changed_ms == before.changed_ms
-        if is_on_course or (is_episode(state.item) and (is_untouched or seen.rate_of(state.item) != 1)):
+        is_untouched = state.changed_ms == before.changed_ms or seen.rate_of(state.item) != 1
+        if is_on_course or (is_episode(state.item) and is_untouched):
             return True
     if before.duration_ms is None:
         return False
