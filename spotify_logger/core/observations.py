@@ -341,9 +341,12 @@ class Observations(SavedObservations):
             return max(0, min(advanced, elapsed) - (self.hidden.ended - self.hidden.begun)) // 2
         if not self.was_playing and not self.state.playing:
             return advanced if JITTER_MS < advanced <= elapsed + JITTER_MS else 0
-        if is_episode(self.state.item) and self.was_playing and self.state.playing and not self.blind:
+        changed = self.changed_within(self.last_at, self.now)
+        if is_episode(self.state.item) and not self.blind:
             is_untouched = self.last is not None and self.state.changed_ms == self.last.changed_ms
-            if is_untouched or self.rate_of(self.state.item) != 1:
+            if not self.was_playing or not self.state.playing:
+                advanced = elapsed + BLIP_MS if changed is not None else advanced  # the change tells more
+            elif is_untouched or self.rate_of(self.state.item) != 1:
                 return elapsed  # whatever the position, which may be a report
         is_credible = -step_back_ms(self.state.duration_ms) <= advanced <= elapsed + JITTER_MS
         if self.was_playing and self.state.playing and (not is_credible or self._sought_back(advanced)):
@@ -351,7 +354,6 @@ class Observations(SavedObservations):
         if is_credible:
             return max(0, advanced)
         # The position jumped, and it was paused or resumed as well.
-        changed = self.changed_within(self.last_at, self.now)
         if changed is None:
             return elapsed // 2
         return self.now - changed if self.state.playing else changed - self.last_at

@@ -202,7 +202,7 @@ class Tracker:
         begun = seen.now - round(progress / rate)
         last_at = begun if seen.last is None else seen.last.at
         is_confirmed = seen.changed_within(begun - SILENT_MS, begun + SILENT_MS) is not None
-        if is_confirmed and begun >= last_at:
+        if is_confirmed and begun >= last_at and not is_spoken:
             return begun
         left = seen.left.get(state.uri)
         resumed = seen.now - round(max(0, progress - left) / rate) if left and progress else None

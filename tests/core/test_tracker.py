@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from spotify_logger.core.observations import Observation
+from spotify_logger.core.poll_schedule import PollSchedule
 from spotify_logger.core.tracker import Tracker
 from tests.histories import (
     A_ELSEWHERE,
@@ -21,12 +23,16 @@ from tests.histories import (
     at,
     follow,
     heard,
+    item,
     none,
     observe,
     played,
     reread,
     twice,
 )
+
+if TYPE_CHECKING:
+    from spotify_logger.core.play import Play
 
 DAY = 86_400
 
@@ -291,6 +297,13 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         ],
         [ExpectedPlay("A", 0, 61, 40, "skipped"), ExpectedPlay("B", 80, None, 11, None)],
     ),
+    "paused at twice the speed, at a moment that the timestamp gives": (
+        [
+            *(at(second, EPISODE, 2 * second, changed=0) for second in (1, 11, 21, 31)),
+            at(61, EPISODE, 80, playing=False, changed=40),
+        ],
+        [ExpectedPlay("E", 0, None, 40, None)],
+    ),
     "an audiobook is resumed before the first answer ever": (
         [at(second, EPISODE, 1800 + second, changed=0) for second in (20, 50)],
         [ExpectedPlay("E", 0, None, 50, None)],
@@ -440,6 +453,37 @@ def test_the_saved_json_is_read_and_written_also_that_of_0_5_0() -> None:
             ExpectedPlay("track:B", 40, 51, 11, "unknown"),
             ExpectedPlay("A", 900, None, 10, None),
         ]
+
+
+def spoken(speed: float, report: float, timestamp: str) -> tuple[list[Play], int]:
+    """Follow an episode at a speed, and the track after it; return the plays and the requests of an hour.
+
+    Its position runs at that speed if `report` is 0; else it runs in real time from one report, every
+    `report` seconds, to the next.
+    """
+    length, now, count = 7200, 0.0, 0
+    tracker, schedule, episode = Tracker(), PollSchedule(5, 30), item("E", length * speed, "episode")
+    plays: dict[int, Play] = {}
+    while now < length + 60:
+        since = now % report if report else 0
+        position = min((now - since) * speed + since, length * speed)
+        changed = {"of the start": 0, "of the report": now - since}.get(timestamp)
+        state = at(now, episode, position, changed=changed) if now < length else at(now, A, now - length)
+        plays |= {play.second: play for play in observe(tracker, state)}
+        count += 600 < now < length
+        now += schedule.wait_after(tracker.seen, now)
+    return list(plays.values()), round(count * 3600 / (length - 600))
+
+
+@pytest.mark.parametrize("timestamp", ["of the start", "of the report", "missing"])
+@pytest.mark.parametrize("report", [0, 45])
+@pytest.mark.parametrize("speed", [0.5, 0.8, 1.2, 2.0, 3.5])
+def test_an_episode_is_followed_at_any_speed(speed: float, report: float, timestamp: str) -> None:
+    (episode, _), requests = spoken(speed, report, timestamp)
+
+    assert requests <= 195
+    assert episode.end_reason == "trackdone"
+    assert episode.ms_played == pytest.approx(7_200_000, rel=0.02)
 
 
 def test_a_crash_before_the_json_was_written_counts_nothing_twice() -> None:
