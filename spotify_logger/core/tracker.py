@@ -25,7 +25,7 @@ from spotify_logger.core.observations import (
     is_episode,
 )
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
-from spotify_logger.core.player_state import ITEM_FIELDS, Item, PlayerState, StateKind
+from spotify_logger.core.player_state import ITEM_FIELDS, MAX_ITEM_MS, Item, PlayerState, StateKind
 
 OVER_AFTER_MS = 30 * 60_000  # a play that was paused or not observed for this long is over
 
@@ -113,6 +113,11 @@ class Tracker:
         reason = UNKNOWN if seen.unseen is None and seen.was_playing else STOPPED
         return [self._close(play, self._played_until, 0, self._reason(play, 0, reason))]
 
+    @staticmethod
+    def _longest(play: Play) -> int:
+        """Return how much longer a play can have gone on at an unknown position, in milliseconds."""
+        return max(0, (play.item.duration_ms or MAX_ITEM_MS) - play.ms_played)
+
     def _has_ended(self, natural: int) -> bool:
         """Return whether a play came to its natural end: just after it, the player showed nothing more."""
         return self.seen.unseen is not None and natural <= self.seen.unseen <= natural + SEAMLESS_MS
@@ -132,8 +137,8 @@ class Tracker:
         if seen.starts_again(play):
             return self._again(play, state)
         played = seen.played_since_last()
-        if seen.advanced is None and play.item.duration_ms is not None:
-            played = min(played, max(0, play.item.duration_ms - play.ms_played))
+        if seen.advanced is None:
+            played = min(played, self._longest(play))
         if not seen.played_on() and (over := self._time_out(seen.now - played)):
             return over + self._other(state)
         if played:
@@ -176,7 +181,8 @@ class Tracker:
         was_seen = seen.unseen is None or left - seen.last_at <= BLIP_MS
         if natural is None:
             # Its natural end is unknown; while it was observed, it played until it was left.
-            return left - seen.last_at if seen.was_playing and was_seen else 0
+            played = left - seen.last_at if seen.was_playing and was_seen else 0
+            return played if self.play is None else min(played, self._longest(self.play))
         if seen.rate_of(None if self.play is None else self.play.item) != 1:
             natural = max(natural, min(left, natural + BLIP_MS))  # it is only estimated
         if left > natural + SEAMLESS_MS:
@@ -260,8 +266,9 @@ class Tracker:
         started_ms = max(begun_ms, self._free_from_ms)
         self._begun = min(now, begun + started_ms - begun_ms)
         played = now - self._begun
-        if state.progress_ms is not None and not (state.playing and is_episode(item)):
-            played = min(state.progress_ms, played)
+        if not (state.playing and is_episode(item)):
+            known = item.duration_ms if state.progress_ms is None else state.progress_ms
+            played = played if known is None else min(played, known)
         self._played_until = now if state.playing else self._begun + played
         self._second = max(started_ms // 1000, self._second + 1)
         opened = Play(self._second, item, started_ms, started_ms, 0, fields=state.fields)

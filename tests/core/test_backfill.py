@@ -207,6 +207,19 @@ CASES = {
     "an observed play leaves no time for another": Case(
         [Known("Long", 0, 400, 400, TRACKDONE)], [("B", 300)], [Found("B", 300, 300, 0, UNKNOWN)]
     ),
+    "the first play after silence was not seen: it cannot have begun before the last answer": Case(
+        [Known("C", 45.7, 52.4, 6.7, None)],
+        [("A", 45.7)],
+        [Found("A", 0, 45.7, 45.7, UNKNOWN)],
+        now=60,
+        unobserved=[(0, 52.4)],
+    ),
+    "what was taken for the end of a skipped play was another one": Case(
+        [Known("A", 0, 140, 140, SKIPPED, progress=111), Known("C", 140, 160, 20, None)],
+        [("A", 128.3), ("B", 140.2)],
+        [Found("A", 0, 128.3, 128.3, SKIPPED, "live"), Found("B", 128.3, 140, 11.7, UNKNOWN)],
+        now=160,
+    ),
     "an unknown duration: no time played": Case(
         [Known("A", 0, 200, 200, TRACKDONE)], [("Unknown", 500)], [Found("Unknown", 500, 500, 0, UNKNOWN)]
     ),

@@ -123,6 +123,23 @@ def test_plays_never_overlap_or_exceed_the_time_that_passed(history: list[TimedS
     check([plays[second] for second in sorted(plays)], history)
 
 
+@given(quick_histories)
+@settings(max_examples=60)
+def test_a_track_is_heard_for_longer_than_it_is_only_after_a_seek_back(history: list[TimedState]) -> None:
+    positions: dict[str, int] = {}
+    fallen = set()
+    for answer in history:
+        uri, position = answer.state.uri, answer.state.progress_ms
+        if position is not None:
+            fallen |= {uri} if position < positions.get(uri, 0) else set()
+            positions[uri] = position
+
+    for play in follow(history).values():
+        duration = play.item.duration_ms
+        if play.item.uri not in fallen and play.item != EPISODE and duration is not None:
+            assert play.ms_played <= duration
+
+
 @given(within_half_an_hour)
 @settings(max_examples=50)
 def test_answers_delivered_twice_change_nothing(history: list[TimedState]) -> None:

@@ -59,6 +59,10 @@ class GapMonitorHarness:
         self._wait(wait)
         return None if span is None else (span.from_ms / 1000 - T, span.to_ms / 1000 - T, span.reason)
 
+    def answer_that_resumes(self) -> None:
+        """Run a turn with an answer that shows something new after silence."""
+        self.monitor.on_answer(round(self.clock.utc() * 1000), self.clock.monotonic(), resumes=True)
+
     def _wait(self, wait: float) -> None:
         self.monitor.on_planned(self.clock.monotonic() + wait)
         self.clock.sleep(wait)
@@ -109,6 +113,15 @@ def test_the_last_answer_is_saved_every_minute_and_when_answers_stop(harness: Ga
     harness.fail_for(3 * MINUTE)
     assert not harness.monitor.is_save_due()
     assert harness.outbox.changes == writes
+
+
+def test_the_time_before_playback_resumes_is_unobserved_but_no_gap(harness: GapMonitorHarness) -> None:
+    harness.answer_for(100, wait=50)
+    harness.answer_that_resumes()
+
+    assert harness.monitor.unobserved == [(round((T + 50) * 1000), round((T + 100) * 1000))]
+    assert harness.outbox.note(UNOBSERVED_NOTE)
+    assert not harness.outbox.note(GAP_NOTE)
 
 
 class TestGap:
