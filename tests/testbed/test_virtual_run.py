@@ -74,3 +74,22 @@ def test_a_restarted_logger_knows_only_what_is_on_disk(
     assert len(compare(world.record.plays, run.plays()).pairs) == 2
     assert len(sent) > run.spotify.requests > 0
     assert world.service.requests["/api/token", "200"] == 1
+
+
+def test_the_first_play_after_silence_began_no_earlier_than_the_answer_before_it(
+    tmp_path: Path, redis_url: str
+) -> None:
+    silence, album = 3042, [song(f"Track {number}", 200) for number in range(12)]
+    history = History(T).gone(silence).play(song("First", 200), 31)
+    for track in album:
+        history.play(track)
+    world = VirtualWorld.of(history.gone(600).finish())
+    run = VirtualRun(world, make_settings(tmp_path, redis_url))
+    run.run_until(world.record.end)
+
+    first = min(run.plays(), key=lambda play: play.started_ms)
+    run.close()
+
+    assert (first.fields["name"], first.source) == ("First", "backfill")
+    assert first.ended_ms / 1000 == pytest.approx(T + silence + 31, abs=2)
+    assert 31_000 <= first.ms_played <= 53_000
