@@ -17,7 +17,7 @@ from spotify_logger.core.matching import (
     folded,
     is_same_by_id,
 )
-from spotify_logger.core.play import BACKFILL, IMPORT, LIVE, TRACKDONE, Play
+from spotify_logger.core.play import BACKFILL, IMPORT, LIVE, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
 from spotify_logger.core.text import fold
 
@@ -54,7 +54,12 @@ class PlayEvidence:
     end_ms: int  # no part of it was played after
     reported_end_ms: int  # the end that the source reports; after a pause, long after the last playback
     ms_played: int
-    is_done: bool  # whether it was played to its end
+    end_reason: str | None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was played to its end."""
+        return self.end_reason == TRACKDONE
 
     @property
     def has_start(self) -> bool:
@@ -64,10 +69,10 @@ class PlayEvidence:
 
 def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
     """Return what a source reports about a play as evidence."""
-    names, is_done = play.item.catalog or play.fields, play.end_reason == TRACKDONE
+    names = play.item.catalog or play.fields
     begin_ms, end_ms = play.started_ms, play.ended_ms + (MINUTE_MS if kind is SourceKind.ACCOUNT else 0)
     return PlayEvidence(
-        kind, play.item.uri, names, isrc, begin_ms, end_ms, reported_end_ms, play.ms_played, is_done
+        kind, play.item.uri, names, isrc, begin_ms, end_ms, reported_end_ms, play.ms_played, play.end_reason
     )
 
 
@@ -189,6 +194,8 @@ def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     is_over_before = row.kind is SourceKind.ACCOUNT and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
     if is_over_before or overlap_ms(row, known) < shorter_ms - TIME_TOLERANCE_MS:
         return False
+    if known.end_reason == UNKNOWN and abs(row.begin_ms - known.begin_ms) <= TIME_TOLERANCE_MS:
+        return True
     # A short one may also be a neighbor, on repeat, that only touches the other.
     apart_ms = min(abs(row.begin_ms - known.begin_ms), _ends_apart_ms(row, known))
     is_alike = longer_ms <= 2 * shorter_ms and apart_ms <= TIME_TOLERANCE_MS

@@ -83,6 +83,8 @@ NAMESAKE = Song("A ", "Somebody Else", "Else", "X")
         ([extended(A, 0, 200, 9000, "logout")], [logged(A, 0.4, 200, reason=STOPPED)], [LIVE]),
         ([extended(A, 0, 1.2, reason="fwdbtn")], [logged(A, 2, 4, reason=SKIPPED)], [LIVE]),
         ([extended(A, 0, 1.2, reason="fwdbtn")], [logged(A, 8, 9, reason=SKIPPED)], [NEW]),
+        ([extended(A, 0, 200)], [logged(A, 0.4, 1.2, reason="unknown")], [LIVE]),
+        ([extended(A, 0, 200)], [logged(A, 0.4, 1.2, reason=SKIPPED)], [NEW]),
         # Under another ID
         ([extended(OTHER_ID, 0, 200)], [logged(A, 0.4, 200)], [LIVE]),
         ([extended(GUEST, 0, 200)], [logged(A, 0.4, 200)], [LIVE]),

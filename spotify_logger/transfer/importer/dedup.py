@@ -155,7 +155,8 @@ class Deduplicator:
         for row in left:
             decision = decisions[id(row)]
             if decision.is_written:
-                self._new_plays.append(replace(row, known_as=RowStatus.DOUBLE))
+                row.known_as = RowStatus.DOUBLE
+                self._new_plays.append(row)
             self._replaced.update(map(identity, decision.replaced))
         return [decisions[id(row)] for row in rows]
 
@@ -200,7 +201,7 @@ def _merge_overlapping(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]
 def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
     """Sort by start, and rows with the same start always in the same order."""
     play = entry.play
-    return play.started_ms, -play.ms_played, entry.reported_end_ms, entry.kind, rules.account_order(play)
+    return play.started_ms, -play.ms_played, entry.reported_end_ms, entry.kind, play.item.uri
 
 
 def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
@@ -265,6 +266,8 @@ def _settle(accounts: Sequence[Candidate]) -> dict[int, Decision]:
     """Return the results for the rows among all accounts of a play, by the ids of their candidates."""
     known = [each for each in accounts if each.known_as is not None]
     rows = [each for each in accounts if each.known_as is None]
+    if len(accounts) == 1:
+        return {id(accounts[0]): Decision(accounts[0].entry, RowStatus.NEW, is_written=True)}
     best = max((*known, *rows), key=lambda each: rules.account_order(each.entry.play))
     replaced = [each.entry.play for each in known if each is not best and each.entry.play.source != LIVE]
     status, others = best.known_as, best.known_as or RowStatus.DOUBLE
