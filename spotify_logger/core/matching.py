@@ -31,15 +31,23 @@ class Recording(NamedTuple):
 
     uri: str
     isrc: str  # "" if unknown
-    names: str  # artists and title, folded; "" without a title
+    title: str  # folded; "" if unknown
+    artists: frozenset[str]  # folded
     duration_ms: int | None
 
 
 def recording_of(item: Item, fields: Mapping[str, FieldValue]) -> Recording:
     """Return the recording of an item; the fields of a play of it provide names that the catalog lacks."""
     known = {**fields, **item.catalog}
-    names = folded(f"{known.get('artists', '')}\n{known['name']}") if known.get("name") else ""
-    return Recording(item.uri, str(known.get("isrc") or ""), names, item.duration_ms)
+    title, artists = folded(str(known.get("name") or "")), artist_names(str(known.get("artists") or ""))
+    return Recording(item.uri, str(known.get("isrc") or ""), title, artists, item.duration_ms)
+
+
+@lru_cache(maxsize=4096)
+def artist_names(artists: str) -> frozenset[str]:
+    """Return the names in a joined list of artists, and the whole list, which may be one name; folded."""
+    whole = fold(artists)
+    return frozenset((whole, *whole.split(", "))) - {""}
 
 
 def is_same_recording(one: Recording, other: Recording) -> bool:
@@ -50,10 +58,12 @@ def is_same_recording(one: Recording, other: Recording) -> bool:
     by_id = is_same_by_id(one.uri, one.isrc, other.uri, other.isrc)
     if by_id is not None:
         return by_id
-    if not one.names or one.names != other.names:
+    if not one.title or one.title != other.title:
         return False
-    if one.duration_ms is None or other.duration_ms is None:
-        return True
+    if one.duration_ms is None or other.duration_ms is None:  # imported, with the artist of the album
+        return one.artists == other.artists or not one.artists.isdisjoint(other.artists)
+    if one.artists != other.artists:
+        return False
     return abs(one.duration_ms - other.duration_ms) <= SAME_DURATION_MS
 
 

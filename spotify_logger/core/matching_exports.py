@@ -7,19 +7,18 @@ Moments are in milliseconds since the epoch, UTC.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 
 from spotify_logger.core.matching import (
     LISTEN_TOLERANCE_MS,
     MINUTE_MS,
     SAME_END_MS,
     account_rank,
+    artist_names,
     folded,
     is_same_by_id,
 )
 from spotify_logger.core.play import BACKFILL, IMPORT, LIVE, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
-from spotify_logger.core.text import fold
 
 TIME_TOLERANCE_MS = 5_000  # the times of two sources differ by at most this, server delays included
 SHORT_PLAY_MS = 2 * TIME_TOLERANCE_MS  # plays that the tolerance of times alone cannot tell apart
@@ -115,17 +114,11 @@ def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
 
 def _share_a_name(one: Mapping[str, FieldValue], other: Mapping[str, FieldValue]) -> bool:
     """Return whether two items with one title share an artist or the album, as far as both have them."""
-    artists, others = (_split(str(names.get("artists", ""))) for names in (one, other))
+    artists, others = (artist_names(str(names.get("artists", ""))) for names in (one, other))
     if artists & others:
         return True
     album, other_album = (folded(str(names.get("album", ""))) for names in (one, other))
     return album == other_album if album and other_album else not (artists and others)
-
-
-@lru_cache(maxsize=4096)
-def _split(artists: str) -> frozenset[str]:
-    whole = fold(artists)
-    return frozenset((whole, *whole.split(", "))) - {""}
 
 
 def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:

@@ -34,6 +34,8 @@ def recording(
         (recording("Song", 203.001, identity="2"), False),
         (recording("Song", 196, identity="2"), False),
         (recording("Song", None, identity="2"), True),
+        (recording("Song", None, identity="2", artists="A Guest, Somebody"), True),
+        (recording("Song", None, identity="2", artists="A Guest"), False),
         (recording("Song", identity="2", artists="Somebody Else"), False),
         (recording("", identity="2"), False),
     ],
