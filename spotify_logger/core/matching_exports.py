@@ -158,8 +158,9 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
     From `PART_COST` on, the row can only be a part of the play.
     """
     if known.kind is SourceKind.RECENTLY_PLAYED:
-        # A row that is short may be the one after it.
-        is_whole = _ends_apart_ms(row, known) <= min(SAME_END_MS, row.ms_played // 2 + MS_PLAYED_TOLERANCE_MS)
+        # The item may have stayed loaded after it was heard. A row that is short may be the one after it.
+        apart_ms = min(_ends_apart_ms(row, known), abs(row.end_ms - known.end_ms))
+        is_whole = apart_ms <= min(SAME_END_MS, row.ms_played // 2 + MS_PLAYED_TOLERANCE_MS)
     else:
         is_whole = _is_whole(row, known)
     if not (is_whole or is_part(row, known)) or not is_same_in_exports(row, known):

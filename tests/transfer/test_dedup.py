@@ -103,6 +103,7 @@ NAMESAKE = Song("A ", "Somebody Else", "Else", "X")
         # From recently-played
         ([extended(A, 150, 50)], [logged(A, 0, 201, source="backfill")], [IMPROVED]),
         ([account(A, 201, 50)], [logged(A, 0, 201, source="backfill")], [LIVE]),
+        ([extended(A, 0, 200, 9000, "logout")], [logged(A, 0.6, 200.6, source="backfill")], [IMPROVED]),
         ([extended(A, 9, 50), extended(A, 150, 50)], [logged(A, 0, 201, source="backfill")], [NEW, IMPROVED]),
         ([extended(A, 9, 50), extended(B, 59, 9)], [logged(A, 0, 201, source="backfill")], [NEW, NEW]),
         # Twice in the files
