@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spotify_logger.simulator.bodies import ItemObject
-    from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
+    from spotify_logger.simulator.timeline import FinishedTrack, ListeningHistory, TruePlay
 
-LONGEST_STAY = 9 * 3600.0
-"""Maximum seconds for which a track stays loaded after it was stopped; only then the play is over."""
 REPORT_DELAY = 1.5
 """Maximum seconds after which the end of a play is stamped."""
 RELINKED = 0.1
@@ -30,13 +28,17 @@ def streaming_history(history: ListeningHistory, seed: int = 0) -> Iterator[dict
     items = {part.item.uri: part.item for part in history.segments if part.item is not None}
     starts = [*(play.started_at for play in history.plays[1:]), math.inf]
     for play, following in zip(history.plays, starts, strict=False):
-        left = play.ended_at
-        if play.end_reason == "stopped":
-            left = min(following, left + chance.uniform(0, LONGEST_STAY))
+        # A track that was stopped stays loaded; only when it is left, Spotify reports it, here and elsewhere.
+        left = min((track.left_at for track in history.finished_tracks if _is_of(track, play)), default=0.0)
+        left = max(play.ended_at, min(following, left))
         item = items[play.uri]
         if item.twin is not None and chance.random() < RELINKED:
             item = item.twin
         yield _row(play, item, left + chance.uniform(0, REPORT_DELAY))
+
+
+def _is_of(track: FinishedTrack, play: TruePlay) -> bool:
+    return track.item.uri == play.uri and track.left_at >= play.ended_at
 
 
 def _row(play: TruePlay, item: ItemObject, left: float) -> dict[str, object]:
