@@ -1,8 +1,9 @@
 """Does it lose a play? A year of listening in virtual time, with more than a thousand faults.
 
-    python benchmarks/year.py [--days 365] [--seed 1] [--per-day 4] [--redis aof|rdb|none]
+    python benchmarks/year.py [--days 365] [--parts 2] [--seed 1] [--per-day 4] [--redis aof|rdb|none]
 
 All parts of the logger are real; Spotify, the listener, the Redis server, the machine and time are simulated.
+Two half-years run side by side, each with a listener and a logger of its own; `--parts 1` is one whole year.
 It prints a table, or the first error and what led to it; the same seed reproduces it.
 """
 
@@ -14,19 +15,55 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tests.testbed.year import YearFailure, YearSimulation
+from tests.testbed.year import YearFailure, YearResult, YearSimulation
 
 if TYPE_CHECKING:
-    from tests.testbed.year import YearResult
+    from collections.abc import Sequence
+
+    from tests.testbed.fake_redis import Persistence
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is created there
 """A file system in memory, if there is one, so that the speed of the disk does not matter."""
 
 
-def table(simulation: YearSimulation, total: YearResult, seconds: float) -> str:
+class Options(NamedTuple):
+    """What to simulate."""
+
+    seed: int
+    days: float
+    per_day: float
+    redis: Persistence
+
+
+def simulate(options: Options) -> YearResult:
+    """Simulate one listener; raises YearFailure if the log is wrong."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    where = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=where) as folder:
+        simulation = YearSimulation(options.seed, options.days, Path(folder), options.per_day, options.redis)
+        gc.freeze()  # the true plays of a year are many, and permanent
+        gc.set_threshold(50_000, 20, 20)  # and little of what is made from them is garbage in a cycle
+        return simulation.run()
+
+
+def add_up(parts: Sequence[YearResult]) -> YearResult:
+    """Return the sums of several results."""
+    total = YearResult(faults=sum((part.faults for part in parts), Counter()))
+    for each in fields(YearResult):
+        if each.name not in {"faults", "close"}:
+            setattr(total, each.name, sum(getattr(part, each.name) for part in parts))
+    total.close = sum(part.close * part.live for part in parts) / max(1, total.live)
+    return total
+
+
+def table(days: float, total: YearResult, seconds: float) -> str:
     """Return the figures of a simulated year as a table."""
     rows = [
         ("faults", f"{total.faults.total():,}"),
@@ -40,7 +77,7 @@ def table(simulation: YearSimulation, total: YearResult, seconds: float) -> str:
         ("plays doubled, or never heard", f"{total.doubled:,}"),
         ("ms_played within 5 s, of those found by polling", f"{total.close:.2%}"),
         ("hours in recorded gaps", f"{total.gap_hours:.1f} in {total.gaps}"),
-        ("requests", f"{total.requests:,} ({total.requests / simulation.days:.0f} a day)"),
+        ("requests", f"{total.requests:,} ({total.requests / days:.0f} a day)"),
         ("alerts", f"{total.alerts:,}"),
         ("seconds it took", f"{seconds:.0f}"),
     ]
@@ -62,21 +99,20 @@ def main() -> int:
         default="aof",
         help="persistence of Redis (default: %(default)s)",
     )
+    parser.add_argument(
+        "--parts", type=int, default=2, help="parts to simulate side by side (default: %(default)s)"
+    )
     options = parser.parse_args()
-    os.environ["TZ"] = "UTC"
-    time.tzset()
-    where = MEMORY if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=where) as folder:
-        begun = time.monotonic()
-        simulation = YearSimulation(options.seed, options.days, Path(folder), options.per_day, options.redis)
-        gc.freeze()  # the true plays of a year are many, and permanent
-        gc.set_threshold(50_000, 20, 20)  # and little of what is made from them is garbage in a cycle
+    begun, days = time.monotonic(), options.days / options.parts
+    seeds = range(options.seed, options.seed + options.parts)
+    with ProcessPoolExecutor(options.parts) as pool:
+        jobs = [Options(seed, days, options.per_day, options.redis) for seed in seeds]
         try:
-            total = simulation.run()
+            total = add_up(list(pool.map(simulate, jobs)))
         except YearFailure as wrong:
             print(wrong)
             return 1
-        print(table(simulation, total, time.monotonic() - begun))
+    print(table(options.days, total, time.monotonic() - begun))
     return 0
 
 

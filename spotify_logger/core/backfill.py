@@ -8,6 +8,7 @@ play that was missed: it fills at most the time that its neighbors leave free.
 Moments are in milliseconds since the epoch, UTC.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -86,7 +87,8 @@ def _paired(
     distances, restarted = [], set()
     for number, recent in enumerate(history):
         wanted, ended_ms = matching.recording_of(recent.item, recent.fields), recent.ended_ms
-        for index, play in enumerate(plays):
+        begun = bisect_right(plays, ended_ms + matching.SAME_END_MS, key=START)
+        for index, play in enumerate(plays[:begun]):
             if matching.is_same_recording(recordings[index], wanted):
                 distance = matching.distance_ms(play, ended_ms, plays[index + 1 :], now_ms, unobserved)
                 if distance is not None:

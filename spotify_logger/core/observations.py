@@ -138,8 +138,16 @@ class Observations(SavedObservations):
         else:
             interval = max(0, monotonic_ms - self.monotonic_ms)
             now = self.now + interval
-        seen = replace(self, before=self.state, state=state, answered=self.now or None)
-        return replace(seen, now=now, interval=interval, stamp_ms=stamp_ms, monotonic_ms=monotonic_ms)
+        return replace(
+            self,
+            before=self.state,
+            state=state,
+            answered=self.now or None,
+            now=now,
+            interval=interval,
+            stamp_ms=stamp_ms,
+            monotonic_ms=monotonic_ms,
+        )
 
     def keep(self, doubted: int | None = None) -> Self:
         """Return these observations with the current answer as the last one with information."""

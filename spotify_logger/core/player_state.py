@@ -85,7 +85,7 @@ NO_STATE = PlayerState(StateKind.NO_INFORMATION)
 def dict_get(d: object, path: str) -> object | None:
     """Look up the keys of a path, separated by dots, in nested dicts; None if there is no such value."""
     for key in path.split("."):
-        if not isinstance(d, Mapping):
+        if not isinstance(d, dict):
             return None
         d = d.get(key)
     return d

@@ -243,7 +243,7 @@ class Poller:
             return self.recorder.write(None, wait, self._status)
         if self._gap_monitor.is_save_due():
             self.flush()
-        self._status["requests_24h"] = self._usage.total(now)
+        self._status["requests_24h"] = self._usage.total()
         self._status["requests_by_hour"] = self._usage.to_text()
         return self.recorder.write(shown, wait, self._status)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core import matching
 from spotify_logger.core.matching import account_rank, identity, is_same_play, newness
-from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play
+from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play, index_line, item_of
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.outbox import ACKNOWLEDGED, PLAYS_PER_QUERY, WAITING
@@ -173,6 +173,7 @@ class Reconciler:
         self._store, self._outbox, self._tombstones = store, outbox, tombstones
         self._takeover, self._clock = takeover, clock
         self._due = float("-inf")
+        self._oldest = 0  # the second from which on plays and gaps are compared
         self._pending: list[int] = []  # keys that are still to be compared
         self._is_suspicious = False  # Redis has lost something: all plays have to be compared, whatever fails
         self._lost: list[int] = []
@@ -204,12 +205,12 @@ class Reconciler:
         was_replaced = self._outbox.note(REDIS_RUN_NOTE) not in ("", self.persistence.run)
         self._is_suspicious |= self._store.has_lost_data or was_replaced
         self._store.has_lost_data = False
-        oldest = 0
+        self._oldest = 0
         if self._is_suspicious:
             self._tombstones.restore()
         else:
-            oldest = second_of_day(day_of(max(0, int(self._clock.utc()) - ONE_DAY)))
-        self._pending = self._outbox.acknowledged(oldest)
+            self._oldest = second_of_day(day_of(max(0, int(self._clock.utc()) - ONE_DAY)))
+        self._pending = self._outbox.acknowledged(self._oldest)
 
     def _write_again(self, plays: Sequence[int], gaps: Sequence[int]) -> None:
         if plays or gaps:
@@ -233,20 +234,26 @@ class Reconciler:
         self._due = self._clock.monotonic() + INTERVAL
 
     def _lost_plays(self, keys: Sequence[int]) -> list[int]:
-        rows = self._outbox.rows(keys)
+        """Return those of these plays that Redis lacks, or has in an older state."""
         held, lines = dict(self._store.plays(keys)), self._store.index_lines(keys)
-        items = dict.fromkeys(row.play.item.key for row in rows if row.play.item.catalog.get("name"))
+        items = dict.fromkeys(line.partition(" ")[0] for line in lines.values())
         unnamed = {item for item, (name,) in self._store.catalog(items, ["name"]) if not name}
+        # As a rule, Redis has what was written to it, and nothing needs to be parsed.
+        intact = {
+            key
+            for key, fields in self._outbox.hashes(keys).items()
+            if fields == held[key] and lines.get(key) == index_line(fields) and item_of(fields) not in unnamed
+        }
         self._takeover.index.cache_clear()
         return [
             row.key
-            for row in rows
-            if row.play.item.key in unnamed
+            for row in self._outbox.rows([key for key in keys if key not in intact])
+            if (row.play.item.key in unnamed and row.play.item.catalog.get("name"))
             or (_is_lost(row, held[row.key], lines.get(row.key)) and not self._takeover.gave_way(row.play))
         ]
 
     def _lost_gaps(self) -> list[int]:
-        seconds = list(self._outbox.gaps(ACKNOWLEDGED))
+        seconds = [second for second in self._outbox.gaps(ACKNOWLEDGED) if second >= self._oldest]
         indexed = {second for second, _, _ in self._store.gaps()} if seconds else set()
         held = zip(seconds, self._store.hashes(map(gap_key, seconds)), strict=True)
         return [second for second, fields in held if not fields or second not in indexed]

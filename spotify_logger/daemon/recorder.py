@@ -262,6 +262,7 @@ class Recorder:
         return rows, gaps
 
     def _finish(self, batch: Batch, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> None:
+        is_nothing_queued = self._outbox.changes == self._nothing_at
         if self._open is not None:
             row = self._open_row(self._open)
             self._fill(batch, [row], {})
@@ -276,7 +277,7 @@ class Recorder:
             {
                 **status,
                 **known,
-                "outbox": len(self._outbox),
+                "outbox": 0 if is_nothing_queued else len(self._outbox),
                 "outbox_trouble": self._outbox.trouble,
                 "redis_trouble": self.session.trouble,
                 "persistence": self._reconciler.persistence.words,

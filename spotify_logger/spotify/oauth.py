@@ -56,6 +56,7 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._content: bytes | None = None
+        self._unchanged: tuple[int, ...] | None = None  # what `_stamp` was when the file had this content
 
     def load(self) -> Token | None:
         """Return the token; None if there is none, or the file is invalid, which is logged."""
@@ -80,7 +81,20 @@ class TokenFile:
 
     def changed(self) -> bool:
         """Return whether the file is not as it was last loaded or saved here."""
-        return self._read() != self._content
+        stamp = self._stamp()  # costs less than reading, with every answer
+        if stamp == self._unchanged:
+            return False
+        is_changed = self._read() != self._content
+        self._unchanged = self._unchanged if is_changed else stamp
+        return is_changed
+
+    def _stamp(self) -> tuple[int, ...]:
+        """Return what changes whenever the file is replaced, written or given another mode."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return ()
+        return status.st_ino, status.st_ctime_ns, status.st_size
 
     def _read(self) -> bytes | None:
         try:

@@ -191,9 +191,9 @@ class Quota:
         """Add the counts of another process, which may have been added before."""
         self._by_hour |= Quota(text)._by_hour  # noqa: SLF001 - the larger count of each hour
 
-    def total(self, utc: float) -> int:
-        """Return the number of requests in the current hour and the 23 before it."""
-        return self._of_last_day(int(utc // HOUR)).total()
+    def total(self) -> int:
+        """Return the number of requests in the hour that was last added to, and the 23 before it."""
+        return self._by_hour.total()
 
     def to_text(self) -> str:
         """Return the counts for another process: "<hour since the epoch>:<requests>", comma-separated."""

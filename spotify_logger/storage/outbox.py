@@ -8,6 +8,7 @@ item does not become a new play; it is never sent again.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -151,7 +152,12 @@ class Outbox(SqliteFile):
 
     def rows(self, keys: Sequence[int]) -> list[OutboxPlay]:
         """Return the plays with these keys, at most `PLAYS_PER_QUERY`."""
-        return self._rows(f"key IN ({', '.join('?' * len(keys))}) ORDER BY key", *keys)
+        return self._rows(f"{_one_of(keys)} ORDER BY key", *keys) if keys else []
+
+    def hashes(self, keys: Sequence[int]) -> dict[int, dict[str, str]]:
+        """Return the hashes that Redis should have of these plays, by key; a damaged one is empty."""
+        query = f"SELECT key, fields FROM plays WHERE {_one_of(keys)}"  # noqa: S608 - ours
+        return {key: _read_fields(fields) for key, fields in self.read(query, *keys)}
 
     def kept(self, ended_from_ms: int = 0) -> list[Play]:
         """Return the plays that ended at `ended_from_ms` or later, in the order of their starts."""
@@ -164,7 +170,8 @@ class Outbox(SqliteFile):
 
     def newest(self) -> Play | None:
         """Return the polled play that started last."""
-        rows = self._rows("safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
+        keys = self._keys("safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
+        rows = (row for key in keys for row in self.rows([key]))
         return next((row.play for row in rows if row.play.source == LIVE), None)
 
     def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
@@ -196,9 +203,8 @@ class Outbox(SqliteFile):
     @property
     def size(self) -> int:
         """The bytes in use."""
-        names = ("page_count", "freelist_count", "page_size")
-        pages, free, size = (self.read(f"PRAGMA {name}")[0][0] for name in names)
-        return int((pages - free) * size)
+        tables = "pragma_page_count, pragma_freelist_count, pragma_page_size"
+        return int(self.read(f"SELECT (page_count - freelist_count) * page_size FROM {tables}")[0][0])  # noqa: S608 - ours
 
     def _keys(self, condition: str, *values: object) -> list[int]:
         return [key for (key,) in self.read(f"SELECT key FROM plays WHERE {condition}", *values)]  # noqa: S608 - ours
@@ -265,13 +271,20 @@ def _row(key: int, play: Play, safe: int) -> Row:
     return (*identity(play), play.second, key, play.ended_ms, is_closed, safe, fields, catalog)
 
 
+def _one_of(keys: Sequence[int]) -> str:
+    return f"key IN ({', '.join('?' * len(keys))})"
+
+
+def _read_fields(text: str) -> dict[str, str]:
+    with suppress(ValueError, TypeError), bounded_nesting():
+        return {name: str(value) for name, value in dict(json.loads(text)).items()}
+    return {}
+
+
 def _read_play(second: int, fields: str, catalog: str) -> Play | None:
-    try:
-        with bounded_nesting():
-            kept, known = dict(json.loads(fields)), dict(json.loads(catalog))
-    except (ValueError, TypeError):
-        return None
-    return Play.from_hash(second, {name: str(value) for name, value in kept.items()}, known)
+    with suppress(ValueError, TypeError), bounded_nesting():
+        return Play.from_hash(second, _read_fields(fields), dict(json.loads(catalog)))
+    return None
 
 
 def _anonymized(play: Play) -> Play:

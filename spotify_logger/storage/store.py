@@ -7,6 +7,7 @@ spans two keys: whatever is lost in between is restored by writing again.
 from __future__ import annotations
 
 import time
+from collections import ChainMap
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import chain, islice, starmap, takewhile
@@ -236,9 +237,9 @@ class Store:
 
     def index_lines(self, key_seconds: Sequence[int]) -> dict[int, str]:
         """Return the lines of plays in the indexes of their days, by the seconds in their keys."""
-        days = [self.key(keys.index_key(keys.day_of(second))) for second in key_seconds]
-        replies = self.send([("HGET", *line) for line in zip(days, key_seconds, strict=True)])
-        return {second: line for second, line in zip(key_seconds, replies, strict=True) if line}
+        days = dict.fromkeys(map(keys.day_of, key_seconds))
+        lines = dict(ChainMap(*self.hashes(map(keys.index_key, days))))
+        return {second: lines[str(second)] for second in key_seconds if str(second) in lines}
 
     def days(self) -> Iterator[date]:
         """Yield the UTC days on which plays started, newest first, without scanning other keys."""

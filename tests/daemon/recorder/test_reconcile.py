@@ -134,7 +134,7 @@ def test_a_comparison_that_was_cut_off_or_is_slow_reaches_the_oldest_play(
     rig.write(*(ended(f"P{day}", -86_400 * day) for day in (5, 4, 3)), play("B", 30))
     rig.raw.flushall()
     monkeypatch.setattr(reconcile, "PLAYS_PER_QUERY", 1)
-    rig.client.listen(before=fail_at("HGET"))
+    rig.client.listen(before=fail_at("HGETALL"))
     rig.write(play("B", 30, 35))
     assert not rig.write_after(0)
     rig.client.listen(after=lambda _: rig.clock.sleep(2))  # three batches take longer than a turn may
