@@ -166,9 +166,12 @@ def matches_tombstone(tombstones: Mapping[int, int], ended_ms: int) -> bool:
 
 
 def _ended_at_start(play: Play, ended_ms: int) -> bool:
-    """Return whether an item ended just as the play began: on repeat, it is the previous play."""
-    half_ms = SAME_END_MS if play.end_reason is None else (play.ended_ms - play.started_ms) // 2
-    return abs(ended_ms - play.started_ms) <= min(SAME_END_MS, half_ms)
+    """Return whether an item ended just as the play began: on repeat, it is the previous play.
+
+    With a play of a few seconds nobody can tell; then it is taken for the play itself.
+    """
+    is_short = play.end_reason is not None and play.ended_ms - play.started_ms < 2 * SAME_END_MS
+    return not is_short and abs(ended_ms - play.started_ms) <= SAME_END_MS
 
 
 def _may_be_repetition(play: Play, ended_ms: int) -> bool:

@@ -186,6 +186,9 @@ CASES = {
         [Found("A", 0, 200.2, 200, TRACKDONE, "live"), Found("A", 200.2, 400.1, 199.9, TRACKDONE)],
         now=1010,
     ),
+    "a play of a few seconds is reported with the time of its start": Case(
+        [Known("B", 0, 80, 80, TRACKDONE), Known("A", 100, 108, 8, SKIPPED)], [("A", 100.3)], []
+    ),
     "paused, reported hours later, observed standing still": Case([PAUSED], [("A", 5 * HOUR)], []),
     "paused just before its end: the rest may have been played between two answers": Case(
         [Known("A", 0, 150, 150, STOPPED, playing=False)],
