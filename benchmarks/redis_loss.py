@@ -18,7 +18,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.redis_keys import NOW_PLAYING, STATUS
 from spotify_logger.simulator.habits import Habits
@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 
 Hashes = dict[str, dict[str, str]]
 
+
+class Servers(NamedTuple):
+    """Running servers: their URL, what does the damage, and whether they have settled after it."""
+
+    url: str
+    damage: Callable[[Callable[[float], None]], None]  # gets what lets the logger run for some seconds
+    have_settled: Callable[[], bool] = lambda: True
+
+
 HASTY = Habits(flip=0.3, early_skip=0.1, session=(3600, 7200))
 """Somebody who seldom lets a track end."""
 HOUR = 3600.0
@@ -47,13 +56,12 @@ class Disaster:
     Attributes:
         days: How long the listener is followed.
         number: How often it happens.
-        make: Starts the servers in a folder, and yields their URL and what does the damage, given how to let
-            the logger run for some seconds.
+        make: Starts the servers in a folder.
     """
 
     days: float
     number: int
-    make: Callable[[Path, random.Random], Iterator[tuple[str, Callable[[Callable[[float], None]], None]]]]
+    make: Callable[[Path, random.Random], Iterator[Servers]]
 
 
 def url_of(server: RedisServer) -> str:
@@ -71,7 +79,7 @@ def single(folder: Path, *options: str) -> Iterator[RedisServer]:
         server.stop()
 
 
-def killed_with_file(folder: Path, chance: random.Random) -> Iterator[tuple[str, Callable[..., None]]]:
+def killed_with_file(folder: Path, chance: random.Random) -> Iterator[Servers]:
     """`appendfsync everysec`, and the power fails: the last part of the file was not on the disk."""
     with single(folder, "--appendonly", "yes", "--appendfsync", "everysec") as server:
 
@@ -83,10 +91,10 @@ def killed_with_file(folder: Path, chance: random.Random) -> Iterator[tuple[str,
                 file.truncate(max(0, size - chance.randrange(64 * 1024)))
             server.start()
 
-        yield url_of(server), damage
+        yield Servers(url_of(server), damage)
 
 
-def killed_with_snapshots(folder: Path, chance: random.Random) -> Iterator[tuple[str, Callable[..., None]]]:
+def killed_with_snapshots(folder: Path, chance: random.Random) -> Iterator[Servers]:
     """Snapshots only: what was written since the last one is lost."""
     with single(folder) as server:
 
@@ -96,10 +104,10 @@ def killed_with_snapshots(folder: Path, chance: random.Random) -> Iterator[tuple
             server.kill()
             server.start()
 
-        yield url_of(server), damage
+        yield Servers(url_of(server), damage)
 
 
-def restored(folder: Path, _: random.Random) -> Iterator[tuple[str, Callable[..., None]]]:
+def restored(folder: Path, _: random.Random) -> Iterator[Servers]:
     """A backup of a week ago takes the place of the data."""
     with single(folder) as server:
         server.client.save()
@@ -113,16 +121,16 @@ def restored(folder: Path, _: random.Random) -> Iterator[tuple[str, Callable[...
             shutil.copy(backups[-1], server.folder / "dump.rdb")
             server.start()
 
-        yield url_of(server), damage
+        yield Servers(url_of(server), damage)
 
 
-def emptied(folder: Path, _: random.Random) -> Iterator[tuple[str, Callable[..., None]]]:
+def emptied(folder: Path, _: random.Random) -> Iterator[Servers]:
     """Somebody calls FLUSHALL by mistake."""
     with single(folder) as server:
-        yield url_of(server), lambda _: server.client.flushall()
+        yield Servers(url_of(server), lambda _: server.client.flushall())
 
 
-def failed_over(folder: Path, chance: random.Random) -> Iterator[tuple[str, Callable[..., None]]]:
+def failed_over(folder: Path, chance: random.Random) -> Iterator[Servers]:
     """The master dies before its replicas have the last plays."""
     servers = SentinelGroup(programs()[0].values[0], folder)
     try:
@@ -141,12 +149,12 @@ def failed_over(folder: Path, chance: random.Random) -> Iterator[tuple[str, Call
             servers.wait_for_successor()
             killed.start()
 
-        yield servers.url, damage
+        yield Servers(servers.url, damage, servers.is_whole)
     finally:
         servers.stop()
 
 
-def node_replaced(folder: Path, chance: random.Random) -> Iterator[tuple[str, Callable[..., None]]]:
+def node_replaced(folder: Path, chance: random.Random) -> Iterator[Servers]:
     """A node of a cluster dies, and its replica, which lacks the last plays, takes its place."""
     cluster = RedisCluster(programs()[-1].values[0], folder, replicas=1)
     try:
@@ -170,7 +178,7 @@ def node_replaced(folder: Path, chance: random.Random) -> Iterator[tuple[str, Ca
             run_on(chance.uniform(60, 1200))
             killed.start()
 
-        yield cluster.url, damage
+        yield Servers(cluster.url, damage, cluster.is_whole)
     finally:
         cluster.stop()
 
@@ -186,15 +194,18 @@ DISASTERS = {
 
 
 def follow(
-    world: VirtualWorld, url: str, folder: Path, disasters: Callable[[VirtualWorld, VirtualRun], None]
+    world: VirtualWorld, servers: Servers, folder: Path, disasters: Callable[[VirtualWorld, VirtualRun], None]
 ) -> Hashes:
     """Log the days of a listener; return all hashes but the status."""
     folder.mkdir()
-    run = VirtualRun(world, make_settings(folder, url))
+    run = VirtualRun(world, make_settings(folder, servers.url))
     try:
         disasters(world, run)
+        run.run_until(world.record.end)
+        # In virtual time the days are over before the servers, in real time, agree who has the last word.
+        wait_until(servers.have_settled, FAILOVER_TIMEOUT)
         run.run_until(world.record.end + 3 * HOUR)
-        archive = Archive(url)
+        archive = Archive(servers.url)
         names = sorted({name for some in archive.scan("*") for name in some} - {STATUS, NOW_PLAYING})
         return dict(zip(names, archive.hashes(names), strict=True))
     finally:
@@ -220,7 +231,7 @@ def calm(seed: int, days: float) -> Hashes:
     """Log the same days on a server to which nothing happens."""
     with tempfile.TemporaryDirectory() as folder, single(Path(folder)) as server:
         world = make_virtual_world(seed, days, HASTY)
-        return follow(world, url_of(server), Path(folder) / "state", lambda *_: None)
+        return follow(world, Servers(url_of(server), lambda _: None), Path(folder) / "state", lambda *_: None)
 
 
 def compare(name: str, seed: int) -> tuple[int, int, int, int]:
@@ -233,12 +244,13 @@ def compare(name: str, seed: int) -> tuple[int, int, int, int]:
     chance = random.Random(f"{name} {seed}")  # noqa: S311 - chance that can be repeated
     with (
         tempfile.TemporaryDirectory() as folder,
-        contextmanager(disaster.make)(Path(folder) / "servers", chance) as (url, damage),
+        contextmanager(disaster.make)(Path(folder) / "servers", chance) as servers,
         redirect_stderr(None),
     ):
         expected = calm(seed, disaster.days)
         world = make_virtual_world(seed, disaster.days, HASTY)
-        found = follow(world, url, Path(folder) / "state", partial(strike, disaster, chance, damage))
+        disasters = partial(strike, disaster, chance, servers.damage)
+        found = follow(world, servers, Path(folder) / "state", disasters)
     plays, kept = ({key for key in hashes if key.startswith("listening:")} for hashes in (expected, found))
     different = {key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)}
     return len(plays), len(plays - kept), len(kept - plays), len(different - (plays ^ kept))
