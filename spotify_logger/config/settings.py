@@ -20,23 +20,14 @@ from spotify_logger.system.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from spotify_logger.config.topology import RedisTopology
+
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0  # the range of POLL_MIN and POLL_MAX
-SENTINEL_PORT, REDIS_PORT = 26379, 6379
 URL_FORMS = (
     "redis://[user:password@]host[:port][/database], rediss://... for TLS, "
     "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
     "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RedisTopology:
-    """The addresses of Sentinels or cluster nodes; any one of them knows the others."""
-
-    kind: str  # "sentinel" or "cluster"
-    hosts: tuple[tuple[str, int], ...]  # host names or IP addresses, and ports
-    service: str  # the name of the master as the Sentinels know it; "" for a cluster
-    server_url: str = field(repr=False)  # as if the first host were a single server
 
 
 class NotConfigured(Misconfigured):
@@ -174,25 +165,11 @@ def hook_url(setting: RawSetting) -> str:
 
 def parse_topology(url: str) -> RedisTopology | None:
     """Parse the URL of Sentinels or of a cluster; None for a single server. May raise ValueError."""
-    parts = urlsplit(url)
-    scheme, plus, kind = parts.scheme.partition("+")
-    if not plus:
+    if "+" not in urlsplit(url).scheme:
         return None
-    path = re.fullmatch(r"/([\w.-]+)(/\d{0,5})?" if kind == "sentinel" else r"()(/0?)?", parts.path, re.ASCII)
-    is_known = scheme in {"redis", "rediss"} and kind in {"sentinel", "cluster"}
-    if not is_known or path is None or parts.fragment:
-        raise ValueError(kind)
-    credentials, at, netloc = parts.netloc.rpartition("@")
-    hosts, default_port = netloc.split(","), SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
-    server = parts._replace(scheme=scheme, netloc=f"{credentials}{at}{hosts[0]}", path=path[2] or "")
-    return RedisTopology(kind, tuple(_host(host, default_port) for host in hosts), path[1], server.geturl())
+    from spotify_logger.config import topology  # noqa: PLC0415 - memory: few need it
 
-
-def _host(text: str, default_port: int) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname or parts.port == 0 or text.endswith(":"):
-        raise ValueError(text)
-    return parts.hostname, parts.port or default_port
+    return topology.parse(url)
 
 
 def _redis_url(setting: RawSetting) -> str:

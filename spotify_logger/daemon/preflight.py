@@ -24,8 +24,9 @@ if __name__ == "__main__":
 
     requirements.check("run.py", alert=True, imports=("dotenv", "requests"))
 
+from spotify_logger.config.files import parse_auth_file
 from spotify_logger.config.settings import NotConfigured, is_visible_ascii, load
-from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, parse_auth_file, strip_pasted
+from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, strip_pasted
 from spotify_logger.daemon.standalone import own_address
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.login import Prompt, login_on_terminal

@@ -22,7 +22,7 @@ from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from spotify_logger.config.settings import RedisTopology
+    from spotify_logger.config.topology import RedisTopology
 
 ANSWER_TIMEOUT = 5.0  # seconds in which the next part of a reply has to come, unless the URL has another
 EXCHANGE_TIMEOUTS = 2  # times `ANSWER_TIMEOUT` that all replies to one batch may take

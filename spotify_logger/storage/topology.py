@@ -12,7 +12,7 @@ from spotify_logger.storage.client import SENTINEL_ONLY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spotify_logger.config.settings import RedisTopology
+    from spotify_logger.config.topology import RedisTopology
 
 
 def open_topology(topology: RedisTopology, server_options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - redis-py's clients have no common type

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.config.sources import parse_auth_file
+from spotify_logger.config.files import parse_auth_file
 from spotify_logger.daemon.preflight import fill_auth_file
 from spotify_logger.system.errors import Misconfigured
 
