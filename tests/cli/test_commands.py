@@ -117,7 +117,7 @@ def test_forget_asks_deletes_and_stays_so(
     lines(capsys, "forget", "--year", "2025", "--yes")
     lines(capsys, "forget", f"listening:{plays[0].second}", "--yes")
     assert [line.split("\t")[0] for line in lines(capsys, "recent")] == ["2026-11-22 18:30"]
-    assert "4\tdeleted before, not imported again" in lines(capsys, "import", "log.jsonl")
+    assert "4\tdeleted before (--restore imports them again)" in lines(capsys, "import", "log.jsonl")
     assert lines(capsys, "check")[0].endswith("no problems")
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         assert set(client.keys("track:*")) == {"track:v"}

@@ -123,8 +123,8 @@ def _play_records(archive: Archive, begin: int, end: int | None) -> Iterator[tup
         written.update(keys)
         for play in batch:
             if fields := items.pop(play.item, None):
-                yield play.second, {"kind": "item", "key": play.item, "fields": _as_values(fields)}
-            yield play.second, {"kind": "play", "second": play.second, "fields": _as_values(play.fields)}
+                yield play.second, {"kind": "item", "key": play.item, "fields": _sorted(fields)}
+            yield play.second, {"kind": "play", "second": play.second, "fields": _sorted(play.fields)}
 
 
 def _gap_records(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, JsonObject]]:
@@ -171,6 +171,11 @@ def _completed_plays(
 
 def _present(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in zip(names, values, strict=True) if value}
+
+
+def _sorted(fields: Mapping[str, str]) -> dict[str, FieldValue]:
+    """Return fields by name: Redis keeps no order in a hash with long values."""
+    return _as_values(dict(sorted(fields.items())))
 
 
 def _as_values(fields: Mapping[str, str]) -> dict[str, FieldValue]:
