@@ -65,9 +65,9 @@ def backfill_plays(
             for play in plays[index + 1 :]
             if play.source != BACKFILL or play.ended_ms <= recent.ended_ms
         )
-        if better := _completed(plays[index], min(recent.ended_ms, now_ms, *followed)):
+        better = _completed(plays[index], min(recent.ended_ms, now_ms, *followed))
+        if better := better or _cut(plays[index], recent, unknown):
             completed.append(better)
-    completed += [play for index, recent in pairs if (play := _cut(plays[index], recent, unknown))]
     log = before | {matching.identity(play): play for play in completed}
     for play in completed:
         _make_room(log, play)

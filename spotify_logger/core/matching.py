@@ -62,9 +62,7 @@ def is_same_recording(one: Recording, other: Recording) -> bool:
         return False
     if one.duration_ms is None or other.duration_ms is None:  # imported, with the artist of the album
         return one.artists == other.artists or not one.artists.isdisjoint(other.artists)
-    if one.artists != other.artists:
-        return False
-    return abs(one.duration_ms - other.duration_ms) <= SAME_DURATION_MS
+    return one.artists == other.artists and abs(one.duration_ms - other.duration_ms) <= SAME_DURATION_MS
 
 
 def is_same_by_id(uri: str, isrc: str, other_uri: str, other_isrc: str) -> bool | None:

@@ -294,13 +294,11 @@ class Observations(SavedObservations):
         """
         if play is None or self.advanced is None:
             return False
-        position, has_fallen = (
-            self.state.progress_ms or 0,
-            self.advanced < -step_back_ms(play.item.duration_ms),
-        )
+        position, duration = self.state.progress_ms or 0, play.item.duration_ms
+        has_fallen = self.advanced < -step_back_ms(duration)
         reached = self.position_after(play.item, self.elapsed if self.was_playing else 0)
-        if has_fallen and play.item.duration_ms is not None:
-            beyond_end = reached - play.item.duration_ms + near_end_ms(play.item.duration_ms)
+        if has_fallen and duration is not None:
+            beyond_end = reached - duration + near_end_ms(duration)
             if beyond_end >= 0 and position <= beyond_end + JITTER_MS:
                 return True
         is_hidden = self.hidden is not None or (self.blind and self.elapsed <= AWAY_MS)
@@ -372,10 +370,7 @@ class Observations(SavedObservations):
         Episodes have a button for that. Otherwise the `timestamp` decides: if the position at the last change
         was behind that of `last`, a pause cannot explain it.
         """
-        lag = self.elapsed - advanced
-        if lag <= JITTER_MS:
-            return False
-        if is_episode(self.state.item) and abs(lag - SKIP_BUTTON_MS) <= JITTER_MS:
+        if is_episode(self.state.item) and abs(self.elapsed - advanced - SKIP_BUTTON_MS) <= JITTER_MS:
             return True
         changed = self.changed_within(self.last_at, self.now)
         return changed is not None and advanced - (self.now - changed) < -JITTER_MS

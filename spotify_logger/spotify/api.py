@@ -79,9 +79,7 @@ class Spotify:
         self.requests = 0  # sent, including those to the token endpoint
         self.is_time_known = False  # whether a response has set the clock in this process
         self.slowdown = rate_limit.slowdown
-        self.owner: str | None = (
-            None  # the account that the log is of, "" if nobody's; None until it is known
-        )
+        self.owner: str | None = None  # whose plays the log has, "" if nobody's; None until it is known
         self._send = send
         self._settings, self._url = settings, settings.api_url
         self._asked_with = ""  # the access token with which the account was asked for

@@ -84,9 +84,10 @@ class TokenFile:
         stamp = self._stamp()  # costs less than reading, with every answer
         if stamp == self._unchanged:
             return False
-        is_changed = self._read() != self._content
-        self._unchanged = self._unchanged if is_changed else stamp
-        return is_changed
+        if self._read() != self._content:
+            return True
+        self._unchanged = stamp
+        return False
 
     def _stamp(self) -> tuple[int, ...]:
         """Return what changes whenever the file is replaced, written or given another mode."""
