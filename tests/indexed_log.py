@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,16 +10,20 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.periods import Period, Zone, year
 from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.player_state import encode_artists
-from spotify_logger.core.redis_keys import OPEN, day_of, index_key, row_value
+from spotify_logger.core.redis_keys import OPEN, REVISIONS, day_of, index_key, row_value
 from spotify_logger.core.times import to_iso
+from spotify_logger.queries.index import Index
+from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
-from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.answers import to_answer
+from spotify_logger.report.blocks import Answer, Block, Note, Table
+from spotify_logger.report.cells import for_people
 from spotify_logger.report.output import write_answer
 from spotify_logger.storage.bulk import Archive
 from tests.report.samples import TerminalStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pytest
 
@@ -60,6 +65,16 @@ class IndexedLog:
     def __post_init__(self) -> None:
         self.store = Archive(self.url, self.prefix, utc=lambda: self.second(self.now))
 
+    def answer(self, query: Callable[..., object], *about: object, **more: object) -> Answer:
+        """Ask a question of an index that is up to date; `more` is for `ask`."""
+        question = self.ask(**more)
+        with closing(Index(self.store)) as index:
+            return to_answer(query(Log(index.sync(), self.store), question, *about), question)
+
+    def shown(self, result: object, now: float | None = None) -> Answer:
+        """Return how the command shows the result of a query."""
+        return to_answer(result, Question(self.second(self.now) if now is None else now))
+
     def second(self, moment: str) -> int:
         return self.zone.second(datetime.fromisoformat(moment))
 
@@ -76,7 +91,12 @@ class IndexedLog:
         row = row_value(item.key, round(heard * 1000), None if end == OPEN else end)
         fields = [part for pair in item.fields.items() for part in pair]
         catalog: list[Command] = [("HSET", self.store.key(item.key), *fields)] if fields else []
-        return [("HSET", self.store.key(index_key(day_of(second))), str(second), row), *catalog]
+        day, revision = day_of(second), str(self.store.now_ms())
+        return [
+            ("HSET", self.store.key(index_key(day)), str(second), row),
+            ("HSET", self.store.key(REVISIONS), str(day), revision),
+            *catalog,
+        ]
 
     def skipped(self, item: CatalogItem, moment: str) -> None:
         self.to(item, moment, 5, SKIPPED)
@@ -121,19 +141,26 @@ class IndexedLog:
         return Period(self.second(begin), self.second(end), "then")
 
 
+def blocks(answer: Answer) -> list[Block]:
+    """Return the blocks of the page, also those that are notes in a pipe."""
+    return [block.block if isinstance(block, Note) else block for block in answer.page]
+
+
 def rows(answer: Answer) -> dict[str, str]:
     """Return labels and values of all two-column tables without headings."""
-    tables = [block for block in answer.page if isinstance(block, Table) and not block.headings]
-    return {row[0]: row[1] for table in tables for row in table.rows if len(row) == 2}
+    tables = [block for block in blocks(answer) if isinstance(block, Table) and not block.headings]
+    return {str(row[0]): for_people(row[1]) for table in tables for row in table.rows if len(row) == 2}
 
 
 def table_rows(answer: Answer) -> list[list[str]]:
     """Return the rows of all tables."""
-    return [list(row) for block in answer.page if isinstance(block, Table) for row in block.rows]
+    return [
+        [*map(for_people, row)] for block in blocks(answer) if isinstance(block, Table) for row in block.rows
+    ]
 
 
 def texts(answer: Answer) -> list[str]:
-    return [block for block in answer.page if isinstance(block, str)]
+    return [block for block in blocks(answer) if isinstance(block, str)]
 
 
 def drawn(answer: Answer, monkeypatch: pytest.MonkeyPatch, columns: int = 80) -> list[str]:

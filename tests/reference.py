@@ -205,11 +205,11 @@ class ReferenceLog:
         isrc = item.isrc.upper() or item.recording
         return item.key if self.exact or not isrc else isrc
 
-    def album(self, item: ReferenceItem, among: Sequence[ReferencePlay]) -> tuple[str, str] | None:
+    def album(self, item: ReferenceItem) -> tuple[str, str] | None:
         """An album is known by its name and artist; by its ID if several artists are on it."""
         if not item.album:
             return None
-        on_it = {play.item.first_artist for play in among if play.item.album_id == item.album_id}
+        on_it = {play.item.first_artist for play in self.plays if play.item.album_id == item.album_id}
         if item.album_id and (self.exact or len(on_it) > 1):
             return item.album, f"id {item.album_id}"
         return item.album, item.first_artist
@@ -226,7 +226,7 @@ class ReferenceLog:
             return play.item.credited
         if kind == "tracks":
             return [self.track(play.item)]
-        album = play.item.album if kind == "shows" else self.album(play.item, [*self.inside, *self.before])
+        album = play.item.album if kind == "shows" else self.album(play.item)
         return [album] if album else []
 
     def most_played_item(self, plays: Sequence[ReferencePlay]) -> ReferenceItem:
@@ -272,28 +272,44 @@ class ReferenceLog:
         if kind == "albums":
             firsts = {play.item.first_artist for play in own}
             return own[0].item.album, firsts.pop() if len(firsts) == 1 else "various artists"
-        return "Liked Songs" if str(thing).endswith(":collection") else str(thing), ""
+        if kind == "contexts":
+            return self._context(str(thing))
+        return str(thing), ""
+
+    def _context(self, uri: str) -> tuple[str, str]:
+        if uri.endswith(":collection"):
+            return "Liked Songs", ""
+        _, _, album_id = uri.rpartition(":album:")
+        items = [play.item for play in self.plays if play.item.album_id == album_id]
+        if not items:
+            return uri.replace("spotify:album:", "https://open.spotify.com/album/"), ""
+        return items[0].album, items[0].first_artist
 
     # The answers, as in JSON
 
-    def top(self, kind: str, number: int) -> Data:
+    def of_kind(self, kind: str) -> list[ReferencePlay]:
+        """Return the plays in the period that a list of a kind is about: music, or episodes."""
+        is_any = kind in ("devices", "contexts")
+        return [play for play in self.inside if is_any or play.item.is_music != (kind == "shows")]
+
+    def top(self, kind: str) -> Data:
         everything = self.ranked(kind)
         return {
             "kind": kind,
             **self.bounds,
             "by": self.by,
-            **self.sums(self.inside),
-            "unseen": self.unseen(),
+            **self.sums(self.of_kind(kind)),
             "number": len(everything),
+            "unseen": self.unseen(),
             "top": [
                 {"rank": rank, **self._top_line(kind, thing, own)}
-                for rank, (thing, own) in enumerate(everything[:number], 1)
+                for rank, (thing, own) in enumerate(everything, 1)
             ],
         }
 
     def _top_line(self, kind: str, thing: object, own: list[ReferencePlay]) -> Data:
         before = self.amounts([play for play in self.before if thing in self.things(kind, play)])
-        is_compared, whole = self.period.before is not None, self.amount(self.inside)
+        is_compared, whole = self.period.before is not None, self.amount(self.of_kind(kind))
         return {
             **self.line(kind, thing, own),
             "share": round(self.amount(own) / whole, 6) if whole else 0.0,
@@ -320,6 +336,40 @@ class ReferenceLog:
             "longest_session": session,
             **self.days(),
             "unseen": self.unseen(),
+        }
+
+    def item(self, kind: str, thing: object) -> Data:
+        """Return the figures of a track, an artist or an album."""
+        own = [play for play in self.inside if thing in self.things(kind, play)]
+        counted = [play for play in own if counts(play, self.threshold)]
+        amounts, whole = [self.amount(each) for _, each in self.ranked(kind)], self.amount(self.of_kind(kind))
+        hits = [play in counted for play in self.counted]
+        runs = [next(n for n in range(len(hits) + 1) if not all(hits[at : at + n + 1]) or at + n == len(hits))
+                for at in range(len(hits))]  # fmt: skip
+        longest = max(runs, default=0)
+        begins = [play.second for play in self.counted][runs.index(longest)] if longest else None
+        by_day = {day: [play for play in own if day_of(play.second, self.zone) == day]
+                  for day in sorted({day_of(play.second, self.zone) for play in own})}  # fmt: skip
+        peak = max(by_day, key=lambda day: self.amount(by_day[day]))
+        return {
+            **self.sums(own),
+            "shorter": len(own) - len(counted),
+            "skips": len([play for play in own if play.end == "skipped"]),
+            "skip_rate": skip_rate(own),
+            "first": iso(min((play.second for play in counted), default=None)),
+            "last": iso(max((play.second for play in counted), default=None)),
+            "rank": 1 + len([each for each in amounts if each > self.amount(own)]) if counted else None,
+            "ranked": len(amounts),
+            "share": round(self.amount(own) / whole, 6) if whole else 0.0,
+            "most_in_a_day": {"day": str(peak), **self.sums(by_day[peak])},
+            "most_in_a_row": {"plays": longest, "from": iso(begins)},
+            "hours": [
+                {
+                    "hour": hour,
+                    **self.sums([play for play in own if shown(play.second, self.zone).hour == hour]),
+                }
+                for hour in range(24)
+            ],
         }
 
     def heard_before(self, kind: str) -> set[object]:

@@ -15,10 +15,12 @@ from pathlib import Path
 from spotify_logger import __version__
 from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfer_commands
 from spotify_logger.config.settings import Settings, load
+from spotify_logger.core.times import utc_time
 from spotify_logger.queries.arguments import add_command, add_questions
+from spotify_logger.report.answers import to_answer
 from spotify_logger.report.blocks import Answer
 from spotify_logger.report.output import write_answer
-from spotify_logger.report.words import utc_time
+from spotify_logger.report.progress import progress_bar
 from spotify_logger.system.errors import Misconfigured
 
 EXAMPLES = """
@@ -31,6 +33,9 @@ examples:
 Settings come from the environment, .env and auth.py in the current directory.
 Exit codes: 0 success; 1 not well, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
+
+FEW_DAYS = 100
+"""Days that are read into the index without a progress bar."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -88,7 +93,15 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
 
             return transfer_commands.answer(options, store)
-        return dispatch.answer(options, store, settings)
+        screen = None if options.json or options.csv else sys.stderr
+        with progress_bar(screen) as show:
+
+            def progress(done: int, days: int) -> None:
+                if days > FEW_DAYS:
+                    show("reading the log", done, days)
+
+            result = dispatch.answer(options, store, settings, progress)
+        return to_answer(result, options.question)
 
 
 def command_parser() -> argparse.ArgumentParser:

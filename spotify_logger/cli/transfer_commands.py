@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from spotify_logger.queries.reader import first_second
+from spotify_logger.queries.tallies import bounds
 from spotify_logger.transfer.confirmation import Confirmation
 from spotify_logger.transfer.delete.command import Selection, forget
 from spotify_logger.transfer.exporter.command import export, export_file
@@ -34,7 +34,7 @@ def _import(options: argparse.Namespace, store: Archive) -> Answer:
 
 def _export(options: argparse.Namespace, store: Archive) -> Answer | None:
     period = options.question.period
-    begin, end = first_second(period), period.end
+    begin, end = bounds(period).begin, period.end
     if options.output is not None:
         return export_file(store, options.form, options.output, begin, end)
     export(store, options.form, sys.stdout, begin, end)
@@ -43,7 +43,7 @@ def _export(options: argparse.Namespace, store: Archive) -> Answer | None:
 
 def _forget(options: argparse.Namespace, store: Archive) -> Answer:
     question = options.question
-    wanted = Selection(" ".join(options.text), first_second(question.period), question.period.end)
+    wanted = Selection(" ".join(options.text), bounds(question.period).begin, question.period.end)
     return forget(store, wanted, question.now, _confirmation(options))
 
 

@@ -1,7 +1,7 @@
-"""Group catalog items by recording, artist, album and show. Pure."""
+"""Tell artists and recordings of catalog items apart. Pure."""
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, combinations, pairwise
 from math import comb
@@ -11,8 +11,7 @@ from spotify_logger.core.player_state import dict_get
 from spotify_logger.core.text import fold
 
 ARTIST_FIELDS = ("artists", "artist_ids", "artist_list")
-RECORDING_FIELDS = ("name", "isrc", *ARTIST_FIELDS)
-"""The fields that identify an item's artists, and its recording."""
+"""The fields that identify an item's artists."""
 MAX_SPLITS = 10_000  # a text that could be split into names in more ways stays whole
 
 
@@ -105,35 +104,15 @@ def _split(entry: CatalogEntry, names: Mapping[str, Iterable[str]]) -> list[Arti
     return [Artist(*both) for both in zip(possible[0], ids, strict=True)] if len(possible) == 1 else []
 
 
-def credited_artists(entries: Mapping[str, CatalogEntry]) -> dict[str, list[Artist]]:
-    """Return the artists of each item, each artist under one name: the newest.
-
-    An artist is one by ID, or by name where there is no ID, ignoring case and accents. `entries` are in the
-    order in which the items were last played.
-    """
-    found, _ = tell_apart(entries)
-    newest_first = dict.fromkeys(reversed([*chain.from_iterable(found.values())]))
-    artists: dict[tuple[str, str], Artist] = {}
-    for artist in sorted(newest_first, key=lambda artist: not artist.id):
-        known = artists.setdefault(_identity(artist), artist)
-        artists.setdefault(_identity(Artist(artist.name)), known)
-    same = {artist: artists[_identity(artist)] for artist in newest_first}
-    return {key: list(dict.fromkeys(map(same.__getitem__, credited))) for key, credited in found.items()}
-
-
-def _identity(artist: Artist) -> tuple[str, str]:
-    return (artist.id, "") if artist.id else ("", fold(artist.name))
-
-
-def recordings(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, str]:
-    """Return what identifies the recording of each item; with `exact`, each item is one of its own.
+def recordings(
+    entries: Mapping[str, CatalogEntry], artists: Mapping[str, Sequence[Artist]]
+) -> dict[str, str]:
+    """Return what identifies the recording of each item, whose artists `tell_apart` returned.
 
     Items with the same ISRC are one recording. Imported plays have none, local files and account data not
     even a Spotify ID: such an item joins those with its title and its artists, or else with its first artist,
     since exports name no other.
     """
-    if exact:
-        return {key: key for key in entries}
     # Most are in upper case already; copying them would double the memory.
     found = {key: each.isrc if each.isrc.isupper() else each.isrc.upper() for key, each in entries.items()}
     without = sorted(key for key, isrc in found.items() if not isrc)
@@ -158,39 +137,3 @@ def recordings(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str,
 def is_episode(key: str) -> bool:
     """Return whether a catalog key is that of an episode, not of music."""
     return key.startswith("episode:")
-
-
-class AlbumKey(NamedTuple):
-    """Identifies an album: its name and first artist; with `exact`, or for compilations, its ID instead."""
-
-    name: str
-    artist: str
-
-
-def album_keys(entries: Mapping[str, CatalogEntry], *, exact: bool) -> dict[str, AlbumKey]:
-    """Return the album of each track, by catalog key.
-
-    Pressings of an album have different IDs and the same name; a compilation has one ID. Editions with
-    another name are other albums. With `exact`, every ID is an album of its own.
-    """
-    firsts = {key: artists[0].name if artists else "" for key, artists in credited_artists(entries).items()}
-    first_artists: dict[str, str] = {}
-    compilations = set()
-    for key, entry in entries.items():
-        if entry.album_id and first_artists.setdefault(entry.album_id, firsts[key]) != firsts[key]:
-            compilations.add(entry.album_id)
-    found = {}
-    for key, entry in entries.items():
-        if entry.album and not is_episode(key):
-            album_id = entry.album_id if exact or entry.album_id in compilations else ""
-            found[key] = AlbumKey(entry.album, album_id or firsts[key])
-    return found
-
-
-def keys_by_group(keys: Iterable[str], groups: Mapping[str, Iterable[Hashable]]) -> dict[Hashable, list[str]]:
-    """Invert a mapping of keys to groups, keeping the order of the keys."""
-    found: dict[Hashable, list[str]] = {}
-    for key in keys:
-        for group in groups.get(key, ()):
-            found.setdefault(group, []).append(key)
-    return found

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.player_state import FieldValue
 
 
-def format_title(fields: Mapping[str, FieldValue]) -> str:
+def format_title(fields: Mapping[str, object]) -> str:
     """Return artist and title: "Daft Punk – Veridis Quo"; for an episode, show and title."""
     artist = fields.get("artists") or fields.get("album")
     name = str(fields.get("name") or fields.get("uri") or "untitled")

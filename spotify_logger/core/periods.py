@@ -5,13 +5,14 @@ A day begins at local midnight and has 23, 24 or 25 hours.
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from spotify_logger.core.times import EPOCH, local
 
 ONE_DAY = timedelta(days=1)
 DAY_SECONDS = 86_400
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+OFFSET_SECONDS = 7 * DAY_SECONDS  # clocks never change twice in a week
 
 
 class Zone:
@@ -50,9 +51,28 @@ class Zone:
         found = int(second_of_local(naive) if zone is None else naive.replace(tzinfo=zone).timestamp())
         return found if self.local(found) == naive else self._change_near(found, naive)
 
+    def offsets(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Return the UTC offsets in seconds from `begin` to before `end`, each after its first second."""
+        ahead = self.offset(begin)
+        found = [(begin, ahead)]
+        for known in range(begin, end - 1, OFFSET_SECONDS):
+            changed = min(known + OFFSET_SECONDS, end - 1)
+            if (other := self.offset(changed)) != ahead:
+                ahead = other
+                found.append((self._change_between(known, changed), ahead))
+        return found
+
     def midnight(self, day: date) -> int:
         """Return the second since the epoch at which a local day begins."""
         return self.second(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - local time
+
+    def _change_between(self, before: int, after: int) -> int:
+        """Return the first second with the UTC offset of `after`, which is that of `before` no more."""
+        ahead = self.offset(after)
+        while after - before > 1:
+            middle = (before + after) // 2
+            before, after = (before, middle) if self.offset(middle) == ahead else (middle, after)
+        return after
 
     def _change_near(self, second: int, moment: datetime) -> int:
         """Return the first second, within a day of another, at which the local time is past `moment`."""
@@ -61,23 +81,6 @@ class Zone:
             middle = (low + high) // 2
             low, high = (middle, high) if self.local(middle) < moment else (low, middle)
         return high
-
-
-class LocalClock:
-    """Converts many seconds to local time at once: most days have a single UTC offset."""
-
-    def __init__(self, zone: Zone) -> None:
-        self._offset = lru_cache(maxsize=1024)(zone.offset)
-        self._zone = zone
-
-    def to_local(self, seconds: list[int]) -> list[int]:
-        """Return ascending seconds since the epoch, within two days, each shifted by its UTC offset."""
-        if not seconds:
-            return []
-        ahead = self._offset(seconds[0] // 900 * 900)
-        if ahead == self._offset(-(-(seconds[-1] + 1) // 900) * 900):
-            return [second + ahead for second in seconds]
-        return [second + self._zone.offset(second) for second in seconds]
 
 
 def second_of_local(moment: datetime) -> float:
@@ -126,15 +129,17 @@ def last(zone: Zone, now: float, number: int, unit: str) -> Period:
     end = int(now) + 1
     begin, earlier = (_back(zone, end, number * times, unit) for times in (1, 2))
     noun = {"h": "hour", "d": "day", "w": "week", "m": "month", "y": "year"}[unit]
-    words = f"last {noun}" if number == 1 else f"last {number} {noun}s"
-    return Period(begin, end, f"the {words}", Period(earlier, begin, "before"))
+    length = noun if number == 1 else f"{number} {noun}s"
+    return Period(begin, end, f"the last {length}", Period(earlier, begin, f"{length} before"))
 
 
 def between(begin: int | None, end: int | None, words: str) -> Period:
     """Return a period; if it has both ends, with one of the same length before it as `previous`."""
     if begin is None or end is None:
         return Period(begin, end, words)
-    return Period(begin, end, words, Period(begin - (end - begin), begin, "before"))
+    days = round((end - begin) / ONE_DAY.total_seconds())
+    earlier = f"{days} days before" if days > 1 else "day before" if days else "before"
+    return Period(begin, end, words, Period(begin - (end - begin), begin, earlier))
 
 
 def _back(zone: Zone, second: int, number: int, unit: str) -> int:

@@ -1,10 +1,8 @@
 """The plays of a UTC day, read from its index, as columns. Pure."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import compress
-from typing import Any
 
 from spotify_logger.core.redis_keys import read_row
 
@@ -27,11 +25,6 @@ class PlayRows:
             return self
         part = slice(bisect_left(self.seconds, begin), bisect_left(self.seconds, end))
         return PlayRows(self.seconds[part], self.items[part], self.ms_played[part], self.ends[part])
-
-    def select(self, which: Sequence[bool]) -> "PlayRows":
-        """Return the rows for which `which` is true."""
-        columns: tuple[list[Any], ...] = (self.seconds, self.items, self.ms_played, self.ends)
-        return PlayRows(*(list(compress(column, which)) for column in columns))
 
 
 def read_day(lines: Mapping[str, str]) -> PlayRows:

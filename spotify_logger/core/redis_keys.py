@@ -19,6 +19,10 @@ LISTENERS = "spotify_logger:listeners"  # named ones -> the start of their log; 
 LEASE = "spotify_logger:lease"  # the holder of the polling lease: fencing number, ID and machine; expires
 FENCE = "spotify_logger:fence"  # the last fencing number issued
 STANDBY = "spotify_logger:standby"  # the machine of a logger on standby; expires
+REVISIONS = (
+    "spotify_logger:revisions"  # UTC day -> when it was last written; tells readers what to read again
+)
+CATALOG = "catalog"  # the field of the revisions for changes to the catalog alone
 PROBE = "spotify_logger:probe"  # never exists: a write that would only modify it tests if writes are accepted
 
 END_REASONS = ("trackdone", "skipped", "stopped", "unknown")

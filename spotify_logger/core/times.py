@@ -13,6 +13,11 @@ def to_iso(stamp_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def utc_time(second: float | None) -> str | None:
+    """Format a time in UTC, for JSON and CSV: "2026-11-22T18:00:00.000Z"; None stays None."""
+    return None if second is None else to_iso(round(second * 1000))
+
+
 def from_iso(text: str) -> int | None:
     """Parse ISO 8601 into milliseconds since the epoch; None if the text is invalid or out of range."""
     try:

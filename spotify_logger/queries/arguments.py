@@ -7,20 +7,16 @@ import re
 import sys
 import time
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.periods import Zone
-from spotify_logger.core.statistics import MIN_LISTENED_MS
 from spotify_logger.queries import question
-from spotify_logger.queries.question import FINISHED, HALF, PLAYS, TIME
-from spotify_logger.queries.ranking import CHOICES
+from spotify_logger.queries.question import MIN_LISTENED_MS, PLAYS, TIME
+from spotify_logger.queries.tallies import CHOICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no public name
-
-T = TypeVar("T")
 
 INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 _DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
@@ -56,36 +52,16 @@ def parse(
 # Values of options; argparse puts the name of the option before the message of an error
 
 
-def _converter(read: Callable[[str], T], problem: str, example: str) -> Callable[[str], T]:
-    def convert(text: str) -> T:
+def _reader(name: str) -> Callable[[str], Any]:
+    """Return how the text of an option is read: as the parameter of a question with this name."""
+
+    def read(text: str) -> Any:  # noqa: ANN401 - of any parameter
         try:
-            return read(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{problem}: {text!r} (try {example})") from None
+            return question.PARAMETERS[name].value(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-    return convert
-
-
-def _length(text: str) -> tuple[int, str]:
-    match = re.fullmatch(r"([1-9][0-9]{0,3})([hdwmy])", text)
-    if match is None:
-        raise ValueError(text)
-    return int(match[1]), match[2]
-
-
-def _threshold(text: str) -> int | str:
-    if text in (HALF, FINISHED):
-        return text
-    match = re.fullmatch(r"([0-9]{1,5})s?", text)
-    if match is None:
-        raise ValueError(text)
-    return int(match[1]) * 1000
-
-
-def _positive_int(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-        raise argparse.ArgumentTypeError(f"not a positive number: {text!r}")
-    return int(text[:9])
+    return read
 
 
 def search_text(text: str) -> str:
@@ -94,8 +70,6 @@ def search_text(text: str) -> str:
         raise argparse.ArgumentTypeError("nothing to search for: the text is empty")
     return text
 
-
-_year = _converter(question.parse_year, "not a year", "2026")
 
 # Options
 
@@ -108,7 +82,7 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "--by": {"choices": (PLAYS, TIME), "default": PLAYS, "help": "what to rank by (default: plays)"},
     "-n": {
         "dest": "limit",
-        "type": _positive_int,
+        "type": _reader("n"),
         "default": 10,
         "metavar": "N",
         "help": "maximum number of lines (default: %(default)s)",
@@ -119,32 +93,26 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     },
     "--min": {
         "dest": "threshold",
-        "type": _converter(_threshold, "not a threshold", "30s, half, finished or 0"),
+        "type": _reader("min"),
         "default": MIN_LISTENED_MS,
         "metavar": "30s|half|finished|0",
         "help": "how much has to be heard for a play to count (default: 30s)",
     },
     "--tz": {
-        "type": _converter(Zone, "unknown time zone", "Europe/Berlin"),
+        "type": _reader("tz"),
         "metavar": "ZONE",
         "help": "time zone, such as Europe/Berlin (default: the system's)",
     },
 }
-_LENGTHS, _MONTH = "12h, 30d, 4w, 6m or 1y", "2026-11"
 _PERIOD_OPTIONS = (
-    ("--since", "DAY", str.strip, f"start of the period: {question.DAY_FORMS}"),
-    ("--until", "DAY", str.strip, "end of the period, including all of that year, month or day"),
-    ("--year", "2026", _year, "one calendar year"),
-    ("--month", _MONTH, _converter(question.parse_month, "not a month", _MONTH), "one calendar month"),
-    (
-        "--last",
-        "30d",
-        _converter(_length, "not a length of time", _LENGTHS),
-        f"the time up to now: {_LENGTHS}",
-    ),
+    ("since", "DAY", f"start of the period: {question.DAY_FORMS}"),
+    ("until", "DAY", "end of the period, including all of that year, month or day"),
+    ("year", "2026", "one calendar year"),
+    ("month", "2026-11", "one calendar month"),
+    ("last", "30d", f"the time up to now: {question.LENGTHS}"),
 )
 _A_YEAR: Mapping[str, Any] = {
-    "type": _year,
+    "type": _reader("year"),
     "default": 0,  # the current year, which depends on the time zone
     "metavar": "2026",
     "help": "the year (default: the current one)",
@@ -156,8 +124,8 @@ def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
     for name in names:
         if name == PERIOD:
             group = parser.add_argument_group("when", "in local time; without any of these, all time")
-            for option, metavar, convert, what in _PERIOD_OPTIONS:
-                group.add_argument(option, metavar=metavar, type=convert, help=what)
+            for option, metavar, what in _PERIOD_OPTIONS:
+                group.add_argument(f"--{option}", metavar=metavar, type=_reader(option), help=what)
             group.add_argument("--tz", **_OPTIONS["--tz"])
         else:
             parser.add_argument(name, **_OPTIONS[name])

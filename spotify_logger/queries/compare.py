@@ -6,159 +6,181 @@ a track for years is first in every year.
 
 from __future__ import annotations
 
-from itertools import compress, product
-from typing import TYPE_CHECKING, Any, NamedTuple
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.periods import Period
-from spotify_logger.core.statistics import ItemCounts
-from spotify_logger.queries.phrases import asked_data, item_title
-from spotify_logger.queries.ranking import (
+from spotify_logger.core.catalog import Artist, CatalogEntry, recordings
+from spotify_logger.core.times import utc_time
+from spotify_logger.queries.question import TIME, Question
+from spotify_logger.queries.tallies import (
     ARTISTS,
-    NOUNS,
     TRACKS,
-    RankedItem,
-    amount_words,
-    amounts_data,
-    groups_of,
-    ranked,
+    bounds,
+    by_group,
+    counts,
+    groups,
+    make_tally,
+    source,
 )
-from spotify_logger.queries.reader import PlayReader
-from spotify_logger.queries.status import UNNAMED
-from spotify_logger.queries.top import totals
-from spotify_logger.report.blocks import Answer, Block, Heading, Table
-from spotify_logger.report.words import counted, listening_time, utc_time
+from spotify_logger.queries.top import Group, names
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from spotify_logger.core.catalog import CatalogEntry
-    from spotify_logger.core.play_rows import PlayRows
-    from spotify_logger.queries.question import Question
-    from spotify_logger.storage.bulk import Archive
-
-KINDS = (ARTISTS, TRACKS)
+    from spotify_logger.queries.log import Log
 
 
-class ListenerPlays(NamedTuple):
-    """What one of the two listeners heard, by kind and group (see `RankedItem`).
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """How much one of the two played."""
 
-    Attributes:
-        data: The totals of the period, for JSON.
-        things: Artists and tracks.
-        firsts: The second of the first play that counts over all time.
-    """
-
-    data: dict[str, Any]
-    things: dict[str, dict[Hashable, RankedItem]]
-    firsts: dict[str, dict[Hashable, int]]
+    name: str  # "" for the listener without one
+    plays: int
+    heard_ms: int
+    artists: int
+    tracks: int
 
 
-class SharedItem(NamedTuple):
-    """What both listeners heard: how much each did, and the second it first did, even before the period."""
+@dataclass(frozen=True, slots=True)
+class Common:
+    """How many artists and tracks both played."""
 
+    artists: int
+    tracks: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLine:
+    """An artist or a track that both played; each sequence has a value for either of them."""
+
+    rank: int
     name: str
-    pair: tuple[RankedItem, RankedItem]
-    firsts: tuple[int, int]
+    plays: Sequence[int]
+    heard_ms: Sequence[int]
+    first: Sequence[str | None]  # play that counts, even before the period
+    key: str  # in the catalog, of the item that the first listener played most
 
 
-def compare(archives: Sequence[Archive], names: Sequence[str], question: Question) -> Answer:
-    """Compare two listeners by their logs and names; "" is the name of the listener without one."""
-    readers = [PlayReader(archive, question) for archive in archives]
-    heard = [_heard(reader) for reader in readers]
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two listeners have in common, ranked by the lower of their measures."""
+
+    from_: str | None
+    to: str | None
+    by: str
+    listeners: Sequence[Listener]
+    common: Common
+    artists: Sequence[SharedLine]
+    tracks: Sequence[SharedLine]
+
+
+class _Played(NamedTuple):
+    """An artist or a track that one of the two played."""
+
+    group: Group
+    first: int  # the second of the first play
+
+    def measure(self, by: str) -> int:
+        return self.group.ms_played if by == TIME else self.group.plays
+
+    def together_with(self, other: _Played) -> _Played:
+        most = max(self.group, other.group, key=lambda each: (each.plays, each.ms_played))
+        plays, ms_played = self.group.plays + other.group.plays, self.group.ms_played + other.group.ms_played
+        return _Played(most._replace(plays=plays, ms_played=ms_played), min(self.first, other.first))
+
+
+def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Question) -> Comparison:
+    """Compare two listeners by their logs and names."""
+    artists = _played(logs, ARTISTS, question, _same_artists(logs))
+    tracks = _played(logs, TRACKS, question, {} if question.exact else _same_recordings(logs))
+    listeners = []
+    for place, (log, name) in enumerate(zip(logs, names_of_both, strict=True)):
+        ((plays, heard_ms),) = log.rows("SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0) FROM tally")
+        listeners.append(Listener(name, plays, heard_ms, len(artists[place]), len(tracks[place])))
+    return Comparison(
+        utc_time(question.period.begin),
+        utc_time(question.period.end),
+        question.by,
+        listeners,
+        Common(*(len(one.keys() & other) for one, other in (artists, tracks))),
+        _lines(logs[0], ARTISTS, question, *artists),
+        _lines(logs[0], TRACKS, question, *tracks),
+    )
+
+
+def _played(
+    logs: Iterable[Log], kind: str, question: Question, same: Mapping[str, str]
+) -> list[dict[str, _Played]]:
+    """Return what each of the two played of a kind; `same` names groups as the other log does."""
+    query = f"""WITH by_item AS (
+            SELECT item, min(second) AS first FROM {source(question)}
+            WHERE second < ? AND {counts(question)} GROUP BY item
+        ), firsts AS (
+            SELECT grouped, min(first) AS first
+            FROM by_item JOIN ({groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped
+        )
+        SELECT first, grouped, plays, ms_played, (SELECT key FROM items WHERE id = item)
+        FROM ({by_group(question, kind)}) JOIN firsts USING (grouped) WHERE plays > 0"""
+    both = []
+    for log in logs:
+        make_tally(log, question, question.period)
+        found: dict[str, _Played] = {}
+        for first, *group in log.rows(query, bounds(question.period).end):
+            new = _Played(Group(*group), first)
+            name = same.get(new.group.grouped, new.group.grouped)
+            found[name] = found[name].together_with(new) if name in found else new
+        both.append(found)
+    return both
+
+
+def _same_artists(logs: Iterable[Log]) -> dict[str, str]:
+    """Map artists that one of the logs knows by name only to the newest of that name."""
+    query = "SELECT last, folded, person FROM artists WHERE spotify_id <> '' AND last IS NOT NULL"
+    return {folded: person for _, folded, person in sorted(row for log in logs for row in log.rows(query))}
+
+
+def _same_recordings(logs: Sequence[Log]) -> dict[str, str]:
+    """Map recordings without an ISRC to what they are by the entries of both logs."""
+    query = "SELECT DISTINCT title FROM items WHERE isrc = '' AND title <> '' AND NOT is_episode"
+    titles = json.dumps([title for log in logs for (title,) in log.rows(query)])
     entries: dict[str, CatalogEntry] = {}
-    for reader, (tallies, firsts) in zip(readers, heard, strict=True):
-        entries |= reader.entries([*(firsts.keys() - tallies.ms_played.keys()), *tallies.ms_played])
-    groups = {kind: groups_of(kind, entries, exact=question.exact) for kind in KINDS}
-    both = [_grouped(name, *each, groups, question.by) for name, each in zip(names, heard, strict=True)]
-    listeners = [each.data for each in both]
-    shown = [name or UNNAMED for name in names]
-    figures = [
-        ("plays", *(f"{each['plays']:,}" for each in listeners)),
-        ("heard", *(listening_time(each["heard_ms"]) for each in listeners)),
-        *((kind, *(f"{each[kind]:,}" for each in listeners)) for kind in KINDS),
+    artists: dict[str, list[Artist]] = {}
+    own = {}
+    credited = """SELECT group_concat(name, char(10)) FROM (SELECT name
+        FROM credits JOIN artists ON artists.id = artist WHERE item = items.id ORDER BY position)"""
+    query = f"""SELECT key, recording, name, isrc, ({credited}) FROM items
+        WHERE title IN (SELECT value FROM json_each(?))"""
+    for log in logs:
+        for key, recording, name, isrc, credit in log.rows(query, titles):
+            own[recording] = key
+            if key not in entries or isrc:
+                entries[key] = CatalogEntry(name, isrc=isrc)
+                artists[key] = [Artist(each) for each in credit.split("\n")] if credit else []
+    found = recordings(entries, artists)
+    return {recording: found[key] for recording, key in own.items() if recording in found}
+
+
+def _lines(
+    log: Log, kind: str, question: Question, ours: Mapping[str, _Played], theirs: Mapping[str, _Played]
+) -> list[SharedLine]:
+    """Return the lines of what both played; names are those in the log of the first listener."""
+    pairs = [(each, theirs[group]) for group, each in ours.items() if group in theirs]
+
+    def order(pair: tuple[_Played, _Played]) -> tuple[int, int, str]:
+        measures = [each.measure(question.by) for each in pair]
+        return -min(measures), -sum(measures), pair[0].group.key
+
+    best = sorted(pairs, key=order)[: question.limit]
+    named = names(log, kind, [pair[0].group for pair in best])
+    return [
+        SharedLine(
+            rank,
+            f"{artists} – {name}" if artists else name,
+            [each.group.plays for each in pair],
+            [each.group.ms_played for each in pair],
+            [utc_time(each.first) for each in pair],
+            pair[0].group.key,
+        )
+        for rank, (pair, (name, artists)) in enumerate(zip(best, named, strict=True), 1)
     ]
-    page: list[Block] = [Table(figures, [question.period.words, *shown], right_aligned=[1, 2], flexible=0)]
-    numbers, lists = {}, {}
-    for kind in KINDS:
-        common = _common(both, kind, entries, question.by)
-        numbers[kind] = len(common)
-        best = list(enumerate(common[: question.limit], 1))
-        lists[kind] = [_line(place, each) for place, each in best]
-        page.append(Heading(f"{counted(len(common), NOUNS[kind])} in common"))
-        if common:
-            rows = [_row(place, each, shown, question) for place, each in best]
-            page.append(Table(rows, ["", NOUNS[kind], *shown, "first"], right_aligned=[0, 2, 3]))
-    return Answer({**asked_data(question), "listeners": listeners, "common": numbers, **lists}, page)
-
-
-def _heard(reader: PlayReader) -> tuple[ItemCounts, dict[str, int]]:
-    """Return plays and time in the period, and the second of the first play over all time, by item."""
-    tallies, firsts = ItemCounts(), dict[str, int]()
-    begin = reader.question.period.begin
-    if begin is not None:
-        for rows, counts in reader.days(Period(end=begin)):
-            _note_firsts(firsts, rows, counts)
-    for rows, counts in reader.days():
-        tallies.add(rows, counts)
-        _note_firsts(firsts, rows, counts)
-    return tallies, firsts
-
-
-def _grouped(
-    name: str,
-    tallies: ItemCounts,
-    firsts: Mapping[str, int],
-    groups: Mapping[str, Mapping[str, Sequence[Hashable]]],
-    by: str,
-) -> ListenerPlays:
-    things = {kind: {each.group: each for each in ranked(tallies, groups[kind], by)} for kind in KINDS}
-    by_group: dict[str, dict[Hashable, int]] = {kind: {} for kind in KINDS}
-    for kind, (key, second) in product(KINDS, firsts.items()):
-        for group in groups[kind].get(key, ()):
-            by_group[kind].setdefault(group, second)
-    numbers = {kind: len(things[kind]) for kind in KINDS}
-    return ListenerPlays({"name": name, **amounts_data(*totals(tallies)), **numbers}, things, by_group)
-
-
-def _note_firsts(firsts: dict[str, int], rows: PlayRows, counts: Sequence[bool]) -> None:
-    """Record the first counting play of each item; days and then items are in chronological order."""
-    for item, second in zip(compress(rows.items, counts), compress(rows.seconds, counts), strict=True):
-        firsts.setdefault(item, second)
-
-
-def _common(
-    both: Sequence[ListenerPlays], kind: str, entries: Mapping[str, CatalogEntry], by: str
-) -> list[SharedItem]:
-    """Return what both played, ranked by the lower of the two measures."""
-    one, other = both
-    found = []
-    for group, ours in one.things[kind].items():
-        theirs = other.things[kind].get(group)
-        if theirs is not None:
-            name = str(group) if kind == ARTISTS else item_title(ours.keys[0], entries.get(ours.keys[0]))
-            firsts = one.firsts[kind][group], other.firsts[kind][group]
-            found.append(SharedItem(name, (ours, theirs), firsts))
-
-    def order(each: SharedItem) -> tuple[int, int, str]:
-        measures = [one.measure(by) for one in each.pair]
-        return -min(measures), -sum(measures), each.name
-
-    return sorted(found, key=order)
-
-
-def _row(place: int, each: SharedItem, names: Sequence[str], question: Question) -> Sequence[str]:
-    amounts = [amount_words(one.plays, one.ms_played, question.by) for one in each.pair]
-    left, right = each.firsts
-    first = "both" if left == right else names[left > right]
-    return str(place), each.name, *amounts, f"{first}, {question.zone.day(min(each.firsts))}"
-
-
-def _line(place: int, each: SharedItem) -> dict[str, object]:
-    return {
-        "rank": place,
-        "name": each.name,
-        "plays": [one.plays for one in each.pair],
-        "heard_ms": [one.ms_played for one in each.pair],
-        "first": [utc_time(second) for second in each.firsts],
-        "key": each.pair[0].keys[0],
-    }

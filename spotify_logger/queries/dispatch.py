@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.queries import charts, compare, count, item_page, review, status, summary, timeline, top
+from spotify_logger.queries.index import Index
+from spotify_logger.queries.log import Log
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 
@@ -15,12 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.queries.index_sync import Progress
 
 
-def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
-    """Answer the question that `queries.arguments` has read; raise StoreError if Redis does not answer."""
-    return _COMMANDS[options.command](options, store, settings)
+def answer(
+    options: argparse.Namespace, store: Archive, settings: Settings, progress: Progress | None = None
+) -> object:
+    """Answer the question that `queries.arguments` has read; raise StoreError if Redis does not answer.
+
+    `progress` hears of the days that are read into the index. `report.answers.to_answer` shows the result.
+    """
+    if options.command in _FROM_REDIS:
+        return _FROM_REDIS[options.command](options, store, settings)
+    with closing(Index(store, progress)) as index:
+        return _FROM_INDEX[options.command](options, Log(index.sync(), store))
 
 
 def open_store(settings: Settings) -> Archive:
@@ -38,39 +48,43 @@ def resolve_listener(text: str, store: Archive) -> str:
     return name
 
 
-def _status(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+def _status(options: argparse.Namespace, store: Archive, settings: Settings) -> object:
     if options.all:
         return status.statuses(settings, options.question.now)
     return status.status(store, options.question.now, 2 * settings.poll_max, settings.state_dir)
 
 
-def _compare(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+def _compare(options: argparse.Namespace, store: Archive, settings: Settings) -> object:
     name = resolve_listener(options.other, store)
-    with closing(open_store(for_listener(settings, name))) as other:
-        return compare.compare((store, other), (settings.listener, name), options.question)
+    with ExitStack() as stack:
+        other = stack.enter_context(closing(open_store(for_listener(settings, name))))
+        logs = [Log(stack.enter_context(closing(Index(each))).sync(), each) for each in (store, other)]
+        return compare.compare(logs, (settings.listener, name), options.question)
 
 
-def _page(options: argparse.Namespace, store: Archive, _: Settings) -> Answer:
-    return item_page.page(store, options.question, options.kind, " ".join(options.text))
+def _page(options: argparse.Namespace, log: Log) -> object:
+    return item_page.page(log, options.question, options.kind, " ".join(options.text))
 
 
-_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Archive, Settings], Answer]] = {
+_FROM_INDEX: Mapping[str, Callable[[argparse.Namespace, Log], object]] = {
+    "count": lambda options, log: count.count(log, options.question, " ".join(options.text)),
+    "top": lambda options, log: top.top(log, options.question, options.kind),
+    "stats": lambda options, log: summary.stats(log, options.question),
+    "clock": lambda options, log: charts.clock(log, options.question),
+    "calendar": lambda options, log: charts.calendar(log, options.question),
+    "course": lambda options, log: charts.course(log, options.question, options.per),
+    "year": lambda options, log: review.year(log, options.question),
+    "recent": lambda options, log: timeline.recent(log, options.question),
+    "day": lambda options, log: timeline.day(log, options.question, options.day),
+    "on-this-day": lambda options, log: timeline.on_this_day(log, options.question),
+    "artist": _page,
+    "album": _page,
+    "track": _page,
+}
+_FROM_REDIS: Mapping[str, Callable[[argparse.Namespace, Archive, Settings], object]] = {
     "status": _status,
     "now": lambda options, store, settings: status.now_playing(
         store, options.question.now, 2 * settings.poll_max, settings.state_dir
     ),
-    "recent": lambda options, store, _: timeline.recent(store, options.question),
-    "day": lambda options, store, _: timeline.day(store, options.question, options.day),
-    "on-this-day": lambda options, store, _: timeline.on_this_day(store, options.question),
-    "count": lambda options, store, _: count.count(store, options.question, " ".join(options.text)),
-    "top": lambda options, store, _: top.top(store, options.question, options.kind),
-    "stats": lambda options, store, _: summary.stats(store, options.question),
-    "clock": lambda options, store, _: charts.clock(store, options.question),
-    "calendar": lambda options, store, _: charts.calendar(store, options.question),
-    "course": lambda options, store, _: charts.course(store, options.question, options.per),
-    "year": lambda options, store, _: review.year(store, options.question),
     "compare": _compare,
-    "artist": _page,
-    "album": _page,
-    "track": _page,
 }

@@ -2,256 +2,279 @@
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING, Any
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import Artist, credited_artists
-from spotify_logger.core.periods import Period
-from spotify_logger.core.statistics import ItemCounts, date_of
 from spotify_logger.core.text import fold
-from spotify_logger.queries.charts import DAY_HOURS, HOURS, MINUTE_MS, MINUTES, bar_chart, sums_by
-from spotify_logger.queries.find import ItemMatch, ItemSearch
-from spotify_logger.queries.phrases import asked_data, format_time, gap_note, nothing_played, unseen_data
-from spotify_logger.queries.question import PLAYS, TIME, Question
-from spotify_logger.queries.ranking import (
+from spotify_logger.core.times import utc_time
+from spotify_logger.queries import local_time
+from spotify_logger.queries.figures import DaySums, Line, best, date_of, make_ranking, skip_rate
+from spotify_logger.queries.log import Log, Unseen, unseen
+from spotify_logger.queries.question import TIME, Question
+from spotify_logger.queries.search import close_names, find_items
+from spotify_logger.queries.tallies import (
     ALBUMS,
     ARTISTS,
     NOUNS,
     TRACKS,
-    VARIOUS,
-    RankedLine,
-    amount_words,
-    amounts_data,
-    groups_of,
-    lines_of,
-    ranked,
+    bounds,
+    by_group,
+    counts,
+    groups,
+    make_tally,
+    order,
+    source,
 )
-from spotify_logger.queries.reader import PlayReader
-from spotify_logger.queries.summary import skip_data
-from spotify_logger.queries.top import totals
-from spotify_logger.report.blocks import Answer, Block, Columns, Sparkline, Table
-from spotify_logger.report.words import counted, listening_time, percentage, utc_time
+from spotify_logger.queries.top import Group, names, newest_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from spotify_logger.report.csv_output import CsvRow, CsvValue
-    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.core.search_text import Match
+    from spotify_logger.queries.local_time import LocalSums
 
-IDS = "ids"
-"""The parts of a track: each of its IDs, with the name of its album."""
 LONGEST_BY_MONTH = 366 * 86_400 + 3600
 """Longest period reported by month, in seconds: a leap year and an hour of daylight saving time."""
+OWN = "SELECT item FROM own"  # the items of the thing that is reported on
 
 
-def page(archive: Archive, question: Question, kind: str, text: str) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Candidate(Line):
+    """One of several things that a text may mean."""
+
+    text: str  # that selects it among others with its name: its key, if it has one
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another thing with the same name, ignoring case and accents."""
+
+    text: str
+    plays: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The longest run of its plays without a counting play of anything else, the earliest in a tie."""
+
+    plays: int
+    from_: str | None  # the start of the first one; None without plays
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodSums:
+    """How much it was played in a year, or in a month of a short period."""
+
+    period: str
+    plays: int
+    heard_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HourSums:
+    """How much it was played in an hour of the day."""
+
+    hour: int
+    plays: int
+    heard_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReport(Line):
+    """The report on a thing. `tracks`, `albums` and `ids` are its parts, most played first."""
+
+    artist_names: Sequence[str]  # of a track, or of an album's most played track
+    shorter: int  # plays that do not count
+    skips: int
+    skip_rate: float | None  # None if all are open
+    first: str | None
+    last: str | None
+    rank: int | None  # None without plays that count
+    ranked: int  # things of its kind with plays that count
+    share: float  # of all plays of music, or of the time
+    most_in_a_day: DaySums  # the earliest in a tie
+    most_in_a_row: Run
+    periods: Sequence[PeriodSums]
+    hours: Sequence[HourSums]
+    number_of_tracks: int
+    number_of_albums: int
+    tracks: Sequence[Line]  # of an artist or an album
+    albums: Sequence[Line]  # of an artist
+    ids: Sequence[Line]  # of a track, each with the name of its album
+    others: Sequence[Other]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """The thing that a text names, or the candidates if it may mean several."""
+
+    kind: str
+    text: str
+    from_: str | None
+    to: str | None
+    by: str
+    candidates: Sequence[Candidate]
+    found: ItemReport | None
+    known: bool  # whether anything matches, even if it was not played in the period
+    close: Sequence[str]  # names that may have been meant if nothing matches
+    unseen: Unseen
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command: 1 if nothing matches."""
+        return 0 if self.known else 1
+
+
+def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
     """Report on the thing of a kind with a name or key, or list the candidates if several match."""
-    reader = PlayReader(archive, question)
-    search = ItemSearch(reader, kind, text)
-    lines = lines_of(kind, search.candidates, search.entries)
+    make_tally(log, question, question.period)
+    _make(log, "ranking", by_group(question, kind))
+    matches = find_items(log, text, kind, exact=question.exact)
+    played = _played(log, question, matches)
+    named = zip(played, names(log, kind, played), strict=True)
+    lines = [
+        Candidate(*name, each.plays, each.ms_played, each.key, _text(log, kind, each, name))
+        for each, name in named
+    ]
     is_one = len({fold(line.title) for line in lines}) == 1
-    candidates = [] if is_one else [line.data for line in lines]
-    data = {
-        "kind": NOUNS[kind],
-        "text": text,
-        **asked_data(question),
-        "candidates": candidates,
-        "found": None,
-        "unseen": unseen_data(reader),
-    }
-    if not search.entries:
-        return Answer(data, [nothing_played(question.period)])
-    if not lines:
-        when = "" if question.period == Period() else f": {question.period.words}"
-        return Answer(data, [f"No {NOUNS[kind]} with plays is called “{text}”{when}."])
-    if not is_one:
-        return Answer(data, _choice(search, lines, question.limit), csv_rows=candidates)
-    found = _Report(reader, search, lines)
-    return Answer(
-        {**data, "found": found.data()}, [*found.blocks(), *gap_note(reader)], csv_rows=found.csv_rows()
+    return ItemPage(
+        kind=NOUNS[kind],
+        text=text,
+        from_=utc_time(question.period.begin),
+        to=utc_time(question.period.end),
+        by=question.by,
+        candidates=[] if is_one else lines,
+        found=_report(log, question, kind, played[0].grouped, lines) if is_one else None,
+        known=bool(matches),
+        close=[] if matches else close_names(log, text, kind),
+        unseen=unseen(log, question),
     )
 
 
-def _choice(search: ItemSearch, lines: Sequence[RankedLine], number: int) -> list[Block]:
-    """Return the list of several candidates, and the commands that select the first of them."""
-    noun = NOUNS[search.kind]
-    rows = [(line.title, f"{line.now.plays:,}") for line in lines[:number]]
-    page: list[Block] = [
-        f"{counted(len(lines), noun)} match “{search.text}”:",
-        Table(rows, (noun, PLAYS), [1], flexible=0),
-    ]
-    if len(lines) > number:
-        page.append(f"and {counted(len(lines) - number, f'more {noun}')}")
-    by_name = [] if lines[0].artists == VARIOUS else [_artists_and_name(lines[0])]
-    texts = dict.fromkeys([*by_name, _search_text(search, lines[0])])
-    commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in texts]
-    return [*page, Table(list(zip(("try", "or"), commands, strict=False)))]
+def _make(log: Log, table: str, query: str, *values: object) -> None:
+    """Make a temporary table of what a query finds."""
+    log.database.execute(f"DROP TABLE IF EXISTS temp.{table}")
+    log.database.execute(f"CREATE TEMP TABLE {table} AS {query}", values)
 
 
-def _artists_and_name(line: RankedLine) -> str:
-    return f"{line.artists} {line.name}".strip()
+def _played(log: Log, question: Question, matches: Mapping[str, Match]) -> list[Group]:
+    """Return those in `ranking` that match best, most played first."""
+    query = f"""SELECT grouped, plays, ms_played, (SELECT key FROM items WHERE id = item) FROM ranking
+        WHERE grouped IN (SELECT value FROM json_each(?)) {order(question)}"""
+    found = [Group(*row) for row in log.rows(query, json.dumps([*matches]))]
+    best = max((matches[each.grouped] for each in found), default=None)
+    return [each for each in found if matches[each.grouped] == best]
 
 
-def _search_text(search: ItemSearch, line: RankedLine) -> str:
-    """Return the text that selects this thing among others with its name: its key, if it has one."""
-    if search.kind == TRACKS:
-        return line.now.keys[0]
-    if isinstance(line.now.group, Artist) and line.now.group.id:
-        return f"artist:{line.now.group.id}"
-    album = search.entries[line.now.keys[0]].album_id if search.kind == ALBUMS else ""
-    return f"album:{album}" if album else _artists_and_name(line)
-
-
-class _Report:
-    """The report on the first of several things with the same name, as text, JSON and CSV.
-
-    Attributes:
-        place: Its rank, from 1; None if it has no play that counts.
-        artist_names: The artists of a track or of an album's most played track.
-        parts: Its parts, the most played first: an artist's tracks and albums, an album's tracks, and a
-            track's `IDS`.
-        best_day: The peak day, the earliest in a tie.
-        periods: Plays and time by year, or by month in a short period.
-    """
-
-    def __init__(self, reader: PlayReader, search: ItemSearch, lines: Sequence[RankedLine]) -> None:
-        question = self.question = reader.question
-        self.kind = search.kind
-        self.line = lines[0]
-        self.stats = search.follow(self.line.now)
-        measures = [each.measure(question.by) for each in search.ranking if each.plays]
-        place = 1 + sum(measure > self.line.now.measure(question.by) for measure in measures)
-        self.place = place if self.line.now.plays else None
-        self.number = len(measures)
-        self.whole = totals(search.tallies)
-        self.parts = _parts(reader, search, self.line.now.keys)
-        artists = credited_artists(search.entries) if self.kind != ARTISTS else {}
-        self.artist_names = [artist.name for artist in artists.get(self.line.now.keys[0], ())]
-        self.others = [
-            {"text": _search_text(search, other), "plays": other.now.plays}
-            for other in _others(search, lines)
-        ]
-        calendar = self.stats.calendar
-        amounts = calendar.ms_played if question.by == TIME else calendar.plays
-        day = min(amounts, key=lambda day: (-amounts[day], day))
-        best_day = amounts_data(calendar.plays[day], calendar.ms_played[day])
-        self.best_day: dict[str, Any] = {"day": str(date_of(day)), **best_day}
-        begin, end = question.period.begin, question.period.end
-        is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
-        days = range(min(calendar.ms_played), max(calendar.ms_played) + 1)
-        pattern = "%Y-%m" if is_short else "%Y"
-        self.periods = sums_by(calendar, days, "period", lambda day: day.strftime(pattern))
-        by_hour = (calendar.hour_plays, calendar.hour_ms_played)
-        self.hours: list[dict[str, int]] = [
-            {"hour": hour, **amounts_data(*(sum(values[hour::DAY_HOURS]) for values in by_hour))}
-            for hour in range(DAY_HOURS)
-        ]
-
-    def blocks(self) -> list[Block]:
-        by, number = self.question.by, self.question.limit
-        page: list[Block] = [Table([row for row in self._rows() if row[1]])]
-        tables = [self._table(part, lines[:number]) for part, lines in self.parts.items() if len(lines) > 1]
-        page += [Columns(*tables)] if len(tables) == 2 else tables  # noqa: PLR2004 - left and right
-        if len(self.periods) > 1:
-            page.append(bar_chart(self.periods, "period", by))
-        hours = [each["heard_ms"] // MINUTE_MS if by == TIME else each["plays"] for each in self.hours]
-        page.append(Sparkline(HOURS, hours, MINUTES if by == TIME else PLAYS))
-        if self.others:
-            others = [(str(other["text"]), f"{other['plays']:,}") for other in self.others[:number]]
-            page.append(Table(others, ("others with this name", PLAYS), [1], flexible=0))
-        return page
-
-    def _rows(self) -> list[tuple[str, str]]:
-        question, stats, best, ids = self.question, self.stats, self.best_day, self.parts.get(IDS, ())
-        zone, sums, (run, run_begin) = question.zone, stats.sums, stats.run
-        most = f"{amount_words(best['plays'], best['heard_ms'], question.by)} on {best['day']}"
-        return [
-            (NOUNS[self.kind], self.line.title),
-            *([("album", ids[0].name), ("key", ids[0].now.keys[0])] if len(ids) == 1 else []),
-            ("period", "" if question.period == Period() else question.period.words),
-            ("plays", f"{sums.plays:,} {question.rule_words}, {counted(sums.rows - sums.plays, 'other')}"),
-            ("heard", listening_time(sums.ms_played)),
-            ("rank", self._rank()),
-            *((part, f"{len(lines):,}") for part, lines in self.parts.items() if part != IDS),
-            ("skips", f"{sums.skips:,}, {percentage(sums.skips, sums.closed)}"),
-            ("first", format_time(zone, stats.first)),
-            ("last", format_time(zone, stats.last)),
-            ("most in a day", most if sums.plays else ""),
-            ("most in a row", f"{run:,} from {format_time(zone, run_begin)}" if run > 1 else ""),
-        ]
-
-    def _rank(self) -> str:
-        if self.place is None:
-            return ""
-        by, now = self.question.by, self.line.now
-        share = percentage(now.measure(by), self.whole[by == TIME])
-        what = "time heard" if by == TIME else "plays"
-        return f"{self.place:,} of {counted(self.number, NOUNS[self.kind])}, {share} of all {what}"
-
-    def _table(self, part: str, lines: Sequence[RankedLine]) -> Table:
-        by = self.question.by
-        heading = "heard" if by == TIME else PLAYS
-        amounts = [amount_words(line.now.plays, line.now.ms_played, by) for line in lines]
-        if part == IDS:
-            names = [f"{line.now.keys[0]} on {line.name}" for line in lines]
-            return Table(list(zip(names, amounts, strict=True)), (IDS, heading), [1], flexible=0)
-        # The name that all of them share is in the heading.
-        names = [line.title if self.line.artists == VARIOUS else line.name for line in lines]
-        places = map(str, range(1, len(lines) + 1))
-        return Table(list(zip(places, names, amounts, strict=True)), ("", NOUNS[part], heading), [0, 2])
-
-    def data(self) -> dict[str, object]:
-        stats, number, (run, run_begin) = self.stats, self.question.limit, self.stats.run
-        return {
-            **self.line.data,
-            "artist_names": self.artist_names,
-            "shorter": stats.sums.rows - stats.sums.plays,
-            **skip_data(stats.sums),
-            "first": utc_time(stats.first),
-            "last": utc_time(stats.last),
-            "rank": self.place,
-            "ranked": self.number,
-            "most_in_a_day": self.best_day,
-            "most_in_a_row": {"plays": run, "from": utc_time(run_begin)},
-            "periods": self.periods,
-            "hours": self.hours,
-            **{part: [line.data for line in lines[:number]] for part, lines in self.parts.items()},
-            "others": self.others,
-        }
-
-    def csv_rows(self) -> list[CsvRow]:
-        """Return the report for CSV: the thing, its years or months, and its parts."""
-        stats = self.stats
-        times = {"first": utc_time(stats.first), "last": utc_time(stats.last)}
-        whole = {**self.line.data, "rank": self.place, "skips": stats.sums.skips, **times}
-        nothing: dict[str, CsvValue] = dict.fromkeys(whole)
-        rows: list[CsvRow] = [{"what": NOUNS[self.kind], **whole}]
-        for each in self.periods:
-            amounts = amounts_data(each["plays"], each["heard_ms"])
-            rows.append({"what": "period", **nothing, "name": each["period"], **amounts})
-        for part, lines in self.parts.items():
-            for place, line in enumerate(lines[: self.question.limit], 1):
-                rows.append({"what": part.removesuffix("s"), **nothing, **line.data, "rank": place})
-        return rows
-
-
-def _others(search: ItemSearch, lines: Sequence[RankedLine]) -> list[RankedLine]:
-    """Return things with the same name as the first one, ignoring case and accents."""
-    less = lines_of(search.kind, search.matching(ItemMatch.EXACT), search.entries)
-    name = fold(lines[0].title)
-    alike = {line.now.group: line for line in (*lines, *less) if fold(line.title) == name}
-    return list(alike.values())[1:]
-
-
-def _parts(reader: PlayReader, search: ItemSearch, keys: Sequence[str]) -> dict[str, list[RankedLine]]:
-    kind, by, exact = search.kind, reader.question.by, reader.question.exact
-    own, entries = ItemCounts(), reader.entries(keys)
-    for key in keys:
-        own.plays[key], own.ms_played[key] = search.tallies.plays[key], search.tallies.ms_played[key]
+def _text(log: Log, kind: str, group: Group, name: tuple[str, str]) -> str:
+    """Return the text that selects a thing among others with its name: its key, if it has one."""
     if kind == TRACKS:
-        ids = ranked(own, {key: [key] for key in keys}, by, counted_only=False)
-        return {IDS: [RankedLine(entries[each.keys[0]].album, "", each) for each in ids]}
-    return {
-        part: lines_of(part, ranked(own, groups_of(part, entries, exact=exact), by), entries)
-        for part in ((TRACKS, ALBUMS) if kind == ARTISTS else (TRACKS,))
-    }
+        return group.key
+    query = "SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = ?"
+    if kind == ALBUMS:
+        query = "SELECT 'album:' || album_id FROM items WHERE key = ? AND album_id <> ''"
+    rows = log.rows(query, group.grouped if kind == ARTISTS else group.key)
+    return rows[0][0] if rows else " ".join(filter(None, reversed(name)))
+
+
+def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequence[Candidate]) -> ItemReport:
+    line, *others = lines
+    members = groups(kind, exact=question.exact)
+    _make(log, "own", f"SELECT tally.* FROM tally JOIN ({members}) USING (item) WHERE grouped = ?", grouped)
+    days = local_time.sums_by(log, question, local_time.BY_DAY, OWN)
+    hours = {each.number: each for each in local_time.sums_by(log, question, local_time.BY_HOUR, OWN)}
+    sums, peak = local_time.total(days), max(days, key=lambda day: _measure(question, day))
+    rank, ranked, share = _rank(log, question, line)
+    run, first, last = _runs(log, question)
+    tracks, number_of_tracks = _parts(log, question, TRACKS) if kind != TRACKS else ([], 0)
+    albums, number_of_albums = _parts(log, question, ALBUMS) if kind == ARTISTS else ([], 0)
+    return ItemReport(
+        *(line.name, line.artists, line.plays, line.heard_ms, line.key),
+        artist_names=[] if kind == ARTISTS else _artist_names(log, line.key),
+        shorter=sums.all_plays - sums.plays,
+        skips=sums.skips,
+        skip_rate=skip_rate(sums),
+        first=utc_time(first),
+        last=utc_time(last),
+        rank=rank,
+        ranked=ranked,
+        share=share,
+        most_in_a_day=DaySums(str(date_of(peak.number)), peak.plays, peak.heard_ms),
+        most_in_a_row=run,
+        periods=_periods(question, days),
+        hours=[
+            HourSums(hour, hours[hour].plays, hours[hour].heard_ms) if hour in hours else HourSums(hour, 0, 0)
+            for hour in range(local_time.DAY_HOURS)
+        ],
+        number_of_tracks=number_of_tracks,
+        number_of_albums=number_of_albums,
+        tracks=tracks,
+        albums=albums,
+        ids=_ids(log, question) if kind == TRACKS else [],
+        others=[Other(other.text, other.plays) for other in others],
+    )
+
+
+def _measure(question: Question, sums: LocalSums | Line) -> int:
+    return sums.heard_ms if question.by == TIME else sums.plays
+
+
+def _rank(log: Log, question: Question, line: Line) -> tuple[int | None, int, float]:
+    """Return the rank of a thing, the number of things that have one, and its share of all plays or time."""
+    column, measure = "ms_played" if question.by == TIME else "plays", _measure(question, line)
+    query = f"SELECT count(*), count(*) FILTER (WHERE {column} > ?) FROM ranking WHERE plays > 0"
+    ((number, above),) = log.rows(query, measure)
+    query = f"SELECT sum(tally.{column}) FROM tally JOIN items ON id = item WHERE NOT is_episode"
+    ((whole,),) = log.rows(query)
+    return above + 1 if line.plays else None, number, round(measure / whole, 6) if whole else 0.0
+
+
+def _runs(log: Log, question: Question) -> tuple[Run, int | None, int | None]:
+    """Return the longest run of `own` plays, and the seconds of the first and the last of them that count."""
+    begin, end = bounds(question.period)
+    counting = f"{source(question)} WHERE {counts(question)} AND second < ?"
+    query = f"""WITH mine AS MATERIALIZED (SELECT second FROM {counting} AND second >= ? AND item IN ({OWN}))
+        SELECT second, (SELECT second FROM {counting} AND second > mine.second ORDER BY second LIMIT 1)
+        FROM mine ORDER BY second"""
+    longest, plays, since, expected, first, second = Run(0, None), 0, 0, None, None, None
+    for second, following in log.database.execute(query, (end, begin, end)):
+        first = second if first is None else first
+        if second != expected:
+            plays, since = 0, second
+        plays, expected = plays + 1, following
+        if plays > longest.plays:
+            longest = Run(plays, utc_time(since))
+    return longest, first, second
+
+
+def _periods(question: Question, days: Sequence[LocalSums]) -> list[PeriodSums]:
+    """Return the sums of each year, or of each month in a short period, from the first play to the last."""
+    begin, end = question.period.begin, question.period.end
+    is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
+    length = len("2026-11" if is_short else "2026")
+    found = {str(date_of(day))[:length]: (0, 0) for day in range(days[0].number, days[-1].number + 1)}
+    for day in days:
+        name = str(date_of(day.number))[:length]
+        plays, heard_ms = found[name]
+        found[name] = (plays + day.plays, heard_ms + day.heard_ms)
+    return [PeriodSums(name, *sums) for name, sums in found.items()]
+
+
+def _parts(log: Log, question: Question, kind: str) -> tuple[list[Line], int]:
+    """Return the tracks or albums of `own` that were played most, and the number of all."""
+    make_ranking(log, question, kind, "own")
+    ((number,),) = log.rows(f"SELECT count(*) FROM {kind}_of_own")
+    return best(log, question, kind, question.limit, table="own"), number
+
+
+def _ids(log: Log, question: Question) -> list[Line]:
+    query = f"""SELECT album, '', plays, ms_played, key, key AS grouped FROM own JOIN items ON id = item
+        {order(question)} LIMIT ?"""
+    return [Line(*row[:-1]) for row in log.rows(query, question.limit)]
+
+
+def _artist_names(log: Log, key: str) -> list[str]:
+    query = """SELECT DISTINCT person FROM items JOIN credits ON item = items.id
+        JOIN artists ON artists.id = artist WHERE key = ? ORDER BY position"""
+    return [newest_name(log, person) for (person,) in log.rows(query, key)]

@@ -2,136 +2,184 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.catalog import ARTIST_FIELDS, RECORDING_FIELDS, CatalogEntry
-from spotify_logger.core.play_rows import PlayRows
-from spotify_logger.core.statistics import ItemCounts
-from spotify_logger.queries.phrases import asked_data, gap_note, nothing_played, unseen_data
+from spotify_logger.core.times import utc_time
+from spotify_logger.queries.details import read_details
+from spotify_logger.queries.log import Log, Unseen, unseen
 from spotify_logger.queries.question import TIME, Question
-from spotify_logger.queries.ranking import (
+from spotify_logger.queries.tallies import (
     ALBUMS,
     ARTISTS,
     CONTEXTS,
-    DEVICES,
-    NOUNS,
+    DETAILS,
+    FIRST_ARTISTS,
     SHOWS,
     TRACKS,
-    RankedLine,
-    groups_of,
-    lines_of,
-    top_ranked,
+    bounds,
+    by_group,
+    make_tally,
+    order,
 )
-from spotify_logger.queries.reader import PlayReader
-from spotify_logger.report.blocks import Answer, Table
-from spotify_logger.report.words import change, counted, listening_time, percentage
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from spotify_logger.core.periods import Period
-    from spotify_logger.storage.bulk import Archive
 
-NEEDED: Mapping[str, Sequence[str]] = {
-    TRACKS: RECORDING_FIELDS,
-    ARTISTS: ARTIST_FIELDS,
-    ALBUMS: CatalogEntry._fields,
-    SHOWS: ("album",),
-}
-"""The catalog fields that decide which groups of a kind an item belongs to."""
-PLAY_FIELD = {DEVICES: "device_name", CONTEXTS: "context_uri"}
-"""The field of a play that names its device or context: the index has neither."""
+VARIOUS = "various artists"
 
 
-def top(archive: Archive, question: Question, kind: str) -> Answer:
-    """Return what was played most; `kind` is one of `ranking.CHOICES`."""
-    reader, noun, by, period = PlayReader(archive, question), NOUNS[kind], question.by, question.period
-    tallies = _tally(reader, kind, period)
-    earlier = ItemCounts() if period.previous is None else _tally(reader, kind, period.previous)
-    items = [*(item for item in earlier.ms_played if item not in tallies.ms_played), *tallies.ms_played]
-    groups: Mapping[str, Iterable[Hashable]] = (
-        {name: [name] for name in items}
-        if kind in PLAY_FIELD
-        else groups_of(kind, reader.entries(items, NEEDED[kind]), exact=question.exact)
-    )
-    shown, number = top_ranked(tallies, groups, by, question.limit)
-    keys = [key for each in shown for key in each.keys] if kind in (TRACKS, ALBUMS) else []
-    lines = lines_of(kind, shown, reader.entries(keys))
-    if period.previous is not None:
-        before = _before(earlier, groups, lines)
-        lines = [line._replace(before=before[line.now.group]) for line in lines]
-    plays, heard = totals(tallies)
-    whole = heard if by == TIME else plays
-    rows = [_line_data(place, line, by, whole) for place, line in enumerate(lines, 1)]
-    data = {
-        "kind": kind,
-        **asked_data(question),
-        "plays": plays,
-        "heard_ms": heard,
-        "number": number,
-        "unseen": unseen_data(reader),
-        "top": rows,
-    }
-    if not shown:
-        no_plays = f"No {noun} has plays {question.rule_words}: {period.words}."
-        return Answer(data, [no_plays if tallies.ms_played else nothing_played(period)])
-    table = Table(
-        [_row(place, line, by, whole) for place, line in enumerate(lines, 1)],
-        ["", noun, "plays", "heard", "share", *([period.previous.words] if period.previous else [])],
-        [0, 2, 3, 4, 5],
-    )
-    total = f"{period.words}: {counted(plays, 'play')} {question.rule_words}, of {counted(number, noun)}"
-    in_all = f"{total}; {listening_time(heard)} heard in all"
-    return Answer(data, [table, in_all, *gap_note(reader)], csv_rows=rows)
+@dataclass(frozen=True, slots=True)
+class RankedLine:
+    """A line of a ranking."""
+
+    rank: int
+    name: str
+    artists: str  # of a track or an album; "" otherwise
+    plays: int
+    heard_ms: int
+    share: float  # of all plays of the kind, or of the time
+    plays_before: int | None  # in the period before; None without one
+    heard_ms_before: int | None
+    key: str  # in the catalog, of the item that was played most; the device, or the URI of the context
+
+    @property
+    def title(self) -> str:
+        """Artists and name in one string."""
+        return f"{self.artists} – {self.name}" if self.artists else self.name
 
 
-def _tally(reader: PlayReader, kind: str, period: Period) -> ItemCounts:
-    """Count the plays of a period by item, or by device or context for these kinds."""
-    tallies = ItemCounts()
-    for rows, counts in reader.days(period):
-        if kind in PLAY_FIELD:
-            found = reader.archive.fields(rows.seconds, [PLAY_FIELD[kind]])
-            names = [name or "unknown" for _, (name,) in found]
-            tallies.add(PlayRows(rows.seconds, names, rows.ms_played, rows.ends), counts)
-        else:
-            tallies.add(rows, counts)
-    return tallies
+@dataclass(frozen=True, slots=True)
+class Top:
+    """A ranking, and the sums of all things of its kind."""
+
+    kind: str
+    from_: str | None
+    to: str | None
+    by: str
+    plays: int
+    heard_ms: int
+    number: int  # of things with plays that count
+    unseen: Unseen
+    top: Sequence[RankedLine]
 
 
-def _before(
-    earlier: ItemCounts, groups: Mapping[str, Iterable[Hashable]], lines: Sequence[RankedLine]
-) -> dict[Hashable, tuple[int, int]]:
-    """Return plays and milliseconds of the groups of lines in the period before."""
-    before = {line.now.group: (0, 0) for line in lines}
-    for key, milliseconds in earlier.ms_played.items():
-        for group in groups.get(key, ()):
-            if group in before:
-                plays, heard = before[group]
-                before[group] = plays + earlier.plays[key], heard + milliseconds
-    return before
+class Group(NamedTuple):
+    """A recording, an artist, an album, a show, a device or a context, and how much it was played."""
+
+    grouped: str  # what identifies it
+    plays: int
+    ms_played: int
+    key: str  # of the item that was played most; of a device or a context, what identifies it
 
 
-def totals(tallies: ItemCounts) -> tuple[int, int]:
-    """Return the total of plays and of milliseconds."""
-    return tallies.plays.total(), sum(tallies.ms_played.values())
+def top(log: Log, question: Question, kind: str) -> Top:
+    """Return what was played most; `kind` is one of `tallies.CHOICES`."""
+    period = question.period
+    found = ranking(log, question, kind, period)
+    before = {} if period.previous is None else _sums(log, question, kind, period.previous)
+    whole = found.heard_ms if question.by == TIME else found.plays
+    lines = []
+    for rank, (group, name) in enumerate(zip(found.groups, names(log, kind, found.groups), strict=True), 1):
+        measure = group.ms_played if question.by == TIME else group.plays
+        share = round(measure / whole, 6) if whole else 0.0
+        plays, ms_played = (None, None) if period.previous is None else before.get(group.grouped, (0, 0))
+        lines.append(
+            RankedLine(rank, *name, group.plays, group.ms_played, share, plays, ms_played, group.key)
+        )
+    begin, end = utc_time(period.begin), utc_time(period.end)
+    sums = (found.plays, found.heard_ms, found.number)
+    return Top(kind, begin, end, question.by, *sums, unseen(log, question), lines)
 
 
-def _row(place: int, line: RankedLine, by: str, whole: int) -> list[str]:
-    now = line.now
-    share = percentage(now.measure(by), whole)
-    row = [str(place), line.title, f"{now.plays:,}", listening_time(now.ms_played), share]
-    if line.before is None:
-        return row
-    plays, ms_played = line.before
-    if by != TIME:
-        return [*row, change(now.plays, plays)]
-    more = now.ms_played // 60_000 - ms_played // 60_000
-    return [*row, (f"{more:+,} min" if more else "=") if ms_played else change(now.ms_played, 0)]
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The first groups of a ranking, and the sums of all of them."""
+
+    groups: Sequence[Group]
+    number: int
+    plays: int
+    heard_ms: int
 
 
-def _line_data(place: int, line: RankedLine, by: str, whole: int) -> dict[str, str | int | float | None]:
-    data, (plays, ms_played) = line.data, line.before or (None, None)
-    key = data.pop("key")
-    share = round(line.now.measure(by) / whole, 6) if whole else 0.0
-    more = {"share": share, "plays_before": plays, "heard_ms_before": ms_played, "key": key}
-    return {"rank": place, **data, **more}
+def ranking(log: Log, question: Question, kind: str, period: Period) -> Ranking:
+    """Return the groups of a kind that were played most in a period; makes the table `tally`."""
+    values: Sequence[int] = ()
+    if kind in DETAILS:
+        read_details(log, period)
+        values = bounds(period)
+        sums = "SELECT sum(plays), sum(ms_played) FROM found"
+    else:
+        make_tally(log, question, period)
+        of_kind = f"is_episode = {kind == SHOWS}"
+        sums = f"SELECT sum(plays), sum(ms_played) FROM tally JOIN items ON id = item WHERE {of_kind}"
+    found = f"WITH found AS MATERIALIZED ({by_group(question, kind)})"
+    key = "grouped" if kind in DETAILS else "(SELECT key FROM items WHERE id = item)"
+    query = f"""{found} SELECT grouped, plays, ms_played, {key}, count(*) OVER ()
+        FROM found WHERE plays > 0 {order(question)} LIMIT ?"""
+    rows = log.rows(query, *values, question.limit)
+    ((plays, heard_ms),) = log.rows(f"{found} {sums}", *values)
+    number = rows[0][-1] if rows else 0
+    return Ranking([Group(*row[:-1]) for row in rows], number, plays or 0, heard_ms or 0)
+
+
+def names(log: Log, kind: str, found: Sequence[Group]) -> list[tuple[str, str]]:
+    """Return the name and the artists of groups."""
+    if kind == ARTISTS:
+        return [(newest_name(log, group.grouped), "") for group in found]
+    if kind == TRACKS:
+        query = "SELECT name, artists FROM items WHERE key = ?"
+        items = [log.rows(query, group.key)[0] for group in found]
+        return [
+            (name, artists) if name else (group.key, "")
+            for group, (name, artists) in zip(found, items, strict=True)
+        ]
+    if kind == ALBUMS:
+        return [_album_name(log, group.grouped) for group in found]
+    return [_context_name(log, group.grouped) if kind == CONTEXTS else (group.grouped, "") for group in found]
+
+
+def _context_name(log: Log, uri: str) -> tuple[str, str]:
+    """Return the name and the artists of a context: a link if the catalog does not have it."""
+    if uri.endswith(":collection"):  # Spotify has several for Liked Songs
+        return "Liked Songs", ""
+    if not uri.startswith("spotify:"):
+        return uri, ""
+    kind, _, identity = uri.removeprefix("spotify:").partition(":")
+    found: list[tuple[str, str]] = []
+    if kind == "artist":
+        query = "SELECT name, '' FROM artists WHERE spotify_id = ? ORDER BY last DESC LIMIT 1"
+        found = log.rows(query, identity)
+    elif kind in ("album", "show"):
+        query = f"""SELECT album, iif(count(DISTINCT person) > 1, ?, ifnull(max(artists.name), ''))
+            FROM items LEFT {FIRST_ARTISTS} WHERE album_id = ? AND album <> '' GROUP BY album_id"""
+        found = log.rows(query, VARIOUS, identity)
+    return found[0] if found else (f"https://open.spotify.com/{kind}/{identity.replace(':', '/')}", "")
+
+
+def newest_name(log: Log, person: str) -> str:
+    """Return the name under which an artist was played last; "" without an artist."""
+    rows = log.rows("SELECT name FROM artists WHERE person = ? ORDER BY last DESC, name LIMIT 1", person)
+    return str(rows[0][0]) if rows else ""
+
+
+def _album_name(log: Log, grouped: str) -> tuple[str, str]:
+    """Return the name of an album, and its artist if all tracks that were played have the same first one."""
+    name, _, identity = grouped.partition("\n")  # the artist, or the ID of the album
+    query = f"""SELECT DISTINCT ifnull(person, '') FROM items LEFT {FIRST_ARTISTS}
+        WHERE album_id = ? AND album_id <> '' AND items.id IN (SELECT item FROM tally)"""
+    artists = [person for (person,) in log.rows(query, identity)] or [identity]
+    return name, newest_name(log, artists[0]) if len(artists) == 1 else VARIOUS
+
+
+def _sums(log: Log, question: Question, kind: str, period: Period) -> Mapping[str, tuple[int, int]]:
+    """Return plays and milliseconds of all groups of a kind in a period."""
+    if kind in DETAILS:
+        read_details(log, period)
+        rows = log.rows(by_group(question, kind), *bounds(period))
+    else:
+        make_tally(log, question, period, "tally_before")
+        rows = log.rows(by_group(question, kind, "tally_before"))
+    return {grouped: (plays, ms_played) for grouped, plays, ms_played, *_ in rows}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from spotify_logger.report.cells import Cell
     from spotify_logger.report.csv_output import CsvRow
 
 
@@ -24,14 +25,14 @@ class Table(NamedTuple):
     """A table, with or without headings.
 
     Attributes:
-        rows: The cells; every row has the same number of them.
+        rows: The cells; every row has the same number of them. A terminal shows numbers as people write them.
         headings: Column headings, shown on a terminal only.
         right_aligned: Indexes of the right-aligned columns.
         flexible: Index of the column that takes the width the others leave.
         single_line: Truncate cells that are too long, as tables with headings do, instead of wrapping them.
     """
 
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[Cell]]
     headings: Sequence[str] = ()
     right_aligned: Sequence[int] = ()
     flexible: int = 1
@@ -72,7 +73,7 @@ class CalendarHeatmap(NamedTuple):
 class BarChart(NamedTuple):
     """Horizontal bars, each with its label, its non-negative length, and the formatted value."""
 
-    rows: Sequence[tuple[str, float, str]]
+    rows: Sequence[tuple[str, float, Cell]]
 
 
 class Sparkline(NamedTuple):
@@ -83,7 +84,13 @@ class Sparkline(NamedTuple):
     unit: str
 
 
-Block: TypeAlias = str | Heading | Table | Columns | Heatmap | CalendarHeatmap | BarChart | Sparkline
+class Note(NamedTuple):
+    """What is no part of the table that a pipe gets: it goes to standard error there."""
+
+    block: Block
+
+
+Block: TypeAlias = str | Heading | Table | Columns | Heatmap | CalendarHeatmap | BarChart | Sparkline | Note
 """A part of an answer; a plain string is a paragraph."""
 
 

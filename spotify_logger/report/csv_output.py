@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import TextIO, TypeAlias
 
+from spotify_logger.system.log import JOINERS
+
 CsvValue: TypeAlias = str | int | float | bool | None
 CsvRow: TypeAlias = Mapping[str, CsvValue]
 """The values by column name."""
@@ -53,4 +55,6 @@ def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
 
 
 def _printable(character: str) -> str:
-    return character if character.isprintable() else " " if character.isspace() else "�"
+    if character.isprintable() or character in JOINERS:
+        return character
+    return " " if character.isspace() else "�"

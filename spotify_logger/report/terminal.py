@@ -19,6 +19,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
+from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.report.blocks import (
     BarChart,
     Block,
@@ -26,10 +27,12 @@ from spotify_logger.report.blocks import (
     Columns,
     Heading,
     Heatmap,
+    Note,
     Sparkline,
     Table,
 )
-from spotify_logger.report.words import MONTHS, WEEKDAYS
+from spotify_logger.report.cells import for_people
+from spotify_logger.report.words import MONTHS
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
@@ -85,8 +88,9 @@ def render(page: Sequence[Block], out: TextIO) -> None:
     # rich assumes 80 columns for every dumb terminal.
     width, height = shutil.get_terminal_size()
     console = Console(file=out, width=width, height=height, highlight=False, markup=False, emoji=False)
-    for number, block in enumerate(page):
-        if number and not isinstance(page[number - 1], Heading):
+    blocks = [block.block if isinstance(block, Note) else block for block in page]
+    for number, block in enumerate(blocks):
+        if number and not isinstance(blocks[number - 1], Heading):
             console.print()
         console.print(_renderable(block, width))
 
@@ -94,6 +98,8 @@ def render(page: Sequence[Block], out: TextIO) -> None:
 def _renderable(block: Block, width: int) -> RenderableType:
     lines: Iterable[Text]
     match block:
+        case Note():
+            return _renderable(block.block, width)
         case str():
             return Text(sanitize(block))
         case Heading():
@@ -146,7 +152,7 @@ def _columns(columns: Columns, width: int) -> RenderableType:
 
 def _cells(table: Table) -> list[list[str]]:
     lines = [table.headings, *table.rows] if table.headings else table.rows
-    return [[sanitize(cell) for cell in line] for line in lines]
+    return [[sanitize(for_people(cell)) for cell in line] for line in lines]
 
 
 def _widths(table: Table, widest: int = sys.maxsize) -> list[int]:
@@ -211,7 +217,7 @@ def _day(value: int | None, scale: ShadeScale) -> tuple[str, str]:
 
 def _bars(bars: BarChart, width: int) -> Iterator[Text]:
     labels = _column([label for label, _, _ in bars.rows], 2 * width // 5)
-    texts = _column([text for _, _, text in bars.rows], MAX_COLUMN_WIDTH, "right")
+    texts = _column([for_people(text) for _, _, text in bars.rows], MAX_COLUMN_WIDTH, "right")
     most = max((value for _, value, _ in bars.rows), default=0)
     for label, (_, value, _), text in zip(labels, bars.rows, texts, strict=True):
         room = max(1, width - label.cell_len - text.cell_len - 2 * COLUMN_GAP)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from spotify_logger.core.times import local, to_iso
+from spotify_logger.core.times import local
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -19,11 +18,6 @@ def local_period(begin: float, end: float) -> str:
     first, last = local_time(begin), local_time(end)
     same_day = first.split()[0] == last.split()[0]
     return f"{first} to {last.split()[1] if same_day else last}"
-
-
-def utc_time(second: float | None) -> str | None:
-    """Format a time in UTC, for JSON and CSV: "2026-11-22T18:00:00.000Z"."""
-    return None if second is None else to_iso(round(second * 1000))
 
 
 def rough_duration(seconds: float) -> str:

@@ -86,6 +86,16 @@ class Archive(Store):
         (last,) = self.send([("HGET", self.key(keys.STATUS), "last_play")])
         return max(keys.second_of_key(str(last)) or 0, int(self._utc())) + keys.ONE_DAY
 
+    def count_days(self, days: Iterable[date]) -> int:
+        """Return how many of these UTC days have plays."""
+        names = [self.key(keys.index_key(day)) for day in days]
+        whole = [[name] for name in names] if self._client.is_cluster else batched(names, KEYS_PER_SCAN)
+        return sum(int(reply or 0) for reply in self.send([("EXISTS", *some) for some in whole]))
+
+    def now_ms(self) -> int:
+        """Return the time by which revisions are written, in milliseconds since the epoch."""
+        return round(self._utc() * 1000)
+
     def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Look up a few fields of many plays; yield the second in the key of each, and the values."""
         for key, values in self.catalog(map(keys.play_key, seconds), names):

@@ -40,8 +40,8 @@ UNLOGGED = (
 class Batch:
     """Writes that are sent in one round trip at the end of a `with store.batch()` block."""
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, prefix: str, revision: str) -> None:
+        self._prefix, self._revision = prefix, revision
         self.hashes: dict[str, dict[str, str]] = {}  # fields to write, by key
         self.replaced: set[str] = set()  # keys of plays whose other fields are deleted
         self.now_playing: Command | None = None
@@ -54,7 +54,9 @@ class Batch:
         self.replaced.add(self._prefix + key)
         self.is_final |= "end_reason" in fields
         self.write_hash(key, fields)
-        self.write_hash(keys.index_key(keys.day_of(key_second)), {str(key_second): index})
+        day = keys.day_of(key_second)
+        self.write_hash(keys.index_key(day), {str(key_second): index})
+        self.write_hash(keys.REVISIONS, {str(day): self._revision})
 
     def write_gap(self, second: int, fields: Mapping[str, str]) -> None:
         """Write a gap by the second of its start, and its line in the index of gaps."""
@@ -135,7 +137,7 @@ class Store:
     @contextmanager
     def batch(self) -> Iterator[Batch]:
         """Collect writes, and send them at the end of the block; all may be repeated after an error."""
-        batch = Batch(self._prefix)
+        batch = Batch(self._prefix, str(round(self._utc() * 1000)))
         yield batch
         self._write(batch)
 

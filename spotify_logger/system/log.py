@@ -11,6 +11,7 @@ import unicodedata
 
 LINE_LIMIT = 1000  # the maximum length of a log line in characters; servers may send longer texts
 DETAIL_LIMIT = 200  # the same of what a server says, inside a line
+JOINERS = "\u200c\u200d"  # of no width; Persian, Hindi and emoji need them
 MIN_SECRET_LENGTH = 4  # characters; hiding shorter texts would garble every line
 
 _secrets: set[str] = set()
@@ -28,7 +29,7 @@ def sanitize(text: str, limit: int = LINE_LIMIT) -> str:
         text = text.replace(secret, "***")
     text = " ".join(text[: 4 * limit].split())
     if not text.isprintable():
-        text = "".join(c if unicodedata.category(c)[0] != "C" else "�" for c in text)
+        text = "".join(c if unicodedata.category(c)[0] != "C" or c in JOINERS else "�" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -32,7 +32,7 @@ from spotify_logger.web.middleware import (
     Checks,
     SecurityHeaders,
 )
-from spotify_logger.web.query_service import TooManyQueries
+from spotify_logger.web.questions import TooManyQuestions
 from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import PageServer, listen
 from spotify_logger.web.static_files import Assets
@@ -90,7 +90,7 @@ class WebApp:
             exception_handlers={
                 BadRequest: self._error_page(400, "Bad request"),
                 ClientDisconnect: self._error_page(400, "Bad request"),
-                TooManyQueries: self._error_page(503, "Too busy"),
+                TooManyQuestions: self._error_page(503, "Too busy"),
                 SpotifyLoggerError: self._error_page(503, "Something went wrong"),
                 404: self._error_page(404, "Page not found", ""),
                 500: self._error_page(500, "Internal error", "See the log of the page for details."),

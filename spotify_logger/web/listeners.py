@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.periods import between
-from spotify_logger.queries.overview import Overview
+from spotify_logger.queries import compare, dispatch, status
+from spotify_logger.queries import overview as overviews
+from spotify_logger.queries.index import Index
+from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.live import NowPlayingStream
-from spotify_logger.web.query_service import QueryService
+from spotify_logger.web.questions import Questions
 from spotify_logger.web.request_params import BadRequest, RequestParams, read_form, start_of_twelve_months
 from spotify_logger.web.templating import NOBODY, CurrentListener
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.periods import Zone
+    from spotify_logger.queries.compare import Comparison
+    from spotify_logger.queries.overview import Overview
+    from spotify_logger.queries.status import NowPlaying, Status
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.covers import Covers
     from spotify_logger.web.login import LoginThread
@@ -49,10 +55,14 @@ class ListenerPage:
 
     def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
         self._settings = settings
-        service = QueryService(settings)
+        questions = Questions(settings)
         self._covers = covers
-        self._overview = Overview()
-        self.query, self.run, self.close = service.query, service.run, service.close
+        self.ask, self.run, self.prepare, self.close = (
+            questions.ask,
+            questions.run,
+            questions.prepare,
+            questions.close,
+        )
         self.render, self.render_text = templates.render, templates.render_text
         self.zone = zone
         self.live = NowPlayingStream(settings, covers)
@@ -65,7 +75,7 @@ class ListenerPage:
 
     def params(self, request: Request, *, default_all_time: bool = False) -> RequestParams:
         """Parse the query string of a request."""
-        return RequestParams(request.query_params, self.today, default_all_time=default_all_time)
+        return RequestParams(request.query_params, self.zone, default_all_time=default_all_time)
 
     async def cover_urls(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the URLs of the covers, by catalog key."""
@@ -78,11 +88,33 @@ class ListenerPage:
         found = await self.run(lambda store: list(store.catalog(keys, ["album_id"])))
         return {key: f"album:{album}" for key, (album,) in found if album}
 
-    async def overview(self) -> dict[str, Any]:
+    async def now(self) -> NowPlaying:
+        """Return what is playing."""
+        patience, folder = 2 * self._settings.poll_max, self._settings.state_dir
+        return await self.run(lambda store: status.now_playing(store, time.time(), patience, folder))
+
+    async def status(self) -> Status:
+        """Return the state of the logger."""
+        patience, folder = 2 * self._settings.poll_max, self._settings.state_dir
+        return await self.run(lambda store: status.status(store, time.time(), patience, folder))
+
+    async def compare(self, request: Request, question: Question, other: str) -> Comparison:
+        """Return what this listener and another one have in common."""
+        return await self.ask(request, self._compare, question, other)
+
+    def _compare(self, log: Log, question: Question, other: str) -> Comparison:
+        with (
+            closing(dispatch.open_store(for_listener(self._settings, other))) as store,
+            closing(Index(store)) as index,
+        ):
+            logs = (log, Log(index.sync(), store))
+            return compare.compare(logs, (self._settings.listener, other), question)
+
+    async def overview(self, request: Request) -> Overview:
         """Return the figures of the last 12 months."""
         begin = self.zone.midnight(start_of_twelve_months(self.today))
         question = Question(time.time(), self.zone, between(begin, None, "the last 12 months"))
-        return await self.run(lambda store: self._overview.data(store, question))
+        return await self.ask(request, overviews.overview, question)
 
     def begin_login(self, store: Archive) -> None:
         """Begin an attempt to log in, and cancel the one in progress; raise the errors of `LoginThread`."""
@@ -131,10 +163,10 @@ class Listeners:
         return answer
 
     async def warm(self) -> None:
-        """Fill the caches before the first visitor comes."""
+        """Make the index of the default listener before the first visitor comes."""
         page = self._page_of(self._default(await self._listeners()))
         with suppress(SpotifyLoggerError):  # Redis is unreachable; visitors will see that
-            await page.overview()
+            await page.prepare()
 
     async def recheck(self) -> None:
         """End the streams of browsers that have signed out."""

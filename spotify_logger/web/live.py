@@ -113,13 +113,13 @@ class NowPlayingStream:
 
     def _read(self) -> dict[str, Any]:
         pause, folder = 2 * self._settings.poll_max, self._settings.state_dir
-        data: Any = status.now_playing(self._store, time.time(), pause, folder).data
-        now, since, problem = data["now"], data["unknown_since"], data["problem"]
+        found = status.now_playing(self._store, time.time(), pause, folder)
+        now, since, problem = found.now, found.unknown_since, found.problem
         latest = self._store.latest_play()
         if now is not None:
             name, key = str(now.get("name") or "?"), catalog_key_of_play(now)
             cover = self._covers.urls(self._store, [key]).get(key, "")
-            now = now | {"cover": cover, "tile": tile_color(name), "initial": initial(name)}
+            now = {**now, "cover": cover, "tile": tile_color(name), "initial": initial(name)}
         unknown = _unknown((from_iso(since) or 0) / 1000 if since else None) if problem else ""
         latest_key = latest and play_data(latest)["key"]
         return {"now": now, "latest": latest_key, "unknown": unknown, "problem": problem}

@@ -1,24 +1,29 @@
-"""Validates query parameters and forms, and translates parameters into options of the command."""
+"""Validates query parameters and forms."""
 
 from __future__ import annotations
 
-import argparse
+import time
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
+
+from spotify_logger.queries.question import from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
 
-PERIOD_OPTIONS = ("year", "month", "since", "until")
-"""Options that set the period. `--last` is not one of them: its start changes every second."""
+    from spotify_logger.core.periods import Zone
+    from spotify_logger.queries.question import Question
+
+PERIOD_PARAMETERS = ("year", "month", "since", "until")
+"""Parameters that set the period. `last` is not one of them: its start changes every second."""
 MAX_VALUE_LENGTH = 40
 """Maximum length of a value; the longest valid one is a time with its zone."""
 MAX_SEARCH_LENGTH = 200
 """Maximum length of a search text."""
-MAX_LINES = 500
+DEFAULT_LIMIT, MAX_LINES = 50, 500
 ALL_TIME = "all"
 """Parameter that selects all time where the default is the last 12 months."""
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
@@ -28,21 +33,6 @@ MAX_FORM_FIELDS = 10
 
 class BadRequest(ValueError):  # noqa: N818 - named after the HTTP status
     """The request is invalid; the message says why and can be shown."""
-
-
-class QueryParser(argparse.ArgumentParser):
-    """The parser of the command; raises `BadRequest` instead of printing and ending the process."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `BadRequest` with the message."""
-        text = message.removeprefix("argument ")
-        name, colon, rest = text.partition(": ")
-        # A positional argument is named by an example, which would be confusing here.
-        raise BadRequest((rest if colon and not name.startswith("-") else text).replace("--", ""))
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Raise `BadRequest`: the page has no help to print."""
-        raise BadRequest(message or f"not available on the page ({status})")
 
 
 class PeriodChoice(NamedTuple):
@@ -56,27 +46,34 @@ class PeriodChoice(NamedTuple):
 class RequestParams:
     """The query parameters of a request; unknown names are ignored, overlong values are a `BadRequest`.
 
-    The default period is the last 12 months up to the local date `today`, or all time.
+    The default period is the last 12 months up to today in the zone, or all time.
     """
 
-    def __init__(self, values: Mapping[str, str], today: date, *, default_all_time: bool = False) -> None:
-        self._today, self._default_all_time = today, default_all_time
-        self.period = _known(values, PERIOD_OPTIONS)
+    def __init__(self, values: Mapping[str, str], zone: Zone, *, default_all_time: bool = False) -> None:
+        self._now, self._zone, self._default_all_time = time.time(), zone, default_all_time
+        self.period = _known(values, PERIOD_PARAMETERS)
         self.without_period = _known(values, ("by", "min", "n"))
         if ALL_TIME in values and not self.period and not default_all_time:
             self.period = {ALL_TIME: "1"}
 
-    def options(self, *names: str, period: bool = True) -> list[str]:
-        """Return the options for a command that takes `names` of "by", "min" and "n", and maybe a period."""
-        chosen = dict(self.period) if period else {}
-        if period and not chosen and not self._default_all_time:
-            chosen = {"since": str(start_of_twelve_months(self._today))}
-        chosen |= {name: value for name, value in self.without_period.items() if name in names}
-        number = chosen.get("n", "1")
-        if not (number.isascii() and number.isdigit() and 0 < int(number) <= MAX_LINES):
+    def question(self, *names: str, limit: int = DEFAULT_LIMIT, period: bool = True) -> Question:
+        """Return the question, with the parameters `names` of "by", "min" and "n", and maybe a period."""
+        texts = {name: text for name, text in self.without_period.items() if name in names}
+        if period and not self.period and not self._default_all_time:
+            texts["since"] = str(start_of_twelve_months(self._today))
+        elif period:
+            texts |= {name: text for name, text in self.period.items() if name != ALL_TIME}
+        try:
+            question = from_mapping(texts, self._now, tz=self._zone, limit=limit)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        if question.limit > MAX_LINES:
             raise BadRequest(f"n must be a number from 1 to {MAX_LINES}")
-        chosen.pop(ALL_TIME, None)
-        return [f"-n{value}" if name == "n" else f"--{name}={value}" for name, value in chosen.items()]
+        return question
+
+    @property
+    def _today(self) -> date:
+        return self._zone.day(self._now)
 
     @property
     def label(self) -> str:

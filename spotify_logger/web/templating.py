@@ -17,7 +17,7 @@ from spotify_logger import __version__
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.play import PLAY_FIELDS
 from spotify_logger.core.redis_keys import second_of_key
-from spotify_logger.core.times import from_iso
+from spotify_logger.core.times import from_iso, utc_time
 from spotify_logger.queries.status import UNNAMED
 from spotify_logger.report import words
 from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color
@@ -95,7 +95,7 @@ class Templates:
             # Those that Spotify left out are None.
             "with_all_fields": lambda play: {**dict.fromkeys(PLAY_FIELDS), **play},
             # From its key, as its hash may be incomplete.
-            "started_at": lambda play: words.utc_time(second_of_key(str(play["key"])) or 0) or "",
+            "started_at": lambda play: utc_time(second_of_key(str(play["key"])) or 0) or "",
             "fit_text": fit_text,
         }
 

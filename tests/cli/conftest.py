@@ -29,6 +29,7 @@ def environment(tmp_path: Path, redis_url: str) -> dict[str, str]:
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "STATE_DIR": str(tmp_path / "state"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "REDIS_URL": redis_url,
         "TZ": "CET-1",
     }

@@ -46,14 +46,13 @@ def lines(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> lis
 FIRST_LINES = {
     "recent -n 1": "2026-11-22 18:59\tDaft Punk – Superheroes\t0:09/5:45\tskipped\tKitchen",
     "day": "2026-11-22 17:00\tDaft Punk – Veridis Quo\t5:45/5:45\tfinished\tKitchen",
-    "on-this-day": "2025-11-22\tDaft Punk – Nightvision\t1\t104 s",
+    "on-this-day": "2025-11-22\tDaft Punk – Nightvision\t1\t0:01:44",
     "count véridis QUO": "what\tDaft Punk – Veridis Quo",
-    "top tracks --min 0 --year 2026": "1\tDaft Punk – Veridis Quo\t2\t11 min\t50.0 %\tnew",
-    "top shows": "No show has plays of at least 30 s: all time.",
+    "top tracks --min 0 --year 2026": "1\tDaft Punk – Veridis Quo\t2\t0:11:30\t50.0\t2",
     "stats --year 2026": "period\t2026",
     "clock": "Mon" + "\t0" * 24,
     "calendar": "2026-01-01\t0",
-    "year": "2026 so far: 15 min, 3 plays of at least 30 s",
+    "year": "Jan\t0",
     "artist daft punk": "artist\tDaft Punk",
 }
 
@@ -63,7 +62,20 @@ def test_queries_print_lines_json_and_csv(words: str, line: str, capsys: pytest.
     assert lines(capsys, *words.split())[0] == line
     json.loads("".join(lines(capsys, *words.split(), "--json")))
     rows = list(csv.DictReader(io.StringIO("\n".join(lines(capsys, *words.split(), "--csv")))))
-    assert bool(rows) is not words.startswith("top shows")
+    assert rows
+
+
+def test_what_finds_nothing_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, code, note in (
+        (["top", "shows"], 0, "No show has plays of at least 30 s: all time."),
+        (
+            ["count", "superherose"],
+            1,
+            "Nothing matches “superherose”. Did you mean “Daft Punk – Superheroes”?",
+        ),
+    ):
+        assert run_main(words, capsys) == (code, "", f"{note}\n")
+        assert lines(capsys, *words, "--csv", code=code) == []
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class TestSettings:
     ) -> None:
         with closing(Archive(redis_url, "ann:", utc=lambda: NOW)) as theirs:
             write(theirs, play("Veridis Quo"))
-        assert run_main(["recent"], capsys)[1] == "Nothing has been logged yet.\n"
+        assert run_main(["recent"], capsys)[2] == "Nothing has been logged yet.\n"
         here.setenv("REDIS_PREFIX", "ann:")
         assert "Veridis Quo" in run_main(["recent"], capsys)[1]
 
@@ -203,7 +203,7 @@ class TestCommandProcess:
     def test_a_full_disk_is_named(self, tmp_path: Path, environment: dict[str, str]) -> None:
         with Path("/dev/full").open("w", encoding="utf-8") as full:
             done = subprocess.run(
-                [*COMMAND, "recent"],
+                [*COMMAND, "now"],
                 env=environment,
                 cwd=tmp_path,
                 stdout=full,

@@ -3,12 +3,9 @@ from __future__ import annotations
 import pytest
 
 from spotify_logger.core.catalog import (
-    AlbumKey,
     Artist,
     CatalogEntry,
-    album_keys,
     artists_of,
-    credited_artists,
     recordings,
     tell_apart,
 )
@@ -70,28 +67,6 @@ def test_a_text_that_may_be_split_in_too_many_ways() -> None:
     assert tell_apart(entries) == ({"many": [Artist(text)]}, {"many"})
 
 
-def test_an_artist_is_one_by_id_or_by_name() -> None:
-    """The newest entry comes last."""
-    entries = {
-        "old name": written(Artist("Kanye West", "y")),
-        "import": old("TYLER, the creator"),
-        "new name": written(Artist("Ye", "y"), TYLER),
-        "import of the old name": old("kanye west"),
-        "namesake": written(Artist("Ye", "another")),
-        "file": old("Sigur Rós"),
-        "other file": old("sigur ros"),
-    }
-    assert credited_artists(entries) == {
-        "old name": [Artist("Ye", "y")],
-        "import": [TYLER],
-        "new name": [Artist("Ye", "y"), TYLER],
-        "import of the old name": [Artist("Ye", "y")],
-        "namesake": [Artist("Ye", "another")],
-        "file": [Artist("sigur ros")],
-        "other file": [Artist("sigur ros")],
-    }
-
-
 RECORDINGS = {
     "track:1": written(TYLER, KALI, name="Duet", isrc="gb1"),
     "track:2": written(TYLER, KALI, name="Duet - Remastered", isrc="GB1"),
@@ -109,7 +84,7 @@ RECORDINGS = {
 
 
 def test_recordings() -> None:
-    assert recordings(RECORDINGS, exact=False) == {
+    assert recordings(RECORDINGS, tell_apart(RECORDINGS)[0]) == {
         "track:1": "GB1",
         "track:2": "GB1",
         "track:3": "GB2",
@@ -123,57 +98,3 @@ def test_recordings() -> None:
         "local:11": "local:11",
         "local:12": "local:12",
     }
-
-
-def test_recordings_are_taken_apart() -> None:
-    assert recordings(RECORDINGS, exact=True) == {key: key for key in RECORDINGS}
-
-
-def entry(album: str, album_id: str, artists: str, ids: str = "") -> CatalogEntry:
-    return CatalogEntry(
-        "Title",
-        artists,
-        ids or " ".join(name.replace(" ", "-") for name in artists.split(", ")),
-        album,
-        album_id,
-    )
-
-
-ENTRIES = {
-    "track:1": entry("Discovery", "d1", "Daft Punk"),
-    "track:2": entry("Discovery", "d1", "Daft Punk, Romanthony"),  # as a guest
-    "track:3": entry("Discovery", "d2", "Daft Punk"),  # another pressing
-    "track:4": entry("Discovery", "d3", "Electric Light Orchestra"),  # another album
-    "track:6": entry("Hits", "h1", "Air"),
-    "track:7": entry("Hits", "h1", "Beck"),
-    "track:8": entry("Hits", "h2", "Air"),  # a compilation of one's own
-    "track:9": entry("", "x", "Air"),
-    "local:1": CatalogEntry("Title", "Daft Punk", "", "Discovery"),  # of a file, or an export
-    "local:2": CatalogEntry("Title", "", "", "Field Recordings"),
-    "episode:1": entry("A Show", "s1", ""),
-    "track:nothing": CatalogEntry(),
-}
-DISCOVERY, HITS = AlbumKey("Discovery", "Daft Punk"), AlbumKey("Hits", "h1")
-EXPECTED = {
-    "track:1": DISCOVERY,
-    "track:2": DISCOVERY,
-    "track:3": DISCOVERY,
-    "track:4": AlbumKey("Discovery", "Electric Light Orchestra"),
-    "track:6": HITS,
-    "track:7": HITS,
-    "track:8": AlbumKey("Hits", "Air"),
-    "local:1": DISCOVERY,
-    "local:2": AlbumKey("Field Recordings", ""),
-}
-
-
-def test_albums_are_grouped_by_name_and_artist() -> None:
-    assert album_keys(ENTRIES, exact=False) == EXPECTED
-
-
-def test_albums_are_grouped_by_id() -> None:
-    found = album_keys(ENTRIES, exact=True)
-    assert found.keys() == EXPECTED.keys()
-    assert found["track:1"] == found["track:2"] == AlbumKey("Discovery", "d1")
-    assert found["track:3"] == AlbumKey("Discovery", "d2")
-    assert found["local:1"] == DISCOVERY

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core import periods
-from spotify_logger.core.periods import LocalClock, Period, Zone
+from spotify_logger.core.periods import Period, Zone
 from tests import reference
 from tests.reference import shown
 
@@ -88,24 +88,6 @@ class TestZone:
             Zone(name)
 
 
-@pytest.mark.parametrize(
-    ("name", "around"),
-    [
-        (BERLIN, "2026-03-29 01:00"),
-        (SAO_PAULO, "2019-02-17 02:00"),
-        (LORD_HOWE, "2026-04-04 15:00"),
-        (ST_JOHNS, "2006-10-29 02:31"),  # a minute after midnight
-        (APIA, "2011-12-30 10:00"),
-    ],
-)
-@pytest.mark.parametrize("offsets", [(-1, 0), (-300, 40), (-DAY // 2, 0, 1, DAY // 2)])
-def test_local_seconds(make: type[Zone], name: str, around: str, offsets: tuple[int, ...]) -> None:
-    seconds = [utc(around) + offset for offset in offsets]
-    local = LocalClock(make(name)).to_local(seconds)
-    assert local == [utc(str(shown(second, name))) for second in seconds]
-    assert LocalClock(Zone("UTC")).to_local([]) == []
-
-
 class TestPeriods:
     @pytest.mark.parametrize(
         ("number", "unit", "begin", "earlier", "words"),
@@ -119,7 +101,7 @@ class TestPeriods:
     )
     def test_the_last_days(self, number: int, unit: str, begin: str, earlier: str, words: str) -> None:
         now = utc("2026-03-30 10:30")
-        before = Period(utc(earlier), utc(begin), "before")
+        before = Period(utc(earlier), utc(begin), f"{words} before")
         found = periods.last(Zone(BERLIN), now + 0.9, number, unit)
         assert found == Period(utc(begin), now + 1, f"the last {words}", before)
 
@@ -154,3 +136,17 @@ class TestPeriods:
             assert shown(found.end, name).date() > moment.date()
             assert found.previous is not None
             assert found.previous.end == found.begin
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"])
+def test_offsets(name: str) -> None:
+    zone = Zone(name)
+    begin, end = utc("2009-12-31 10:11"), utc("2012-01-02 03:04")
+    offsets = dict(zone.offsets(begin, end))
+    ahead = offsets.pop(begin)
+    for second in range(begin, end, 900):
+        for changed in [each for each in offsets if each <= second]:
+            assert zone.offset(changed - 1) == ahead
+            ahead = offsets.pop(changed)
+        assert zone.offset(second) == ahead
+    assert not offsets

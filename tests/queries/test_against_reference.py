@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.queries import ranking, summary, top
+from spotify_logger.queries import item_page, summary, tallies, top
+from spotify_logger.queries.index import Index
+from spotify_logger.queries.log import Log
+from spotify_logger.queries.question import TIME
+from spotify_logger.report.answers import to_json
 from tests.random_logs import logs, question_from, write
 
 if TYPE_CHECKING:
@@ -22,7 +26,37 @@ if TYPE_CHECKING:
 def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments, number: int) -> None:
     log, words = case
     question = question_from(log, words)
-    with closing(write(redis_server, log)) as store:
-        for kind in ranking.CHOICES:
-            assert top.top(store, replace(question, limit=number), kind).data == log.top(kind, number)
-        assert summary.stats(store, question).data == log.stats()
+    with closing(write(redis_server, log)) as store, closing(Index(store)) as index:
+        found = Log(index.sync(), store)
+        for kind in tallies.CHOICES:
+            whole = to_json(top.top(found, replace(question, limit=1000), kind))
+            expected: Any = log.top(kind)
+            measure = "heard_ms" if question.by == TIME else "plays"
+            assert [line[measure] for line in whole["top"]] == [line[measure] for line in expected["top"]]
+            assert without_ties(whole) == without_ties(expected)
+            first = to_json(top.top(found, replace(question, limit=number), kind))
+            assert first == {**whole, "top": whole["top"][:number]}
+        assert to_json(summary.stats(found, question)) == log.stats()
+
+
+@settings(max_examples=25, deadline=None)
+@given(case=logs())
+def test_figures_of_every_track_and_artist(redis_server: EmbeddedServer, case: LogAndArguments) -> None:
+    log, words = case
+    question = question_from(log, words)
+    tracks = {(log.track(play.item), play.item.key) for play in log.inside if play.item.is_music}
+    artists = {(name, name) for play in log.inside for name in log.things(tallies.ARTISTS, play)}
+    with closing(write(redis_server, log)) as store, closing(Index(store)) as index:
+        found = Log(index.sync(), store)
+        for kind, things in ((tallies.TRACKS, tracks), (tallies.ARTISTS, artists)):
+            for thing, text in things:
+                data = to_json(item_page.page(found, question, kind, str(text)))["found"]
+                expected = log.item(kind, thing)
+                assert {name: data[name] for name in expected} == expected
+
+
+def without_ties(ranking: dict[str, Any]) -> dict[str, Any]:
+    """Return a ranking without the order of equals, and which of equal items names a track."""
+    arbitrary = {"rank", "key"} | ({"name", "artists"} if ranking["kind"] == "tracks" else set())
+    lines = [{name: line[name] for name in line.keys() - arbitrary} for line in ranking["top"]]
+    return {**ranking, "top": sorted(lines, key=lambda line: sorted(line.items()).__repr__())}

@@ -88,14 +88,16 @@ def test_what_both_played(listeners: str, capsys: pytest.CaptureFixture[str], ki
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["--listener", "anna", "compare", "ben", "-n1"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    output = capsys.readouterr()
     result = compare(capsys, "ben", "-n1")
     best = result["artists"][0]
     first = "anna" if best["first"][0] < best["first"][1] else "ben"
-    assert lines[0] == f"plays\t{result['listeners'][0]['plays']:,}\t{result['listeners'][1]['plays']:,}"
-    assert f"{result['common']['artists']} artists in common" in lines
-    row = next(line for line in lines if best["name"] in line)
-    assert row.startswith(f"1\t{best['name']}\t{best['plays'][0]}\t{best['plays'][1]}\t{first}, 20")
+    assert f"plays\t{result['listeners'][0]['plays']}\t{result['listeners'][1]['plays']}\n" in output.err
+    assert f"In common: {result['common']['artists']} artists, " in output.err
+    artist, track = output.out.splitlines()
+    plays = "\t".join(map(str, best["plays"]))
+    assert artist.startswith(f"1\tartist\t{best['name']}\t{plays}\t{first}, 20")
+    assert track.startswith(f"1\ttrack\t{result['tracks'][0]['name']}\t")
 
 
 def test_nothing_in_common(capsys: pytest.CaptureFixture[str]) -> None:

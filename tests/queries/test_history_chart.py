@@ -8,7 +8,8 @@ from spotify_logger.queries.arguments import DAY, MONTH, WEEK
 from spotify_logger.queries.charts import course
 from spotify_logger.queries.question import TIME
 from spotify_logger.report.blocks import BarChart
-from tests.indexed_log import IndexedLog, data_of
+from spotify_logger.report.cells import heard
+from tests.indexed_log import IndexedLog, data_of, texts
 from tests.queries.items import QUO
 
 
@@ -21,7 +22,7 @@ def history(log: IndexedLog) -> None:
 
 
 def periods(log: IndexedLog, per: str, **more: object) -> list[tuple[str, int, int]]:
-    found: Any = data_of(course(log.store, log.ask(**more), per))["periods"]
+    found: Any = data_of(log.answer(course, per, **more))["periods"]
     return [(each["from"], each["plays"], each["heard_ms"]) for each in found]
 
 
@@ -42,17 +43,20 @@ def test_a_period_is_charted_from_begin_to_end(log: IndexedLog) -> None:
 
 
 def test_without_plays(log: IndexedLog) -> None:
-    answer = course(log.store, log.ask(year=2020), DAY)
+    answer = log.answer(course, DAY, year=2020)
     assert data_of(answer)["periods"] == []
-    assert answer.page == ["Nothing was played: 2020."]
+    assert texts(answer) == ["Nothing was played: 2020."]
 
 
 def test_bars_and_rows(log: IndexedLog) -> None:
-    answer = course(log.store, log.ask(), MONTH)
+    answer = log.answer(course, MONTH)
     assert isinstance(answer.page[0], BarChart)
-    assert answer.page[0].rows == [("2026-10-01", 1, "1"), ("2026-11-01", 2, "2")]
+    assert answer.page[0].rows == [("2026-10-01", 1, 1), ("2026-11-01", 2, 2)]
     assert list(answer.csv_rows) == data_of(answer)["periods"]
-    answer = course(log.store, log.ask(by=TIME), MONTH)
+    answer = log.answer(course, MONTH, by=TIME)
     assert isinstance(answer.page[0], BarChart)
-    assert answer.page[0].rows == [("2026-10-01", 100_000, "100 s"), ("2026-11-01", 255_000, "4 min")]
-    assert answer.page[1] == "all time: 3 plays of at least 30 s, 5 min heard"
+    assert answer.page[0].rows == [
+        ("2026-10-01", 100_000, heard(100_000)),
+        ("2026-11-01", 255_000, heard(255_000)),
+    ]
+    assert texts(answer)[0] == "all time: 3 plays of at least 30 s, 5 min heard"

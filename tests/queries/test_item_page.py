@@ -7,9 +7,9 @@ import pytest
 
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.queries import arguments, item_page
-from spotify_logger.queries.ranking import ALBUMS, ARTISTS, TRACKS
+from spotify_logger.queries.tallies import ALBUMS, ARTISTS, TRACKS
 from spotify_logger.report.blocks import BarChart, Columns, Table
-from tests.indexed_log import CatalogItem, IndexedLog, data_of, drawn, rows
+from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, rows, texts
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Answer
@@ -39,7 +39,7 @@ LIBRARY = (
 
 
 def page(log: IndexedLog, kind: str, text: str, **more: object) -> Answer:
-    return item_page.page(log.store, log.ask(**more), kind, text)
+    return log.answer(item_page.page, kind, text, **more)
 
 
 def found(answer: Answer) -> dict[str, Any]:
@@ -119,18 +119,20 @@ class TestItemSearch:
                 assert (options.kind, found(again)["key"]) == (kind, answer.csv_rows[0]["key"])
 
     def test_no_match(self, log: IndexedLog) -> None:
-        answer = self.page(log, TRACKS, "discovery")
-        assert answer.page == ["No track with plays is called “discovery”: 2026."]
-        assert (data_of(answer)["found"], candidates(answer), answer.code) == (None, [], 0)
-        assert page(log, ALBUMS, "aero", year=2025).page == ["Nothing was played: 2025."]
+        answer = self.page(log, ALBUMS, "diskovery")
+        assert texts(answer) == ["No album is called “diskovery”. Did you mean “Discovery”?"]
+        assert (data_of(answer)["found"], candidates(answer), answer.code) == (None, [], 1)
+        assert texts(self.page(log, ALBUMS, "veridis quo")) == ["No album is called “veridis quo”."]
+        answer = page(log, ALBUMS, "discovery", year=2025)
+        assert (texts(answer), answer.code) == (["“discovery” was not played: 2025."], 0)
 
     def test_others_of_the_same_name(self, log: IndexedLog) -> None:
         answer = self.page(log, TRACKS, "daft punk veridis quo")
         assert found(answer)["plays"] == 25
         assert found(answer)["others"] == [{"text": "track:live", "plays": 9}]
-        table = answer.page[-1]
+        table = blocks(answer)[-1]
         assert isinstance(table, Table)
-        assert (table.headings[0], table.rows) == ("others with this name", [("track:live", "9")])
+        assert (table.headings[0], table.rows) == ("others with this name", [("track:live", 9)])
 
 
 class TestItemFigures:
@@ -153,16 +155,16 @@ class TestItemFigures:
             "plays": "6 of at least 30 s, 1 other",
             "heard": "13 min",
             "rank": "1 of 3 tracks, 66.7 % of all plays",
-            "skips": "2, 33.3 %",
+            "skips": "2 (33.3 %)",
             "first": "2025-12-31 23:59",
             "last": "2026-01-01 00:40",
             "most in a day": "5 on 2026-01-01",
             "most in a row": "4 from 2025-12-31 23:59",
         }
-        ids = answer.page[1]
+        ids = blocks(answer)[1]
         assert isinstance(ids, Table)
-        assert ids.rows == [("track:quo on Discovery", "5"), ("track:remastered on Discovery", "1")]
-        assert answer.page[-1] == "At least: 1 gap (2 h) was not observed."
+        assert ids.rows == [("track:quo on Discovery", 5), ("track:remastered on Discovery", 1)]
+        assert blocks(answer)[-1] == "At least: 1 gap (2 h) was not observed."
 
     def test_an_artist(self, log: IndexedLog) -> None:
         for minute, item in enumerate((QUO, QUO, REMASTERED, AERODYNAMIC, DUET, SEXY)):
@@ -171,10 +173,10 @@ class TestItemFigures:
         labeled = rows(answer)
         assert labeled["plays"] == "5 of at least 30 s, 0 others"
         assert (labeled["tracks"], labeled["albums"]) == ("3", "2")
-        columns = answer.page[1]
+        columns = blocks(answer)[1]
         assert isinstance(columns, Columns)
-        assert columns.left.rows == [("1", "Veridis Quo", "3"), ("2", "Aérodynamic", "1")]
-        assert columns.right.rows == [("1", "Discovery", "4"), ("2", "Hits", "1")]
+        assert columns.left.rows == [(1, "Veridis Quo", 3), (2, "Duet", 1)]
+        assert columns.right.rows == [(1, "Discovery", 4), (2, "Hits", 1)]
 
     def test_an_album_of_several_artists(self, log: IndexedLog) -> None:
         first = CatalogItem("track:one", "One", ["A"], "Now", "now")
@@ -183,9 +185,9 @@ class TestItemFigures:
             log.to(item, f"2026-06-01 12:0{minute}")
         answer = page(log, ALBUMS, "now")
         assert rows(answer)["album"] == "various artists – Now"
-        tracks = answer.page[1]
+        tracks = blocks(answer)[1]
         assert isinstance(tracks, Table)
-        assert tracks.rows == [("1", "B – Two", "2"), ("2", "A – One", "1")]
+        assert tracks.rows == [(1, "B – Two", 2), (2, "A – One", 1)]
 
     def test_by_time(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00", 60)
@@ -202,11 +204,11 @@ class TestItemFigures:
             log.to(QUO, moment)
 
         def charts(**more: object) -> list[object]:
-            blocks = page(log, TRACKS, "veridis quo", **more).page
-            return [block.rows for block in blocks if isinstance(block, BarChart)]
+            shown = blocks(page(log, TRACKS, "veridis quo", **more))
+            return [block.rows for block in shown if isinstance(block, BarChart)]
 
-        assert charts() == [[("2024", 1, "1"), ("2025", 0, "0"), ("2026", 2, "2")]]
-        assert charts(year=2026) == [[("2026-03", 1, "1"), ("2026-04", 0, "0"), ("2026-05", 1, "1")]]
+        assert charts() == [[("2024", 1, 1), ("2025", 0, 0), ("2026", 2, 2)]]
+        assert charts(year=2026) == [[("2026-03", 1, 1), ("2026-04", 0, 0), ("2026-05", 1, 1)]]
 
     def test_csv(self, log: IndexedLog) -> None:
         log.to(QUO, "2026-06-01 12:00")

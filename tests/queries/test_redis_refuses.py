@@ -7,7 +7,7 @@ import shutil
 import time
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,7 +17,6 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.system import lock_file
 from tests.conftest import free_port, wait_until
-from tests.indexed_log import data_of
 from tests.redis_log import play
 from tests.servers import PASSWORD, USER, RedisServer, one_program
 
@@ -87,24 +86,22 @@ def running(ended: Path) -> Iterator[Path]:
 
 
 def problems(store: Archive, now: float, folder: Path) -> list[str]:
-    data: dict[str, Any] = data_of(status.status(store, now, 60, folder))
-    return list(data["problems"])
+    return list(status.status(store, now, 60, folder).problems)
 
 
 @pytest.mark.parametrize("word", REFUSALS)
 def test_the_logger_runs(store: Archive, server: RedisServer, running: Path, word: str) -> None:
     REFUSALS[word](server)
-    answer = status.status(store, LATER, 60, running)
-    result: dict[str, Any] = data_of(answer)
-    (problem,) = result["problems"]
-    assert answer.code == 1
+    result = status.status(store, LATER, 60, running)
+    (problem,) = result.problems
+    assert result.exit_code == 1
     assert word in problem
     assert "outbox: 2" in problem
     assert NOT_RUNNING not in problem
-    assert (result["outbox"], result["running_here"], result["blind_since"]) == (2, True, None)
+    assert (result.outbox, result.running_here, result.blind_since) == (2, True, None)
     playing = status.now_playing(store, LATER, 60, running)
-    assert playing.code == 1
-    assert word in str(data_of(playing)["problem"])
+    assert playing.exit_code == 1
+    assert word in str(playing.problem)
     # It is reported before the logger is late. A replica, which may have it all from its primary, is not.
     assert [word in problem for problem in problems(store, NOW, running)] == [True] * (word != "replica")
 

@@ -64,7 +64,7 @@ def play_now(log: IndexedLog, **fields: str | int) -> int:
 class TestStatusCommand:
     def status(self, log: IndexedLog, **changes: str) -> Answer:
         write_status(log, changes)
-        return status.status(log.store, log.second(log.now), max_interval=60)
+        return log.shown(status.status(log.store, log.second(log.now), max_interval=60))
 
     def test_all_is_well(self, log: IndexedLog) -> None:
         second = play_now(log)
@@ -90,6 +90,7 @@ class TestStatusCommand:
             "last_poll": "2026-11-22T18:03:08.000Z",
             "next_poll": "2026-11-22T18:03:38.000Z",
             "blind_since": None,
+            "blind_reason": None,
             "gaps_30_days": [],
             "login": None,
             "login_valid_until": "2027-05-14T10:00:00.000Z",
@@ -128,7 +129,7 @@ class TestStatusCommand:
         assert "cellar is on standby" in rows(answer)["health"]
 
     def test_an_empty_log(self, log: IndexedLog) -> None:
-        answer = status.status(log.store, log.second(log.now), 60)
+        answer = log.shown(status.status(log.store, log.second(log.now), 60))
         assert answer.code == 1
         assert list(rows(answer)) == ["health", "last poll", "login", "Redis", "version"]
         assert (rows(answer)["last poll"], rows(answer)["login"]) == ("never", "unknown")
@@ -145,7 +146,7 @@ class TestStatusCommand:
         assert (answer.code, rows(answer)["login"], data_of(answer)["login"]) == (1, words, "needed")
 
     def test_redis_cannot_be_reached(self, log: IndexedLog) -> None:
-        answer = status.status(Archive("redis://127.0.0.1:1"), log.second(log.now), 60)
+        answer = log.shown(status.status(Archive("redis://127.0.0.1:1"), log.second(log.now), 60))
         assert answer.code == 1
         (line,) = texts(answer)
         assert line.startswith("NOT WELL: Redis at 127.0.0.1:1 cannot be reached (Connection refused)")
@@ -203,7 +204,8 @@ NOTHING_PLAYS = {"now": None, "unknown_since": None, "problem": None}
 
 class TestNowCommand:
     def now(self, log: IndexedLog, after: int = 0) -> Answer:
-        return status.now_playing(log.store, log.second(log.now) + after, 60)
+        now = log.second(log.now) + after
+        return log.shown(status.now_playing(log.store, now, 60), now)
 
     def assert_unknown(self, answer: Answer, since: str | None, why: str) -> None:
         data: dict[str, Any] = data_of(answer)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def recent(log: IndexedLog, limit: int = 9, **more: object) -> Answer:
-    return timeline.recent(log.store, log.ask(limit=limit, **more))
+    return log.answer(timeline.recent, limit=limit, **more)
 
 
 def play_now(log: IndexedLog, **fields: str | int) -> None:
@@ -74,7 +74,7 @@ class TestRecent:
     def test_an_empty_log(self, log: IndexedLog) -> None:
         log.gap("2026-11-22 18:00", "2026-11-22 19:00")
         answer = recent(log)
-        assert (answer.code, answer.data, answer.page) == (0, [], ["Nothing has been logged yet."])
+        assert (answer.code, answer.data, texts(answer)) == (0, [], ["Nothing has been logged yet."])
 
     def test_a_period(self, log: IndexedLog) -> None:
         for hour in (10, 12, 14, 18):
@@ -93,7 +93,7 @@ class TestDayTimeline:
         log.play(QUO, "2026-10-26 00:00:00", 345)
         log.gap("2026-10-24 22:00", "2026-10-25 00:00")
         log.gap("2026-10-25 12:00", "2026-10-25 13:00")
-        answer = timeline.day(log.store, log.ask(), date(2026, 10, 25))
+        answer = log.answer(timeline.day, date(2026, 10, 25))
         assert table_rows(answer) == [
             ["2026-10-25 00:00", "Daft Punk – Veridis Quo", "5:45/5:45", "finished", "Kitchen"],
             ["2026-10-25 12:00", "(offline for 1 h)", "", "gap", ""],
@@ -105,7 +105,7 @@ class TestDayTimeline:
 
     def test_a_day_without_plays(self, log: IndexedLog) -> None:
         log.gap("2026-11-22 20:00", "2026-11-22 21:00")  # after now
-        answer = timeline.day(log.store, log.ask(), date(2026, 11, 22))
+        answer = log.answer(timeline.day, date(2026, 11, 22))
         assert texts(answer) == ["Nothing was played: 2026-11-22."]
         assert data_of(answer) == {"day": "2026-11-22", "plays": 0, "heard_ms": 0, "timeline": []}
 
@@ -119,13 +119,11 @@ class TestOnThisDay:
         log.to(LIVE, "2025-11-22 10:00", 201)
         log.to(LIVE, "2025-11-22 23:59:59", 201)
         log.skipped(DUET, "2023-11-22 12:00")
-        answer = timeline.on_this_day(log.store, log.ask())
+        answer = log.answer(timeline.on_this_day)
         assert table_rows(answer) == [
             ["2025-11-22", "Daft Punk – Veridis Quo (Live)", "4", "13 min"],
             ["2023-11-22", "Air, Beck – Duet", "0", "5 s"],
         ]
         assert [row["day"] for row in answer.csv_rows] == ["2025-11-22", "2023-11-22"]
         log.now = "2026-03-01 12:00"
-        assert texts(timeline.on_this_day(log.store, log.ask())) == [
-            "Nothing was logged on 1 March in earlier years."
-        ]
+        assert texts(log.answer(timeline.on_this_day)) == ["Nothing was logged on 1 March in earlier years."]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from spotify_logger.queries import top
@@ -23,7 +25,7 @@ def history(log: IndexedLog) -> IndexedLog:
 
 
 def best(log: IndexedLog, kind: str, **more: object) -> Answer:
-    return top.top(log.store, log.ask(**more), kind)
+    return log.answer(top.top, kind, **more)
 
 
 def headings(answer: Answer) -> list[str]:
@@ -36,34 +38,58 @@ def test_tracks_of_a_year(history: IndexedLog) -> None:
     answer = best(history, "tracks", year=2026)
     assert headings(answer) == ["", "track", "plays", "heard", "share", "2025"]
     assert table_rows(answer) == [
-        ["1", "Daft Punk – Veridis Quo (Live)", "3", "16 min", "50.0 %", "new"],
-        ["2", "Air, Beck – Duet", "1", "4 min", "16.7 %", "new"],
-        ["3", "Beck – Loser", "1", "60 s", "16.7 %", "="],
+        ["1", "Daft Punk – Veridis Quo (Live)", "3", "16 min", "60.0 %", "new"],
+        ["2", "Air, Beck – Duet", "1", "4 min", "20.0 %", "new"],
+        ["3", "Beck – Loser", "1", "60 s", "20.0 %", "="],
     ]
-    summary = "2026: 6 plays of at least 30 s, of 3 tracks; 1 h 21 min heard in all"
+    summary = "2026: 5 plays of at least 30 s, of 3 tracks; 21 min heard in all"
     assert texts(answer) == [summary, "At least: 1 gap (2 h) was not observed."]
     assert answer.csv_rows == data_of(answer)["top"]
 
 
 def test_by_time(history: IndexedLog) -> None:
     assert [row[1:] for row in table_rows(best(history, "tracks", year=2026, by="time"))] == [
-        ["Daft Punk – Veridis Quo (Live)", "3", "16 min", "20.5 %", "+16 min"],
-        ["Air, Beck – Duet", "1", "4 min", "5.0 %", "new"],
-        ["Beck – Loser", "1", "60 s", "1.2 %", "-1 min"],
+        ["Daft Punk – Veridis Quo (Live)", "3", "16 min", "76.7 %", "+16 min"],
+        ["Air, Beck – Duet", "1", "4 min", "18.7 %", "new"],
+        ["Beck – Loser", "1", "60 s", "4.6 %", "-1 min"],
     ]
 
 
 def test_all_time_is_compared_with_nothing(history: IndexedLog) -> None:
     answer = best(history, "artists", limit=1)
     assert headings(answer) == ["", "artist", "plays", "heard", "share"]
-    assert table_rows(answer) == [["1", "Daft Punk", "3", "17 min", "42.9 %"]]
-    assert texts(answer) == ["all time: 7 plays of at least 30 s, of 3 artists; 1 h 24 min heard in all"]
+    assert table_rows(answer) == [["1", "Daft Punk", "3", "17 min", "50.0 %"]]
+    assert texts(answer) == ["all time: 6 plays of at least 30 s, of 3 artists; 24 min heard in all"]
 
 
 def test_nothing_of_the_kind(log: IndexedLog) -> None:
-    assert texts(best(log, "tracks")) == ["Nothing has been logged yet."]
     log.to(QUO, "2026-11-22 10:00", 20)
     answer = best(log, "shows", year=2026)
     assert texts(answer) == ["No show has plays of at least 30 s: 2026."]
-    assert (data_of(answer)["plays"], data_of(answer)["heard_ms"]) == (0, 20_000)
-    assert texts(best(log, "shows", year=2025)) == ["Nothing was played: 2025."]
+    assert (data_of(answer)["plays"], data_of(answer)["heard_ms"]) == (0, 0)
+
+
+def test_shows_have_their_own_sums(history: IndexedLog) -> None:
+    assert table_rows(best(history, "shows")) == [["1", "A Show", "1", "1 h", "100.0 %"]]
+
+
+@pytest.mark.parametrize(
+    ("uri", "title"),
+    [
+        ("spotify:album:d", "Daft Punk – Discovery"),
+        ("spotify:album:h", "various artists – Hits"),
+        ("spotify:artist:Beck", "Beck"),
+        ("spotify:album:other", "https://open.spotify.com/album/other"),
+        ("spotify:user:me:playlist:p", "https://open.spotify.com/user/me/playlist/p"),
+        ("spotify:user:me:collection", "Liked Songs"),
+        ("", "unknown"),
+    ],
+)
+def test_contexts_by_name(log: IndexedLog, uri: str, title: str) -> None:
+    log.to(LOSER, "2026-11-20 10:00")
+    log.to(LOSER._replace(key="track:air", artists=["Air"]), "2026-11-20 11:00")
+    log.play(QUO, "2026-11-22 10:00", context_uri=uri)
+    answer = best(log, "contexts", period=log.between("2026-11-22", "2026-11-23"))
+    assert table_rows(answer)[0][1] == title
+    lines: Any = data_of(answer)["top"]
+    assert lines[0]["key"] == (uri or "unknown")

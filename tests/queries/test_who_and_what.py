@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from spotify_logger.queries import compare, count, item_page, review, summary, top
-from spotify_logger.queries.ranking import ARTISTS, TRACKS
+from spotify_logger.queries.index import Index
+from spotify_logger.queries.log import Log
+from spotify_logger.queries.tallies import ARTISTS, TRACKS
 from tests.indexed_log import CatalogItem, IndexedLog, data_of
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ def to(log: IndexedLog, item: CatalogItem, moment: str, without: tuple[str, ...]
 
 
 def plays(log: IndexedLog, kind: str, **more: object) -> Mapping[str, int]:
-    rows: Any = data_of(top.top(log.store, log.ask(**more), kind))["top"]
+    rows: Any = data_of(log.answer(top.top, kind, **more))["top"]
     return {row["name"]: row["plays"] for row in rows}
 
 
@@ -46,15 +49,15 @@ def test_every_artist_has_all_plays(log: IndexedLog, without: tuple[str, ...]) -
     to(log, SOLO._replace(key="track:export"), "2026-11-22 13:00", WITHOUT_IDS)
     to(log, NIGHTS, "2026-11-22 14:00", without)
     assert plays(log, ARTISTS) == {"Tyler, The Creator": 4, "Kali Uchis": 2}
-    assert data_of(count.count(log.store, log.ask(), "kali uchis"))["plays"] == 2
-    assert data_of(count.count(log.store, log.ask(), "tyler, the creator"))["plays"] == 4
-    found: Any = data_of(item_page.page(log.store, log.ask(), ARTISTS, "tyler, the creator"))["found"]
+    assert data_of(log.answer(count.count, "kali uchis"))["plays"] == 2
+    assert data_of(log.answer(count.count, "tyler, the creator"))["plays"] == 4
+    found: Any = data_of(log.answer(item_page.page, ARTISTS, "tyler, the creator"))["found"]
     assert (found["name"], found["plays"], found["last"]) == (
         "Tyler, The Creator",
         4,
         "2026-11-22T12:00:00.000Z",
     )
-    found = data_of(item_page.page(log.store, log.ask(), TRACKS, "duet"))["found"]
+    found = data_of(log.answer(item_page.page, TRACKS, "duet"))["found"]
     assert found["artist_names"] == ["Tyler, The Creator", "Kali Uchis"]
 
 
@@ -66,9 +69,9 @@ def test_an_artist_with_a_new_name(log: IndexedLog) -> None:
     to(log, CatalogItem("track:3", "Three", new), "2026-11-22 11:00")  # a namesake
     assert plays(log, ARTISTS, limit=1) == {"Ye": 3}
     for text, expected in (("kanye west", 3), ("artist:Ye", 1), ("spotify:artist:y", 3)):
-        found: Any = data_of(item_page.page(log.store, log.ask(), ARTISTS, text))["found"]
+        found: Any = data_of(log.answer(item_page.page, ARTISTS, text))["found"]
         assert (found["name"], found["plays"]) == ("Ye", expected)
-    assert data_of(count.count(log.store, log.ask(), "ye"))["plays"] == 4
+    assert data_of(log.answer(count.count, "ye"))["plays"] == 4
 
 
 def test_a_recording_has_one_line_and_one_rank(log: IndexedLog) -> None:
@@ -78,17 +81,17 @@ def test_a_recording_has_one_line_and_one_rank(log: IndexedLog) -> None:
     to(log, NIGHTS, "2026-11-22 10:10")
     to(log, OTHER, "2026-11-22 11:00")
     assert plays(log, TRACKS) == {"Nights": 4, "Others": 1}
-    tracks: Any = data_of(count.count(log.store, log.ask(), "nights"))["tracks"]
+    tracks: Any = data_of(log.answer(count.count, "nights"))["tracks"]
     assert [(each["plays"], each["rank"], len(each["keys"])) for each in tracks] == [(4, 1, 3)]
-    tracks = data_of(count.count(log.store, log.ask(exact=True), "nights"))["tracks"]
+    tracks = data_of(log.answer(count.count, "nights", exact=True))["tracks"]
     assert [each["plays"] for each in tracks] == [2, 1, 1]
-    assert data_of(top.top(log.store, log.ask(exact=True), TRACKS))["number"] == 4
+    assert data_of(log.answer(top.top, TRACKS, exact=True))["number"] == 4
 
 
 def test_what_is_new_is_decided_by_all_entries(log: IndexedLog) -> None:
     to(log, ACCOUNT, "2025-11-20 10:00", WITHOUT_IDS)
     to(log, NIGHTS, "2026-11-22 10:00")
-    for answer in (summary.stats(log.store, log.ask(year=2026)), review.year(log.store, log.ask(year=2026))):
+    for answer in (log.answer(summary.stats, year=2026), log.answer(review.year, year=2026)):
         assert (data_of(answer)["new_tracks"], data_of(answer)["new_artists"]) == (0, 0)
 
 
@@ -96,6 +99,8 @@ def test_two_listeners_share_what_one_of_them_has_imported(log: IndexedLog) -> N
     to(log, NIGHTS, "2026-11-22 10:00")
     other = IndexedLog(log.url, log.zone, log.now, "other:")
     to(other, ACCOUNT, "2026-11-22 12:00", WITHOUT_IDS)
-    data = data_of(compare.compare([log.store, other.store], ["", "other"], log.ask()))
+    with closing(Index(log.store)) as ours, closing(Index(other.store)) as theirs:
+        logs = [Log(ours.sync(), log.store), Log(theirs.sync(), other.store)]
+        found = compare.compare(logs, ["", "other"], log.ask())
     other.store.close()
-    assert data["common"] == {"artists": 1, "tracks": 1}
+    assert found.common == compare.Common(artists=1, tracks=1)

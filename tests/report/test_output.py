@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.report import cells
 from spotify_logger.report.blocks import (
     Answer,
     BarChart,
@@ -14,6 +15,7 @@ from spotify_logger.report.blocks import (
     Columns,
     Heading,
     Heatmap,
+    Note,
     Sparkline,
     Table,
 )
@@ -22,6 +24,7 @@ from tests.report.samples import HARMLESS, NASTY, TerminalStream
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Block
+    from spotify_logger.report.cells import Cell
 
 LEFT, RIGHT = Table([["a", "b"]], headings=["x", "y"]), Table([["c", "d"], ["e", "f"]])
 
@@ -69,3 +72,25 @@ def test_csv_is_safe_also_on_a_terminal() -> None:
     out = TerminalStream()
     write_answer(Answer({}, ["not this"], csv_rows=[{"track": "=1\x1b", "plays": -3}]), out, "csv")
     assert out.getvalue() == "track,plays\r\n'=1\ufffd,-3\r\n"
+
+
+def test_a_pipe_gets_one_table_with_plain_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    people = "می‌خواهم 👩‍🚀"
+    row: list[Cell] = [
+        1234, people, cells.heard(12_000_000), cells.share(1, 8), cells.change(1, 2000), cells.change(1, 0),
+        cells.heard_change(60_000, 120_000), cells.phrase(1234, "plays"), None,
+    ]  # fmt: skip
+    written = in_pipe(Note(Table([[5, "x"]])), Table([row]), Note("At least: 1 gap"))
+    assert written == f"1234\t{people}\t3:20:00\t12.5\t-1999\t1\t-0:01:00\t1234 plays\t\n"
+    assert capsys.readouterr().err == "5\tx\nAt least: 1 gap\n"
+    assert [*map(cells.for_people, row)] == [
+        "1,234", people, "3 h 20 min", "12.5 %", "-1,999", "new", "-1 min", "1,234 plays", "",
+    ]  # fmt: skip
+
+
+def test_joiners_survive_on_a_terminal_and_in_csv() -> None:
+    people = "می‌خواهم 👩‍🚀"
+    out = TerminalStream()
+    write_answer(Answer({}, [Table([["1", people]])]), out)
+    write_answer(Answer({}, [], csv_rows=[{"track": people}]), out, "csv")
+    assert out.getvalue().count(people) == 2

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.report import terminal
 from spotify_logger.report.blocks import (
     Answer,
@@ -23,7 +24,7 @@ from spotify_logger.report.blocks import (
 )
 from spotify_logger.report.output import write_answer
 from spotify_logger.report.terminal import SHADES, ShadeScale
-from spotify_logger.report.words import MONTHS, WEEKDAYS
+from spotify_logger.report.words import MONTHS
 from tests.report.samples import HARMLESS, NASTY, TerminalStream
 
 if TYPE_CHECKING:

@@ -13,10 +13,8 @@ import threading
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from typing import IO, TYPE_CHECKING, NamedTuple
-from unittest.mock import patch
 
 from spotify_logger.config.settings import load
-from spotify_logger.web import query_service
 from spotify_logger.web.app import WebApp
 from spotify_logger.web.auth import PasswordAuth, SecretsFile
 from spotify_logger.web.server import PageServer, listen
@@ -165,9 +163,6 @@ def serve_page(
 ) -> Iterator[PageClient]:
     """Serve the page in a thread."""
     sockets = listen("127.0.0.1", 0)
-    # The test process is large; do not let that move queries into subprocesses.
-    no_limit = patch.object(query_service, "MAX_RESIDENT_BYTES", 1 << 40)
-    no_limit.start()
     ready = threading.Event()
     servers: list[_ThreadedServer] = []
 
@@ -183,7 +178,6 @@ def serve_page(
         assert ready.wait(TIMEOUT)
         yield PageClient(sockets[0].getsockname()[1])
     finally:
-        no_limit.stop()
         servers[0].should_exit = True
         thread.join(TIMEOUT)
         assert not thread.is_alive()

@@ -113,7 +113,7 @@ class TestSecurityHeaders:
         def broken(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr("spotify_logger.web.query_service._mark", broken)
+        monkeypatch.setattr("spotify_logger.web.questions.Index.sync", broken)
         answer = page.request("/clock")
         assert answer.status == 500
         assert "content-security-policy" in answer.headers

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core.periods import Zone
+from spotify_logger.queries.timeline import Gap, GapLine, Timeline
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web import static_files
@@ -28,6 +29,8 @@ from tests.web.page import PageClient, serve_page, settings_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from spotify_logger.queries.timeline import PlayData
 
 LARGE = "https://i.scdn.co/image/ab67616d0000b273" + "5" * 24
 
@@ -90,15 +93,15 @@ class TestCovers:
 
 def test_the_segments_of_a_day_follow_local_time_and_are_cut_at_midnight() -> None:
     # Berlin is one hour ahead of UTC until clocks go forward at two, and then two hours.
-    timeline: list[dict[str, object]] = [
-        {"gap": {"from": "2026-03-28T21:00:00.000Z", "to": "2026-03-29T00:00:00.000Z", "reason": "off"}},
+    lines: list[PlayData | GapLine] = [
+        GapLine(Gap("2026-03-28T21:00:00.000Z", "2026-03-29T00:00:00.000Z", "off")),
         {"started_at": "2026-03-29T02:00:00.000Z", "ended_at": "2026-03-29T02:01:00.000Z",
          "end_reason": "skipped", "name": "Quo"},
         {"name": "Quo"},
         {"started_at": "2026-03-29T21:58:00.000Z", "ended_at": "2026-03-29T22:03:00.000Z",
          "end_reason": "trackdone", "name": "Quo"},
     ]  # fmt: skip
-    gap, skip, heard = day_segments(Zone("Europe/Berlin"), date(2026, 3, 29), timeline)
+    gap, skip, heard = day_segments(Zone("Europe/Berlin"), date(2026, 3, 29), Timeline(lines, ""))
     assert gap[:3] == (UNOBSERVED, 0, 60)
     assert skip == Segment(SKIPPED_PLAY, 240, 1, "04:00 to 04:01: Quo")
     assert heard[:3] == (HEARD, 1438, 2)
@@ -140,3 +143,8 @@ def test_a_search_links_to_the_artists_and_albums_that_the_words_name(
     links = re.findall(r"/(?:artist\?q=Daft%20Punk|album\?q=Discovery)", shown)
     assert links == ["/artist?q=Daft%20Punk", "/album?q=Discovery"]
     assert "/artist?q=Daft%20Punk" not in page.request("/search?q=daft").text
+    shown = page.request("/search?q=dfat+pnuk").text
+    assert "Never" not in shown
+    assert '<a href="/search?q=Daft%20Punk"><bdi>Daft Punk</bdi></a>' in shown
+    shown = page.request("/artist?q=dfat+pnuk").text
+    assert '<a href="/artist?q=Daft%20Punk"><bdi>Daft Punk</bdi></a>' in shown

@@ -3,53 +3,70 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.queries import arguments
+from spotify_logger.core.periods import Zone
+from spotify_logger.queries.question import HALF, PLAYS, TIME
 from spotify_logger.web.request_params import (
     ALL_TIME,
-    PERIOD_OPTIONS,
+    DEFAULT_LIMIT,
+    PERIOD_PARAMETERS,
     BadRequest,
-    QueryParser,
     RequestParams,
     search_text,
     start_of_twelve_months,
 )
 
-TODAY = date(2026, 11, 22)
-ALL_OPTIONS = {"since": "2026-01-01", "until": "2026-02-01", "by": "time", "min": "half", "n": "100"}
+ZONE = Zone("Europe/Berlin")
 VALUES = st.text(max_size=50) | st.sampled_from(
     ["2026", "2026-11", "2026-11-22", "today", "half", "30s", "time", "plays", "all", "9999", "0001"]
 )
 
 
+def test_the_default_period_is_the_last_twelve_months_or_all_time() -> None:
+    params = RequestParams({}, ZONE)
+    begin = ZONE.midnight(start_of_twelve_months(ZONE.day(params.question().now)))
+    assert (params.question().period.begin, params.question().limit) == (begin, DEFAULT_LIMIT)
+    for all_time in (RequestParams({}, ZONE, default_all_time=True), RequestParams({ALL_TIME: "1"}, ZONE)):
+        assert (all_time.question().period.begin, all_time.question().period.end) == (None, None)
+
+
+def test_takes_the_parameters_that_a_view_has() -> None:
+    given = {"year": " 2026 ", "by": "time", "min": "half", "n": "100", "last": "1y", "json": "1", "tz": "x"}
+    question = RequestParams(given, ZONE).question("by", "min", "n")
+    begin, end = (ZONE.midnight(date(year, 1, 1)) for year in (2026, 2027))
+    assert (question.period.begin, question.period.end) == (begin, end)
+    assert (question.by, question.threshold, question.limit, question.zone) == (TIME, HALF, 100, ZONE)
+    question = RequestParams(given, ZONE).question("min", period=False)
+    assert (question.by, question.limit, question.period.begin) == (PLAYS, DEFAULT_LIMIT, None)
+
+
 @pytest.mark.parametrize(
-    ("given", "options"),
+    ("given", "complaint"),
     [
-        ({}, ["--since=2025-11-23"]),
-        ({"all": "1"}, []),
-        (ALL_OPTIONS, ["--since=2026-01-01", "--until=2026-02-01", "--by=time", "--min=half", "-n100"]),
-        ({"year": " 2026 ", "last": "1y", "json": "1", "tz": "x", "since": ""}, ["--year=2026"]),
+        ({"n": "0"}, "n: not a positive number"),
+        ({"n": "501"}, "1 to 500"),
+        ({"n": "٣"}, "n: "),
+        ({"year": "x"}, "year: not a year: 'x'"),
+        ({"since": "2026-02-30"}, "since: not a date"),
+        ({"since": "2026", "until": "2025"}, "before since"),
+        ({"year": "2026", "month": "2026-11"}, "cannot be combined"),
+        ({"min": "x"}, "min: not a threshold"),
     ],
 )
-def test_passes_known_parameters_on(given: dict[str, str], options: list[str]) -> None:
-    assert RequestParams(given, TODAY).options("by", "min", "n") == options
-
-
-@pytest.mark.parametrize("number", ["0", "501", "1e3", "٣"])
-def test_rejects_an_invalid_number_of_rows(number: str) -> None:
-    with pytest.raises(BadRequest, match="n must be"):
-        RequestParams({"n": number}, TODAY).options("n")
+def test_names_what_is_wrong(given: dict[str, str], complaint: str) -> None:
+    with pytest.raises(BadRequest, match=complaint):
+        RequestParams(given, ZONE).question("by", "min", "n")
 
 
 @pytest.mark.parametrize("first", ["all time", "last 12 months"])
 def test_each_choice_selects_its_period_and_the_default_is_first(first: str) -> None:
     is_all_time = first == "all time"
-    choices = RequestParams({}, TODAY, default_all_time=is_all_time).choices()
+    choices = RequestParams({}, ZONE, default_all_time=is_all_time).choices()
     assert (len(choices), choices[0].label, choices[0].is_active) == (6, first, True)
     for choice in choices:
-        params = RequestParams(choice.query, TODAY, default_all_time=is_all_time)
+        params = RequestParams(choice.query, ZONE, default_all_time=is_all_time)
         assert params.label == choice.label
         assert [each.label for each in params.choices() if each.is_active] == [choice.label]
 
@@ -60,38 +77,15 @@ def test_twelve_months_begin_on_the_day_after_this_day_of_last_year() -> None:
     assert [start_of_twelve_months(day) for day in days] == begins
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (["top", "--year=x", "tracks"], "year: not a year: 'x'"),
-        (["count", "--help"], "not available"),
-        (["count", "--", " "], "nothing to search for"),
-    ],
-)
-def test_raises_errors_without_printing(
-    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(BadRequest, match=complaint):
-        arguments.parse(words, QueryParser)
-    assert capsys.readouterr().err == ""
-
-
 @settings(max_examples=40)
 @given(
-    given=st.dictionaries(
-        st.sampled_from([*PERIOD_OPTIONS, "by", "min", "n", ALL_TIME, "tz", "json"]), VALUES
-    ),
-    text=st.text(),
+    st.dictionaries(st.sampled_from([*PERIOD_PARAMETERS, "by", "min", "n", ALL_TIME, "tz"]), VALUES),
+    st.text(),
 )
-@example(given={}, text="--json")
-@example(given={}, text="--")
 def test_any_parameters_are_valid_or_a_bad_request(given: dict[str, str], text: str) -> None:
     try:
-        params = RequestParams(given, TODAY)
-        words = search_text({"q": text}, "q")
-        parsed = arguments.parse(["count", *params.options("by", "min"), "--", words], QueryParser)
-        assert (parsed.text, parsed.json) == ([words], False)
-        arguments.parse(["top", *params.options("by", "min", "n"), "tracks"], QueryParser)
-        arguments.parse(["day", *params.options("min"), "--", words], QueryParser)
+        question = RequestParams(given, ZONE).question("by", "min", "n")
+        assert question.period.begin is None or question.now > 0
+        assert search_text({"q": text}, "q") == search_text({"q": search_text({"q": text}, "q")}, "q")
     except BadRequest as error:
         assert str(error)  # noqa: PT017 - either is fine

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import play_key, second_of_key
-from spotify_logger.core.text_search import MatchQuality, TextMatcher
-from spotify_logger.queries.phrases import format_time
+from spotify_logger.core.search_text import Match, TextSearch, search_words
+from spotify_logger.core.times import utc_time
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.output import write_answer
-from spotify_logger.report.words import counted, utc_time
+from spotify_logger.report.phrases import format_time
+from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.confirmation import NO_TERMINAL
@@ -86,12 +87,12 @@ def _second_of_key(archive: Archive, text: str) -> int | None:
 
 
 def _matching_items(archive: Archive, selection: Selection) -> set[str]:
-    finder = TextMatcher(selection.text)
-    found: dict[MatchQuality, set[str]] = {how: set() for how in MatchQuality}
+    search, found = TextSearch(selection.text), dict[str, Match]()
     items = {item for rows in archive.rows(selection.begin, selection.end) for item in rows.items}
     for key, (name, artists, album) in archive.catalog(items, ("name", "artists", "album")):
-        found[finder.match(name, artists, album)].add(key)
-    return found[MatchQuality.EXACT] or found[MatchQuality.SUBSTRING]
+        found[key] = search.match_item(name, search_words(artists), search_words(album))
+    named = {key for key, match in found.items() if match >= Match.NAMED}
+    return named or {key for key, match in found.items() if match}
 
 
 def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confirmation) -> bool:

@@ -9,10 +9,10 @@ import re
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from spotify_logger.report.progress import progress_bar
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete.plays import remove_items
@@ -28,13 +28,11 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.player_state import PlayerState
     from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.progress import Progress
     from spotify_logger.storage.bulk import Archive
 
 SAMPLE_KEYS = "activity:*"
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
-
-Progress = Callable[[str, int, int], object]
-"""Reports how far a step has come: the step, how much of it is done, and how much there is to do in all."""
 
 
 class ImportOptions(NamedTuple):
@@ -132,32 +130,8 @@ def _read_samples(
 def _import_on(screen: TextIO | None) -> Iterator[Progress]:
     """Show a progress bar if the screen is a terminal, and add to a StoreError that the import can go on."""
     try:
-        if screen is None or not screen.isatty():
-            yield lambda *_: None
-        else:
-            with _progress_bar(screen) as progress:
-                yield progress
+        with progress_bar(screen) as progress:
+            yield progress
     except StoreError as error:
         words = f"{error}; what has been imported is kept: run the import again to continue"
         raise StoreError(words, error.refused, error.codes) from None
-
-
-@contextmanager
-def _progress_bar(screen: TextIO) -> Iterator[Progress]:
-    from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.TextColumn("{task.percentage:>3.0f} %"),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console.Console(file=screen)) as bars:
-        tasks: dict[str, progress.TaskID] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step)
-            bars.update(tasks[step], completed=done, total=total)
-
-        yield show

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 async def health(page: ListenerPage, request: Request) -> Response:
     """Show the health of the logger; the status is 503 if it needs attention, for monitoring."""
-    data = await page.query("status")
+    data = await page.status()
     about = {"data": data, "login": page.login, "now": time.time(), "overdue": OVERDUE_AFTER}
-    return page.render(request, "health.html", 200 if data["well"] else 503, **about)
+    return page.render(request, "health.html", 200 if data.well else 503, **about)
 
 
 async def log_in(page: ListenerPage, request: Request) -> Response:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spotify_logger.core.catalog import CatalogEntry
+from spotify_logger.core.search_text import TextSearch
 from spotify_logger.core.text import fold
-from spotify_logger.core.text_search import words_of
-from spotify_logger.queries.item_page import IDS
-from spotify_logger.queries.ranking import ALBUMS, ARTISTS, KINDS, TRACKS
+from spotify_logger.queries import count, item_page
+from spotify_logger.queries import top as rankings
+from spotify_logger.queries.tallies import ALBUMS, ARTISTS, KINDS
 from spotify_logger.web.request_params import BadRequest, search_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from spotify_logger.queries.count import CountedTrack
     from spotify_logger.web.listeners import ListenerPage
 
 LIST_LENGTHS = (50, 100, 500)
 """Numbers of rows to choose from."""
 LIST_LENGTH = LIST_LENGTHS[0]
-ITEM_PARTS = (TRACKS, ALBUMS, IDS)
-"""The parts of an item report that list other items."""
 
 
 async def top(page: ListenerPage, request: Request) -> Response:
@@ -32,8 +32,8 @@ async def top(page: ListenerPage, request: Request) -> Response:
     if kind not in KINDS:
         raise BadRequest(f"unknown kind of list: {kind}")
     params = page.params(request)
-    data = await page.query("top", f"-n{LIST_LENGTH}", *params.options("by", "min", "n"), kind)
-    keys = [line["key"] for line in data["top"]]
+    data = await page.ask(request, rankings.top, params.question("by", "min", "n"), kind)
+    keys = [line.key for line in data.top]
     return page.render(
         request,
         "top.html",
@@ -55,9 +55,8 @@ async def compare(page: ListenerPage, request: Request) -> Response:
         raise BadRequest("there is no other listener to compare with")
     chosen = request.query_params.get("with", "")
     other = chosen if chosen in others else others[0]
-    options = params.options("by", "min")
-    data = await page.query("compare", f"-n{LIST_LENGTH}", *options, "--", other or "-")
-    covers = await page.cover_urls(line["key"] for line in data["tracks"])
+    data = await page.compare(request, params.question("by", "min"), other)
+    covers = await page.cover_urls(line.key for line in data.tracks)
     return page.render(
         request, "compare.html", data=data, params=params, other=other, others=others, covers=covers
     )
@@ -70,13 +69,13 @@ async def item(page: ListenerPage, request: Request) -> Response:
     text = search_text(request.query_params, "q")
     if not text:
         raise BadRequest("the parameter q is missing")
-    data = await page.query(kind, f"-n{LIST_LENGTH}", *params.options("by", "min"), "--", text)
-    found = data["found"]
-    keys = [line["key"] for line in data["candidates"][:LIST_LENGTH]]
+    data = await page.ask(request, item_page.page, params.question("by", "min"), f"{kind}s", text)
+    found = data.found
+    keys = [line.key for line in data.candidates[:LIST_LENGTH]]
     about = CatalogEntry()
     if found:
-        keys = [found["key"], *(line["key"] for part in ITEM_PARTS for line in found.get(part, ()))]
-        rows = await page.run(lambda store: list(store.catalog([found["key"]], CatalogEntry._fields)))
+        keys = [found.key, *(line.key for part in (found.tracks, found.albums, found.ids) for line in part)]
+        rows = await page.run(lambda store: list(store.catalog([found.key], CatalogEntry._fields)))
         about = CatalogEntry._make(rows[0][1])
     return page.render(
         request,
@@ -96,33 +95,27 @@ async def search(page: ListenerPage, request: Request) -> Response:
     """Show how many times something was played."""
     params = page.params(request, default_all_time=True)
     text = search_text(request.query_params, "q")
-    data = await page.query("count", *params.options("by", "min"), "--", text) if text else None
-    tracks = data["tracks"] if data else []
+    data = await page.ask(request, count.count, params.question("by", "min"), text) if text else None
+    tracks = data.tracks if data else ()
     return page.render(
         request,
         "search.html",
         text=text,
         data=data,
         params=params,
-        covers=await page.cover_urls(track["keys"][0] for track in tracks[:LIST_LENGTH]) if tracks else {},
+        covers=await page.cover_urls(track.keys[0] for track in tracks[:LIST_LENGTH]) if tracks else {},
         lines=LIST_LENGTH,
         pages=_matching_pages(text, tracks),
     )
 
 
-def _matching_pages(text: str, tracks: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _matching_pages(text: str, tracks: Iterable[CountedTrack]) -> list[tuple[str, str]]:
     """Return the kind and the name of the artists and albums whose words all occur in `text`."""
-    wanted, found = fold(text), {}
-    words = words_of(wanted)
-
-    def is_named(name: str) -> bool:
-        own = words_of(fold(name))
-        return own <= words if own else fold(name) == wanted != ""
-
+    wanted, found = set(TextSearch(text).words), {}
     for track in tracks:
-        for name in {track["artists"], *track["artist_names"]}:
-            if is_named(name):
-                found["artist", fold(name)] = name
-        if is_named(track["album"]):
-            found["album", fold(track["album"])] = track["album"]
+        names = [*(("artist", name) for name in (track.artists, *track.artist_names)), ("album", track.album)]
+        for kind, name in names:
+            words = TextSearch(name).words
+            if words and wanted.issuperset(words):
+                found[kind, fold(name)] = name
     return [(kind, name) for (kind, _), name in found.items()]

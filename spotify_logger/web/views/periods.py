@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
+from spotify_logger.core import periods
 from spotify_logger.core.redis_keys import FIRST_DAY
+from spotify_logger.queries import charts
+from spotify_logger.queries import review as reviews
 from spotify_logger.queries.arguments import INTERVALS, WEEK
-from spotify_logger.queries.ranking import ALBUMS, TRACKS
+from spotify_logger.queries.question import parse_year
 from spotify_logger.web.request_params import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from starlette.requests import Request
 
+    from spotify_logger.queries.charts import HourOfWeek
+    from spotify_logger.queries.overview import TopOfOverview
+    from spotify_logger.queries.question import Question
+    from spotify_logger.queries.review import Best
     from spotify_logger.web.listeners import ListenerPage
+
+
+@dataclass(slots=True)
+class Sums:
+    """How much was played in an hour of the day, or on a weekday."""
+
+    plays: int = 0
+    heard_ms: int = 0
 
 
 async def clock(page: ListenerPage, request: Request) -> Response:
     """Show plays by hour of the week."""
     params = page.params(request)
-    data = await page.query("clock", *params.options("by", "min"))
-    hours, weekdays = _sum_by(data["week"], "hour"), _sum_by(data["week"], "weekday")
+    data = await page.ask(request, charts.clock, params.question("by", "min"))
+    hours, weekdays = _sum_by(data.week, "hour"), _sum_by(data.week, "weekday")
     return page.render(request, "clock.html", data=data, params=params, hours=hours, weekdays=weekdays)
 
 
@@ -34,9 +51,9 @@ async def chart(page: ListenerPage, request: Request) -> Response:
     per = request.query_params.get("per", WEEK)
     if per not in INTERVALS:
         raise BadRequest("per must be day, week or month")
-    data = await page.query("course", f"--per={per}", *params.options("by", "min"))
+    data = await page.ask(request, charts.course, params.question("by", "min"), per)
     # There may be thousands of them, and seconds are precise enough.
-    seconds = [round(each["heard_ms"] / 1000) for each in data["periods"]]
+    seconds = [round(each.heard_ms / 1000) for each in data.periods]
     return page.render(
         request, "chart.html", data=data, params=params, per=per, periods=INTERVALS, seconds=seconds
     )
@@ -44,57 +61,60 @@ async def chart(page: ListenerPage, request: Request) -> Response:
 
 async def calendar(page: ListenerPage, request: Request) -> Response:
     """Show a calendar heatmap of a year."""
-    about = _about_year(page, request)
-    options = about["params"].options("by", "min", period=False)
-    data = await page.query("calendar", f"--year={about['year']}", *options)
-    months = [list(days) for _, days in groupby(data["calendar"], lambda each: each["day"][: len("2026-11")])]
+    question, about = _about_year(page, request)
+    data = await page.ask(request, charts.calendar, question)
+    months = [list(days) for _, days in groupby(data.calendar, lambda each: each.day[: len("2026-11")])]
     return page.render(request, "calendar.html", data=data, months=months, **about)
 
 
 async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year in review."""
-    about = _about_year(page, request)
-    data = await page.query("year", *about["params"].options("by", "min", period=False), str(about["year"]))
-    ranked = data["top"]
-    covers = await page.cover_urls(ranked_keys(ranked))
-    albums = await page.album_queries(line["key"] for line in ranked[ALBUMS])
+    question, about = _about_year(page, request)
+    data = await page.ask(request, reviews.year, question)
+    covers = await page.cover_urls(ranked_keys(data.top))
+    albums = await page.album_queries(line.key for line in data.top.albums)
     return page.render(request, "review.html", data=data, covers=covers, albums=albums, **about)
 
 
 async def review_image(page: ListenerPage, request: Request) -> Response:
     """Render a year in review as an SVG image to share; it has only numbers and names."""
-    about = _about_year(page, request)
-    data = await page.query("year", *about["params"].options("by", "min", period=False), str(about["year"]))
+    question, about = _about_year(page, request)
+    data = await page.ask(request, reviews.year, question)
     headers = {
         "cache-control": "private, no-cache",
-        "content-disposition": f'inline; filename="spotify-{about["year"]}.svg"',
+        "content-disposition": f'inline; filename="spotify-{data.year}.svg"',
     }
     text = page.render_text("review.svg", data=data, **about)
     return Response(text, media_type="image/svg+xml", headers=headers)
 
 
-def _about_year(page: ListenerPage, request: Request) -> dict[str, Any]:
-    """Return the year of a request, the years that it links to, and the other parameters."""
-    this_year = page.today.year
+def _about_year(page: ListenerPage, request: Request) -> tuple[Question, dict[str, Any]]:
+    """Return the question about the year of a request, and what its view shows besides the answer."""
+    this_year, params = page.today.year, page.params(request)
     year = request.path_params.get("year", this_year)
-    return {
+    try:
+        period = periods.year(page.zone, parse_year(str(year)))
+    except ValueError:
+        raise BadRequest(f"not a year: {year} (try {this_year})") from None
+    about = {
         "year": year,
-        "params": page.params(request),
+        "params": params,
         "before": year - 1 if year > FIRST_DAY.year else None,
         "after": year + 1 if year < this_year else None,
     }
+    return replace(params.question("by", "min", period=False), period=period), about
 
 
-def _sum_by(cells: Iterable[Mapping[str, Any]], name: str) -> list[dict[str, int]]:
+def _sum_by(cells: Iterable[HourOfWeek], name: str) -> list[Sums]:
     """Return the sums of the cells that share the value of `name` (hour or weekday), in order."""
-    found: dict[object, dict[str, int]] = {}
+    found: dict[object, Sums] = {}
     for each in cells:
-        sums = found.setdefault(each[name], {"plays": 0, "heard_ms": 0})
-        for measure in sums:
-            sums[measure] += each[measure]
+        sums = found.setdefault(attrgetter(name)(each), Sums())
+        sums.plays += each.plays
+        sums.heard_ms += each.heard_ms
     return list(found.values())
 
 
-def ranked_keys(top: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+def ranked_keys(top: TopOfOverview | Best) -> list[str]:
     """Return the catalog keys of the tracks and albums of rankings."""
-    return [line["key"] for kind in (TRACKS, ALBUMS) for line in top[kind]]
+    return [line.key for line in (*top.tracks, *top.albums)]

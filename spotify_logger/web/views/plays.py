@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -11,18 +11,22 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import second_of_key
-from spotify_logger.core.times import from_iso
-from spotify_logger.queries.ranking import ALBUMS
+from spotify_logger.core.times import seconds_of
+from spotify_logger.queries import timeline as queries
+from spotify_logger.queries.question import parse_day
+from spotify_logger.queries.timeline import GapLine
 from spotify_logger.web.covers import catalog_key_of_play
-from spotify_logger.web.request_params import search_text
+from spotify_logger.web.request_params import BadRequest, search_text
 from spotify_logger.web.views.periods import ranked_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+    from datetime import date
 
     from starlette.requests import Request
 
     from spotify_logger.core.periods import Zone
+    from spotify_logger.queries.timeline import DayTimeline, PlayData, Timeline
     from spotify_logger.web.listeners import ListenerPage
 
 RECENT_PLAYS = 50
@@ -33,28 +37,27 @@ HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "unobserved"
 
 async def home(page: ListenerPage, request: Request) -> Response:
     """Show what is playing, today's plays, and the last 12 months."""
-    now, today, overview = await page.query("now"), await _latest_day(page), await page.overview()
-    playing, ranked = now["now"], overview["top"]
-    plays = [*today["timeline"], *([playing] if playing else [])]
+    now, today, overview = await page.now(), await _latest_day(page, request), await page.overview(request)
+    plays = [*today.timeline.lines, *([now.now] if now.now else [])]
     return page.render(
         request,
         "home.html",
-        now=playing,
-        unknown_since=now["unknown_since"],
-        problem=now["problem"],
-        open_key=playing and playing["key"],
+        now=now.now,
+        unknown_since=now.unknown_since,
+        problem=now.problem,
+        open_key=today.timeline.now_playing,
         today=today,
         this_day=str(page.today),
         overview=overview,
-        covers=await page.cover_urls([*ranked_keys(ranked), *_played_keys(plays)]),
-        albums=await page.album_queries(line["key"] for line in ranked[ALBUMS]),
+        covers=await page.cover_urls([*ranked_keys(overview.top), *_played_keys(plays)]),
+        albums=await page.album_queries(line.key for line in overview.top.albums),
     )
 
 
 async def today(page: ListenerPage, request: Request) -> Response:
     """Render today's plays, the part of the home page that changes with every play."""
-    day = await _latest_day(page)
-    about = await _about_plays(page, day["timeline"])
+    day = await _latest_day(page, request)
+    about = await _about_plays(page, day.timeline)
     return page.render(request, "today.html", today=day, this_day=str(page.today), **about)
 
 
@@ -71,29 +74,32 @@ async def live(page: ListenerPage, request: Request) -> Response:
 async def recent(page: ListenerPage, request: Request) -> Response:
     """Show the newest plays and the gaps between them."""
 
-    def day_of(each: Mapping[str, Any]) -> str:
-        begin = from_iso(each["gap"]["from"]) if "gap" in each else None
-        second = (second_of_key(each["key"]) or 0) if begin is None else begin / 1000
-        return str(page.zone.day(second))
+    def day_of(line: PlayData | GapLine) -> str:
+        begin = seconds_of(line.gap.from_ or "") if isinstance(line, GapLine) else _second(line)
+        return str(page.zone.day(begin or 0))
 
-    timeline = await page.query("recent", f"-n{RECENT_PLAYS}")
-    days = [(day, list(eachs)[::-1]) for day, eachs in groupby(timeline, day_of)]
+    question = page.params(request).question(limit=RECENT_PLAYS, period=False)
+    timeline = await page.ask(request, queries.recent, question)
+    days = [(day, list(lines)[::-1]) for day, lines in groupby(timeline.lines, day_of)]
     return page.render(request, "recent.html", days=days, **await _about_plays(page, timeline))
 
 
 async def day(page: ListenerPage, request: Request) -> Response:
     """Show the plays of a day."""
-    options = page.params(request).options("min", period=False)
-    data = await page.query("day", *options, "--", request.path_params["day"])
-    this = date.fromisoformat(data["day"])
+    question = page.params(request).question("min", period=False)
+    try:
+        this = parse_day(page.zone, question.now, request.path_params["day"])
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    data = await page.ask(request, queries.day, question, this)
     return page.render(
         request,
         "day.html",
         data=data,
         before=str(this - timedelta(days=1)),
         after=str(this + timedelta(days=1)) if this < page.today else "",
-        segments=day_segments(page.zone, this, data["timeline"]),
-        **await _about_plays(page, data["timeline"]),
+        segments=day_segments(page.zone, this, data.timeline),
+        **await _about_plays(page, data.timeline),
     )
 
 
@@ -103,26 +109,28 @@ async def pick_day(_: ListenerPage, request: Request) -> Response:
     return RedirectResponse(f"/day/{quote(wanted, safe='')}", 303)
 
 
-async def _latest_day(page: ListenerPage) -> dict[str, Any]:
+async def _latest_day(page: ListenerPage, request: Request) -> DayTimeline:
     """Return today's plays, or yesterday's if there are none yet."""
-    found: dict[str, Any] = await page.query("day", "today")
-    if not found["timeline"]:
-        yesterday: dict[str, Any] = await page.query("day", "yesterday")
-        found = yesterday if yesterday["timeline"] else found
-    return found
+    question = page.params(request).question(period=False)
+    today = await page.ask(request, queries.day, question, page.today)
+    if today.timeline.lines:
+        return today
+    yesterday = await page.ask(request, queries.day, question, page.today - timedelta(days=1))
+    return yesterday if yesterday.timeline.lines else today
 
 
-async def _about_plays(page: ListenerPage, timeline: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+async def _about_plays(page: ListenerPage, timeline: Timeline) -> dict[str, Any]:
     """Return the covers of plays, and the key of the open play."""
-    playing = (await page.query("now"))["now"]
-    return {
-        "covers": await page.cover_urls(_played_keys(timeline)),
-        "open_key": playing and str(playing["key"]),
-    }
+    covers = await page.cover_urls(_played_keys(timeline.lines))
+    return {"covers": covers, "open_key": timeline.now_playing}
 
 
-def _played_keys(timeline: Iterable[Mapping[str, Any]]) -> list[str]:
-    return [catalog_key_of_play(play) for play in timeline if "gap" not in play]
+def _played_keys(lines: Iterable[PlayData | GapLine]) -> list[str]:
+    return [catalog_key_of_play(line) for line in lines if not isinstance(line, GapLine)]
+
+
+def _second(play: PlayData) -> int:
+    return second_of_key(str(play["key"])) or 0
 
 
 class Segment(NamedTuple):
@@ -134,24 +142,26 @@ class Segment(NamedTuple):
     title: str
 
 
-def day_segments(zone: Zone, day: date, timeline: Iterable[Mapping[str, Any]]) -> list[Segment]:
-    """Return the plays and gaps of a local day, as `spotify-logger day --json` lists them, as segments."""
-    return [part for each in timeline if (part := _segment(zone, day, each)) is not None]
+def day_segments(zone: Zone, day: date, timeline: Timeline) -> list[Segment]:
+    """Return the plays and gaps of a local day as segments."""
+    return [part for line in timeline.lines if (part := _segment(zone, day, line)) is not None]
 
 
-def _segment(zone: Zone, day: date, each: Mapping[str, Any]) -> Segment | None:
-    gap = each.get("gap")
-    stamps = (gap["from"], gap["to"]) if gap else (each.get("started_at", ""), each.get("ended_at", ""))
-    begin, end = (from_iso(str(stamp)) for stamp in stamps)
+def _segment(zone: Zone, day: date, line: PlayData | GapLine) -> Segment | None:
+    if isinstance(line, GapLine):
+        kind, what = UNOBSERVED, "not observed"
+        begin, end = seconds_of(line.gap.from_ or ""), seconds_of(line.gap.to or "")
+    else:
+        kind = SKIPPED_PLAY if line.get("end_reason") == SKIPPED else HEARD
+        what = str(line.get("name") or "?")
+        begin, end = (seconds_of(str(line.get(name, ""))) for name in ("started_at", "ended_at"))
     if begin is None or end is None:
         return None
-    moments = [zone.local(stamp / 1000) for stamp in (begin, end)]
+    moments = [zone.local(second) for second in (begin, end)]
     # Cut at midnight what began the day before or ends the day after.
     first, last = (
         min(DAY_MINUTES, max(0, (moment.date() - day).days * DAY_MINUTES + moment.hour * 60 + moment.minute))
         for moment in moments
     )
-    kind = UNOBSERVED if gap else SKIPPED_PLAY if each.get("end_reason") == SKIPPED else HEARD
-    what = "not observed" if gap else str(each.get("name") or "?")
     title = f"{moments[0]:%H:%M} to {moments[1]:%H:%M}: {what}"
     return Segment(kind, first, max(0, last - first), title)

@@ -1,0 +1,167 @@
+"""Figures that several answers share: streaks, sessions, and what was played most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from spotify_logger.core.redis_keys import EPOCH_DAY
+from spotify_logger.core.sessions import sessions
+from spotify_logger.core.times import utc_time
+from spotify_logger.queries.tallies import ARTISTS, bounds, by_group, order
+from spotify_logger.queries.top import Group, names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from spotify_logger.queries.local_time import LocalSums
+    from spotify_logger.queries.log import Log
+    from spotify_logger.queries.question import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A listening session."""
+
+    from_: str
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """Consecutive days with at least one play that counts."""
+
+    days: int = 0
+    from_: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DaySums:
+    """How much was played on a day."""
+
+    day: str
+    plays: int
+    heard_ms: int
+
+
+class DayFigures(NamedTuple):
+    """How the plays of a period spread over the local days."""
+
+    days: int  # with plays that count
+    longest_streak: Streak  # the first of equal ones
+    current_streak: Streak
+    busiest_day: DaySums | None  # with the most listening time, the first of equal ones
+
+
+class SessionFigures(NamedTuple):
+    """The number of sessions in a period, and the longest one, the first of equal ones."""
+
+    sessions: int
+    longest_session: Session | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a ranking; `key` is that of the item that was played most."""
+
+    name: str
+    artists: str  # of a track or an album; "" otherwise
+    plays: int
+    heard_ms: int
+    key: str
+
+    @property
+    def title(self) -> str:
+        """Artists and name in one string."""
+        return f"{self.artists} – {self.name}" if self.artists else self.name
+
+
+def date_of(day: int) -> date:
+    """Return the date that is `day` days after the epoch."""
+    return EPOCH_DAY + timedelta(days=day)
+
+
+def day_figures(days: Sequence[LocalSums], today: date) -> DayFigures:
+    """Return the figures of local days, given in order."""
+    longest, current = streaks([day.number for day in days if day.plays], today)
+    busiest = max(days, key=lambda day: day.heard_ms, default=None)
+    sums = busiest and DaySums(str(date_of(busiest.number)), busiest.plays, busiest.heard_ms)
+    return DayFigures(sum(day.plays > 0 for day in days), longest, current, sums)
+
+
+def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
+    """Return the longest streak of days since the epoch, given in order, and the current one."""
+    longest = current = Streak()
+    run, previous = 0, None
+    for day in days:
+        run = run + 1 if previous is not None and day == previous + 1 else 1
+        previous = day
+        current = Streak(run, str(date_of(day - run + 1)))
+        longest = max(longest, current, key=lambda streak: streak.days)
+    # A streak that reaches yesterday is still current.
+    is_over = previous is None or date_of(previous) < today - timedelta(days=1)
+    return longest, Streak() if is_over else current
+
+
+def skip_rate(sums: LocalSums) -> float | None:
+    """Return the share of skips among the plays that are over; None without such plays."""
+    closed = sums.all_plays - sums.open
+    return round(sums.skips / closed, 6) if closed else None
+
+
+def session_figures(log: Log, question: Question) -> SessionFigures:
+    """Return the sessions of the period; its bounds cut those that reach beyond them."""
+    begin, end = bounds(question.period)
+    within = "FROM sessions WHERE begin >= ? AND begin < ?"
+    query = f"SELECT ifnull(min(begin), ?), ifnull(max(begin), ?) {within}"
+    ((first, last),) = log.rows(query, end, end, begin, end)
+    query = "SELECT second, ms_played FROM plays WHERE second >= ? AND second < ? AND ms_played > 0"
+    at_the_edges = [
+        each for edge in ((begin, first), (last, end)) for each in sessions(log.rows(query, *edge))
+    ]
+    ((number,),) = log.rows(f"SELECT count(*) {within}", first, last)
+    query = f"SELECT begin, end_ms {within} ORDER BY end_ms - begin * 1000 DESC, begin LIMIT 1"
+    lengths = {begin: end_ms - begin * 1000 for begin, end_ms in at_the_edges + log.rows(query, first, last)}
+    longest = min(lengths, key=lambda begin: (-lengths[begin], begin), default=None)
+    session = None if longest is None else Session(str(utc_time(longest)), lengths[longest])
+    return SessionFigures(number + len(at_the_edges), session)
+
+
+def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
+    """Make a temporary table, like `tracks_of_tally`, of the groups with plays that count."""
+    log.database.execute(f"DROP TABLE IF EXISTS temp.{kind}_of_{table}")
+    query = f"SELECT grouped, plays, ms_played, item FROM ({by_group(question, kind, table)}) WHERE plays > 0"
+    log.database.execute(f"CREATE TEMP TABLE {kind}_of_{table} AS {query}")
+
+
+def number_of(log: Log, kind: str, which: str = "TRUE") -> int:
+    """Return how many groups `make_ranking` has found, of those for which `which` is true."""
+    return int(log.rows(f"SELECT count(*) FROM {kind}_of_tally WHERE {which}")[0][0])
+
+
+def best(  # noqa: PLR0913 - most have defaults
+    log: Log,
+    question: Question,
+    kind: str,
+    number: int,
+    which: str = "TRUE",
+    *values: object,
+    table: str = "tally",
+) -> list[Line]:
+    """Return the first groups `make_ranking` has found, of those for which `which` is true."""
+    query = f"""SELECT grouped, plays, ms_played, (SELECT key FROM items WHERE id = item)
+        FROM {kind}_of_{table} WHERE {which} {order(question)} LIMIT ?"""
+    found = [Group(*row) for row in log.rows(query, *values, number)]
+    return [
+        Line(*name, each.plays, each.ms_played, each.key)
+        for name, each in zip(names(log, kind, found), found, strict=True)
+    ]
+
+
+def is_new(question: Question, kind: str) -> str:
+    """Return the SQL condition for a track or an artist not to have been heard before, not even in part."""
+    same = "artists WHERE person"
+    if kind != ARTISTS:
+        same = f"items WHERE {'key' if question.exact else 'recording'}"
+    return f"NOT EXISTS (SELECT 1 FROM {same} = grouped AND first < {bounds(question.period).begin})"

@@ -1,0 +1,263 @@
+"""Brings a local index up to date: reads from Redis what has changed since it was last read.
+
+Every writer touches the revision of a day together with the day, so only those days are read again.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from spotify_logger.core import redis_keys as keys
+from spotify_logger.core.batched import batched
+from spotify_logger.core.catalog import Artist, CatalogEntry, is_episode, recordings, tell_apart
+from spotify_logger.core.player_state import whole_number
+from spotify_logger.core.search_text import indexed_words
+from spotify_logger.core.sessions import sessions
+from spotify_logger.core.text import fold
+from spotify_logger.queries.index_schema import ENDINGS, OPEN, SKIPPED
+from spotify_logger.queries.question import MIN_LISTENED_MS
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from spotify_logger.storage.bulk import Archive
+
+    Progress = Callable[[int, int], None]  # gets the days that are read, and those that are to be read
+    Span = tuple[int, int]  # the first second, and the one after the last
+
+DAYS_PER_BATCH = 64
+VALUES_PER_QUERY = 500
+SETTLED_MS = 10_000  # the nodes of a cluster may get a batch of writes in any order, but within this time
+UNSETTLED = "?"  # stands for a revision that is younger than that
+TEXTS = CatalogEntry._fields
+COLUMNS = ", ".join((*TEXTS, "duration_ms"))
+WITHIN = "WHERE second >= ? AND second < ?"
+ALL_TIME = (0, 2**40)
+
+
+class IndexSync:
+    """Brings one index up to date, in one transaction."""
+
+    def __init__(self, database: sqlite3.Connection, store: Archive, progress: Progress | None) -> None:
+        self._database, self._store, self._progress = database, store, progress
+        self._items: dict[str, int] = {}  # the IDs of items by catalog key, as far as they were needed
+        self._touched: set[int] = set()  # items of which plays or the catalog entry may have changed
+        self._credited: set[int] = set()  # artists of items whose credits were read again
+
+    def run(self) -> None:
+        """Read what has changed; StoreError leaves the index as it was."""
+        gaps = self._store.gaps()
+        if not self._changed_days() and gaps == self._rows("SELECT * FROM gaps"):
+            return
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            days = self._changed_days()  # another process may have read some meanwhile
+            if keys.CATALOG in days:
+                self._touched.update(item for (item,) in self._rows("SELECT id FROM items"))
+            is_new = not self._rows("SELECT 1 FROM plays LIMIT 1")
+            if is_new:  # sorting at the end is faster
+                self._database.execute("DROP INDEX plays_of_item")
+            self._read_days(days)
+            if is_new:
+                self._database.execute(
+                    "CREATE INDEX plays_of_item ON plays (item, second, ms_played, ending)"
+                )
+            for span in [ALL_TIME] if is_new else map(_span, sorted(days.keys() - {keys.CATALOG})):
+                self._count_hours(span)
+                self._find_sessions(span)
+            self._read_catalog()
+            self._database.execute("DELETE FROM gaps")
+            self._database.executemany("INSERT INTO gaps VALUES (?, ?, ?)", gaps)
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        return self._database.execute(query, values).fetchall()
+
+    def _found(self, query: str, values: Iterable[object]) -> Iterator[Any]:
+        """Yield the rows of a query for each batch of values, which take the place of "{}"."""
+        for some in batched(values, VALUES_PER_QUERY):
+            yield from self._rows(query.format(", ".join("?" * len(some))), *some)
+
+    # Days
+
+    def _changed_days(self) -> dict[str, str]:
+        """Return the days to read, and the revisions to keep for them."""
+        revisions = self._store.hash(keys.REVISIONS)
+        known = dict(self._rows("SELECT day, revision FROM days"))
+        if self._lacks_days([day for day, revision in known.items() if not revision]) or not known:
+            known = dict.fromkeys(known, UNSETTLED)
+            revisions = dict.fromkeys(map(str, self._store.days()), "") | revisions
+        now_ms = self._store.now_ms()
+        wanted = dict.fromkeys(known, "")
+        for day, revision in revisions.items():
+            is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS
+            wanted[day] = revision if is_settled else UNSETTLED
+        return {
+            day: revision
+            for day, revision in wanted.items()
+            if revision == UNSETTLED or known.get(day) != revision
+        }
+
+    def _lacks_days(self, without_revision: list[str]) -> bool:
+        """Return whether a log of earlier versions, which has no revisions, was emptied or replaced."""
+        return self._store.count_days(map(date.fromisoformat, without_revision)) < len(without_revision)
+
+    def _read_days(self, days: Mapping[str, str]) -> None:
+        wanted = sorted(days.keys() - {keys.CATALOG})
+        kept = {keys.CATALOG} & days.keys()
+        for some in batched(wanted, DAYS_PER_BATCH):
+            hashes = self._store.hashes(keys.index_key(date.fromisoformat(day)) for day in some)
+            for day, lines in zip(some, hashes, strict=True):
+                self._write_day(_span(day), lines)
+                if lines or days[day]:  # an empty day without a revision would count as lost
+                    kept.add(day)
+            if self._progress:
+                self._progress(wanted.index(some[-1]) + 1, len(wanted))
+        self._database.executemany("DELETE FROM days WHERE day = ?", ((day,) for day in days))
+        self._database.executemany("INSERT INTO days VALUES (?, ?)", ((day, days[day]) for day in kept))
+
+    def _write_day(self, span: Span, lines: Mapping[str, str]) -> None:
+        self._touched.update(item for (item,) in self._rows(f"SELECT item FROM plays {WITHIN}", *span))
+        for table in ("plays", "details"):
+            self._database.execute(f"DELETE FROM {table} {WITHIN}", span)
+        read = filter(None, map(keys.read_row, lines.keys(), lines.values()))
+        rows = [row for row in read if span[0] <= row[0] < span[1]]
+        self._learn_items(dict.fromkeys(item for _, item, _, _ in rows))
+        plays = [(second, self._items[item], ms, ENDINGS.index(end)) for second, item, ms, end in rows]
+        self._database.executemany("INSERT INTO plays VALUES (?, ?, ?, ?)", plays)
+        self._touched.update(item for _, item, _, _ in plays)
+
+    def _learn_items(self, met: Iterable[str]) -> None:
+        """Look up the IDs of items, and add those that are new."""
+        unknown = [key for key in met if key not in self._items]
+        self._items.update(self._found("SELECT key, id FROM items WHERE key IN ({})", unknown))
+        insert = "INSERT INTO items (key, recording, is_episode) VALUES (?, ?, ?)"
+        for key in unknown:
+            if key not in self._items:
+                self._items[key] = self._database.execute(insert, (key, key, is_episode(key))).lastrowid or 0
+
+    def _count_hours(self, span: Span) -> None:
+        self._database.execute("DELETE FROM hours WHERE hour >= ? / 3600 AND hour < ? / 3600", span)
+        query = f"""
+            INSERT INTO hours
+            SELECT second / 3600, sum(ms_played >= {MIN_LISTENED_MS}), count(*), sum(ms_played),
+                sum(ending = {SKIPPED}), sum(ending = {OPEN})
+            FROM plays {WITHIN} GROUP BY 1
+        """
+        self._database.execute(query, span)
+
+    def _find_sessions(self, span: Span) -> None:
+        """Find the sessions of a span anew: from the last one before it to the first after it that stays."""
+        ((first,),) = self._rows("SELECT coalesce(max(begin), 0) FROM sessions WHERE begin < ?", span[0])
+        after = {begin for (begin,) in self._rows("SELECT begin FROM sessions WHERE begin >= ?", span[1])}
+        query = "SELECT second, ms_played FROM plays WHERE second >= ? AND ms_played > 0 ORDER BY second"
+        found, until = {}, ALL_TIME[1]
+        for begin, end_ms in sessions(self._database.execute(query, (first,))):
+            if begin in after:
+                until = begin
+                break
+            found[begin] = end_ms
+        self._database.execute("DELETE FROM sessions WHERE begin >= ? AND begin < ?", (first, until))
+        self._database.executemany("INSERT INTO sessions VALUES (?, ?)", found.items())
+
+    # Catalog
+
+    def _read_catalog(self) -> None:
+        """Read the entries of all touched items, and derive what depends on those that have changed."""
+        query = f"SELECT key, id, {COLUMNS} FROM items WHERE id IN ({{}})"
+        stored = {key: (item, fields) for key, item, *fields in self._found(query, self._touched)}
+        changed: dict[int, CatalogEntry] = {}
+        titles: set[str] = set()
+        for key, (*texts, duration) in self._store.catalog(stored, (*TEXTS, "duration_ms")):
+            item, known = stored[key]
+            fields = [*texts, whole_number(duration)]
+            if fields == known:
+                continue
+            entry = CatalogEntry._make(texts)
+            if not is_episode(key):  # they have shows, no artists
+                changed[item] = entry
+                titles |= {fold(known[0]), fold(entry.name)}
+            more = (fold(entry.name), indexed_words(entry.name, entry.artists, entry.album))
+            places = ", ".join("?" * (len(fields) + len(more)))
+            update = f"UPDATE items SET ({COLUMNS}, title, words) = ({places}) WHERE id = ?"
+            self._database.execute(update, (*fields, *more, item))
+        update = """UPDATE items SET first = (SELECT min(second) FROM plays WHERE item = items.id),
+            last = (SELECT max(second) FROM plays WHERE item = items.id) WHERE id = ?"""
+        self._database.executemany(update, ((item,) for item in self._touched))
+        credited = self._credit_artists(changed)
+        self._unite_artists(self._touched | credited.keys())
+        titles |= {fold(entry.name) for entry in credited.values()}
+        self._join_recordings(credited, titles - {""})
+
+    def _entries(self, condition: str, values: Iterable[object]) -> dict[int, CatalogEntry]:
+        """Return the catalog entries of items by their IDs."""
+        query = f"SELECT id, {', '.join(TEXTS)} FROM items WHERE {condition} IN ({{}})"
+        return {item: CatalogEntry._make(texts) for item, *texts in self._found(query, values)}
+
+    def _credit_artists(self, changed: Mapping[int, CatalogEntry]) -> dict[int, CatalogEntry]:
+        """Tell the artists of changed and of doubtful items apart; return all these items."""
+        doubtful = self._entries("is_doubtful", [1])
+        wanted = {**doubtful, **changed} if changed else {}
+        ids = {
+            each for entry in wanted.values() if " " in entry.artist_ids for each in entry.artist_ids.split()
+        }
+        credited = "SELECT item FROM credits JOIN artists ON artists.id = artist WHERE spotify_id IN ({})"
+        helpful = self._entries("id", {item for (item,) in self._found(credited, ids)})
+        found, doubtful_keys = tell_apart({str(item): each for item, each in (helpful | wanted).items()})
+        known = self._found("SELECT artist FROM credits WHERE item IN ({})", wanted)
+        self._credited.update(artist for (artist,) in known)
+        for item in wanted:
+            artists = list(dict.fromkeys(map(self._artist, found[str(item)])))
+            self._database.execute("DELETE FROM credits WHERE item = ?", (item,))
+            rows = ((item, position, artist) for position, artist in enumerate(artists))
+            self._database.executemany("INSERT INTO credits VALUES (?, ?, ?)", rows)
+            update = "UPDATE items SET first_artist = ?, is_doubtful = ? WHERE id = ?"
+            self._database.execute(
+                update, (artists[0] if artists else None, str(item) in doubtful_keys, item)
+            )
+        return wanted
+
+    def _artist(self, artist: Artist) -> int:
+        known = self._rows("SELECT id FROM artists WHERE spotify_id = ? AND name = ?", artist.id, artist.name)
+        if known:
+            return int(known[0][0])
+        folded = fold(artist.name)
+        insert = "INSERT INTO artists (spotify_id, name, folded, words, person) VALUES (?, ?, ?, ?, ?)"
+        row = (artist.id, artist.name, folded, indexed_words(artist.name), artist.id or folded)
+        return self._database.execute(insert, row).lastrowid or 0
+
+    def _unite_artists(self, items: Iterable[int]) -> None:
+        """Find out which artists are one: those with the same ID; a name without one joins the newest."""
+        credited = "SELECT DISTINCT artist, folded FROM credits JOIN artists ON artists.id = artist"
+        rows = set(self._found(f"{credited} WHERE item IN ({{}})", items))
+        rows |= set(self._found("SELECT id, folded FROM artists WHERE id IN ({})", self._credited))
+        update = """UPDATE artists SET (first, last) = (
+                SELECT min(items.first), max(items.last)
+                FROM credits JOIN items ON items.id = item WHERE artist = artists.id
+            ) WHERE id = ?"""
+        self._database.executemany(update, ((artist,) for artist, _ in rows))
+        person = """UPDATE artists SET person = coalesce((
+                SELECT spotify_id FROM artists other
+                WHERE other.folded = artists.folded AND spotify_id <> '' AND last IS NOT NULL
+                ORDER BY last DESC, spotify_id LIMIT 1
+            ), folded) WHERE folded = ? AND spotify_id = ''"""
+        self._database.executemany(person, {(folded,) for _, folded in rows})
+
+    def _join_recordings(self, changed: Mapping[int, CatalogEntry], titles: Iterable[str]) -> None:
+        """Find the recordings of changed items, and of those with the same titles."""
+        found = {**self._entries("title", titles), **changed}
+        by_id = dict(self._found("SELECT id, key FROM items WHERE id IN ({})", found))
+        artists: dict[str, list[Artist]] = {key: [] for key in by_id.values()}
+        credited = "SELECT item, name, spotify_id FROM credits JOIN artists ON artists.id = artist"
+        for item, *artist in self._found(f"{credited} WHERE item IN ({{}}) ORDER BY item, position", by_id):
+            artists[by_id[item]].append(Artist(*artist))
+        entries = {by_id[item]: entry for item, entry in found.items()}
+        update = "UPDATE items SET recording = ? WHERE key = ?"
+        rows = ((recording, key) for key, recording in recordings(entries, artists).items())
+        self._database.executemany(update, rows)
+
+
+def _span(day: str) -> Span:
+    begin = keys.second_of_day(date.fromisoformat(day))
+    return begin, begin + keys.ONE_DAY

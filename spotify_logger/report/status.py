@@ -1,0 +1,134 @@
+"""Shows the results of `queries.status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.display import format_duration, format_title
+from spotify_logger.core.player_state import whole_number
+from spotify_logger.core.redis_keys import second_of_key
+from spotify_logger.core.times import seconds_of
+from spotify_logger.queries.health import LATE_AFTER, OVERDUE_AFTER
+from spotify_logger.queries.status import GAP_SECONDS, UNNAMED, NowPlaying, Status, Statuses
+from spotify_logger.report.answers import blocks
+from spotify_logger.report.blocks import Block, Table
+from spotify_logger.report.timeline import ending, progress
+from spotify_logger.report.words import DAY, counted, exact_duration, local_period, local_time, rough_duration
+from spotify_logger.storage.redis_replies import FORGETS
+from spotify_logger.system.log import sanitize
+
+if TYPE_CHECKING:
+    from spotify_logger.queries.question import Question
+
+
+@blocks.register(Status)
+def _(result: Status, question: Question) -> list[Block]:
+    health = "well" if result.well else f"NOT WELL: {'; '.join(result.problems)}"
+    if result.redis is None:
+        return [health]
+    return [Table([row for row in [("health", health), *_rows(result, question.now)] if row[1]])]
+
+
+@blocks.register(Statuses)
+def _(result: Statuses, question: Question) -> list[Block]:  # noqa: ARG001 - they need no period
+    if not result.listeners:
+        return ["No logger has written to this Redis yet."]
+    rows = [
+        (
+            each.name or UNNAMED,
+            "well" if each.well else "NOT WELL",
+            "; ".join(each.problems) or each.state or "",
+        )
+        for each in result.listeners
+    ]
+    return [Table(rows, flexible=2)]
+
+
+@blocks.register(NowPlaying)
+def _(result: NowPlaying, question: Question) -> list[Block]:  # noqa: ARG001 - it needs no period
+    play = result.now
+    if result.problem:
+        since = seconds_of(result.unknown_since or "")
+        return [f"Unknown{'' if since is None else f' since {local_time(since)}'}: {result.problem}"]
+    if play is None:
+        return ["Nothing is playing."]
+    position, length = (whole_number(play.get(name)) for name in ("position_ms", "duration_ms"))
+    at = "" if position is None else format_duration(position)
+    if at and length is not None:
+        at += f"/{format_duration(length)}"
+    row = (ending(play, is_now=True), format_title(play), at, str(play.get("device_name", "")))
+    return [Table([row], right_aligned=[2])]
+
+
+def _rows(result: Status, now: float) -> list[tuple[str, str]]:
+    """Return the state for people; what is unknown or normal is blank."""
+    redis, last = result.redis, result.last_play
+    if redis is None:
+        return []
+    due, polled, since = (
+        seconds_of(each or "") for each in (result.next_poll, result.last_poll, result.blind_since)
+    )
+    is_overdue, is_late = (due is None or now > due + patience for patience in (OVERDUE_AFTER, LATE_AFTER))
+    machine = "" if is_late else f"{result.machine or '?'}; "
+    kept = "not saved to disk" if redis.persistence == FORGETS else redis.persistence or ""
+    version = result.version or result.command_version
+    if version != result.command_version:
+        version = f"{version} is running, this command is {result.command_version}"
+    last_poll, last_play = "never", ""
+    if polled is not None:
+        last_poll = f"{rough_duration(max(0.0, now - polled))} ago, {local_time(polled)}"
+    if last is not None:
+        begun = second_of_key(str(last["key"])) or 0
+        last_play = f"{local_time(begun)} {format_title(last)}, {progress(last)}"
+    waiting, requests = result.outbox, result.requests_24h
+    return [
+        ("did last" if is_overdue else "doing", result.state or ""),
+        ("last poll", last_poll),
+        (
+            "no data",
+            ""
+            if since is None
+            else ", ".join(filter(None, (f"since {local_time(since)}", result.blind_reason))),
+        ),
+        ("last play", last_play),
+        ("gaps", _gaps(result, now)),
+        ("login", _login(result, now)),
+        ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
+        ("outbox", f"{counted(waiting, 'play')} not yet in Redis" if waiting else ""),
+        ("machine", f"{machine}{result.standby} is on standby" if result.standby else ""),
+        ("Redis", f"{redis.version} at {redis.address}{kept and f', {kept}'}"),
+        ("restored", _restored(result)),
+        ("version", version),
+    ]
+
+
+def _gaps(result: Status, now: float) -> str:
+    if not result.gaps_30_days:
+        return ""
+    spans = [
+        (seconds_of(gap.from_ or "") or 0.0, seconds_of(gap.to or "") or 0.0) for gap in result.gaps_30_days
+    ]
+    in_all = exact_duration(sum(int(end - max(begin, now - GAP_SECONDS)) for begin, end in spans))
+    last = f"{local_period(*spans[-1])}, {result.gaps_30_days[-1].reason}"
+    return f"{len(spans):,} in {GAP_SECONDS // DAY} days, {in_all} in all; the last {last}"
+
+
+def _login(result: Status, now: float) -> str:
+    until = seconds_of(result.login_valid_until or "")
+    if until is not None and until <= now:
+        return f"expired on {local_time(until)}"
+    if result.login == "needed":
+        return "needed"
+    return (
+        "unknown" if until is None else f"valid for {rough_duration(until - now)}, until {local_time(until)}"
+    )
+
+
+def _restored(result: Status) -> str:
+    """Describe how many plays Redis had lost and the logger has written again, and when and why."""
+    redis = result.redis
+    at = seconds_of((redis and redis.restored_at) or "")
+    if redis is None or not redis.restored_plays or at is None:
+        return ""
+    plays, why = counted(redis.restored_plays, "play"), sanitize(redis.restored_why or "")
+    return f"{plays} that Redis had lost, written again on {local_time(at)}: {why}"
