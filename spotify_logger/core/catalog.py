@@ -118,9 +118,9 @@ def recordings(
     without = sorted(key for key, isrc in found.items() if not isrc)
     titles = {fold(entries[key].name) for key in without} - {""}
     names = {
-        key: (title, *(fold(artist.name) for artist in artists))
-        for key, artists in (tell_apart(entries)[0].items() if titles else ())
-        if artists and (title := fold(entries[key].name)) in titles
+        key: (title, *(fold(artist.name) for artist in artists[key]))
+        for key, entry in (entries.items() if titles else ())
+        if artists[key] and (title := fold(entry.name)) in titles
     }
     known: dict[tuple[str, ...], str] = {}
     for length in (None, 2):  # all artists, and then the first one

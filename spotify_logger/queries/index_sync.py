@@ -88,7 +88,7 @@ class IndexSync:
         if self._lacks_days([day for day, revision in known.items() if not revision]) or not known:
             known = dict.fromkeys(known, UNSETTLED)
             revisions = dict.fromkeys(map(str, self._store.days()), "") | revisions
-        now_ms = self._store.now_ms()
+        now_ms = int(self._store.revision())
         wanted = dict.fromkeys(known, "")
         for day, revision in revisions.items():
             is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS

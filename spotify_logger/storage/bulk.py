@@ -33,6 +33,8 @@ READ_ONLY_CODES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
 """Error codes of servers that refuse writes but can be read from."""
 RECENT_DAYS = 3
 """Latest days on which plays may still change; on earlier ones they are only added or deleted."""
+ITEM_KEYS = ("track:", "episode:", "local:")
+"""What the keys of the catalog begin with."""
 FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)
 """The first second with a play: none is older than Spotify."""
 
@@ -91,10 +93,6 @@ class Archive(Store):
         names = [self.key(keys.index_key(day)) for day in days]
         whole = [[name] for name in names] if self._client.is_cluster else batched(names, KEYS_PER_SCAN)
         return sum(int(reply or 0) for reply in self.send([("EXISTS", *some) for some in whole]))
-
-    def now_ms(self) -> int:
-        """Return the time by which revisions are written, in milliseconds since the epoch."""
-        return round(self._utc() * 1000)
 
     def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Look up a few fields of many plays; yield the second in the key of each, and the values."""
@@ -158,7 +156,17 @@ class Archive(Store):
                 yield [name.removeprefix(self._prefix) for name in names]
 
     def write(self, commands: Sequence[Command]) -> None:
-        """Send commands that write; raise StoreError, with one of the keys, if some were refused."""
+        """Send commands that write, and the revisions of what they change.
+
+        Raises StoreError, with one of the keys, if some were refused.
+        """
+        names = [str(command[1]).removeprefix(self._prefix) for command in commands]
+        touched = {name.removeprefix("plays:") for name in names if name.startswith("plays:")}
+        if not touched and any(name.startswith(ITEM_KEYS) for name in names):
+            touched = {keys.CATALOG}
+        if touched:
+            revisions = chain.from_iterable((field, self.revision()) for field in sorted(touched))
+            commands = [*commands, ("HSET", self.key(keys.REVISIONS), *revisions)]
         for command, reply in zip(commands, self._client.send(commands), strict=True):
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])

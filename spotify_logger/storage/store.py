@@ -137,7 +137,7 @@ class Store:
     @contextmanager
     def batch(self) -> Iterator[Batch]:
         """Collect writes, and send them at the end of the block; all may be repeated after an error."""
-        batch = Batch(self._prefix, str(round(self._utc() * 1000)))
+        batch = Batch(self._prefix, self.revision())
         yield batch
         self._write(batch)
 
@@ -155,8 +155,13 @@ class Store:
     def delete_play(self, key_second: int) -> None:
         """Delete a play, and its line in the index of its day."""
         key, index = keys.play_key(key_second), keys.index_key(keys.day_of(key_second))
-        self.send([("HDEL", self.key(index), key_second), ("DEL", self.key(key))])
+        touched = ("HSET", self.key(keys.REVISIONS), str(keys.day_of(key_second)), self.revision())
+        self.send([("HDEL", self.key(index), key_second), ("DEL", self.key(key)), touched])
         self.invalidate(key, index)
+
+    def revision(self) -> str:
+        """Return the revision of what is written now: the milliseconds since the epoch."""
+        return str(round(self._utc() * 1000))
 
     def claim(
         self, key_second: int, started_at: str, uri: str, is_taken: Callable[[int], bool] = lambda _: False

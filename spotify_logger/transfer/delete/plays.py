@@ -102,7 +102,7 @@ class Deletion:
         for second in sorted(self.deleted):
             days[self._archive.key(index_key(day_of(second)))].append(second)
         for batch in batched(days.items(), KEYS_PER_BATCH):
-            self._archive.send([("HDEL", key, *seconds) for key, seconds in batch])
+            self._archive.write([("HDEL", key, *seconds) for key, seconds in batch])
 
 
 def open_plays(archive: Archive, now: float) -> set[int]:

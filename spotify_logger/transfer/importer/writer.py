@@ -10,7 +10,16 @@ from collections import defaultdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import GAPS, RESTORED, TOMBSTONES, day_of, gap_key, index_key, play_key
+from spotify_logger.core.redis_keys import (
+    GAPS,
+    RESTORED,
+    REVISIONS,
+    TOMBSTONES,
+    day_of,
+    gap_key,
+    index_key,
+    play_key,
+)
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.dedup import NAMES
 from spotify_logger.transfer.importer.export_rows import GapRecord, ItemRecord
@@ -64,6 +73,7 @@ class PlayWriter:
         for play, fields in named:
             additions = {name: fields[name] for name in NAMES if name in fields}
             commands += self._additions(dict.fromkeys((play_key(play.second), play.item.key), additions))
+            commands.append(("HSET", key(REVISIONS), str(day_of(play.second)), self._archive.revision()))
         for play in replaced:
             commands.append(("HDEL", key(index_key(day_of(play.second))), play.second))
             commands.append(("DEL", key(play_key(play.second))))
