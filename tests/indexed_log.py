@@ -91,7 +91,7 @@ class IndexedLog:
         row = row_value(item.key, round(heard * 1000), None if end == OPEN else end)
         fields = [part for pair in item.fields.items() for part in pair]
         catalog: list[Command] = [("HSET", self.store.key(item.key), *fields)] if fields else []
-        day, revision = day_of(second), str(self.store.now_ms())
+        day, revision = day_of(second), self.store.revision()
         return [
             ("HSET", self.store.key(index_key(day)), str(second), row),
             ("HSET", self.store.key(REVISIONS), str(day), revision),

@@ -166,7 +166,8 @@ class Archive(Store):
             touched = {keys.CATALOG}
         if touched:
             revisions = chain.from_iterable((field, self.revision()) for field in sorted(touched))
-            commands = [*commands, ("HSET", self.key(keys.REVISIONS), *revisions)]
+            # First, in case the rest is cut off: readers trust no revision that is a few seconds old.
+            commands = [("HSET", self.key(keys.REVISIONS), *revisions), *commands]
         for command, reply in zip(commands, self._client.send(commands), strict=True):
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])
