@@ -83,7 +83,8 @@ class IndexSync:
 
     def _changed_days(self) -> dict[str, str]:
         """Return the days to read, and the revisions to keep for them."""
-        revisions = self._store.hash(keys.REVISIONS)
+        fields = self._store.hash(keys.REVISIONS)
+        revisions = {day: revision for day, revision in fields.items() if _is_day(day) or day == keys.CATALOG}
         known = dict(self._rows("SELECT day, revision FROM days"))
         if self._lacks_days([day for day, revision in known.items() if not revision]) or not known:
             known = dict.fromkeys(known, UNSETTLED)
@@ -185,10 +186,22 @@ class IndexSync:
         update = """UPDATE items SET first = (SELECT min(second) FROM plays WHERE item = items.id),
             last = (SELECT max(second) FROM plays WHERE item = items.id) WHERE id = ?"""
         self._database.executemany(update, ((item,) for item in self._touched))
-        credited = self._credit_artists(changed)
+        gone = self._entries("last IS NULL AND id", self._touched)
+        self._forget(gone)
+        titles |= {fold(entry.name) for entry in gone.values()}
+        credited = self._credit_artists({item: changed[item] for item in changed.keys() - gone.keys()})
         self._unite_artists(self._touched | credited.keys())
         titles |= {fold(entry.name) for entry in credited.values()}
         self._join_recordings(credited, titles - {""})
+
+    def _forget(self, items: Iterable[int]) -> None:
+        """Delete items of which nothing is left, as an index made anew would not have them."""
+        self._credited.update(
+            artist for (artist,) in self._found("SELECT artist FROM credits WHERE item IN ({})", items)
+        )
+        rows = [(item,) for item in items]
+        for table, column in (("items", "id"), ("credits", "item")):
+            self._database.executemany(f"DELETE FROM {table} WHERE {column} = ?", rows)
 
     def _entries(self, condition: str, values: Iterable[object]) -> dict[int, CatalogEntry]:
         """Return the catalog entries of items by their IDs."""
@@ -243,6 +256,7 @@ class IndexSync:
                 ORDER BY last DESC, spotify_id LIMIT 1
             ), folded) WHERE folded = ? AND spotify_id = ''"""
         self._database.executemany(person, {(folded,) for _, folded in rows})
+        self._database.execute("DELETE FROM artists WHERE last IS NULL")
 
     def _join_recordings(self, changed: Mapping[int, CatalogEntry], titles: Iterable[str]) -> None:
         """Find the recordings of changed items, and of those with the same titles."""
@@ -261,3 +275,10 @@ class IndexSync:
 def _span(day: str) -> Span:
     begin = keys.second_of_day(date.fromisoformat(day))
     return begin, begin + keys.ONE_DAY
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return str(date.fromisoformat(text)) == text
+    except ValueError:
+        return False

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     OpenStore = Callable[..., "RecordedStore"]
 
 START = int(datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp())
+REVISION = "1795371000000"  # the time of the store, in milliseconds
 PLAY_KEY = f"listening:{START}"
 ROW = "track:4uLU6hMCjMI75M1A2tKUQC 215000"
 FIELDS: Mapping[str, str | int] = {
@@ -139,6 +140,7 @@ class TestWriting:
             "plays:2026-11-22": {str(START): ROW},
             "track:a": {"name": "Veridis Quo", "duration_ms": "345000"},
             "now_playing": PLAY_KEY,
+            "spotify_logger:revisions": {"2026-11-22": REVISION},
             "spotify_logger:status": {"last_poll": "2026-11-22T18:03:35.000Z", "requests_24h": "17"},
         }
 
@@ -213,6 +215,7 @@ class TestWriting:
         assert recorded.content() == {
             PLAY_KEY: {"uri": "u", "ms_played": "1"},
             "plays:2026-11-22": {str(START): "track:a 1"},
+            "spotify_logger:revisions": {"2026-11-22": REVISION},
         }
 
     @pytest.mark.parametrize(
@@ -519,7 +522,7 @@ class TestStoreOutages:
             # Reading over the new connection must not hide that it is new.
             assert on_own_server.store.hash(STATUS) == {}
             on_own_server.write_poll()
-            assert len(on_own_server.content()) == 5
+            assert len(on_own_server.content()) == 6
             assert server.process
             server.process.kill()  # and now between two polls
             server.process.wait()
