@@ -1,0 +1,191 @@
+"""The index is a copy: however it came about, it is as one made anew."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spotify_logger.core.player_state import encode_artists
+from spotify_logger.core.redis_keys import row_value
+from spotify_logger.queries import index as index_module
+from spotify_logger.queries import top
+from spotify_logger.queries.index import Index, index_path
+from spotify_logger.queries.index_schema import SCHEMA_VERSION
+from spotify_logger.queries.log import Log
+from spotify_logger.queries.question import Question
+from spotify_logger.storage.bulk import Archive
+from spotify_logger.transfer.delete.plays import Deletion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from spotify_logger.storage.embedded_server import EmbeddedServer
+
+DAY = 86_400
+FIRST = 1_790_000_000 // DAY * DAY
+TABLES = {
+    "plays": "SELECT second, key, ms_played, ending FROM plays JOIN items ON items.id = item",
+    "items": "SELECT key, name, album, title, words, recording, is_doubtful, first, last FROM items",
+    "credits": """SELECT key, position, artists.name, person FROM credits
+        JOIN artists ON artists.id = artist JOIN items ON items.id = item""",
+    "artists": "SELECT spotify_id, name, person, first, last FROM artists",
+    "hours": "SELECT * FROM hours",
+    "sessions": "SELECT * FROM sessions",
+    "gaps": "SELECT * FROM gaps",
+}
+ARTISTS = [("Air", "air"), ("Daft Punk", "punk"), ("AIR", ""), ("Daft Punk 2", "punk"), ("Air", "other")]
+"""Two of the same name, two names of one, and one without an ID."""
+
+entries = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["Quo", "QUO", "Moon"]),
+        "artists": st.lists(st.sampled_from(ARTISTS), min_size=1, max_size=2),
+        "album": st.sampled_from(["Discovery", "Hits"]),
+        "album_id": st.sampled_from(["d", "h"]),
+        "isrc": st.sampled_from(["", "X1", "X2"]),
+        "has_list": st.booleans(),
+    }
+)
+keys = st.sampled_from([f"track:{name}" for name in "abcdef"])
+moments = st.integers(0, 40).map(lambda number: FIRST + number * 5_400)
+changes = st.one_of(
+    st.tuples(st.just("play"), moments, keys, st.sampled_from([5_000, 200_000, 5_000_000])),
+    st.tuples(st.just("entry"), keys, entries),
+    st.tuples(st.just("delete"), moments),
+    st.tuples(st.just("gap"), moments),
+    st.tuples(st.just("sync")),
+)
+
+
+class Writer:
+    """Writes a log, at a time that goes on."""
+
+    def __init__(self, url: str) -> None:
+        self.now = time.time() - 1_000_000
+        self.store = Archive(url, "index:", utc=self._utc)
+
+    def _utc(self) -> float:
+        self.now += 0.001
+        return self.now
+
+    def change(self, what: str, *about: Any) -> None:  # noqa: ANN401 - of any kind of change
+        with self.store.batch() as batch:
+            match what, about:
+                case "play", (second, key, ms_played):
+                    times = {"started_at": iso(second), "ended_at": iso(second + ms_played // 1000)}
+                    item = {"uri": f"spotify:{key}", "type": "track", "id": key.removeprefix("track:")}
+                    fields = {**item, **times, "ms_played": ms_played, "end_reason": "trackdone"}
+                    batch.write_play(second, fields, row_value(key, ms_played, "trackdone"))
+                case "gap", (second,):
+                    batch.write_gap(
+                        second, {"from": f"{iso(second)}", "to": f"{iso(second + 60)}", "reason": "off"}
+                    )
+        match what, about:
+            case "entry", (key, entry):
+                artists = entry["artists"]
+                fields = {name: entry[name] for name in ("name", "album", "album_id", "isrc")} | {
+                    "artists": ", ".join(name for name, _ in artists),
+                    "artist_ids": " ".join(identity for _, identity in artists if identity),
+                    "artist_list": encode_artists(artists) if entry["has_list"] else "",
+                }
+                words = [part for pair in fields.items() for part in pair]
+                self.store.write([("HSET", self.store.key(key), *words)])
+            case "delete", (second,):
+                Deletion(self.store, self.now).delete([second])
+
+
+def flush(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+
+
+def iso(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(second))
+
+
+def content(database: sqlite3.Connection) -> dict[str, list[Any]]:
+    return {name: sorted(database.execute(query), key=repr) for name, query in TABLES.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(changes, max_size=25))
+def test_an_index_that_follows_is_as_one_made_anew(
+    redis_server: EmbeddedServer, history: list[tuple[Any, ...]]
+) -> None:
+    writer = Writer(redis_server.url)
+    flush(redis_server.url)
+    index_path(writer.store).unlink(missing_ok=True)
+    with closing(writer.store), closing(Index(writer.store)) as index:
+        for what, *about in history:
+            if what == "sync":
+                index.sync()
+            else:
+                writer.change(what, *about)
+        followed = content(index.sync())
+        index.close()
+        index_path(writer.store).unlink()
+        assert followed == content(index.sync())
+
+
+@pytest.fixture
+def writer(redis_url: str) -> Iterator[Writer]:
+    writer = Writer(redis_url)
+    writer.change("play", FIRST, "track:a", 200_000)
+    yield writer
+    writer.store.close()
+
+
+def plays(index: Index, store: Archive) -> int:
+    return top.top(Log(index.sync(), store), Question(time.time()), "tracks").plays
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut", "older schema", "folder"])
+def test_a_file_that_is_no_index_is_made_anew(writer: Writer, damage: str) -> None:
+    path = index_path(writer.store)
+    with closing(Index(writer.store)) as index:
+        assert plays(index, writer.store) == 1
+    whole = path.read_bytes()
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    if damage == "older schema":
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION - 1}")
+            database.execute("DROP TABLE hours")
+    elif damage == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(os.urandom(len(whole)) if damage == "garbage" else whole[: len(whole) // 2 + 100])
+    with closing(Index(writer.store)) as index:
+        assert plays(index, writer.store) == 1
+        writer.change("play", FIRST + 600, "track:b", 200_000)
+        assert plays(index, writer.store) == 2
+
+
+def test_without_a_folder_for_it_the_index_is_in_memory(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(index_module, "cache_folder", lambda: tmp_path / "file" / "cache")
+    with closing(Index(writer.store)) as index:
+        assert (plays(index, writer.store), index.path) == (1, None)
+        writer.change("delete", FIRST)
+        assert plays(index, writer.store) == 0
+
+
+def test_a_log_without_revisions_is_read_once_and_its_loss_is_noticed(writer: Writer, redis_url: str) -> None:
+    writer.store.send([("DEL", writer.store.key("spotify_logger:revisions"))])
+    with closing(Index(writer.store)) as index:
+        assert plays(index, writer.store) == 1
+        assert plays(index, writer.store) == 1
+        flush(redis_url)
+        assert plays(index, writer.store) == 0
