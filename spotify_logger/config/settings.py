@@ -167,7 +167,7 @@ def parse_topology(url: str) -> RedisTopology | None:
     """Parse the URL of Sentinels or of a cluster; None for a single server. May raise ValueError."""
     if "+" not in urlsplit(url).scheme:
         return None
-    from spotify_logger.config import topology  # noqa: PLC0415 - memory: few need it
+    from spotify_logger.config import topology  # noqa: PLC0415 - few need it
 
     return topology.parse(url)
 

@@ -135,7 +135,7 @@ def _from_credential(name: str, environ: Mapping[str, str]) -> RawSetting | None
 
 
 def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
-    from spotify_logger.config import files  # noqa: PLC0415 - memory: a logger may have none
+    from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
 
     return files.read_value(name, path, label)
 
@@ -144,6 +144,6 @@ def _from_settings_file(path: Path) -> Iterable[RawSetting]:
     # Some people call their virtual environment .env.
     if not os.path.lexists(path) or os.path.isdir(path):  # noqa: PTH112 - `is_dir` may raise OSError
         return ()
-    from spotify_logger.config import files  # noqa: PLC0415 - memory: a logger may have none
+    from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
 
     return files.read_settings(path)

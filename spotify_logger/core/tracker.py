@@ -171,9 +171,9 @@ class Tracker:
         self.seen = seen.keep(doubted)
         return changed
 
-    def _played_before_leaving(self, left: int) -> int:
+    def _played_before_leaving(self, play: Play, left: int) -> int:
         """Return the milliseconds from the last answer with information to where the item was left."""
-        seen, natural = self.seen, self.seen.natural_end(self.play)
+        seen, natural = self.seen, self.seen.natural_end(play)
         if seen.hidden is not None:
             # After a gap, the start of the private session is unknown.
             is_known = seen.was_playing and not seen.blind
@@ -182,8 +182,8 @@ class Tracker:
         if natural is None:
             # Its natural end is unknown; while it was observed, it played until it was left.
             played = left - seen.last_at if seen.was_playing and was_seen else 0
-            return played if self.play is None else min(played, self._longest(self.play))
-        if seen.rate_of(None if self.play is None else self.play.item) != 1:
+            return min(played, self._longest(play))
+        if seen.rate_of(play.item) != 1:
             natural = max(natural, min(left, natural + BLIP_MS))  # it is only estimated
         if left > natural + SEAMLESS_MS:
             return natural - seen.last_at if self._has_ended(natural) else 0
@@ -278,7 +278,7 @@ class Tracker:
     def _leave(self, play: Play, left: int) -> Play:
         """Close a play that another item, or an advertisement, followed at the moment `left`."""
         seen, left = self.seen, max(left, self._played_until)
-        played = max(0, self._played_before_leaving(left))
+        played = max(0, self._played_before_leaving(play, left))
         played_until = seen.last_at + played if played else self._played_until
         is_lost = seen.was_playing and not played and left - seen.last_at > SEAMLESS_MS
         if is_lost and (seen.blind or seen.unseen is None):
@@ -293,7 +293,7 @@ class Tracker:
 
     def _lose(self, play: Play) -> Play:
         """Close a play that continued in private: where it last advanced, or a little later."""
-        played = self._played_before_leaving(self.seen.now)
+        played = self._played_before_leaving(play, self.seen.now)
         return self._close(play, self._played_until + played, played, UNKNOWN)
 
     def _close(self, play: Play, end: int, played: int, reason: str) -> Play:

@@ -145,9 +145,8 @@ class Takeover:
         found = []
         for day in sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)}):
             for second, (item, ms_played) in self.index(day).items():
-                until = (
-                    end if item == play.item.key else second + (ms_played + matching.UNSEEN_END_MS) // 1000
-                )
+                longest = (ms_played + matching.UNSEEN_END_MS) // 1000
+                until = end if item == play.item.key else second + longest
                 if begin - MAX_START_DIFFERENCE <= second <= end and begin <= until:
                     another = Play.from_hash(second, self._store.hash(play_key(second)))
                     if another is None or (only_imports and another.source != IMPORT):

@@ -82,9 +82,7 @@ class TokenFile:
     def changed(self) -> bool:
         """Return whether the file is not as it was last loaded or saved here."""
         stamp = self._stamp()  # costs less than reading, with every answer
-        if stamp == self._unchanged:
-            return False
-        if self._read() != self._content:
+        if stamp != self._unchanged and self._read() != self._content:
             return True
         self._unchanged = stamp
         return False
