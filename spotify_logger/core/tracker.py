@@ -18,6 +18,7 @@ from spotify_logger.core.observations import (
     BLIP_MS,
     JITTER_MS,
     MIN_RATE,
+    SAME_RATE,
     SEAMLESS_MS,
     SILENT_MS,
     Observation,
@@ -215,7 +216,8 @@ class Tracker:
         is_hidden = earliest is None or seen.blind or seen.now - earliest > AWAY_MS
         if is_hidden or is_spoken:
             # It may have been resumed: where it was left, at the last change, or only now.
-            longest = progress / (MIN_RATE if is_spoken and progress <= BLIP_MS else rate)
+            slowest = MIN_RATE if progress <= BLIP_MS else rate * (1 - SAME_RATE)
+            longest = progress / (slowest if is_spoken else rate)
             changed = seen.changed_within(max(seen.now - round(longest), earliest or last_at), seen.now)
             known = [moment for moment in (changed, resumed if is_hidden and is_spoken else None) if moment]
             if known:

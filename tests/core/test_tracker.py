@@ -312,6 +312,10 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         [*played(A, 0, (1, 31)), *after_gap([at(9000, EPISODE, 1800)]), at(9030, EPISODE, 1830)],
         [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("E", 9000, None, 30, None)],
     ),
+    "an audiobook begins in a gap, and its position is behind what its timestamp foresees": (
+        [*played(A, 0, (1, 31)), *after_gap([at(400, EPISODE, 299, changed=100)]), at(430, EPISODE, 329)],
+        [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("E", 100, None, 330, None)],
+    ),
     "an audiobook is resumed in a gap, where it was left": (
         [
             *played(EPISODE, 0, (1, 601)),
