@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 MAX_PENDING_ANSWERS = 20  # answers held back, with a new state folder, until Redis tells what to continue
 REQUESTS_NOTE = "requests"
+OWNER_NOTE = "owner"  # the account that the log is of, as Redis said last
 
 
 class DaemonTimings(NamedTuple):
@@ -128,8 +129,7 @@ class Poller:
             self._restore()
         account = self.spotify.account
         if account != self.spotify.owner:
-            read = partial(self.store.owner, account)
-            self.spotify.owner = self.recorder.session.attempt(read, otherwise=self.spotify.owner)
+            self._read_owner(account)
         try:
             answer = self.spotify.player_state()
         except NotBefore as error:
@@ -230,6 +230,14 @@ class Poller:
             self._tracker = Tracker(newest, memory)
         elif self._is_restored:  # nothing is known to continue from, and the pending answers are not on disk
             self._tracker = Tracker()
+
+    def _read_owner(self, account: str) -> None:
+        """Read whose plays the log has; while Redis is away, that is whose it was before."""
+        known = self.outbox.note(OWNER_NOTE)
+        owner = self.recorder.session.attempt(partial(self.store.owner, account), otherwise=known or None)
+        self.spotify.owner = owner
+        if owner and owner != known:
+            self.outbox.set_note(OWNER_NOTE, owner)
 
     def _record(self, due: float, words: str, shown: Play | None) -> bool:
         now, wait = self._clock.utc(), due - self._clock.monotonic()

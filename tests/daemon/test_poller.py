@@ -283,6 +283,17 @@ class TestLogin:
         rig.raw.hset("spotify_logger:status", "account", "listener-of-the-demo")
         assert rig.turn().ok
 
+    def test_of_another_account_is_refused_also_before_redis_is_there(
+        self, make_rig: Callable[..., PollerRig]
+    ) -> None:
+        rig = make_rig()
+        rig.run(90)
+        rig.token_file.save(replace(rig.token(), account="somebody-else"))
+        asked = rig.world.service.requests[PLAYER, "200"]
+        turn = make_rig(rig.world, "redis://127.0.0.1:1/0").turn()
+        assert turn.words.startswith("this login is of the Spotify account somebody-else")
+        assert rig.world.service.requests[PLAYER, "200"] == asked
+
     def test_a_timeout_says_nothing_about_it(self, make_rig: Callable[..., PollerRig]) -> None:
         rig = make_rig()
         rig.fault("invalid_grant", requests=1)
