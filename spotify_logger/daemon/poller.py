@@ -129,7 +129,10 @@ class Poller:
             self._restore()
         account = self.spotify.account
         if account != self.spotify.owner:
-            self._read_owner(account)
+            read, known = partial(self.store.owner, account), self.outbox.note(OWNER_NOTE)
+            self.spotify.owner = self.recorder.session.attempt(read, otherwise=known)
+            if self.spotify.owner != known:
+                self.outbox.set_note(OWNER_NOTE, self.spotify.owner)
         try:
             answer = self.spotify.player_state()
         except NotBefore as error:
@@ -230,14 +233,6 @@ class Poller:
             self._tracker = Tracker(newest, memory)
         elif self._is_restored:  # nothing is known to continue from, and the pending answers are not on disk
             self._tracker = Tracker()
-
-    def _read_owner(self, account: str) -> None:
-        """Read whose plays the log has; while Redis is away, that is whose it was before."""
-        known = self.outbox.note(OWNER_NOTE)
-        owner = self.recorder.session.attempt(partial(self.store.owner, account), otherwise=known or None)
-        self.spotify.owner = owner
-        if owner and owner != known:
-            self.outbox.set_note(OWNER_NOTE, owner)
 
     def _record(self, due: float, words: str, shown: Play | None) -> bool:
         now, wait = self._clock.utc(), due - self._clock.monotonic()

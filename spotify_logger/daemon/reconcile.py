@@ -151,9 +151,14 @@ class Takeover:
                     another = Play.from_hash(second, self._store.hash(play_key(second)))
                     if another is None or (only_imports and another.source != IMPORT):
                         continue
-                    if is_same_play(play, another):
+                    if is_same_play(play, another) and not self._is_taken(another, play):
                         found.append(another)
         return min(found, key=lambda another: abs(another.ended_ms - play.ended_ms), default=None)
+
+    def _is_taken(self, another: Play, play: Play) -> bool:
+        """Return whether a different play of the outbox takes the place of another one in Redis."""
+        rows = self._outbox.rows([another.second])
+        return any(identity(row.play) != identity(play) and is_same_play(row.play, another) for row in rows)
 
 
 def _is_newer(held: Play, play: Play, *, is_active: bool) -> bool:

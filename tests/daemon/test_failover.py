@@ -149,7 +149,7 @@ class FailoverMachine:
 class MachinePair:
     """Both machines, their Redis, and the listener, five minutes before the first play."""
 
-    def __init__(self, folder: Path, seed: int = 13) -> None:
+    def __init__(self, folder: Path, seed: int) -> None:
         self.world = make_virtual_world(seed, 1, RESTLESS)
         self.first_sound = self.world.record.plays[0].started_at
         self.world.clock.sleep(self.first_sound - 5 * MINUTE - self.now)
@@ -252,9 +252,9 @@ class MachinePair:
         return Store("", connect=self.redis.client).hash(STATUS)
 
 
-@pytest.fixture
-def pair(memory_folder: Path) -> Iterator[MachinePair]:
-    with closing(MachinePair(memory_folder)) as pair:
+@pytest.fixture(params=[11, 12, 13])
+def pair(memory_folder: Path, request: pytest.FixtureRequest) -> Iterator[MachinePair]:
+    with closing(MachinePair(memory_folder, request.param)) as pair:
         yield pair
 
 

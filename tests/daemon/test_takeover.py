@@ -53,6 +53,13 @@ def test_a_play_that_another_logger_has_recorded_is_not_sent(queue: Queue) -> No
     assert queue.is_sent(play("C", 0, 190))
 
 
+def test_of_two_plays_that_a_backfill_took_for_one_both_are_sent(queue: Queue) -> None:
+    queue.log.write(play("A", 0, 84, source="backfill"))
+    assert queue.is_sent(play("A", 0.4, 20))
+    assert queue.is_sent(play("A", 20.4, 63))
+    assert [row.key - SECOND for row in queue.outbox.waiting(9)] == [0, 20]
+
+
 @pytest.mark.parametrize("offset", [-1, 1])
 def test_it_is_found_across_midnight(queue: Queue, offset: int) -> None:
     queue.log.write(play("A", MIDNIGHT - offset, 200))
