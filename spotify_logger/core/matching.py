@@ -102,7 +102,8 @@ def is_same_play(play: Play, other: Play) -> bool:
         ended_ms = max(ended_ms, min(ended_ms + UNSEEN_END_MS, play.started_ms + length_ms))
     shared = min(ended_ms, other.ended_ms) - max(play.started_ms, other.started_ms)
     shorter = min(play.ended_ms - play.started_ms, other.ended_ms - other.started_ms)
-    return 2 * shared >= max(shorter, 0)
+    is_same_end = AccountRank.BACKFILLED in ranks and abs(play.ended_ms - other.ended_ms) <= SAME_END_MS
+    return is_same_end or 2 * shared >= max(shorter, 0)
 
 
 def distance_ms(

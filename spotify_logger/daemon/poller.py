@@ -127,8 +127,7 @@ class Poller:
         """Poll once, and return when to poll again."""
         if not self._is_restored:
             self._restore()
-        account = self.spotify.account
-        if account != self.spotify.owner:
+        if (account := self.spotify.account) != self.spotify.owner:
             read, known = partial(self.store.owner, account), self.outbox.note(OWNER_NOTE)
             self.spotify.owner = self.recorder.session.attempt(read, otherwise=known)
             if self.spotify.owner != known:

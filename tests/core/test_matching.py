@@ -61,6 +61,12 @@ def test_two_plays_of_a_track(start: float, heard: float, *, expected: bool) -> 
     assert is_same_play(play("A", 0, 200), play("A", start, heard)) is expected
 
 
+@pytest.mark.parametrize(("ended", "expected"), [(5.5, True), (11, False)])
+def test_a_backfilled_play_is_recognized_by_its_end(ended: float, *, expected: bool) -> None:
+    """It is without length if the play before it was taken to have lasted until then."""
+    assert is_same_play(play("A", 0, 5), play("A", ended, 0, source="backfill")) is expected
+
+
 def test_a_play_with_an_unobserved_end_may_have_lasted_another_minute() -> None:
     unfinished = play("A", 0, 5, None)
     assert is_same_play(unfinished, play("A", 40, 0))
