@@ -525,6 +525,9 @@ class YearSimulation:
             play.ended_ms / 1000 - MAX_PLAYED_AT_ERROR - 0.1
         )  # at the latest, or a repetition would begin by then
         number = self._play_of(uri, left_at) if play.source == BACKFILL else None
+        later = self._play_of(uri, left_at + 2 * MAX_PLAYED_AT_ERROR)
+        if number is not None and self._truth[number].ended_at < play.started_ms / 1000 - HOUR:
+            number = later  # it was left a moment after it began, and restarted
         if number is None:
             return play
         truth = self._truth[number]
