@@ -175,15 +175,15 @@ class Tracker:
     def _played_before_leaving(self, play: Play, left: int) -> int:
         """Return the milliseconds from the last answer with information to where the item was left."""
         seen, natural = self.seen, self.seen.natural_end(play)
+        longest = self._longest(play) if natural is None else natural - seen.last_at
         if seen.hidden is not None:
             # After a gap, the start of the private session is unknown.
             is_known = seen.was_playing and not seen.blind
-            return (seen.hidden.begun - seen.last_at) // 2 if is_known else 0
+            return min((seen.hidden.begun - seen.last_at) // 2, longest) if is_known else 0
         was_seen = seen.unseen is None or left - seen.last_at <= BLIP_MS
         if natural is None:
             # Its natural end is unknown; while it was observed, it played until it was left.
-            played = left - seen.last_at if seen.was_playing and was_seen else 0
-            return min(played, self._longest(play))
+            return min(left - seen.last_at, longest) if seen.was_playing and was_seen else 0
         if seen.rate_of(play.item) != 1:
             natural = max(natural, min(left, natural + BLIP_MS))  # it is only estimated
         if left > natural + SEAMLESS_MS:

@@ -304,6 +304,10 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         ],
         [ExpectedPlay("E", 0, None, 40, None)],
     ),
+    "it ends before a private session begins": (
+        [*played(A, 0, (1, 191)), at(231, B, 5, private=True)],
+        [ExpectedPlay("A", 0, 200, 200, "unknown")],
+    ),
     "an audiobook is resumed before the first answer ever": (
         [at(second, EPISODE, 1800 + second, changed=0) for second in (20, 50)],
         [ExpectedPlay("E", 0, None, 50, None)],
