@@ -11,7 +11,7 @@ from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries.arguments import MONTH, WEEK
-from spotify_logger.queries.figures import DaySums, Streak, date_of, day_figures
+from spotify_logger.queries.figures import Streak, Sums, date_of, day_figures
 from spotify_logger.queries.local_time import BY_DAY, BY_WEEK_HOUR, DAY_HOURS, LocalSums, sums_by, total
 from spotify_logger.queries.log import Log, Unseen, unseen
 
@@ -27,15 +27,6 @@ class HourOfWeek:
 
     weekday: str
     hour: int
-    plays: int
-    heard_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class IntervalSums:
-    """How much was played in an interval of days that begins with `from_`."""
-
-    from_: str
     plays: int
     heard_ms: int
 
@@ -66,8 +57,8 @@ class Calendar:
     days: int  # with plays that count
     longest_streak: Streak
     current_streak: Streak
-    busiest_day: DaySums | None
-    calendar: Sequence[DaySums]  # up to today, and later days with plays
+    busiest_day: Sums | None
+    calendar: Sequence[Sums]  # up to today, and later days with plays
     unseen: Unseen
 
 
@@ -81,20 +72,19 @@ class Course:
     by: str
     plays: int
     heard_ms: int
-    periods: Sequence[IntervalSums]
+    periods: Sequence[Sums]
     unseen: Unseen
 
 
 def clock(log: Log, question: Question) -> Clock:
     """Return plays by weekday and hour."""
-    found = {each.number: each for each in sums_by(log, question, BY_WEEK_HOUR)}
+    hours = sums_by(log, question, BY_WEEK_HOUR)
+    found = {each.number: (each.plays, each.heard_ms) for each in hours}
     week = [
-        HourOfWeek(weekday, hour, found[number].plays, found[number].heard_ms)
-        if number in found
-        else HourOfWeek(weekday, hour, 0, 0)
+        HourOfWeek(weekday, hour, *found.get(number, (0, 0)))
         for number, (weekday, hour) in enumerate(product(WEEKDAYS, range(DAY_HOURS)))
     ]
-    return Clock(*_asked(question, [*found.values()]), week, unseen(log, question))
+    return Clock(*_asked(question, hours), week, unseen(log, question))
 
 
 def calendar(log: Log, question: Question) -> Calendar:
@@ -103,13 +93,12 @@ def calendar(log: Log, question: Question) -> Calendar:
     year = year_of(question)
     past = [day for day in days_of_year(year) if date_of(day) <= question.today]
     # Days after today may have plays, logged by a clock ahead of ours.
-    shown = sums_of(days, sorted({*past, *(day.number for day in days)}), str)
-    figures = day_figures(days, question.today)
+    shown = sums_of(days, sorted({*past, *(day.number for day in days)}), "day", str)
     return Calendar(
         year,
         *_asked(question, days),
-        *figures,
-        [DaySums(*day) for day in shown],
+        *day_figures(days, question.today),
+        shown,
         unseen(log, question),
     )
 
@@ -120,7 +109,7 @@ def course(log: Log, question: Question, per: str) -> Course:
     return Course(per, *_asked(question, days), by_interval(days, question, per), unseen(log, question))
 
 
-def by_interval(days: Sequence[LocalSums], question: Question, per: str) -> list[IntervalSums]:
+def by_interval(days: Sequence[LocalSums], question: Question, per: str) -> list[Sums]:
     """Return the sums of each day, week or month of the period.
 
     They range from the start of the period, or the first play, to its end or today.
@@ -132,20 +121,20 @@ def by_interval(days: Sequence[LocalSums], question: Question, per: str) -> list
     last = question.today if period.end is None else min(zone.day(period.end - 1), question.today)
     last = max(last, date_of(days[-1].number))
     wanted = range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1)
-    return [IntervalSums(*each) for each in sums_of(days, wanted, lambda day: str(_first_day(day, per)))]
+    return sums_of(days, wanted, "from", lambda day: str(_first_day(day, per)))
 
 
 def sums_of(
-    days: Iterable[LocalSums], wanted: Iterable[int], name_of: Callable[[date], str]
-) -> list[tuple[str, int, int]]:
-    """Sum up plays and time of wanted days since the epoch, by the name of the interval they are in."""
+    days: Iterable[LocalSums], wanted: Iterable[int], unit: str, name_of: Callable[[date], str]
+) -> list[Sums]:
+    """Sum up plays and time of wanted days since the epoch, by the name of the unit they are in."""
     found: dict[str, tuple[int, int]] = {}
     known = {day.number: (day.plays, day.heard_ms) for day in days}
     for day in wanted:
         name, (plays, heard_ms) = name_of(date_of(day)), known.get(day, (0, 0))
         more_plays, more_ms = found.get(name, (0, 0))
         found[name] = plays + more_plays, heard_ms + more_ms
-    return [(name, *sums) for name, sums in found.items()]
+    return [Sums(unit, name, *sums) for name, sums in found.items()]
 
 
 def year_of(question: Question) -> int:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.sessions import sessions
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.tallies import ARTISTS, bounds, by_group, order
-from spotify_logger.queries.top import Group, names
+from spotify_logger.queries.tallies import ARTISTS, KINDS, bounds, by_group, make_tally, order
+from spotify_logger.queries.top import Group, Titled, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from spotify_logger.queries.local_time import LocalSums
     from spotify_logger.queries.log import Log
     from spotify_logger.queries.question import Question
+
+
+TOP_COUNT = 5  # lines of each kind in a review
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,18 @@ class Streak:
 
 
 @dataclass(frozen=True, slots=True)
-class DaySums:
-    """How much was played on a day."""
+class Sums:
+    """How much was played on a day, in an hour, a month or another unit of time."""
 
-    day: str
+    unit: str  # names `when` in JSON
+    when: str | int
     plays: int
     heard_ms: int
+
+    @classmethod
+    def of_day(cls, day: LocalSums) -> Sums:
+        """Return the sums of a day."""
+        return cls("day", str(date_of(day.number)), day.plays, day.heard_ms)
 
 
 class DayFigures(NamedTuple):
@@ -51,7 +60,7 @@ class DayFigures(NamedTuple):
     days: int  # with plays that count
     longest_streak: Streak  # the first of equal ones
     current_streak: Streak
-    busiest_day: DaySums | None  # with the most listening time, the first of equal ones
+    busiest_day: Sums | None  # with the most listening time, the first of equal ones
 
 
 class SessionFigures(NamedTuple):
@@ -62,7 +71,7 @@ class SessionFigures(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Line(Titled):
     """A line of a ranking; `key` is that of the item that was played most."""
 
     name: str
@@ -71,10 +80,32 @@ class Line:
     heard_ms: int
     key: str
 
-    @property
-    def title(self) -> str:
-        """Artists and name in one string."""
-        return f"{self.artists} – {self.name}" if self.artists else self.name
+
+@dataclass(frozen=True, slots=True)
+class ReviewLine(Titled):
+    """A line of a review: what was played, how much, and when, as far as that is known."""
+
+    name: str
+    artists: str
+    plays: int | None
+    heard_ms: int | None
+    when: str | None
+    key: str
+
+    @classmethod
+    def of(cls, line: Line) -> ReviewLine:
+        """Return a line of a ranking as one of a review."""
+        return cls(line.name, line.artists, line.plays, line.heard_ms, None, line.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """What was played most."""
+
+    tracks: Sequence[ReviewLine]
+    artists: Sequence[ReviewLine]
+    albums: Sequence[ReviewLine]
+    shows: Sequence[ReviewLine]
 
 
 def date_of(day: int) -> date:
@@ -86,8 +117,7 @@ def day_figures(days: Sequence[LocalSums], today: date) -> DayFigures:
     """Return the figures of local days, given in order."""
     longest, current = streaks([day.number for day in days if day.plays], today)
     busiest = max(days, key=lambda day: day.heard_ms, default=None)
-    sums = busiest and DaySums(str(date_of(busiest.number)), busiest.plays, busiest.heard_ms)
-    return DayFigures(sum(day.plays > 0 for day in days), longest, current, sums)
+    return DayFigures(sum(day.plays > 0 for day in days), longest, current, busiest and Sums.of_day(busiest))
 
 
 def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
@@ -135,6 +165,13 @@ def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") 
     log.database.execute(f"CREATE TEMP TABLE {kind}_of_{table} AS {query}")
 
 
+def make_rankings(log: Log, question: Question) -> None:
+    """Make the tables of all kinds for the period, and `tally`."""
+    make_tally(log, question, question.period)
+    for kind in KINDS:
+        make_ranking(log, question, kind)
+
+
 def number_of(log: Log, kind: str, which: str = "TRUE") -> int:
     """Return how many groups `make_ranking` has found, of those for which `which` is true."""
     return int(log.rows(f"SELECT count(*) FROM {kind}_of_tally WHERE {which}")[0][0])
@@ -157,6 +194,12 @@ def best(  # noqa: PLR0913 - most have defaults
         Line(*name, each.plays, each.ms_played, each.key)
         for name, each in zip(names(log, kind, found), found, strict=True)
     ]
+
+
+def best_of_all(log: Log, question: Question) -> Best:
+    """Return the first of each kind after `make_rankings`."""
+    lines = (best(log, question, kind, TOP_COUNT) for kind in KINDS)
+    return Best(*(list(map(ReviewLine.of, each)) for each in lines))
 
 
 def is_new(question: Question, kind: str) -> str:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.text import fold
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import local_time
-from spotify_logger.queries.figures import DaySums, Line, best, date_of, make_ranking, skip_rate
+from spotify_logger.queries.charts import sums_of
+from spotify_logger.queries.figures import Line, Sums, best, make_ranking, skip_rate
 from spotify_logger.queries.log import Log, Unseen, unseen
-from spotify_logger.queries.question import TIME, Question
+from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.search import close_names, find_items
 from spotify_logger.queries.tallies import (
     ALBUMS,
@@ -63,24 +64,6 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class PeriodSums:
-    """How much it was played in a year, or in a month of a short period."""
-
-    period: str
-    plays: int
-    heard_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class HourSums:
-    """How much it was played in an hour of the day."""
-
-    hour: int
-    plays: int
-    heard_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class ItemReport(Line):
     """The report on a thing. `tracks`, `albums` and `ids` are its parts, most played first."""
 
@@ -93,10 +76,10 @@ class ItemReport(Line):
     rank: int | None  # None without plays that count
     ranked: int  # things of its kind with plays that count
     share: float  # of all plays of music, or of the time
-    most_in_a_day: DaySums  # the earliest in a tie
+    most_in_a_day: Sums  # the earliest in a tie
     most_in_a_row: Run
-    periods: Sequence[PeriodSums]
-    hours: Sequence[HourSums]
+    periods: Sequence[Sums]
+    hours: Sequence[Sums]
     number_of_tracks: int
     number_of_albums: int
     tracks: Sequence[Line]  # of an artist or an album
@@ -183,8 +166,9 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
     members = groups(kind, exact=question.exact)
     _make(log, "own", f"SELECT tally.* FROM tally JOIN ({members}) USING (item) WHERE grouped = ?", grouped)
     days = local_time.sums_by(log, question, local_time.BY_DAY, OWN)
-    hours = {each.number: each for each in local_time.sums_by(log, question, local_time.BY_HOUR, OWN)}
-    sums, peak = local_time.total(days), max(days, key=lambda day: _measure(question, day))
+    by_hour = local_time.sums_by(log, question, local_time.BY_HOUR, OWN)
+    hours = {each.number: (each.plays, each.heard_ms) for each in by_hour}
+    sums, peak = local_time.total(days), max(days, key=lambda day: measure(day, question.by))
     rank, ranked, share = _rank(log, question, line)
     run, first, last = _runs(log, question)
     tracks, number_of_tracks = _parts(log, question, TRACKS) if kind != TRACKS else ([], 0)
@@ -200,13 +184,10 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
         rank=rank,
         ranked=ranked,
         share=share,
-        most_in_a_day=DaySums(str(date_of(peak.number)), peak.plays, peak.heard_ms),
+        most_in_a_day=Sums.of_day(peak),
         most_in_a_row=run,
         periods=_periods(question, days),
-        hours=[
-            HourSums(hour, hours[hour].plays, hours[hour].heard_ms) if hour in hours else HourSums(hour, 0, 0)
-            for hour in range(local_time.DAY_HOURS)
-        ],
+        hours=[Sums("hour", hour, *hours.get(hour, (0, 0))) for hour in range(local_time.DAY_HOURS)],
         number_of_tracks=number_of_tracks,
         number_of_albums=number_of_albums,
         tracks=tracks,
@@ -216,18 +197,15 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
     )
 
 
-def _measure(question: Question, sums: LocalSums | Line) -> int:
-    return sums.heard_ms if question.by == TIME else sums.plays
-
-
 def _rank(log: Log, question: Question, line: Line) -> tuple[int | None, int, float]:
     """Return the rank of a thing, the number of things that have one, and its share of all plays or time."""
-    column, measure = "ms_played" if question.by == TIME else "plays", _measure(question, line)
+    column = "ms_played" if question.by == TIME else "plays"
     query = f"SELECT count(*), count(*) FILTER (WHERE {column} > ?) FROM ranking WHERE plays > 0"
-    ((number, above),) = log.rows(query, measure)
+    own = measure(line, question.by)
+    ((number, above),) = log.rows(query, own)
     query = f"SELECT sum(tally.{column}) FROM tally JOIN items ON id = item WHERE NOT is_episode"
     ((whole,),) = log.rows(query)
-    return above + 1 if line.plays else None, number, round(measure / whole, 6) if whole else 0.0
+    return above + 1 if line.plays else None, number, round(own / whole, 6) if whole else 0.0
 
 
 def _runs(log: Log, question: Question) -> tuple[Run, int | None, int | None]:
@@ -248,17 +226,13 @@ def _runs(log: Log, question: Question) -> tuple[Run, int | None, int | None]:
     return longest, first, second
 
 
-def _periods(question: Question, days: Sequence[LocalSums]) -> list[PeriodSums]:
+def _periods(question: Question, days: Sequence[LocalSums]) -> list[Sums]:
     """Return the sums of each year, or of each month in a short period, from the first play to the last."""
     begin, end = question.period.begin, question.period.end
     is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
     length = len("2026-11" if is_short else "2026")
-    found = {str(date_of(day))[:length]: (0, 0) for day in range(days[0].number, days[-1].number + 1)}
-    for day in days:
-        name = str(date_of(day.number))[:length]
-        plays, heard_ms = found[name]
-        found[name] = (plays + day.plays, heard_ms + day.heard_ms)
-    return [PeriodSums(name, *sums) for name, sums in found.items()]
+    wanted = range(days[0].number, days[-1].number + 1)
+    return sums_of(days, wanted, "period", lambda day: str(day)[:length])
 
 
 def _parts(log: Log, question: Question, kind: str) -> tuple[list[Line], int]:

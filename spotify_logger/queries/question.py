@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
@@ -60,6 +60,20 @@ class Question:
         if self.threshold == FINISHED:
             return "heard to the end"
         return f"of at least {int(self.threshold) // 1000} s" if self.threshold else "of any length"
+
+
+class Amount(Protocol):
+    """Something that was played: how often, and for how long."""
+
+    @property
+    def plays(self) -> int: ...  # noqa: D102
+    @property
+    def heard_ms(self) -> int: ...  # noqa: D102
+
+
+def measure(of: Amount, by: str) -> int:
+    """Return the plays or the milliseconds."""
+    return of.heard_ms if by == TIME else of.plays
 
 
 class Parameter(NamedTuple):

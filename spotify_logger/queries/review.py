@@ -9,48 +9,32 @@ from spotify_logger.core.display import format_title
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries.charts import days_of_year, sums_of, year_of
 from spotify_logger.queries.figures import (
-    DaySums,
-    Line,
+    ReviewLine,
     Session,
     Streak,
+    Sums,
     best,
+    best_of_all,
     date_of,
     day_figures,
     is_new,
     make_ranking,
+    make_rankings,
     number_of,
     session_figures,
 )
 from spotify_logger.queries.local_time import BY_DAY, DAY, HOUR, local_plays, sums_by, total
 from spotify_logger.queries.log import Log, Unseen, unseen
-from spotify_logger.queries.tallies import ARTISTS, KINDS, TRACKS, bounds, counts, groups, make_tally, source
+from spotify_logger.queries.tallies import ARTISTS, TRACKS, bounds, counts, groups, source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from spotify_logger.queries.figures import Best, Line
     from spotify_logger.queries.question import Question
 
-TOP_COUNT = 5
-"""Number of lines for each kind."""
 NIGHT_ENDS = 5 * HOUR
 """Seconds after midnight at which the late night ends; it begins at midnight."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewLine:
-    """A line of the review: what was played, how much, and when, as far as that is known."""
-
-    name: str
-    artists: str
-    plays: int | None
-    heard_ms: int | None
-    when: str | None
-    key: str
-
-    @property
-    def title(self) -> str:
-        """Artists and name in one string."""
-        return f"{self.artists} – {self.name}" if self.artists else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +47,6 @@ class FirstPlay(ReviewLine):
     def title(self) -> str:
         """Artists, or the show, and name in one string."""
         return format_title({"name": self.name or self.key, "artists": self.artists, "album": self.album})
-
-
-@dataclass(frozen=True, slots=True)
-class MonthSums:
-    """How much was played in a month."""
-
-    month: str
-    plays: int
-    heard_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """What was played most."""
-
-    tracks: Sequence[ReviewLine]
-    artists: Sequence[ReviewLine]
-    albums: Sequence[ReviewLine]
-    shows: Sequence[ReviewLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +68,12 @@ class Review:
     sessions: int
     longest_session: Session | None
     longest_streak: Streak
-    busiest_day: DaySums | None
+    busiest_day: Sums | None
     first_play: FirstPlay | None
     most_repeated: ReviewLine | None  # the track with the most plays in a day
     late_night: ReviewLine | None  # the track that was played most after midnight
     discovery: ReviewLine | None  # the track that was played most of those that are new
-    months: Sequence[MonthSums]
+    months: Sequence[Sums]
     top: Best
     unseen: Unseen
 
@@ -118,13 +83,10 @@ def year(log: Log, question: Question) -> Review:
     period, number = question.period, year_of(question)
     days = sums_by(log, question, BY_DAY)
     sums, of_days = total(days), day_figures(days, question.today)
-    make_tally(log, question, period)
-    for kind in KINDS:
-        make_ranking(log, question, kind)
+    make_rankings(log, question)
     has_past, new = _has_past(log, question), is_new(question, TRACKS)
     plays = local_plays(log, question)
-    months = sums_of(days, days_of_year(number), lambda day: f"{day:%Y-%m}")
-    top = Best(*(list(map(_line, best(log, question, kind, TOP_COUNT))) for kind in KINDS))
+    months = sums_of(days, days_of_year(number), "month", lambda day: f"{day:%Y-%m}")
     return Review(
         number,
         period.end is not None and question.now >= period.end,
@@ -145,18 +107,14 @@ def year(log: Log, question: Question) -> Review:
         _most_repeated(log, question, plays),
         _late_night(log, question, plays),
         _first(best(log, question, TRACKS, 1, new)) if has_past else None,
-        [MonthSums(*month) for month in months],
-        top,
+        months,
+        best_of_all(log, question),
         unseen(log, question),
     )
 
 
-def _line(line: Line) -> ReviewLine:
-    return ReviewLine(line.name, line.artists, line.plays, line.heard_ms, None, line.key)
-
-
 def _first(lines: Sequence[Line]) -> ReviewLine | None:
-    return _line(lines[0]) if lines else None
+    return ReviewLine.of(lines[0]) if lines else None
 
 
 def _has_past(log: Log, question: Question) -> bool:

@@ -1,4 +1,7 @@
-"""Answer `stats`: how much was played in a period, how it spread over the days, and what was new."""
+"""Answer `stats`: how much was played in a period, how it spread over the days, and what was new.
+
+The page shows the same of the last twelve months, with what was played most and the weeks.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.times import utc_time
+from spotify_logger.queries.arguments import WEEK
+from spotify_logger.queries.charts import by_interval
 from spotify_logger.queries.figures import (
-    DaySums,
     Session,
     Streak,
+    Sums,
+    best_of_all,
     day_figures,
     is_new,
-    make_ranking,
+    make_rankings,
     number_of,
     session_figures,
     skip_rate,
 )
 from spotify_logger.queries.local_time import BY_DAY, sums_by, total
 from spotify_logger.queries.log import Log, Unseen, unseen
-from spotify_logger.queries.tallies import ARTISTS, KINDS, TRACKS, make_tally
+from spotify_logger.queries.tallies import ARTISTS, KINDS, TRACKS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spotify_logger.queries.figures import Best
+    from spotify_logger.queries.local_time import LocalSums
     from spotify_logger.queries.question import Question
 
 
@@ -47,18 +57,35 @@ class Stats:
     days: int  # with plays that count
     longest_streak: Streak
     current_streak: Streak
-    busiest_day: DaySums | None
+    busiest_day: Sums | None
     unseen: Unseen
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The period up to now at a glance, for the page."""
+
+    stats: Stats
+    top: Best
+    weeks: Sequence[Sums]
 
 
 def stats(log: Log, question: Question) -> Stats:
     """Return the statistics of a period."""
-    period = question.period
+    return _stats(log, question, sums_by(log, question, BY_DAY))
+
+
+def overview(log: Log, question: Question) -> Overview:
+    """Return an overview of a period that begins at a local midnight and includes the present."""
     days = sums_by(log, question, BY_DAY)
-    sums = total(days)
-    make_tally(log, question, period)
-    for kind in KINDS:
-        make_ranking(log, question, kind)
+    return Overview(
+        _stats(log, question, days), best_of_all(log, question), by_interval(days, question, WEEK)
+    )
+
+
+def _stats(log: Log, question: Question, days: Sequence[LocalSums]) -> Stats:
+    period, sums = question.period, total(days)
+    make_rankings(log, question)
     tracks, artists, albums, shows = (number_of(log, kind) for kind in KINDS)
     new_tracks, new_artists = (number_of(log, kind, is_new(question, kind)) for kind in (TRACKS, ARTISTS))
     of_sessions = session_figures(log, question)
@@ -68,12 +95,7 @@ def stats(log: Log, question: Question) -> Stats:
         sums.plays,
         sums.all_plays - sums.plays,
         sums.heard_ms,
-        tracks,
-        artists,
-        albums,
-        shows,
-        new_tracks,
-        new_artists,
+        *(tracks, artists, albums, shows, new_tracks, new_artists),
         sums.skips,
         skip_rate(sums),
         of_sessions.sessions,

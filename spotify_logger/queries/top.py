@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.details import read_details
 from spotify_logger.queries.log import Log, Unseen, unseen
 from spotify_logger.queries.question import TIME, Question
 from spotify_logger.queries.tallies import (
@@ -31,8 +30,21 @@ if TYPE_CHECKING:
 VARIOUS = "various artists"
 
 
+class Titled:
+    """Something with a title."""
+
+    __slots__ = ()
+    name: str
+    artists: str
+
+    @property
+    def title(self) -> str:
+        """Artists and name in one string."""
+        return f"{self.artists} – {self.name}" if self.artists else self.name
+
+
 @dataclass(frozen=True, slots=True)
-class RankedLine:
+class RankedLine(Titled):
     """A line of a ranking."""
 
     rank: int
@@ -44,11 +56,6 @@ class RankedLine:
     plays_before: int | None  # in the period before; None without one
     heard_ms_before: int | None
     key: str  # in the catalog, of the item that was played most; the device, or the URI of the context
-
-    @property
-    def title(self) -> str:
-        """Artists and name in one string."""
-        return f"{self.artists} – {self.name}" if self.artists else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,37 +85,26 @@ class Group(NamedTuple):
 def top(log: Log, question: Question, kind: str) -> Top:
     """Return what was played most; `kind` is one of `tallies.CHOICES`."""
     period = question.period
-    found = ranking(log, question, kind, period)
+    found, sums = _ranking(log, question, kind, period)
     before = {} if period.previous is None else _sums(log, question, kind, period.previous)
-    whole = found.heard_ms if question.by == TIME else found.plays
+    whole = sums[question.by == TIME]
     lines = []
-    for rank, (group, name) in enumerate(zip(found.groups, names(log, kind, found.groups), strict=True), 1):
-        measure = group.ms_played if question.by == TIME else group.plays
-        share = round(measure / whole, 6) if whole else 0.0
-        plays, ms_played = (None, None) if period.previous is None else before.get(group.grouped, (0, 0))
-        lines.append(
-            RankedLine(rank, *name, group.plays, group.ms_played, share, plays, ms_played, group.key)
-        )
+    for rank, (group, name) in enumerate(zip(found, names(log, kind, found), strict=True), 1):
+        part = group.ms_played if question.by == TIME else group.plays
+        share = round(part / whole, 6) if whole else 0.0
+        plays, ms = (None, None) if period.previous is None else before.get(group.grouped, (0, 0))
+        lines.append(RankedLine(rank, *name, group.plays, group.ms_played, share, plays, ms, group.key))
     begin, end = utc_time(period.begin), utc_time(period.end)
-    sums = (found.plays, found.heard_ms, found.number)
     return Top(kind, begin, end, question.by, *sums, unseen(log, question), lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The first groups of a ranking, and the sums of all of them."""
-
-    groups: Sequence[Group]
-    number: int
-    plays: int
-    heard_ms: int
-
-
-def ranking(log: Log, question: Question, kind: str, period: Period) -> Ranking:
-    """Return the groups of a kind that were played most in a period; makes the table `tally`."""
+def _ranking(
+    log: Log, question: Question, kind: str, period: Period
+) -> tuple[Sequence[Group], tuple[int, int, int]]:
+    """Return the groups that were played most, and plays, milliseconds and number of all; make `tally`."""
     values: Sequence[int] = ()
     if kind in DETAILS:
-        read_details(log, period)
+        _read_details(log, period)
         values = bounds(period)
         sums = "SELECT sum(plays), sum(ms_played) FROM found"
     else:
@@ -121,8 +117,7 @@ def ranking(log: Log, question: Question, kind: str, period: Period) -> Ranking:
         FROM found WHERE plays > 0 {order(question)} LIMIT ?"""
     rows = log.rows(query, *values, question.limit)
     ((plays, heard_ms),) = log.rows(f"{found} {sums}", *values)
-    number = rows[0][-1] if rows else 0
-    return Ranking([Group(*row[:-1]) for row in rows], number, plays or 0, heard_ms or 0)
+    return [Group(*row[:-1]) for row in rows], (plays or 0, heard_ms or 0, rows[0][-1] if rows else 0)
 
 
 def names(log: Log, kind: str, found: Sequence[Group]) -> list[tuple[str, str]]:
@@ -177,9 +172,22 @@ def _album_name(log: Log, grouped: str) -> tuple[str, str]:
 def _sums(log: Log, question: Question, kind: str, period: Period) -> Mapping[str, tuple[int, int]]:
     """Return plays and milliseconds of all groups of a kind in a period."""
     if kind in DETAILS:
-        read_details(log, period)
+        _read_details(log, period)
         rows = log.rows(by_group(question, kind), *bounds(period))
     else:
         make_tally(log, question, period, "tally_before")
         rows = log.rows(by_group(question, kind, "tally_before"))
     return {grouped: (plays, ms_played) for grouped, plays, ms_played, *_ in rows}
+
+
+def _read_details(log: Log, period: Period) -> None:
+    """Read the details of all plays of a period that are not in the index yet."""
+    query = """SELECT second FROM plays
+        WHERE second >= ? AND second < ? AND second NOT IN (SELECT second FROM details)"""
+    missing = log.rows(query, *bounds(period))
+    seconds = (second for (second,) in missing)
+    found = log.store.fields(seconds, ("source", "device_name", "context_uri"))
+    with log.database:
+        log.database.execute("BEGIN IMMEDIATE")
+        rows = ((second, *values) for second, values in found)
+        log.database.executemany("INSERT OR IGNORE INTO details VALUES (?, ?, ?, ?)", rows)

@@ -1,6 +1,6 @@
 """Turn the result of a query into an answer: JSON and CSV from its fields, and blocks for people.
 
-How the results of `queries.top` are shown is registered in `report.top`, and so on.
+How results are shown is registered in `report.music`, `report.periods` and `report.plays`.
 """
 
 from __future__ import annotations
@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.report.blocks import Answer, Block
+from spotify_logger.queries.figures import Sums
+from spotify_logger.queries.question import PLAYS, TIME, Amount
+from spotify_logger.report.blocks import Answer, Block, Note, Table
+from spotify_logger.report.cells import Formatted, heard, phrase
+from spotify_logger.report.words import counted, exact_duration, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from spotify_logger.core.periods import Period
+    from spotify_logger.queries.log import Unseen
     from spotify_logger.queries.question import Question
+    from spotify_logger.report.cells import Cell
     from spotify_logger.report.csv_output import CsvRow
 
 
@@ -27,9 +33,15 @@ def blocks(result: object, question: Question) -> Sequence[Block]:
 
 
 @singledispatch
-def csv_rows(result: object) -> Sequence[CsvRow]:  # noqa: ARG001 - the default for what has no rows
-    """Return the result of a query as CSV rows."""
-    return ()
+def csv_rows(result: object) -> Sequence[CsvRow]:
+    """Return the result of a query as CSV rows: by default those of its list, in all columns."""
+    names = ("top", "week", "calendar", "periods")
+    return next((list(map(to_json, getattr(result, name))) for name in names if hasattr(result, name)), [])
+
+
+def columns(line: object, names: Iterable[str]) -> dict[str, Any]:
+    """Return some fields of a line as a CSV row."""
+    return {name: getattr(line, name) for name in names}
 
 
 @singledispatch
@@ -45,6 +57,11 @@ def _(values: Mapping[str, object]) -> dict[str, Any]:
     return {name: to_json(value) for name, value in values.items()}
 
 
+@to_json.register
+def _(sums: Sums) -> dict[str, Any]:
+    return {sums.unit: sums.when, "plays": sums.plays, "heard_ms": sums.heard_ms}
+
+
 @to_json.register(list)
 @to_json.register(tuple)
 def _(values: Iterable[object]) -> list[Any]:
@@ -55,6 +72,44 @@ def to_answer(result: object, question: Question) -> Answer:
     """Return the answer for the command; one that is an answer already stays as it is."""
     if isinstance(result, Answer):
         return result
-    import_module(type(result).__module__.replace(".queries.", ".report."))
+    from spotify_logger.report import music, periods, plays  # noqa: F401, PLC0415 - they need this
+
     code = getattr(result, "exit_code", 0)
     return Answer(to_json(result), blocks(result, question), code, csv_rows(result))
+
+
+# What several answers show
+
+
+def nothing_played(period: Period) -> Note:
+    """Return the message for a period without plays."""
+    if period.begin is None and period.end is None:
+        return Note("Nothing has been logged yet.")
+    return Note(f"Nothing was played: {period.words}.")
+
+
+def gap_note(unseen: Unseen) -> list[Note]:
+    """Return the note that marks figures as a minimum, in a list; an empty list without gaps."""
+    verb, length = "was" if unseen.gaps == 1 else "were", exact_duration(unseen.seconds)
+    note = f"At least: {counted(unseen.gaps, 'gap')} ({length}) {verb} not observed."
+    return [Note(note)] if unseen.gaps else []
+
+
+def amount(of: Amount, by: str) -> int | Formatted:
+    """Return the plays or the time as a cell."""
+    return heard(of.heard_ms) if by == TIME else of.plays
+
+
+def plays_and_others(plays: int, shorter: int, question: Question) -> Formatted:
+    """Return the plays that count, and how many do not."""
+    return phrase(plays, f"{question.rule_words},", shorter, plural(shorter, "other"))
+
+
+def heading(by: str) -> str:
+    """Return the heading of a column of amounts."""
+    return "heard" if by == TIME else PLAYS
+
+
+def ranking(noun: str, by: str, lines: Iterable[tuple[str, Cell]]) -> Table:
+    """Return a table of titles and amounts with their ranks."""
+    return Table([(rank, *line) for rank, line in enumerate(lines, 1)], ("", noun, heading(by)), [0, 2])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from spotify_logger.core.times import local
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.times import local, seconds_of
+
+if TYPE_CHECKING:
+    from spotify_logger.core.periods import Zone
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -18,6 +23,16 @@ def local_period(begin: float, end: float) -> str:
     first, last = local_time(begin), local_time(end)
     same_day = first.split()[0] == last.split()[0]
     return f"{first} to {last.split()[1] if same_day else last}"
+
+
+def format_time(zone: Zone, second: float | None) -> str:
+    """Format a time in a zone, "2026-11-22 19:00"; return "" for None."""
+    return "" if second is None else f"{zone.local(second):%Y-%m-%d %H:%M}"
+
+
+def format_iso(zone: Zone, time: str | None) -> str:
+    """Format the ISO time of a result like `format_time`."""
+    return format_time(zone, seconds_of(time or ""))
 
 
 def rough_duration(seconds: float) -> str:
@@ -42,9 +57,14 @@ def exact_duration(seconds: float) -> str:
     return large if rest.startswith("0 ") else f"{large} {rest}"
 
 
+def plural(number: int, noun: str) -> str:
+    """Return the form of a noun that follows a number: "play", "plays"."""
+    return noun if number == 1 else f"{noun}s"
+
+
 def counted(number: int, noun: str) -> str:
     """Format a number with its noun: "1 play", "12,345 plays"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {plural(number, noun)}"
 
 
 def listening_time(milliseconds: int) -> str:

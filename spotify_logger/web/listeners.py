@@ -10,8 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.periods import between
-from spotify_logger.queries import compare, dispatch, status
-from spotify_logger.queries import overview as overviews
+from spotify_logger.queries import compare, dispatch, status, summary
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.compare import Comparison
-    from spotify_logger.queries.overview import Overview
     from spotify_logger.queries.status import NowPlaying, Status
+    from spotify_logger.queries.summary import Overview
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.covers import Covers
     from spotify_logger.web.login import LoginThread
@@ -114,7 +113,7 @@ class ListenerPage:
         """Return the figures of the last 12 months."""
         begin = self.zone.midnight(start_of_twelve_months(self.today))
         question = Question(time.time(), self.zone, between(begin, None, "the last 12 months"))
-        return await self.ask(request, overviews.overview, question)
+        return await self.ask(request, summary.overview, question)
 
     def begin_login(self, store: Archive) -> None:
         """Begin an attempt to log in, and cancel the one in progress; raise the errors of `LoginThread`."""

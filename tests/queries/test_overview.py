@@ -6,9 +6,11 @@ from typing import Any
 
 from spotify_logger.core.periods import Period, between
 from spotify_logger.queries import charts, summary, top
+from spotify_logger.queries.figures import TOP_COUNT
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.log import Log
-from spotify_logger.queries.overview import KINDS, TOP_COUNT, overview
+from spotify_logger.queries.summary import overview
+from spotify_logger.queries.tallies import KINDS
 from spotify_logger.report.answers import to_json
 from tests.indexed_log import IndexedLog, data_of
 from tests.queries.items import DUET, QUO, SEXY
@@ -25,20 +27,20 @@ def test_it_says_what_stats_top_and_course_say(log: IndexedLog) -> None:
     period = between(log.second("2025-11-23 00:00"), None, "the last 12 months")
     found = to_json(overview(Log(Index(log.store).sync(), log.store), log.ask(period=period)))
     assert found == expected(log, period)
-    assert (found["plays"], found["unseen"]) == (3, {"gaps": 1, "seconds": 7200})
+    assert (found["stats"]["plays"], found["stats"]["unseen"]) == (3, {"gaps": 1, "seconds": 7200})
 
 
 def expected(log: IndexedLog, period: Period) -> dict[str, object]:
     """Return what the commands say."""
-    stats = data_of(log.answer(summary.stats, period=period))
-    names = ["from", "plays", "shorter", "heard_ms", "skips", "skip_rate", "days", "unseen"]
-    names += ["longest_streak", "current_streak", "busiest_day", *KINDS]
-    shown = ("name", "artists", "plays", "heard_ms", "key")
     tops: dict[str, Any] = {
         kind: data_of(log.answer(top.top, kind, period=period, limit=TOP_COUNT))["top"] for kind in KINDS
     }
+    shown = ("name", "artists", "plays", "heard_ms", "key")
     return {
-        **{name: stats[name] for name in names},
-        "top": {kind: [{name: line[name] for name in shown} for line in tops[kind]] for kind in KINDS},
+        "stats": data_of(log.answer(summary.stats, period=period)),
+        "top": {
+            kind: [{name: line[name] for name in shown} | {"when": None} for line in tops[kind]]
+            for kind in KINDS
+        },
         "weeks": data_of(log.answer(charts.course, "week", period=period))["periods"],
     }

@@ -11,8 +11,7 @@ from spotify_logger.core.search_text import Match, TextSearch, search_words
 from spotify_logger.core.times import utc_time
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.output import write_answer
-from spotify_logger.report.phrases import format_time
-from spotify_logger.report.words import counted
+from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import FIRST_SECOND
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.confirmation import NO_TERMINAL

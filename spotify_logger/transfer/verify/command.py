@@ -14,8 +14,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import ARTIST_FIELDS, CatalogEntry, tell_apart
 from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import GAPS, ONE_DAY, gap_key, gap_value, play_key, second_of_key
-from spotify_logger.report.phrases import format_time
-from spotify_logger.report.words import counted
+from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
 from spotify_logger.transfer.confirmation import NO_TERMINAL
 from spotify_logger.transfer.delete.plays import catalog_hashes, day_of_index_key, remove_items

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from spotify_logger.queries.charts import HourOfWeek
-    from spotify_logger.queries.overview import TopOfOverview
+    from spotify_logger.queries.figures import Best
     from spotify_logger.queries.question import Question
-    from spotify_logger.queries.review import Best
     from spotify_logger.web.listeners import ListenerPage
 
 
@@ -63,7 +62,7 @@ async def calendar(page: ListenerPage, request: Request) -> Response:
     """Show a calendar heatmap of a year."""
     question, about = _about_year(page, request)
     data = await page.ask(request, charts.calendar, question)
-    months = [list(days) for _, days in groupby(data.calendar, lambda each: each.day[: len("2026-11")])]
+    months = [list(days) for _, days in groupby(data.calendar, lambda each: str(each.when)[: len("2026-11")])]
     return page.render(request, "calendar.html", data=data, months=months, **about)
 
 
@@ -115,6 +114,6 @@ def _sum_by(cells: Iterable[HourOfWeek], name: str) -> list[Sums]:
     return list(found.values())
 
 
-def ranked_keys(top: TopOfOverview | Best) -> list[str]:
+def ranked_keys(top: Best) -> list[str]:
     """Return the catalog keys of the tracks and albums of rankings."""
     return [line.key for line in (*top.tracks, *top.albums)]
