@@ -23,7 +23,7 @@ from spotify_logger.queries.tallies import (
     make_tally,
     source,
 )
-from spotify_logger.queries.top import Group, names
+from spotify_logger.queries.top import Group, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,9 +80,6 @@ class _Played(NamedTuple):
 
     group: Group
     first: int  # the second of the first play
-
-    def measure(self, by: str) -> int:
-        return self.group.ms_played if by == TIME else self.group.plays
 
     def together_with(self, other: _Played) -> _Played:
         most = max(self.group, other.group, key=lambda each: (each.plays, each.ms_played))
@@ -168,19 +165,19 @@ def _lines(
     pairs = [(each, theirs[group]) for group, each in ours.items() if group in theirs]
 
     def order(pair: tuple[_Played, _Played]) -> tuple[int, int, str]:
-        measures = [each.measure(question.by) for each in pair]
+        measures = [each.group.ms_played if question.by == TIME else each.group.plays for each in pair]
         return -min(measures), -sum(measures), pair[0].group.key
 
     best = sorted(pairs, key=order)[: question.limit]
-    named = names(log, kind, [pair[0].group for pair in best])
+    named = lines(log, kind, [pair[0].group for pair in best])
     return [
         SharedLine(
             rank,
-            f"{artists} – {name}" if artists else name,
+            line.title,
             [each.group.plays for each in pair],
             [each.group.ms_played for each in pair],
             [utc_time(each.first) for each in pair],
-            pair[0].group.key,
+            line.key,
         )
-        for rank, (pair, (name, artists)) in enumerate(zip(best, named, strict=True), 1)
+        for rank, (pair, line) in enumerate(zip(best, named, strict=True), 1)
     ]

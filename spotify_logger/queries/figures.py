@@ -10,7 +10,7 @@ from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.sessions import sessions
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries.tallies import ARTISTS, KINDS, bounds, by_group, make_tally, order
-from spotify_logger.queries.top import Group, Titled, names
+from spotify_logger.queries.top import Group, Line, Titled, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,17 +68,6 @@ class SessionFigures(NamedTuple):
 
     sessions: int
     longest_session: Session | None
-
-
-@dataclass(frozen=True, slots=True)
-class Line(Titled):
-    """A line of a ranking; `key` is that of the item that was played most."""
-
-    name: str
-    artists: str  # of a track or an album; "" otherwise
-    plays: int
-    heard_ms: int
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +178,7 @@ def best(  # noqa: PLR0913 - most have defaults
     """Return the first groups `make_ranking` has found, of those for which `which` is true."""
     query = f"""SELECT grouped, plays, ms_played, (SELECT key FROM items WHERE id = item)
         FROM {kind}_of_{table} WHERE {which} {order(question)} LIMIT ?"""
-    found = [Group(*row) for row in log.rows(query, *values, number)]
-    return [
-        Line(*name, each.plays, each.ms_played, each.key)
-        for name, each in zip(names(log, kind, found), found, strict=True)
-    ]
+    return lines(log, kind, [Group(*row) for row in log.rows(query, *values, number)])
 
 
 def best_of_all(log: Log, question: Question) -> Best:

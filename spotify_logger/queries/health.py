@@ -140,16 +140,10 @@ def _at_risk(status: Mapping[str, str]) -> list[str]:
     outbox, redis, persistence = (
         sanitize(status.get(f"{name}_trouble", "")) for name in ("outbox", "redis", "persistence")
     )
-    waiting = whole_number(status.get("outbox")) or 0
-    found = [
-        outbox and f"{outbox} (until that is fixed, plays are kept in memory only)",
-        redis,
-        f"{waiting:,} plays are waiting to be stored safely: check the logs of the logger and of Redis"
-        if waiting > MAX_WAITING_PLAYS
-        else "",
-        "this Redis loses everything when it restarts: set `appendonly yes` in redis.conf"
-        if status.get("persistence") == FORGETS
-        else "",
-        persistence,
-    ]
-    return [problem for problem in found if problem]
+    found = [outbox and f"{outbox} (until that is fixed, plays are kept in memory only)", redis]
+    if (waiting := whole_number(status.get("outbox")) or 0) > MAX_WAITING_PLAYS:
+        logs = "check the logs of the logger and of Redis"
+        found.append(f"{waiting:,} plays are waiting to be stored safely: {logs}")
+    if status.get("persistence") == FORGETS:
+        found.append("this Redis loses everything when it restarts: set `appendonly yes` in redis.conf")
+    return list(filter(None, [*found, persistence]))

@@ -10,7 +10,7 @@ from spotify_logger.core.text import fold
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import local_time
 from spotify_logger.queries.charts import sums_of
-from spotify_logger.queries.figures import Line, Sums, best, make_ranking, skip_rate
+from spotify_logger.queries.figures import Sums, best, make_ranking, skip_rate
 from spotify_logger.queries.log import Log, Unseen, unseen
 from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.search import close_names, find_items
@@ -27,7 +27,7 @@ from spotify_logger.queries.tallies import (
     order,
     source,
 )
-from spotify_logger.queries.top import Group, names, newest_name
+from spotify_logger.queries.top import Group, Line, lines, newest_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,20 +115,17 @@ def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
     _make(log, "ranking", by_group(question, kind))
     matches = find_items(log, text, kind, exact=question.exact)
     played = _played(log, question, matches)
-    named = zip(played, names(log, kind, played), strict=True)
-    lines = [
-        Candidate(*name, each.plays, each.ms_played, each.key, _text(log, kind, each, name))
-        for each, name in named
-    ]
-    is_one = len({fold(line.title) for line in lines}) == 1
+    found = lines(log, kind, played)
+    is_one = len({fold(line.title) for line in found}) == 1
+    candidates = [_candidate(log, kind, *each) for each in zip(played, found, strict=True)]
     return ItemPage(
         kind=NOUNS[kind],
         text=text,
         from_=utc_time(question.period.begin),
         to=utc_time(question.period.end),
         by=question.by,
-        candidates=[] if is_one else lines,
-        found=_report(log, question, kind, played[0].grouped, lines) if is_one else None,
+        candidates=[] if is_one else candidates,
+        found=_report(log, question, kind, played[0].grouped, candidates) if is_one else None,
         known=bool(matches),
         close=[] if matches else close_names(log, text, kind),
         unseen=unseen(log, question),
@@ -150,15 +147,16 @@ def _played(log: Log, question: Question, matches: Mapping[str, Match]) -> list[
     return [each for each in found if matches[each.grouped] == best]
 
 
-def _text(log: Log, kind: str, group: Group, name: tuple[str, str]) -> str:
-    """Return the text that selects a thing among others with its name: its key, if it has one."""
-    if kind == TRACKS:
-        return group.key
-    query = "SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = ?"
-    if kind == ALBUMS:
-        query = "SELECT 'album:' || album_id FROM items WHERE key = ? AND album_id <> ''"
-    rows = log.rows(query, group.grouped if kind == ARTISTS else group.key)
-    return rows[0][0] if rows else " ".join(filter(None, reversed(name)))
+def _candidate(log: Log, kind: str, group: Group, line: Line) -> Candidate:
+    """Add the text that selects a thing among others with its name: its key, if it has one."""
+    text = line.key
+    if kind != TRACKS:
+        query = "SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = ?"
+        if kind == ALBUMS:
+            query = "SELECT 'album:' || album_id FROM items WHERE key = ? AND album_id <> ''"
+        rows = log.rows(query, group.grouped if kind == ARTISTS else line.key)
+        text = rows[0][0] if rows else " ".join(filter(None, (line.artists, line.name)))
+    return Candidate(line.name, line.artists, line.plays, line.heard_ms, line.key, text)
 
 
 def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequence[Candidate]) -> ItemReport:

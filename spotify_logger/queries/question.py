@@ -21,6 +21,8 @@ DAY_FORMS = "2026, 2026-11, 2026-11-22, 2026-11-22T18:30, today or yesterday"
 
 _YEAR = re.compile(r"[0-9]{4}")
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
+_LENGTH = re.compile(r"([1-9][0-9]{0,3})([hdwmy])")
+_SECONDS = re.compile(r"([0-9]{1,5})s?")
 _FIRST_YEAR, _LAST_YEAR = 1971, 2199
 """The years that every supported platform's calendar covers."""
 
@@ -173,8 +175,7 @@ def parse_year(text: str) -> int:
 
 def parse_month(text: str) -> date:
     """Return the first day of the month that a text names."""
-    if not _MONTH.fullmatch(text):
-        raise ValueError(text)
+    _matched(_MONTH, text)
     return date(_checked(int(text[:4])), int(text[5:]), 1)
 
 
@@ -195,20 +196,21 @@ def _checked(year: int) -> int:
     return year
 
 
+def _matched(form: re.Pattern[str], text: str) -> re.Match[str]:
+    if match := form.fullmatch(text):
+        return match
+    raise ValueError(text)
+
+
 def _parse_length(text: str) -> tuple[int, str]:
-    match = re.fullmatch(r"([1-9][0-9]{0,3})([hdwmy])", text)
-    if match is None:
-        raise ValueError(text)
+    match = _matched(_LENGTH, text)
     return int(match[1]), match[2]
 
 
 def _parse_threshold(text: str) -> int | str:
     if text in (HALF, FINISHED):
         return text
-    match = re.fullmatch(r"([0-9]{1,5})s?", text)
-    if match is None:
-        raise ValueError(text)
-    return int(match[1]) * 1000
+    return int(_matched(_SECONDS, text)[1]) * 1000
 
 
 def _parse_limit(text: str) -> int:

@@ -30,8 +30,9 @@ from spotify_logger.queries.tallies import ARTISTS, TRACKS, bounds, counts, grou
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spotify_logger.queries.figures import Best, Line
+    from spotify_logger.queries.figures import Best
     from spotify_logger.queries.question import Question
+    from spotify_logger.queries.top import Line
 
 NIGHT_ENDS = 5 * HOUR
 """Seconds after midnight at which the late night ends; it begins at midnight."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from spotify_logger.core.search_text import Match, TextSearch, bare_title, beginning, spellings
 from spotify_logger.queries.tallies import ALBUMS, ARTISTS, TRACKS, groups
@@ -66,24 +66,6 @@ def contains(search: TextSearch) -> tuple[str, Sequence[str]]:
     return " AND ".join(["instr(words, ?)"] * len(words)) or "0", words
 
 
-class _Names(NamedTuple):
-    """What a row of the index may be suggested as."""
-
-    words: str
-    name: str = ""
-    artists: str = ""
-    album: str = ""
-
-    def of_kind(self, kind: str) -> Iterator[str]:
-        """Yield the names of a kind, or of all kinds, the shortest first."""
-        if kind in (ARTISTS, ""):
-            yield self.artists
-        if kind in (ALBUMS, ""):
-            yield self.album
-        if kind in (TRACKS, ""):
-            yield f"{self.artists} – {self.name}" if self.artists else self.name
-
-
 def close_names(log: Log, text: str, kind: str = "") -> list[str]:
     """Return up to three names that are like a text, for which `find_items` or a count has found nothing.
 
@@ -102,14 +84,16 @@ def close_names(log: Log, text: str, kind: str = "") -> list[str]:
     values = [
         value for each in meant for word, like in _best_first(each) for value in (beginning(word), like)
     ]
-    query = f"""SELECT words, name, artists, album, {scores} AS score FROM items
+    query = f"""SELECT name, artists, album, {scores} AS score FROM items
         WHERE {of_kind} ORDER BY score DESC, length(name), last DESC LIMIT {CANDIDATES}"""
     found: dict[str, float] = {}
-    for *row, score in log.rows(query, *values):
-        for name in _Names(*row).of_kind(kind):
-            likeness = _likeness(TextSearch(name), meant)
-            if name and likeness >= MIN_LIKENESS * len(meant) and (likeness >= score or kind):
-                found.setdefault(name, likeness)
+    for name, artists, album, score in log.rows(query, *values):
+        title = f"{artists} – {name}" if artists else name
+        names = {ARTISTS: artists, ALBUMS: album, TRACKS: title}  # the shortest first
+        for each in [names[kind]] if kind else names.values():
+            likeness = _likeness(TextSearch(each), meant)
+            if each and likeness >= MIN_LIKENESS * len(meant) and (likeness >= score or kind):
+                found.setdefault(each, likeness)
                 break
     return sorted(found, key=lambda name: -found[name])[:SUGGESTIONS]
 

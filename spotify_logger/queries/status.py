@@ -114,66 +114,58 @@ class NowPlaying:
 
 def status(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> Status:
     """Return whether the logger is alive and well."""
+    found: Mapping[str, str] = {}
+    server, gaps, last, since = "", list[tuple[int, int, str]](), None, None
     try:
         server, gaps = store.version(), store.gaps()
         found, last = store.hash(STATUS), store.latest_play()
         evidence = _evidence(store, found, now, state_dir)
     except StoreError as error:
+        found, server, gaps, last = {}, "", [], None
         evidence = _local_evidence(str(error), "", state_dir)
-        return _status(health.problems({}, now, max_interval, evidence), {}, now, evidence)
     # A logger that cannot write may still be polling.
-    is_current = not evidence.refusal or evidence.is_running is False
-    since = health.unobserved_since(found, now, max_interval) if is_current else None
+    if not evidence.refusal or evidence.is_running is False:
+        since = health.unobserved_since(found, now, max_interval)
     current = [reason for begin, _, reason in gaps if since is not None and begin >= int(since)]
     past = [Gap.of(*gap) for gap in gaps[: len(gaps) - len(current)] if gap[1] > now - GAP_SECONDS]
+    problems = health.problems(found, now, max_interval, evidence)
+
+    def time(name: str) -> str | None:
+        return utc_time(status_time(found, name))
+
+    def number(name: str) -> int | None:
+        return whole_number(found.get(name))
+
     redis = RedisState(
         store.where,
         server,
         found.get("persistence"),
-        whole_number(found.get("restored_plays")),
-        utc_time(status_time(found, "restored_at")),
+        number("restored_plays"),
+        time("restored_at"),
         found.get("restored_why"),
     )
-    problems = health.problems(found, now, max_interval, evidence)
-    play = None if last is None else play_data(last)
-    blind = (utc_time(since), current[0] if current else None)
-    return _status(problems, found, now, evidence, blind=blind, last_play=play, gaps=past, redis=redis)
-
-
-def _status(  # noqa: PLR0913 - what is known of a logger
-    problems: Sequence[str],
-    found: Mapping[str, str],
-    now: float,
-    evidence: LoggerEvidence,
-    *,
-    blind: tuple[str | None, str | None] = (None, None),
-    last_play: PlayData | None = None,
-    gaps: Sequence[Gap] = (),
-    redis: RedisState | None = None,
-) -> Status:
-    waiting = whole_number(found.get("outbox")) if evidence.waiting is None else evidence.waiting
     return Status(
         well=not problems,
         problems=problems,
         state=found.get("state"),
-        last_poll=utc_time(status_time(found, "last_poll")),
-        next_poll=utc_time(status_time(found, "next_poll")),
-        blind_since=blind[0],
-        blind_reason=blind[1],
-        last_play=last_play,
-        gaps_30_days=gaps,
+        last_poll=time("last_poll"),
+        next_poll=time("next_poll"),
+        blind_since=utc_time(since),
+        blind_reason=current[0] if current else None,
+        last_play=None if last is None else play_data(last),
+        gaps_30_days=past,
         login="needed" if health.is_login_expired(found, now) else found.get("login"),
-        login_valid_until=utc_time(status_time(found, "login_valid_until")),
-        requests_24h=whole_number(found.get("requests_24h")),
-        outbox=waiting,
+        login_valid_until=time("login_valid_until"),
+        requests_24h=number("requests_24h"),
+        outbox=number("outbox") if evidence.waiting is None else evidence.waiting,
         outbox_trouble=found.get("outbox_trouble"),
-        redis=redis,
+        redis=redis if server else None,
         machine=found.get("machine"),
         standby=evidence.standby or None,
         running_here=evidence.is_running,
         version=found.get("version"),
         command_version=__version__,
-        pid=whole_number(found.get("pid")),
+        pid=number("pid"),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries.log import Log, Unseen, unseen
-from spotify_logger.queries.question import TIME, Question
+from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.tallies import (
     ALBUMS,
     ARTISTS,
@@ -41,6 +41,17 @@ class Titled:
     def title(self) -> str:
         """Artists and name in one string."""
         return f"{self.artists} – {self.name}" if self.artists else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Titled):
+    """A line of a ranking; `key` is that of the item that was played most."""
+
+    name: str
+    artists: str  # of a track or an album; "" otherwise
+    plays: int
+    heard_ms: int
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +99,14 @@ def top(log: Log, question: Question, kind: str) -> Top:
     found, sums = _ranking(log, question, kind, period)
     before = {} if period.previous is None else _sums(log, question, kind, period.previous)
     whole = sums[question.by == TIME]
-    lines = []
-    for rank, (group, name) in enumerate(zip(found, names(log, kind, found), strict=True), 1):
-        part = group.ms_played if question.by == TIME else group.plays
-        share = round(part / whole, 6) if whole else 0.0
+    ranked = []
+    for rank, (group, line) in enumerate(zip(found, lines(log, kind, found), strict=True), 1):
+        share = round(measure(line, question.by) / whole, 6) if whole else 0.0
         plays, ms = (None, None) if period.previous is None else before.get(group.grouped, (0, 0))
-        lines.append(RankedLine(rank, *name, group.plays, group.ms_played, share, plays, ms, group.key))
+        amounts = (line.plays, line.heard_ms, share, plays, ms)
+        ranked.append(RankedLine(rank, line.name, line.artists, *amounts, line.key))
     begin, end = utc_time(period.begin), utc_time(period.end)
-    return Top(kind, begin, end, question.by, *sums, unseen(log, question), lines)
+    return Top(kind, begin, end, question.by, *sums, unseen(log, question), ranked)
 
 
 def _ranking(
@@ -118,6 +129,12 @@ def _ranking(
     rows = log.rows(query, *values, question.limit)
     ((plays, heard_ms),) = log.rows(f"{found} {sums}", *values)
     return [Group(*row[:-1]) for row in rows], (plays or 0, heard_ms or 0, rows[0][-1] if rows else 0)
+
+
+def lines(log: Log, kind: str, found: Sequence[Group]) -> list[Line]:
+    """Return groups as lines of a ranking."""
+    named = zip(names(log, kind, found), found, strict=True)
+    return [Line(*name, each.plays, each.ms_played, each.key) for name, each in named]
 
 
 def names(log: Log, kind: str, found: Sequence[Group]) -> list[tuple[str, str]]:

@@ -11,8 +11,8 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.queries.figures import Sums
-from spotify_logger.queries.question import PLAYS, TIME, Amount
-from spotify_logger.report.blocks import Answer, Block, Note, Table
+from spotify_logger.queries.question import PLAYS, TIME, Amount, measure
+from spotify_logger.report.blocks import Answer, BarChart, Block, Note, Table
 from spotify_logger.report.cells import Formatted, heard, phrase
 from spotify_logger.report.words import counted, exact_duration, plural
 
@@ -103,6 +103,11 @@ def amount(of: Amount, by: str) -> int | Formatted:
 def plays_and_others(plays: int, shorter: int, question: Question) -> Formatted:
     """Return the plays that count, and how many do not."""
     return phrase(plays, f"{question.rule_words},", shorter, plural(shorter, "other"))
+
+
+def bars(sums: Iterable[Sums], by: str) -> BarChart:
+    """Return a chart of the amounts of units of time."""
+    return BarChart([(str(each.when), measure(each, by), amount(each, by)) for each in sums])
 
 
 def heading(by: str) -> str:

@@ -16,6 +16,7 @@ from spotify_logger.queries.tallies import ARTISTS, NOUNS, TRACKS
 from spotify_logger.queries.top import VARIOUS, RankedLine, Top
 from spotify_logger.report.answers import (
     amount,
+    bars,
     blocks,
     columns,
     csv_rows,
@@ -24,7 +25,7 @@ from spotify_logger.report.answers import (
     plays_and_others,
     ranking,
 )
-from spotify_logger.report.blocks import BarChart, Block, Columns, Note, Sparkline, Table
+from spotify_logger.report.blocks import Block, Columns, Note, Sparkline, Table
 from spotify_logger.report.cells import (
     MINUTE_MS,
     Cell,
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spotify_logger.queries.count import CountedTrack
-    from spotify_logger.queries.figures import Line
     from spotify_logger.queries.question import Question
+    from spotify_logger.queries.top import Line
     from spotify_logger.report.csv_output import CsvRow
 
 
@@ -238,8 +239,7 @@ def _report(result: ItemPage, found: ItemReport, question: Question) -> list[Blo
         rows = [(f"{line.key} on {line.name}", amount(line, by)) for line in found.ids]
         page.append(Table(rows, ("ids", heading(by)), [1], flexible=0))
     if len(found.periods) > 1:
-        bars = [(str(each.when), measure(each, by), amount(each, by)) for each in found.periods]
-        page.append(BarChart(bars))
+        page.append(bars(found.periods, by))
     hours = [each.heard_ms // MINUTE_MS if by == TIME else each.plays for each in found.hours]
     labels = [str(each.when) for each in found.hours]
     page.append(Sparkline(labels, hours, "minutes" if by == TIME else PLAYS))

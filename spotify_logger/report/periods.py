@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, is_dataclass
+from dataclasses import is_dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from spotify_logger.queries.review import Review
 from spotify_logger.queries.summary import Stats
 from spotify_logger.queries.tallies import ALBUMS, ARTISTS, KINDS, NOUNS, TRACKS
 from spotify_logger.report.answers import (
-    amount,
+    bars,
     blocks,
     csv_rows,
     gap_note,
@@ -25,7 +25,6 @@ from spotify_logger.report.answers import (
     to_json,
 )
 from spotify_logger.report.blocks import (
-    BarChart,
     Block,
     CalendarHeatmap,
     Columns,
@@ -102,9 +101,8 @@ def day_rows(result: Stats | Calendar, of: str = "") -> list[Row]:
     """Return how the plays spread over the days; `of` follows the number of days, like "of 366"."""
     busiest = None
     if day := result.busiest_day:
-        busiest = filled(
-            f"{day.when}, {{}}, {{}} {plural(day.plays, 'play')}", heard(day.heard_ms), day.plays
-        )
+        plays = plural(day.plays, "play")
+        busiest = filled(f"{day.when}, {{}}, {{}} {plays}", heard(day.heard_ms), day.plays)
     return [
         ("days", phrase(result.days, f"{of} with plays".lstrip())),
         ("longest streak", _streak(result.longest_streak)),
@@ -119,8 +117,8 @@ def _streak(streak: Streak) -> Cell:
 
 def _flat(value: object) -> str | int | float | None:
     """Return a value as a CSV cell; the parts of an object are joined by spaces."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return " ".join(map(str, astuple(value)))
+    if is_dataclass(value):
+        return " ".join(map(str, to_json(value).values()))
     return value if isinstance(value, str | int | float) else None
 
 
@@ -167,9 +165,7 @@ def _(result: Course, question: Question) -> Sequence[Block]:
         return [nothing_played(question.period)]
     plays = f"{counted(result.plays, 'play')} {question.rule_words}"
     note = f"{question.period.words}: {plays}, {listening_time(result.heard_ms)} heard"
-    by = question.by
-    bars = [(str(each.when), measure(each, by), amount(each, by)) for each in result.periods]
-    return [BarChart(bars), Note(note), *gap_note(result.unseen)]
+    return [bars(result.periods, question.by), Note(note), *gap_note(result.unseen)]
 
 
 def _in_unit(sums: Iterable[Amount], by: str) -> tuple[str, list[int]]:

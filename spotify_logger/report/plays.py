@@ -147,15 +147,10 @@ def _(result: Status, question: Question) -> list[Block]:
 def _(result: Statuses, question: Question) -> list[Block]:  # noqa: ARG001 - they need no period
     if not result.listeners:
         return ["No logger has written to this Redis yet."]
-    rows = [
-        (
-            each.name or UNNAMED,
-            "well" if each.well else "NOT WELL",
-            "; ".join(each.problems) or each.state or "",
-        )
-        for each in result.listeners
-    ]
-    return [Table(rows, flexible=2)]
+    names = [each.name or UNNAMED for each in result.listeners]
+    health = ["well" if each.well else "NOT WELL" for each in result.listeners]
+    states = ["; ".join(each.problems) or each.state or "" for each in result.listeners]
+    return [Table(list(zip(names, health, states, strict=True)), flexible=2)]
 
 
 @blocks.register(NowPlaying)
@@ -194,16 +189,14 @@ def _rows(result: Status, now: float) -> list[tuple[str, str]]:
     if last is not None:
         begun = second_of_key(str(last["key"])) or 0
         last_play = f"{local_time(begun)} {format_title(last)}, {progress(last)}"
+    blind = "" if since is None else f"since {local_time(since)}"
+    if blind and result.blind_reason:
+        blind += f", {result.blind_reason}"
     waiting, requests = result.outbox, result.requests_24h
     return [
         ("did last" if is_overdue else "doing", result.state or ""),
         ("last poll", last_poll),
-        (
-            "no data",
-            ""
-            if since is None
-            else ", ".join(filter(None, (f"since {local_time(since)}", result.blind_reason))),
-        ),
+        ("no data", blind),
         ("last play", last_play),
         ("gaps", _gaps(result, now)),
         ("login", _login(result, now)),
