@@ -149,9 +149,8 @@ def session_figures(log: Log, question: Question) -> SessionFigures:
 
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
     """Make a temporary table, like `tracks_of_tally`, of the groups with plays that count."""
-    log.database.execute(f"DROP TABLE IF EXISTS temp.{kind}_of_{table}")
     query = f"SELECT grouped, plays, ms_played, item FROM ({by_group(question, kind, table)}) WHERE plays > 0"
-    log.database.execute(f"CREATE TEMP TABLE {kind}_of_{table} AS {query}")
+    log.make_table(f"{kind}_of_{table}", query)
 
 
 def make_rankings(log: Log, question: Question) -> None:

@@ -112,7 +112,7 @@ class ItemPage:
 def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
     """Report on the thing of a kind with a name or key, or list the candidates if several match."""
     make_tally(log, question, question.period)
-    _make(log, "ranking", by_group(question, kind))
+    log.make_table("ranking", by_group(question, kind))
     matches = find_items(log, text, kind, exact=question.exact)
     played = _played(log, question, matches)
     found = lines(log, kind, played)
@@ -130,12 +130,6 @@ def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
         close=[] if matches else close_names(log, text, kind),
         unseen=unseen(log, question),
     )
-
-
-def _make(log: Log, table: str, query: str, *values: object) -> None:
-    """Make a temporary table of what a query finds."""
-    log.database.execute(f"DROP TABLE IF EXISTS temp.{table}")
-    log.database.execute(f"CREATE TEMP TABLE {table} AS {query}", values)
 
 
 def _played(log: Log, question: Question, matches: Mapping[str, Match]) -> list[Group]:
@@ -162,7 +156,9 @@ def _candidate(log: Log, kind: str, group: Group, line: Line) -> Candidate:
 def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequence[Candidate]) -> ItemReport:
     line, *others = lines
     members = groups(kind, exact=question.exact)
-    _make(log, "own", f"SELECT tally.* FROM tally JOIN ({members}) USING (item) WHERE grouped = ?", grouped)
+    log.make_table(
+        "own", f"SELECT tally.* FROM tally JOIN ({members}) USING (item) WHERE grouped = ?", grouped
+    )
     days = local_time.sums_by(log, question, local_time.BY_DAY, OWN)
     by_hour = local_time.sums_by(log, question, local_time.BY_HOUR, OWN)
     hours = {each.number: (each.plays, each.heard_ms) for each in by_hour}

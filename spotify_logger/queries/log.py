@@ -24,6 +24,11 @@ class Log(NamedTuple):
         """Return the rows that a query of the index finds."""
         return self.database.execute(query, values).fetchall()
 
+    def make_table(self, name: str, query: str, *values: object) -> None:
+        """Make a temporary table of what a query finds."""
+        self.database.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        self.database.execute(f"CREATE TEMP TABLE {name} AS {query}", values)
+
 
 @dataclass(frozen=True, slots=True)
 class Unseen:

@@ -125,12 +125,10 @@ def _has_past(log: Log, question: Question) -> bool:
 
 
 def _first_play(log: Log, question: Question) -> FirstPlay | None:
-    query = f"""SELECT second, item FROM {source(question)}
+    first = f"""SELECT second, item FROM {source(question)}
         WHERE second >= ? AND second < ? AND {counts(question)} ORDER BY second LIMIT 1"""
-    for second, item in log.rows(query, *bounds(question.period)):
-        name, artists, key, album = log.rows(
-            "SELECT name, artists, key, album FROM items WHERE id = ?", item
-        )[0]
+    query = f"SELECT second, name, artists, key, album FROM ({first}) JOIN items ON id = item"
+    for second, name, artists, key, album in log.rows(query, *bounds(question.period)):
         return FirstPlay(name, artists, None, None, utc_time(second), key, album)
     return None
 
@@ -148,9 +146,8 @@ def _most_repeated(log: Log, question: Question, plays: str) -> ReviewLine | Non
 
 def _late_night(log: Log, question: Question, plays: str) -> ReviewLine | None:
     """Return the track that was played most after midnight."""
-    log.database.execute("DROP TABLE IF EXISTS temp.night")
-    query = f"""CREATE TEMP TABLE night AS SELECT item, sum(plays) AS plays, sum(ms_played) AS ms_played
+    query = f"""SELECT item, sum(plays) AS plays, sum(ms_played) AS ms_played
         FROM ({plays}) WHERE local % {DAY} < {NIGHT_ENDS} GROUP BY item"""
-    log.database.execute(query)
+    log.make_table("night", query)
     make_ranking(log, question, TRACKS, "night")
     return _first(best(log, question, TRACKS, 1, table="night"))

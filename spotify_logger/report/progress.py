@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rich import progress
+
     Progress = Callable[[str, int, int], object]
     """Gets the step, how much of it is done, and how much there is to do in all."""
 
@@ -19,18 +21,20 @@ def progress_bar(screen: TextIO | None) -> Iterator[Progress]:
         yield lambda *_: None
         return
     with ExitStack() as stack:
-        bars: list[Progress] = []
+        bars: list[progress.Progress] = []
+        tasks: dict[str, progress.TaskID] = {}
 
         def show(step: str, done: int, total: int) -> None:
             if not bars:
                 bars.append(stack.enter_context(_bars(screen)))
-            bars[0](step, done, total)
+            if step not in tasks:
+                tasks[step] = bars[0].add_task(step)
+            bars[0].update(tasks[step], completed=done, total=total)
 
         yield show
 
 
-@contextmanager
-def _bars(screen: TextIO) -> Iterator[Progress]:
+def _bars(screen: TextIO) -> progress.Progress:
     from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
 
     columns = (
@@ -39,12 +43,4 @@ def _bars(screen: TextIO) -> Iterator[Progress]:
         progress.TextColumn("{task.percentage:>3.0f} %"),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=console.Console(file=screen)) as bars:
-        tasks: dict[str, progress.TaskID] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step)
-            bars.update(tasks[step], completed=done, total=total)
-
-        yield show
+    return progress.Progress(*columns, console=console.Console(file=screen))
