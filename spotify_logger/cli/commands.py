@@ -92,7 +92,7 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
         if options.command in TRANSFER_COMMANDS:
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
 
-            return transfer_commands.answer(options, store)
+            return transfer_commands.answer(options, store, settings)
         screen = None if options.json or options.csv else sys.stderr
         with progress_bar(screen) as show:
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spotify_logger.queries import question
 from spotify_logger.queries.arguments import PERIOD, add_command, add_options, search_text
 
 if TYPE_CHECKING:
@@ -13,11 +14,11 @@ if TYPE_CHECKING:
     from spotify_logger.queries.arguments import Commands
 
 
-TRANSFER_COMMANDS = ("import", "export", "forget", "check")
+TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "check")
 
 
 def add_transfer_commands(commands: Commands) -> None:
-    """Add the import, export, forget and check commands."""
+    """Add the import, export, forward, forget and check commands."""
     bring = add_command(commands, "import", "import earlier plays from data exports", csv=False)
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
     bring.add_argument("--samples", action="store_true", help="import what the 2019 script left in Redis")
@@ -41,6 +42,17 @@ def add_transfer_commands(commands: Commands) -> None:
     export.add_argument("--output", type=Path, metavar="FILE", help=what)
     add_options(export, PERIOD)
     export.set_defaults(form="jsonl")
+    what = "the receivers of your plays (ListenBrainz and others): what waits, and sending earlier plays"
+    forward = add_command(commands, "forward", what, csv=False)
+    what = (
+        "status: what waits; check: ask whether the tokens are accepted; backlog: send the plays since a day;"
+        " retry: try everything again now"
+    )
+    forward.add_argument(
+        "action", choices=("status", "check", "backlog", "retry"), metavar="ACTION", help=what
+    )
+    forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {question.DAY_FORMS}")
+    forward.set_defaults(check=_check_forward)
     what = "permanently delete plays, after showing them and asking"
     forget = add_command(commands, "forget", what, csv=False)
     what = "a title, artist or album, or a key such as listening:<second>"
@@ -58,6 +70,11 @@ def add_transfer_commands(commands: Commands) -> None:
 def _check_import(options: argparse.Namespace) -> None:
     if options.samples == bool(options.paths):
         raise ValueError("import needs files, folders or ZIP archives, or else --samples")
+
+
+def _check_forward(options: argparse.Namespace) -> None:
+    if (options.action == "backlog") != (options.since is not None):
+        raise ValueError("forward backlog needs --since and a day, and nothing else takes it")
 
 
 def _check_forget(options: argparse.Namespace) -> None:

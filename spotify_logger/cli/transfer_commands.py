@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from spotify_logger.queries.tallies import bounds
+from spotify_logger.transfer import forwarding
 from spotify_logger.transfer.confirmation import Confirmation
 from spotify_logger.transfer.delete.command import Selection, forget
 from spotify_logger.transfer.exporter.command import export, export_file
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping
 
+    from spotify_logger.config.settings import Settings
     from spotify_logger.report.blocks import Answer
     from spotify_logger.storage.bulk import Archive
 
 
-def answer(options: argparse.Namespace, store: Archive) -> Answer | None:
+def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer | None:
     """Run the chosen command; return None if it has written its own output."""
+    if options.command == "forward":
+        return forwarding.answer(options, store, settings)
     return _COMMANDS[options.command](options, store)
 
 

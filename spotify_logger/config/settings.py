@@ -18,7 +18,7 @@ from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from spotify_logger.config.topology import RedisTopology
 
@@ -28,6 +28,21 @@ URL_FORMS = (
     "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
     "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardTarget:
+    """A receiver of plays that has ListenBrainz's API."""
+
+    number: int  # of its settings, from 1 on
+    setting: str  # the name of the one with its token
+    url: str = field(repr=False)  # what comes before "/1/submit-listens"
+    token: str = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        """Its host, and port if it has one: the part of the URL that is no secret."""
+        return urlsplit(self.url).netloc
 
 
 class NotConfigured(Misconfigured):
@@ -54,6 +69,7 @@ class Settings:
     alert_url: str = field(repr=False)
     heartbeat_url: str = field(repr=False)
     web_password: str = field(repr=False)
+    forward: tuple[ForwardTarget, ...] = ()
 
 
 def load(
@@ -85,6 +101,7 @@ def load(
         alert_url=hook_url(found["ALERT_URL"]),
         heartbeat_url=hook_url(found["HEARTBEAT_URL"]),
         web_password=printable(found["WEB_PASSWORD"]),
+        forward=tuple(_forward_targets(found)),
     )
     _conceal(settings)
     if settings.poll_min > settings.poll_max:
@@ -161,6 +178,23 @@ def hook_url(setting: RawSetting) -> str:
     if setting.value and not _url(setting).hostname:
         raise setting.error("must be a URL such as https://example.org/topic")
     return setting.value
+
+
+def _forward_targets(found: Mapping[str, RawSetting]) -> Iterator[ForwardTarget]:
+    for number, prefix in enumerate(sources.FORWARD_PREFIXES, start=1):
+        url, token = found[f"{prefix}_URL"], found[f"{prefix}_TOKEN"]
+        if not url.value and not token.value:
+            continue
+        for missing, other in ((url, token), (token, url)):
+            if not missing.value:
+                raise Misconfigured(f"{missing.name} is missing: set it too, or remove {other.label}")
+        parts = _url(url)
+        if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+            raise url.error(
+                "must look like https://api.listenbrainz.org or http://host:port/apis/listenbrainz"
+            )
+        base = re.sub(r"/+(1/*(submit-listens/*)?)?$", "", url.value)
+        yield ForwardTarget(number, token.name, base, _visible_ascii(token))
 
 
 def parse_topology(url: str) -> RedisTopology | None:
@@ -240,6 +274,7 @@ def _default_state_dir(environ: Mapping[str, str]) -> str:
 def _conceal(settings: Settings) -> None:
     redis, hooks = urlsplit(settings.redis_url).password or "", (settings.alert_url, settings.heartbeat_url)
     secrets = (settings.client_secret, settings.refresh_token, settings.web_password, redis, unquote(redis))
+    tokens = (target.token for target in settings.forward)
     paths = (urlsplit(hook)._replace(scheme="", netloc="").geturl() for hook in hooks)  # often the secret
-    for secret in (*secrets, *hooks, *paths):
+    for secret in (*secrets, *tokens, *hooks, *paths):
         log.add_secret(secret)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 AUTH_FILE = "auth.py"
 DOTENV_FILE = ".env"
 
+FORWARD_PREFIXES = ("FORWARD", *(f"FORWARD_{number}" for number in range(2, 10)))
 SECRET_SETTINGS = {
     "SPOTIFY_CLIENT_ID": "",
     "SPOTIFY_CLIENT_SECRET": "",
@@ -28,6 +29,7 @@ SECRET_SETTINGS = {
     "ALERT_URL": "",
     "HEARTBEAT_URL": "",
     "WEB_PASSWORD": "",
+    **{f"{prefix}_{part}": "" for prefix in FORWARD_PREFIXES for part in ("URL", "TOKEN")},
 }
 """The settings that may hold a secret, and the client ID that goes with one; with their defaults."""
 PUBLIC_SETTINGS = {

@@ -82,7 +82,12 @@ class Failover:
             if not self.poller.recorder.must_relearn and outbox.note(FENCE_NOTE) != fence:
                 outbox.set_note(FENCE_NOTE, fence)
             self._lease.ensure(max(0.0, self._turn.due - self._clock.monotonic()))
-        return self._turn._replace(due=min(self._turn.due, self._clock.monotonic() + self._lease.wait))
+        elif self.poller.forwarder:
+            self.poller.forwarder.turn(left)
+        now, wait = self._clock.monotonic(), self._lease.wait
+        if self.poller.forwarder:
+            wait = min(wait, self.poller.forwarder.wait(self._turn.due - now))
+        return self._turn._replace(due=min(self._turn.due, now + wait))
 
     def flush(self) -> None:
         """Save everything, and release the lease, before the process ends."""

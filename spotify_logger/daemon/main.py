@@ -70,7 +70,7 @@ def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) ->
             )
         clock = Clock(stop.wake_fd)
         send = HttpSender(read_timeout=timings.read_timeout, deadline=timings.request_deadline)
-        send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=5.0)  # may be retried
+        send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=4.0)  # may be retried
         environment = Environment(clock, send, send_alert, boot_id(), timings=timings)
         failover = Failover(settings, environment, os.uname().nodename)
         for each in (send, send_alert, failover):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.play import Play
     from spotify_logger.core.player_state import FieldValue, PlayerState
+    from spotify_logger.daemon.forwarder import Forwarder
     from spotify_logger.spotify.api import ApiResponse
     from spotify_logger.spotify.http import Send
     from spotify_logger.system.clock import Clock
@@ -51,7 +52,7 @@ class DaemonTimings(NamedTuple):
 
     max_turn: float = 120.0
     """For a turn, or the loop counts as hung: three API calls and a token refresh of 20 s each, an alert and
-    a heartbeat of 5 s each, queued plays (10 s), slow name servers, a hanging Redis."""
+    a heartbeat of 4 s each, queued plays (10 s), slow name servers, a hanging Redis."""
     max_wait: float = 60.0  # between two turns: the supervisor waits for heartbeats; between tries of Redis
     read_timeout: float = 10.0  # silence after which a request to Spotify is given up
     request_deadline: float = 20.0  # the longest a request to Spotify may take
@@ -69,7 +70,7 @@ class Environment(NamedTuple):
 
     clock: Clock
     send: Send
-    send_alert: Send  # for heartbeats too
+    send_alert: Send  # for heartbeats and forwarded plays too
     boot_id: str  # the ID of this boot of the machine
     chance: Callable[[], float] = random.random
     connect: Callable[[str], RedisClient] = RedisClient
@@ -104,6 +105,11 @@ class Poller:
         self.recorder = Recorder(self.store, self.outbox, clock, redis_backoff)
         self.recorder.may_write = environment.may_write
         self.alerts = Alerts(environment.send_alert, settings.alert_url, clock, self.outbox, chance)
+        self.forwarder: Forwarder | None = None
+        if settings.forward:
+            from spotify_logger.daemon.forwarder import Forwarder  # noqa: PLC0415 - memory: most need none
+
+            self.forwarder = Forwarder(settings, environment, self.outbox, self.alerts)
         self._heartbeat = Heartbeat(environment.send_alert, settings.heartbeat_url, clock)
         self._backfiller = Backfiller(self.spotify, self.outbox, clock, self.recorder)
         self._gap_monitor = GapMonitor(self.outbox, clock, MAX_IDLE_FACTOR * settings.poll_max)
@@ -194,6 +200,8 @@ class Poller:
         self.schedule.slowdown = self.spotify.slowdown()
         due = answer.monotonic + self.schedule.wait_after(self._tracker.seen, answer.monotonic)
         is_shown = player_state.kind is not StateKind.NO_INFORMATION
+        if self.forwarder:
+            self.forwarder.playing = self._tracker.play if player_state.playing else None
         is_recorded = self._record(due, words, self._tracker.play if is_shown else None)
         return Turn(due, is_recorded, self.recorder.session.trouble or words)
 
@@ -245,6 +253,7 @@ class Poller:
             return self.recorder.write(None, wait, self._status)
         if self._gap_monitor.is_save_due():
             self.flush()
+        self._status["forwarding"] = self.forwarder.status() if self.forwarder else ""
         self._status["requests_24h"] = self._usage.total()
         self._status["requests_by_hour"] = self._usage.to_text()
         return self.recorder.write(shown, wait, self._status)

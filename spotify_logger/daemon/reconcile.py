@@ -109,6 +109,8 @@ class Takeover:
         self.remember(play)
         if (another := self._find_duplicate(play, only_imports=is_own)) is not None:
             key, is_better = another.second, account_rank(play) > account_rank(another)
+            if another.source != IMPORT:  # or nobody else forwards it
+                self._outbox.drop_listens(play)
             if is_better and another.source == IMPORT:
                 self._store.delete_play(key)
                 self.index.cache_clear()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
+from spotify_logger.core.forwarding import ReceiverStatus
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import local, seconds_of
 from spotify_logger.storage.redis_replies import FORGETS
 from spotify_logger.system.errors import LOGIN_ADVICE
 from spotify_logger.system.log import sanitize
+from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,7 @@ MAX_WAITING_PLAYS = 1000
 """Plays that may wait in the outbox: more than there are in a day, as those of a whole day are always waiting
 if Redis never confirms that plays are on disk."""
 LOGIN_EXPIRED = f"the login has expired: {LOGIN_ADVICE}"
+FORWARD_ADVICE = "correct it and restart the logger, or run `spotify-logger forward retry`"
 NOT_RUNNING = "the logger is not running: start it, or check its log"
 
 
@@ -113,6 +116,19 @@ def unobserved_since(status: Mapping[str, str], now: float, max_poll_interval: f
     return answered if answered is not None and now > answered + patience else None
 
 
+def receivers(status: Mapping[str, str]) -> list[ReceiverStatus]:
+    """Return the receivers to which plays are forwarded."""
+    return from_json(list[ReceiverStatus], status.get("forwarding", "")) or []
+
+
+def describe_receiver(receiver: ReceiverStatus) -> str:
+    """Describe what waits for a receiver, and why."""
+    parts = [f"{receiver.waiting:,} waiting" if receiver.waiting else "everything sent"]
+    parts += [f"stopped: {receiver.setting} is refused" if receiver.stopped else "", receiver.trouble]
+    parts += [f"{receiver.refused:,} refused, at last {receiver.last_refused}" if receiver.refused else ""]
+    return sanitize("; ".join(filter(None, parts)))
+
+
 def _refused(status: Mapping[str, str], now: float, evidence: LoggerEvidence) -> str:
     """Describe why Redis rejects writes, since when, and how many plays are waiting."""
     text, written = evidence.refusal, status_time(status, "last_poll")
@@ -146,4 +162,6 @@ def _at_risk(status: Mapping[str, str]) -> list[str]:
         found.append(f"{waiting:,} plays are waiting to be stored safely: {logs}")
     if status.get("persistence") == FORGETS:
         found.append("this Redis loses everything when it restarts: set `appendonly yes` in redis.conf")
-    return list(filter(None, [*found, persistence]))
+    stopped = [each for each in receivers(status) if each.stopped]
+    refused = [f"{each.host} refuses {each.setting}: {FORWARD_ADVICE}" for each in stopped]
+    return list(filter(None, [*found, persistence, *refused]))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.config.settings import Settings
+    from spotify_logger.core.forwarding import ReceiverStatus
     from spotify_logger.queries.timeline import PlayData
 
 UNNAMED = "(no name)"  # stands for the listener without a name
@@ -61,6 +62,7 @@ class Status:
     requests_24h: int | None
     outbox: int | None  # plays that wait
     outbox_trouble: str | None
+    forwarding: Sequence[ReceiverStatus]
     redis: RedisState | None
     machine: str | None
     standby: str | None  # the machine of a logger on standby
@@ -159,6 +161,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
         requests_24h=number("requests_24h"),
         outbox=number("outbox") if evidence.waiting is None else evidence.waiting,
         outbox_trouble=found.get("outbox_trouble"),
+        forwarding=health.receivers(found),
         redis=redis if server else None,
         machine=found.get("machine"),
         standby=evidence.standby or None,

@@ -10,7 +10,7 @@ from spotify_logger.core.play import BACKFILL
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
-from spotify_logger.queries.health import LATE_AFTER, OVERDUE_AFTER
+from spotify_logger.queries.health import LATE_AFTER, OVERDUE_AFTER, describe_receiver
 from spotify_logger.queries.status import GAP_SECONDS, UNNAMED, NowPlaying, Status, Statuses
 from spotify_logger.queries.timeline import DayTimeline, GapLine, Memories, Timeline
 from spotify_logger.report.answers import blocks, columns, csv_rows, nothing_played, to_json
@@ -202,6 +202,7 @@ def _rows(result: Status, now: float) -> list[tuple[str, str]]:
         ("login", _login(result, now)),
         ("requests", "" if requests is None else f"{requests:,} in 24 hours"),
         ("outbox", f"{counted(waiting, 'play')} not yet in Redis" if waiting else ""),
+        *(("forwarding", f"{each.host}: {describe_receiver(each)}") for each in result.forwarding),
         ("machine", f"{machine}{result.standby} is on standby" if result.standby else ""),
         ("Redis", f"{redis.version} at {redis.address}{kept and f', {kept}'}"),
         ("restored", _restored(result)),

@@ -158,7 +158,7 @@ class HttpSender:
         return self._session.request(
             request.method,
             request.url,
-            headers={**request.headers, **text_type},
+            headers={**text_type, **request.headers},
             data=request.form if request.text is None else request.text.encode(),
             timeout=self._timeouts,
             allow_redirects=False,

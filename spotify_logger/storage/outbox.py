@@ -17,6 +17,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness, next_free_second
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.times import from_iso, to_iso
+from spotify_logger.storage import listen_queue
 from spotify_logger.storage.sqlite_file import SqliteFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import bounded_nesting
@@ -24,8 +25,9 @@ from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 
+    from spotify_logger.storage.listen_queue import Listen
     from spotify_logger.storage.sqlite_file import Row
 
     Gaps = Mapping[int, Mapping[str, str]]  # their hashes, by the seconds in their keys
@@ -55,7 +57,8 @@ class OutboxPlay(NamedTuple):
 class Outbox(SqliteFile):
     """The outbox of one listener."""
 
-    SCHEMA = """
+    SCHEMA = (
+        """
     CREATE TABLE IF NOT EXISTS plays (
         started_ms INTEGER NOT NULL,
         uri TEXT NOT NULL,
@@ -74,21 +77,35 @@ class Outbox(SqliteFile):
     );
     CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
     """
-    TABLES = ("plays", "gaps", "notes")
+        + listen_queue.SCHEMA
+    )
+    TABLES = ("plays", "gaps", "notes", "listens")
+    listens_of: Callable[[OutboxPlay], Iterable[Listen]] = staticmethod(lambda _: ())  # to forward
 
-    def put(self, plays: Iterable[Play], notes: Mapping[str, str] = {}, gaps: Gaps = {}) -> None:  # noqa: B006
+    def put(self, plays: Collection[Play], notes: Mapping[str, str] = {}, gaps: Gaps = {}) -> None:  # noqa: B006
         """Save plays (new ones under the first free second from their start on), gaps and notes at once."""
         rows = [_row(play.second, play, WAITING) for play in plays]
         gap_rows = [(second, WAITING, json.dumps(dict(fields))) for second, fields in gaps.items()]
 
         def put(database: sqlite3.Connection) -> None:
             _insert_or_update(database, rows)
+            listen_queue.add(database, self._listens(database, plays))
             database.executemany("REPLACE INTO gaps VALUES (?, ?, ?)", gap_rows)
             database.executemany("REPLACE INTO notes VALUES (?, ?)", notes.items())
 
         if rows or gap_rows or notes:
             self.write(put)
             self._evict()
+
+    def _listens(self, database: sqlite3.Connection, plays: Iterable[Play]) -> Iterator[Listen]:
+        """Yield what is to be forwarded of plays, just after they were saved, if they are closed."""
+        query = (
+            f"SELECT key, second, fields, catalogue FROM plays WHERE {_THIS_PLAY} AND closed = 1 AND safe < 2"  # noqa: S608 - ours
+        )
+        for play in plays:
+            for key, *columns in database.execute(query, identity(play)):
+                if (saved := _read_play(*columns)) is not None:
+                    yield from self.listens_of(OutboxPlay(key, saved))
 
     def set_note(self, name: str, text: str) -> None:
         """Save a note."""
@@ -116,6 +133,10 @@ class Outbox(SqliteFile):
         self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
         self.adopt([another])
 
+    def drop_listens(self, play: Play) -> None:
+        """Drop what waits to be forwarded of a play."""
+        self._execute(f"DELETE FROM listens WHERE {_THIS_PLAY} AND body != ''", [identity(play)])  # noqa: S608 - ours
+
     def mark(self, safe: int, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
         """Mark plays (by key) and gaps (by second) as `ACKNOWLEDGED` or `WAITING`; drop the oldest."""
         keys, seconds = [(safe, key) for key in plays], [(safe, second) for second in gaps]
@@ -137,6 +158,9 @@ class Outbox(SqliteFile):
         for batch in batched((key for key in known if key in keys), PLAYS_PER_QUERY):
             anonymous = [_row(row.key, _anonymized(row.play), DELETED) for row in self.rows(batch)]
             self._execute(f"REPLACE {_INSERT}", anonymous)
+        unsent = self.read("SELECT DISTINCT second FROM listens WHERE body != ''")
+        if gone := [row for row in unsent if row[0] in keys]:
+            self._execute("DELETE FROM listens WHERE body != '' AND second = ?", gone)
 
     def is_deleted(self, play: Play) -> bool:
         """Return whether a play is here and marked as deleted."""
@@ -235,10 +259,14 @@ class Outbox(SqliteFile):
             _insert_or_update(database, [row])
 
     def _evict(self) -> None:
-        """Drop the oldest plays while the outbox is too large."""
+        """Drop the oldest listens, and then the oldest plays, while the outbox is too large."""
+        max_size = MAX_BYTES_ON_DISK if self.on_disk else MAX_BYTES_IN_MEMORY
+        while self.size > max_size and self.read("SELECT 1 FROM listens LIMIT 1"):
+            self._execute(listen_queue.EVICT, [()])
+            self._is_complete = self.on_disk
         query = "SELECT key, safe, started_ms FROM plays ORDER BY safe DESC, started_ms LIMIT ?"
         lost: list[int] = []
-        while self.size > (MAX_BYTES_ON_DISK if self.on_disk else MAX_BYTES_IN_MEMORY):
+        while self.size > max_size:
             going = self.read(query, PLAYS_PER_EVICTION)
             if not going:
                 break

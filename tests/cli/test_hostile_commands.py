@@ -30,6 +30,7 @@ VALUES = (
 REQUIRED = {
     "count": ["quo"], "top": ["tracks"], "compare": ["-"], "artist": ["daft punk"],
     "album": ["discovery"], "track": ["quo"], "import": ["--samples"], "forget": ["quo"],
+    "forward": ["status"],
 }  # fmt: skip
 """The arguments that a command needs."""
 

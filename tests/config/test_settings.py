@@ -430,3 +430,39 @@ class TestUntrustedStateFolder:
         monkeypatch.setattr("spotify_logger.system.ownership.os.lstat", lstat)
         with pytest.raises(Misconfigured, match="link"):
             load(tmp_path, {"STATE_DIR": "link/state"})
+
+
+def test_receivers_of_plays(tmp_path: Path, secrets: set[str]) -> None:
+    (tmp_path / "token").write_text("token-of-koito\n")
+    loaded = load(
+        tmp_path,
+        {
+            "FORWARD_URL": "https://api.listenbrainz.org/1/submit-listens/",
+            "FORWARD_TOKEN": "token-of-lb",
+            "FORWARD_3_URL": "http://koito:4110/apis/listenbrainz/1",
+            "FORWARD_3_TOKEN_FILE": "token",
+        },
+    )
+    assert [(each.number, each.url, each.token) for each in loaded.forward] == [
+        (1, "https://api.listenbrainz.org", "token-of-lb"),
+        (3, "http://koito:4110/apis/listenbrainz", "token-of-koito"),
+    ]
+    assert secrets >= {"token-of-lb", "token-of-koito"}
+    assert "token-of" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"FORWARD_URL": "https://lb.test"},
+        {"FORWARD_2_TOKEN": "made-up"},
+        {"FORWARD_URL": "lb.test", "FORWARD_TOKEN": "made-up"},
+        {"FORWARD_URL": "https://lb.test/?token=made-up", "FORWARD_TOKEN": "made-up"},
+        {"FORWARD_URL": "https://me:made-up@lb.test", "FORWARD_TOKEN": "made-up"},
+        {"FORWARD_URL": "https://lb.test", "FORWARD_TOKEN": "made up"},
+    ],
+)
+def test_receivers_that_cannot_be(tmp_path: Path, given: dict[str, str]) -> None:
+    with pytest.raises(Misconfigured, match="FORWARD_") as raised:
+        load(tmp_path, given)
+    assert "made-up" not in str(raised.value)

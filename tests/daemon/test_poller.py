@@ -368,6 +368,7 @@ class TestStatus:
             "login": "ok",
             "blind": "",
             "login_valid_until": "2027-05-21T12:00:00.000Z",
+            "forwarding": "",
             "state": "playing The Band of A – A, Desk",
             "account": "listener-of-the-demo",
             "last_play": f"listening:{int(start)}",

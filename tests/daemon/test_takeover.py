@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.core.matching import identity
 from spotify_logger.daemon.reconcile import Takeover, Tombstones
+from spotify_logger.storage.listen_queue import Listen, ListenQueue
 from spotify_logger.storage.outbox import Outbox, OutboxPlay
 from tests.redis_log import SECOND, RedisLog, item, play
 
@@ -104,6 +106,23 @@ def test_an_import_is_replaced_if_it_is_the_worse_account(
     assert {f"listening:{SECOND + second}" for second in kept} == {
         name for name in queue.log.names() if name.startswith("listening:")
     }
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "forwarded"),
+    [
+        (play("A", 1, 190), play("A", 0, 200), 0),
+        (play("A", 1, 200), play("A", 0, 200, source="backfill"), 0),
+        (play("A", 9, 200, source="backfill"), imported("A", 149, 60), 1),
+    ],
+)
+def test_a_play_is_forwarded_unless_another_logger_does(
+    queue: Queue, ours: Play, theirs: Play, forwarded: int
+) -> None:
+    queue.outbox.listens_of = lambda row: [Listen(1, *identity(row.play), row.key, "{}")]
+    queue.log.write(theirs)
+    queue.is_sent(ours)
+    assert ListenQueue(queue.outbox).count(1) == forwarded
 
 
 def test_what_this_process_took_for_two_plays_stays_two(queue: Queue) -> None:

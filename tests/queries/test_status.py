@@ -95,6 +95,7 @@ class TestStatusCommand:
             "login": None,
             "login_valid_until": "2027-05-14T10:00:00.000Z",
             "requests_24h": 1234,
+            "forwarding": [],
             "outbox": 0,
             "outbox_trouble": "",
             "redis": {

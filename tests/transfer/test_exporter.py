@@ -6,7 +6,7 @@ import json
 import math
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given, settings
@@ -139,6 +139,7 @@ class TestListenBrainz:
                     "additional_info": {
                         "artist_names": ["A, B", "C"],
                         "duration_ms": 200_000,
+                        "duration_played": 200,
                         "isrc": "FRA",
                         "music_service": "spotify.com",
                         "origin_url": "https://open.spotify.com/track/A",
@@ -161,6 +162,12 @@ class TestListenBrainz:
         (listen,) = json_lines(log, "listenbrainz")
         assert "artist_names" not in json.dumps(listen)
 
+    def test_control_characters_do_not_leave(self, log: RedisLog) -> None:
+        log.write(play(item("A", name="NUL\0here\x1b", artists="A\0B")))
+        (listen,) = json_lines(log, "listenbrainz")
+        metadata = cast("dict[str, object]", listen["track_metadata"])
+        assert (metadata["track_name"], metadata["artist_name"]) == ("NUL here", "A B")
+
     @pytest.mark.parametrize(
         ("what", "heard", "reason", "is_listen"),
         [
@@ -171,6 +178,7 @@ class TestListenBrainz:
             (item("A", duration_ms=None), 29, UNKNOWN, False),
             (item("A", duration_ms=None), 29, TRACKDONE, True),
             (item("A", artists=None), 200, TRACKDONE, False),
+            (item("A", name=" \0"), 200, TRACKDONE, False),
             (EPISODE, 200, TRACKDONE, False),
         ],
     )

@@ -14,6 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeVar
 
+from spotify_logger.core import listens
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
 from spotify_logger.core.redis_keys import gap_key, play_key
@@ -23,7 +24,6 @@ from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.exporter import listenbrainz
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -135,16 +135,16 @@ def _gap_records(archive: Archive, begin: int, end: int | None) -> Iterator[tupl
 
 
 def _csv_rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, CsvValue]]:
-    for play in _completed_plays(archive, begin, end, CSV_COLUMNS, CSV_CATALOG_FIELDS):
+    for play in completed_plays(archive, begin, end, CSV_COLUMNS, CSV_CATALOG_FIELDS):
         fields = {name: play.fields.get(name, "") for name in CSV_COLUMNS}
         yield {"second": play.second, **_as_values(fields)}
 
 
 def _listens(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
-    fields = listenbrainz.PLAY_FIELDS, listenbrainz.CATALOG_FIELDS
-    for play in _completed_plays(archive, begin, end, *fields):
-        if listenbrainz.counts(play.fields):
-            yield listenbrainz.listen(*play)
+    fields = listens.PLAY_FIELDS, listens.CATALOG_FIELDS
+    for play in completed_plays(archive, begin, end, *fields):
+        if listens.counts(play.fields):
+            yield listens.listen(*play)
 
 
 def _read_plays(
@@ -159,7 +159,7 @@ def _read_plays(
         yield [StoredPlay(second, item, fields) for (second, item), fields in both if fields]
 
 
-def _completed_plays(
+def completed_plays(
     archive: Archive, begin: int, end: int | None, names: Sequence[str], of_items: Sequence[str]
 ) -> Iterator[StoredPlay]:
     """Yield plays with fields of their items, which backfilled plays may lack, from the catalog."""

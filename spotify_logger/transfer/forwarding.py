@@ -1,0 +1,116 @@
+"""`spotify-logger forward`: what waits for the receivers of plays, and sending earlier plays."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from spotify_logger.core import listens
+from spotify_logger.core.batched import batched
+from spotify_logger.core.forwarding import VALIDATE_PATH, encode_listen, read_answer
+from spotify_logger.core.redis_keys import STATUS
+from spotify_logger.core.times import from_iso
+from spotify_logger.queries import health
+from spotify_logger.queries.tallies import bounds
+from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.words import counted
+from spotify_logger.spotify.http import HttpSender, Request
+from spotify_logger.storage import listen_queue
+from spotify_logger.storage.listen_queue import Listen
+from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
+from spotify_logger.system.log import DETAIL_LIMIT, sanitize
+from spotify_logger.transfer.exporter.command import completed_plays
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from spotify_logger.config.settings import ForwardTarget, Settings
+    from spotify_logger.storage.bulk import Archive
+
+LISTENS_PER_BATCH = 500  # written at once, so that the logger does not have to wait
+NOT_SET = "nothing is forwarded: set FORWARD_URL and FORWARD_TOKEN, and restart the logger"
+
+
+def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+    """Run one of the actions; SpotifyLoggerError if that is not possible here."""
+    if options.action == "status":
+        return status(store)
+    if not settings.forward:
+        raise Misconfigured(NOT_SET)
+    if options.action == "check":
+        return check(settings)
+    try:
+        # The logger creates the file, and its tables.
+        path = settings.state_dir.absolute() / OUTBOX_FILE
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30.0)) as outbox:
+            if options.action == "retry":
+                return _retry(outbox, options.question.now)
+            return _backlog(outbox, store, settings, bounds(options.question.period).begin)
+    except sqlite3.Error as error:
+        raise SpotifyLoggerError(
+            f"cannot write to {path} ({error}): run this where the logger runs, as its user, after its start"
+        ) from None
+
+
+def status(store: Archive) -> Answer:
+    """Report what waits for each receiver, as the logger says; exit code 1 if one refuses its token."""
+    receivers = health.receivers(store.hash(STATUS))
+    rows = [(each.host, health.describe_receiver(each)) for each in receivers]
+    page = [Table(rows)] if rows else [f"{NOT_SET[0].upper()}{NOT_SET[1:]}."]
+    return Answer(
+        {"receivers": [asdict(each) for each in receivers]},
+        page,
+        code=int(any(each.stopped for each in receivers)),
+    )
+
+
+def check(settings: Settings) -> Answer:
+    """Ask all receivers whether they accept their tokens; exit code 1 if one does not."""
+    with closing(HttpSender()) as send:
+        results = [(target, *_validate(send, target)) for target in settings.forward]
+    data = [{"host": target.host, "valid": valid, "answer": words} for target, valid, words in results]
+    rows = [(target.host, words) for target, _, words in results]
+    return Answer({"receivers": data}, [Table(rows)], code=int(not all(valid for _, valid, _ in results)))
+
+
+def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
+    try:
+        response = send(
+            Request("GET", target.url + VALIDATE_PATH, {"Authorization": f"Token {target.token}"})
+        )
+    except TryLater as error:
+        return False, str(error)
+    found = response.json or {}
+    if found.get("valid") is True:
+        return True, sanitize(f"accepts {target.setting}, for {found.get('user_name') or '?'}", DETAIL_LIMIT)
+    why = read_answer(response.status, response.headers, response.json, 1).why or "the token is not valid"
+    return False, sanitize(f"does not accept {target.setting}: {why}", DETAIL_LIMIT)
+
+
+def _retry(outbox: sqlite3.Connection, now: float) -> Answer:
+    with outbox:
+        number = listen_queue.retry(outbox, str(now))
+    text = f"The logger tries again now, also what was refused: {counted(number, 'listen')}."
+    return Answer({"refused": number}, [text])
+
+
+def _backlog(outbox: sqlite3.Connection, store: Archive, settings: Settings, begin: int) -> Answer:
+    number = 0
+    for batch in batched(_listens(store, settings, begin), LISTENS_PER_BATCH):
+        with outbox:
+            number += listen_queue.add(outbox, batch)
+    text = f"{counted(number, 'listen')} queued; the logger sends them, see `spotify-logger forward status`."
+    return Answer({"queued": number}, [text])
+
+
+def _listens(store: Archive, settings: Settings, begin: int) -> Iterator[Listen]:
+    names = (*listens.PLAY_FIELDS, "started_at", "uri")
+    for play in completed_plays(store, begin, None, names, listens.CATALOG_FIELDS):
+        started_ms, body = from_iso(play.fields.get("started_at", "")), encode_listen(*play)
+        if body and started_ms is not None and "end_reason" in play.fields:  # or it is still open
+            for target in settings.forward:
+                yield Listen(target.number, started_ms, play.fields.get("uri", ""), play.second, body)
