@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from spotify_logger.core.periods import Period, between
@@ -25,7 +26,8 @@ def test_it_says_what_stats_top_and_course_say(log: IndexedLog) -> None:
     log.skipped(SEXY, "2026-11-22 18:00")
     log.gap("2026-11-01 00:00", "2026-11-01 02:00")
     period = between(log.second("2025-11-23 00:00"), None, "the last 12 months")
-    found = to_json(overview(Log(Index(log.store).sync(), log.store), log.ask(period=period)))
+    with closing(Index(log.store)) as index:
+        found = to_json(overview(Log(index.sync(), log.store), log.ask(period=period)))
     assert found == expected(log, period)
     assert (found["stats"]["plays"], found["stats"]["unseen"]) == (3, {"gaps": 1, "seconds": 7200})
 
