@@ -126,7 +126,8 @@ class Outbox(SqliteFile):
 
     def rekey(self, play: Play, key: int) -> None:
         """Change the key of a play, because another play has it in Redis."""
-        self._execute(f"UPDATE plays SET key = ? WHERE {_THIS_PLAY}", [(key, *identity(play))])  # noqa: S608 - ours
+        for column in ("plays SET key", "listens SET second"):
+            self._execute(f"UPDATE {column} = ? WHERE {_THIS_PLAY}", [(key, *identity(play))])
 
     def replace(self, play: Play, another: tuple[int, Play]) -> None:
         """Replace a play with its state and key in Redis."""

@@ -181,6 +181,13 @@ class TestWhatIsSent:
         rig.run()
         assert rig.receiver.titles == ["C"]
 
+    def test_a_play_that_got_another_key_is_found_when_it_is_deleted(self, rig: Rig) -> None:
+        rig.outbox.put([play("A"), play("B", 10)])
+        rig.outbox.rekey(play("A"), T + 5)
+        rig.outbox.mark_deleted({T + 5})
+        rig.run()
+        assert rig.receiver.titles == ["B"]
+
     def test_playing_now_once_and_not_when_it_is_late(self, lb: Rig) -> None:
         lb.forwarder.playing = play("A", reason=None)
         lb.run()
