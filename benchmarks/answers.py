@@ -108,8 +108,9 @@ def command(question: str, url: str) -> tuple[float, float, float]:
 
 def ask(question: str) -> tuple[float, float]:
     """Return the seconds of an answer over an open connection, and the peak memory in megabytes."""
+    from spotify_logger.cli import arguments  # noqa: PLC0415 - the same
     from spotify_logger.config.settings import load  # noqa: PLC0415 - only this process needs it
-    from spotify_logger.queries import arguments, dispatch  # noqa: PLC0415 - the same
+    from spotify_logger.queries import dispatch  # noqa: PLC0415 - the same
 
     settings = load(Path.cwd(), os.environ, need_login=False)
     options = arguments.parse(question.split())

@@ -38,10 +38,11 @@ import redis
 from answers import TRACKS_PER_PLAY, UNTIL, used
 from footprint import ROOT, TRUSTED, environment, make_certificate, mapped, start_simulator
 
+from spotify_logger.cli import arguments
 from spotify_logger.config.settings import load
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import STATUS, day_of, index_key, play_key
-from spotify_logger.queries import arguments, dispatch
+from spotify_logger.queries import dispatch
 from spotify_logger.simulator.demo import start_server
 from spotify_logger.simulator.server import HOST
 from spotify_logger.simulator.service import PLAYER_PATH

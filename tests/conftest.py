@@ -51,7 +51,7 @@ SLOW = (
     "supervisor/test_main.py", "web/test_serve.py", "storage/test_cluster.py", "web/test_access.py",
     "cli/test_commands.py", "daemon/test_deletions_in_a_year.py", "web/test_query_service.py",
     "transfer/test_delete.py", "queries/test_compare.py", "web/test_proxy.py",
-    "queries/test_redis_refuses.py", "web/test_server.py", "transfer/test_exporter.py", "test_fuzz.py",
+    "monitoring/test_redis_refuses.py", "web/test_server.py", "transfer/test_exporter.py", "test_fuzz.py",
     "core/test_tracker_properties.py", "test_lying_redis.py", "storage/test_debian_redis.py",
     "daemon/test_failover.py::test_machines_killed_in_turn_log_what_one_alone_does",
     "transfer/test_agreement.py", "transfer/test_importer.py", "queries/test_against_reference.py",

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import redis
 from hypothesis import strategies as st
 
+from spotify_logger.cli import arguments
 from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.core.times import to_iso
-from spotify_logger.queries import arguments, question
+from spotify_logger.queries import question
 from spotify_logger.storage.bulk import Archive
 from tests import reference
 from tests.reference import ReferenceItem, ReferenceLog, ReferencePeriod, ReferencePlay

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from spotify_logger.core.redis_keys import STATUS
-from spotify_logger.queries.status import count_waiting
+from spotify_logger.monitoring.status import count_waiting
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.storage.bulk import Archive

@@ -13,10 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 from spotify_logger import __version__
+from spotify_logger.cli.arguments import add_command, add_questions
 from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfer_commands
 from spotify_logger.config.settings import Settings, load
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.arguments import add_command, add_questions
 from spotify_logger.report.answers import to_answer
 from spotify_logger.report.blocks import Answer
 from spotify_logger.report.output import write_answer

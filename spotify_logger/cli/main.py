@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from spotify_logger.cli import commands
+from spotify_logger.cli.arguments import parse_args
 from spotify_logger.config import requirements
-from spotify_logger.queries.arguments import parse_args
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from spotify_logger.cli.arguments import PERIOD, add_command, add_options, search_text
 from spotify_logger.queries import question
-from spotify_logger.queries.arguments import PERIOD, add_command, add_options, search_text
 
 if TYPE_CHECKING:
     import argparse
 
-    from spotify_logger.queries.arguments import Commands
+    from spotify_logger.cli.arguments import Commands
 
 
 TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "check")

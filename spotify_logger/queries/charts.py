@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.arguments import MONTH, WEEK
 from spotify_logger.queries.figures import Streak, Sums, date_of, day_figures
 from spotify_logger.queries.local_time import BY_DAY, BY_WEEK_HOUR, DAY_HOURS, LocalSums, sums_by, total
 from spotify_logger.queries.log import Log, Unseen, unseen
+from spotify_logger.queries.question import MONTH, WEEK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

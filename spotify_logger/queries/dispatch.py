@@ -6,7 +6,8 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import for_listener
-from spotify_logger.queries import charts, compare, count, item_page, review, status, summary, timeline, top
+from spotify_logger.monitoring import status
+from spotify_logger.queries import charts, compare, count, item_page, review, summary, timeline, top
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.log import Log
 from spotify_logger.storage.bulk import Archive
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def answer(
     options: argparse.Namespace, store: Archive, settings: Settings, progress: Progress | None = None
 ) -> object:
-    """Answer the question that `queries.arguments` has read; raise StoreError if Redis does not answer.
+    """Answer the question that `cli.arguments` has read; raise StoreError if Redis does not answer.
 
     `progress` hears of the days that are read into the index. `report.answers.to_answer` shows the result.
     """

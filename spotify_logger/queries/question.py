@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MIN_LISTENED_MS = 30_000  # the default for what counts as a play: half a minute, as at Spotify
 PLAYS, TIME = "plays", "time"
 HALF, FINISHED = "half", "finished"
+INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 DAY_FORMS = "2026, 2026-11, 2026-11-22, 2026-11-22T18:30, today or yesterday"
 
 _YEAR = re.compile(r"[0-9]{4}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.arguments import WEEK
 from spotify_logger.queries.charts import by_interval
 from spotify_logger.queries.figures import (
     Session,
@@ -25,6 +24,7 @@ from spotify_logger.queries.figures import (
 )
 from spotify_logger.queries.local_time import BY_DAY, sums_by, total
 from spotify_logger.queries.log import Log, Unseen, unseen
+from spotify_logger.queries.question import WEEK
 from spotify_logger.queries.tallies import ARTISTS, KINDS, TRACKS
 
 if TYPE_CHECKING:

@@ -8,34 +8,19 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core import periods
 from spotify_logger.core.display import format_title
-from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
 from spotify_logger.core.redis_keys import FIRST_DAY, play_key
-from spotify_logger.core.times import utc_time
 from spotify_logger.queries.tallies import MORE_THAN_MS, bounds, counts, make_tally, order, source
+from spotify_logger.storage.bulk import Gap, play_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import date
 
     from spotify_logger.queries.log import Log
     from spotify_logger.queries.question import Question
+    from spotify_logger.storage.bulk import PlayData
 
-    PlayData = Mapping[str, str | int | bool | None]  # the key of a play, and the fields of its hash
     Line = tuple[int, PlayData | "GapLine"]  # with the second of its begin
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A period that was not observed."""
-
-    from_: str | None
-    to: str | None
-    reason: str
-
-    @classmethod
-    def of(cls, begin: int, end: int, reason: str) -> Gap:
-        """Return a gap by its begin and end in seconds since the epoch."""
-        return cls(utc_time(begin), utc_time(end), reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +126,3 @@ def _second(line: Line) -> int:
 def _timeline(log: Log, lines: Iterable[Line]) -> Timeline:
     second = log.store.now_playing()
     return Timeline([each for _, each in lines], "" if second is None else play_key(second))
-
-
-def play_data(play: tuple[int, Mapping[str, str]]) -> dict[str, str | int | bool | None]:
-    """Return a play, given by its second and hash, with its key, and with numbers and booleans converted."""
-    second, texts = play
-    data: dict[str, str | int | bool | None] = {"key": play_key(second), **texts}
-    for name in texts.keys() & (INTEGER_FIELDS | {"ms_played"}):
-        data[name] = whole_number(texts[name])
-    for name in texts.keys() & BOOLEAN_FIELDS:
-        data[name] = texts[name] == "1"
-    return data

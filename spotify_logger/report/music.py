@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.periods import Period
 from spotify_logger.core.times import seconds_of
+from spotify_logger.monitoring.status import UNNAMED
 from spotify_logger.queries.compare import Comparison, SharedLine
 from spotify_logger.queries.count import Count
 from spotify_logger.queries.item_page import ItemPage, ItemReport
 from spotify_logger.queries.question import PLAYS, TIME, Question, measure
-from spotify_logger.queries.status import UNNAMED
 from spotify_logger.queries.tallies import ARTISTS, NOUNS, TRACKS
 from spotify_logger.queries.top import VARIOUS, RankedLine, Top
 from spotify_logger.report.answers import (

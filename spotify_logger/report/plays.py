@@ -10,8 +10,8 @@ from spotify_logger.core.play import BACKFILL
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
-from spotify_logger.queries.health import LATE_AFTER, OVERDUE_AFTER, describe_receiver
-from spotify_logger.queries.status import GAP_SECONDS, UNNAMED, NowPlaying, Status, Statuses
+from spotify_logger.monitoring.health import LATE_AFTER, OVERDUE_AFTER, describe_receiver
+from spotify_logger.monitoring.status import GAP_SECONDS, UNNAMED, NowPlaying, Status, Statuses
 from spotify_logger.queries.timeline import DayTimeline, GapLine, Memories, Timeline
 from spotify_logger.report.answers import blocks, columns, csv_rows, nothing_played, to_json
 from spotify_logger.report.blocks import Block, Note, Table
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
-    from spotify_logger.queries.timeline import PlayData
     from spotify_logger.report.csv_output import CsvRow
+    from spotify_logger.storage.bulk import PlayData
 
 
 # recent, day, on-this-day

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -15,15 +16,19 @@ from typing import TYPE_CHECKING
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.play_rows import PlayRows, read_day
+from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
+from spotify_logger.core.times import utc_time
 from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.redis_replies import Refusal
 from spotify_logger.storage.store import Store
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from spotify_logger.storage.client import Command
+
+    PlayData = Mapping[str, str | int | bool | None]  # the key of a play, and the fields of its hash
 
 DAYS_PER_BATCH = 64
 """Days of the index read in one batch: half a megabyte for a busy listener."""
@@ -37,6 +42,20 @@ ITEM_KEYS = ("track:", "episode:", "local:")
 """What the keys of the catalog begin with."""
 FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)
 """The first second with a play: none is older than Spotify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A period that was not observed."""
+
+    from_: str | None
+    to: str | None
+    reason: str
+
+    @classmethod
+    def of(cls, begin: int, end: int, reason: str) -> Gap:
+        """Return a gap by its begin and end in seconds since the epoch."""
+        return cls(utc_time(begin), utc_time(end), reason)
 
 
 class Archive(Store):
@@ -179,3 +198,14 @@ def _days(begin: int, end: int) -> Iterator[date]:
     while keys.second_of_day(day) < end:
         yield day
         day += timedelta(days=1)
+
+
+def play_data(play: tuple[int, Mapping[str, str]]) -> dict[str, str | int | bool | None]:
+    """Return a play, given by its second and hash, with its key, and with numbers and booleans converted."""
+    second, texts = play
+    data: dict[str, str | int | bool | None] = {"key": keys.play_key(second), **texts}
+    for name in texts.keys() & (INTEGER_FIELDS | {"ms_played"}):
+        data[name] = whole_number(texts[name])
+    for name in texts.keys() & BOOLEAN_FIELDS:
+        data[name] = texts[name] == "1"
+    return data

@@ -12,7 +12,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.forwarding import VALIDATE_PATH, encode_listen, read_answer
 from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import from_iso
-from spotify_logger.queries import health
+from spotify_logger.monitoring import health
 from spotify_logger.queries.tallies import bounds
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted

@@ -10,7 +10,8 @@ from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.periods import between
-from spotify_logger.queries import compare, dispatch, status, summary
+from spotify_logger.monitoring import status
+from spotify_logger.queries import compare, dispatch, summary
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.periods import Zone
+    from spotify_logger.monitoring.status import NowPlaying, Status
     from spotify_logger.queries.compare import Comparison
-    from spotify_logger.queries.status import NowPlaying, Status
     from spotify_logger.queries.summary import Overview
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.covers import Covers

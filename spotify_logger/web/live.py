@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core.times import from_iso
-from spotify_logger.queries import status
+from spotify_logger.monitoring import status
 from spotify_logger.queries.dispatch import open_store
-from spotify_logger.queries.timeline import play_data
 from spotify_logger.report.words import local_time
+from spotify_logger.storage.bulk import play_data
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.log import sanitize
 from spotify_logger.web.covers import catalog_key_of_play, initial, tile_color

@@ -24,7 +24,7 @@ HOUR, DAY = 3600, 86_400
 @pytest.fixture(autouse=True)
 def plays(here: pytest.MonkeyPatch, store: Archive) -> list[Play]:
     """Two tracks, one of them played twice, a skip, and a play of last year; it is an evening in November."""
-    here.setattr("spotify_logger.queries.arguments.time.time", lambda: float(NOW))
+    here.setattr("spotify_logger.cli.arguments.time.time", lambda: float(NOW))
     plays = [
         play("Veridis Quo", NOW - 2 * HOUR, 345_000, "trackdone"),
         play("Superheroes", NOW - HOUR, 237_000, "trackdone"),

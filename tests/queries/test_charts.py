@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.queries import arguments, charts
+from spotify_logger.cli import arguments
+from spotify_logger.queries import charts
 from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline
 from tests.indexed_log import IndexedLog, blocks, data_of, rows, table_rows, texts
 from tests.queries.items import QUO

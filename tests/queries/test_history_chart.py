@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from spotify_logger.queries.arguments import DAY, MONTH, WEEK
 from spotify_logger.queries.charts import course
-from spotify_logger.queries.question import TIME
+from spotify_logger.queries.question import DAY, MONTH, TIME, WEEK
 from spotify_logger.report.blocks import BarChart
 from spotify_logger.report.cells import heard
 from tests.indexed_log import IndexedLog, data_of, texts

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from spotify_logger.cli import arguments
 from spotify_logger.core.play import TRACKDONE
-from spotify_logger.queries import arguments, item_page
+from spotify_logger.queries import item_page
 from spotify_logger.queries.tallies import ALBUMS, ARTISTS, TRACKS
 from spotify_logger.report.blocks import BarChart, Columns, Table
 from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, rows, texts

@@ -5,9 +5,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from spotify_logger.cli import arguments
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
-from spotify_logger.queries import arguments, question
+from spotify_logger.queries import question
 from spotify_logger.queries.question import Question, from_options
 
 NOW = datetime(2026, 11, 22, 23, 30, tzinfo=UTC).timestamp()

@@ -11,7 +11,7 @@ import pytest
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.queries.status import count_waiting
+from spotify_logger.monitoring.status import count_waiting
 from spotify_logger.storage import outbox as outbox_module
 from spotify_logger.storage.outbox import ACKNOWLEDGED, WAITING, Outbox
 from spotify_logger.storage.sqlite_file import DISK_RETRY

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core.periods import Zone
-from spotify_logger.queries.timeline import Gap, GapLine, Timeline
-from spotify_logger.storage.bulk import Archive
+from spotify_logger.queries.timeline import GapLine, Timeline
+from spotify_logger.storage.bulk import Archive, Gap
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web import static_files
 from spotify_logger.web.covers import Covers, small_cover
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spotify_logger.queries.timeline import PlayData
+    from spotify_logger.storage.bulk import PlayData
 
 LARGE = "https://i.scdn.co/image/ab67616d0000b273" + "5" * 24
 

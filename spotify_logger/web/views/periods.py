@@ -13,8 +13,7 @@ from spotify_logger.core import periods
 from spotify_logger.core.redis_keys import FIRST_DAY
 from spotify_logger.queries import charts
 from spotify_logger.queries import review as reviews
-from spotify_logger.queries.arguments import INTERVALS, WEEK
-from spotify_logger.queries.question import parse_year
+from spotify_logger.queries.question import INTERVALS, WEEK, parse_year
 from spotify_logger.web.request_params import BadRequest
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from spotify_logger.core.periods import Zone
-    from spotify_logger.queries.timeline import DayTimeline, PlayData, Timeline
+    from spotify_logger.queries.timeline import DayTimeline, Timeline
+    from spotify_logger.storage.bulk import PlayData
     from spotify_logger.web.listeners import ListenerPage
 
 RECENT_PLAYS = 50

@@ -12,10 +12,9 @@ from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.core.times import from_iso, utc_time
-from spotify_logger.queries import health
-from spotify_logger.queries.health import LoggerEvidence, is_overdue, status_time
-from spotify_logger.queries.timeline import Gap, play_data
-from spotify_logger.storage.bulk import Archive
+from spotify_logger.monitoring import health
+from spotify_logger.monitoring.health import LoggerEvidence, is_overdue, status_time
+from spotify_logger.storage.bulk import Archive, Gap, play_data
 from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system import lock_file
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.forwarding import ReceiverStatus
-    from spotify_logger.queries.timeline import PlayData
+    from spotify_logger.storage.bulk import PlayData
 
 UNNAMED = "(no name)"  # stands for the listener without a name
 GAP_SECONDS = 30 * 86_400  # for which the status shows gaps

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.times import to_iso
-from spotify_logger.queries import status
+from spotify_logger.monitoring import status
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.system import lock_file

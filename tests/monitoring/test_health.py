@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spotify_logger.queries.health import problems, status_time, unobserved_since
+from spotify_logger.monitoring.health import problems, status_time, unobserved_since
 from spotify_logger.storage.redis_replies import APPEND_ONLY_FILE, FORGETS, SNAPSHOTS
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp()

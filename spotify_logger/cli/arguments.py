@@ -1,4 +1,4 @@
-"""The query commands and their options, for argparse; shared by the command line and the web page."""
+"""The query commands and their options, for argparse."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.queries import question
-from spotify_logger.queries.question import MIN_LISTENED_MS, PLAYS, TIME
+from spotify_logger.queries.question import INTERVALS, MIN_LISTENED_MS, MONTH, PLAYS, TIME
 from spotify_logger.queries.tallies import CHOICES
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no public name
 
-INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 _DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
 
 

@@ -8,17 +8,18 @@ import pytest
 import redis
 
 from spotify_logger import __version__
+from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import OPEN, STANDBY
 from spotify_logger.core.times import to_iso
-from spotify_logger.queries import status
+from spotify_logger.monitoring import status
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.redis_replies import FORGETS
 from spotify_logger.system.errors import LOGIN_ADVICE
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from spotify_logger.report.blocks import Answer
 
@@ -44,9 +45,10 @@ def _timezone(set_timezone: Callable[[str], None]) -> None:
 
 
 @pytest.fixture
-def log(log: IndexedLog) -> IndexedLog:
-    log.now = "2026-11-22 19:03:20"
-    return log
+def log(redis_url: str) -> Iterator[IndexedLog]:
+    log = IndexedLog(redis_url, Zone("Europe/Berlin"), "2026-11-22 19:03:20")
+    yield log
+    log.store.close()
 
 
 def write_status(log: IndexedLog, changes: dict[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""Whether the logger is well, and what is playing."""
