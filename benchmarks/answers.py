@@ -1,31 +1,43 @@
-"""How fast are the answers, and how large is the log? Every query, on a server with up to a million plays.
+"""How fast are the answers, and how large is the log? Every question, on a server with up to a million plays.
 
-    python benchmarks/answers.py [--plays 100000 1000000]
+    python benchmarks/answers.py [--plays 100000 1000000] [--before PYTHON]
 
 The plays are made up, and written as the logger writes them. Each question is answered in a process of its
-own: "alone" is the answer without the start of the command, "whole" is `spotify-logger ...` from start to
-end, and "memory" is the peak of such a process. For comparison, a plain client reads the hash of every play.
-Everything runs over loopback.
+own: "alone" is the answer without the start of the command, with an index that is up to date; "whole" is
+`spotify-logger ...` from start to end, and "memory" is the peak of such a process. "plain" says how many
+times as long a client takes that counts the most played tracks from the hashes of the same plays; "before"
+how many times as long the whole command of another version takes, whose Python `--before` names. Everything
+runs over loopback.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from calendar import isleap
+from collections import deque
+from contextlib import closing
+from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import redis
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import day_of, index_key, play_key
+from spotify_logger.queries.index import Index
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.embedded_server import EmbeddedServer
 from tests.testbed.synthetic_history import SyntheticHistory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PORT = 7919
 YEARS = 20.0
@@ -35,30 +47,63 @@ TRACKS_PER_PLAY = 0.06
 PLAYS_PER_BATCH = 500
 RUNS = 3
 """Runs of each question; the fastest one counts, since the others had to wait for other processes."""
-QUESTIONS = (
+ALL_TIME = (
     "top tracks",
-    "top tracks --year 2025",
     "top artists",
-    "top artists --year 2025",
-    "top albums --year 2025",
+    "top albums",
     "count amber harbour",
-    "count amber harbour --year 2025",
     "stats",
-    "stats --year 2025",
-    "recent -n 50",
-    "day 2025-06-01",
-    "clock --year 2025",
-    "calendar --year 2025",
-    "year 2025",
+    "clock --since 2000",
     "artist quiet signal 0",
 )
+ONE_YEAR = (
+    "top tracks --year 2025",
+    "top artists --year 2025",
+    "top albums --year 2025",
+    "count amber harbour --year 2025",
+    "stats --year 2025",
+    "clock --year 2025",
+    "calendar --year 2025",
+    "artist quiet signal 0 --year 2025",
+    "year 2025",
+    "recent -n 50",
+    "day 2025-06-01",
+)
+EMPTY = "stats"
+"""The question that is asked of an empty log, to measure the start of the command."""
+PLAIN = """
+import redis, sys, time
+from collections import Counter
+client = redis.Redis.from_url(sys.argv[1], decode_responses=True)
+begun, found, keys, days = time.perf_counter(), Counter(), [], sys.argv[2:]
+def take():
+    pipe = client.pipeline(transaction=False)
+    for key in keys: pipe.hgetall(key)
+    for play in pipe.execute():
+        if int(play["ms_played"]) >= 30000: found[play["id"]] += 1
+    keys.clear()
+def of_days():
+    for day in days: yield from ("listening:" + second for second in client.hkeys("plays:" + day))
+for key in of_days() if days else client.scan_iter("listening:*", count=1000):
+    keys.append(key)
+    if len(keys) == 1000: take()
+take()
+assert found.most_common(10)
+print(time.perf_counter() - begun)
+"""
+
+
+class Cost(NamedTuple):
+    """What a command takes: seconds, and megabytes of memory at its peak."""
+
+    seconds: float
+    memory: float
 
 
 def fill(server: EmbeddedServer, plays: int, until: float = UNTIL) -> dict[str, float]:
     """Write a history as the logger writes it, and return the bytes per play of each part of it."""
     client = redis.Redis.from_url(server.url)
-    store = Archive(server.url)
-    archive = store
+    archive = Archive(server.url)
     sizes = {"nothing": used(client)}
     history = SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), until)
     items: dict[str, dict[str, str | int]] = {}
@@ -70,11 +115,11 @@ def fill(server: EmbeddedServer, plays: int, until: float = UNTIL) -> dict[str, 
     sizes["index"] = used(client)
     for keys in batched(items, PLAYS_PER_BATCH):
         archive.write([("HSET", key, *_flat(items[key])) for key in keys])
-    sizes["catalogue"] = used(client)
+    sizes["catalog"] = used(client)
     for batch in batched(history.live(), PLAYS_PER_BATCH):
         archive.write([("HSET", play_key(play.second), *_flat(play.to_hash())) for play in batch])
     sizes["plays"] = used(client)
-    store.close()
+    archive.close()
     client.close()
     steps = list(sizes.items())
     return {name: (size - before) / plays for (_, before), (name, size) in pairwise(steps)}
@@ -89,70 +134,69 @@ def used(client: redis.Redis) -> int:
     return int(client.info("memory")["used_memory"])
 
 
-def command(question: str, url: str) -> tuple[float, float, float]:
-    """Return the seconds of the answer alone and of the whole command, and its peak memory in megabytes."""
-    alone, whole, memory = 1e9, 1e9, 0.0
-    environment = {**os.environ, "REDIS_URL": url}
-    program = [sys.executable, "-P", "-m", "spotify_logger", *question.split()]
+def command(python: str, question: str, prefix: str = "") -> Cost:
+    """Run a whole command, some times, and return what the fastest run took."""
+    environment = {**os.environ, "REDIS_PREFIX": prefix}
+    program = [python, "-P", "-m", "spotify_logger", *question.split()]
+    costs = []
     for _ in range(RUNS):
         begun = time.perf_counter()
-        subprocess.run(program, env=environment, check=True, stdout=subprocess.DEVNULL)
-        whole = min(whole, time.perf_counter() - begun)
-        measured = subprocess.run(
-            [sys.executable, __file__, "--ask", question], env=environment, check=True, capture_output=True
-        )
-        seconds, megabytes = map(float, measured.stdout.split())
-        alone, memory = min(alone, seconds), max(memory, megabytes)
-    return alone, whole, memory
+        process = subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        costs.append(Cost(time.perf_counter() - begun, usage.ru_maxrss / 1024))
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return min(costs)
 
 
-def ask(question: str) -> tuple[float, float]:
-    """Return the seconds of an answer over an open connection, and the peak memory in megabytes."""
-    from spotify_logger.cli import arguments  # noqa: PLC0415 - the same
-    from spotify_logger.config.settings import load  # noqa: PLC0415 - only this process needs it
+def ask(question: str) -> float:
+    """Return the seconds of an answer over an open connection, from an index that is up to date."""
+    from spotify_logger.cli.arguments import parse  # noqa: PLC0415 - only this process needs it
+    from spotify_logger.config.settings import load  # noqa: PLC0415 - the same
     from spotify_logger.queries import dispatch  # noqa: PLC0415 - the same
 
     settings = load(Path.cwd(), os.environ, need_login=False)
-    options = arguments.parse(question.split())
-    store = Archive(settings.redis_url, settings.redis_prefix)
-    dispatch.answer(options, store, settings)  # warm up
-    begun = time.perf_counter()
-    dispatch.answer(options, store, settings)
-    return time.perf_counter() - begun, peak_memory(os.getpid())
+    options = parse(question.split())
+    with closing(Archive(settings.redis_url, settings.redis_prefix)) as store:
+        dispatch.answer(options, store, settings)  # warm up
+        best = 1e9
+        for _ in range(RUNS):
+            begun = time.perf_counter()
+            dispatch.answer(options, store, settings)
+            best = min(best, time.perf_counter() - begun)
+    return best
 
 
-def peak_memory(pid: int) -> float:
-    """Return the peak memory of a process so far, in megabytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+def sync(store: Archive) -> float:
+    """Return the seconds that it takes to bring the index up to date."""
+    with closing(Index(store)) as local:
+        begun = time.perf_counter()
+        local.sync()
+        return time.perf_counter() - begun
 
 
-def plain(url: str) -> tuple[float, float]:
-    """Count the most played tracks from the hashes; return the seconds, and the peak memory in megabytes."""
-    begun = time.perf_counter()
-    program = (
-        "import redis, sys\nfrom collections import Counter\n"
-        "client = redis.Redis.from_url(sys.argv[1], decode_responses=True)\n"
-        "found, keys = Counter(), []\n"
-        "def take():\n"
-        "    pipe = client.pipeline(transaction=False)\n"
-        "    for key in keys: pipe.hgetall(key)\n"
-        "    for play in pipe.execute():\n"
-        "        if int(play['ms_played']) >= 30000: found[play['id']] += 1\n"
-        "for key in client.scan_iter('listening:*', count=1000):\n"
-        "    keys.append(key)\n"
-        "    if len(keys) == 1000: take(); keys.clear()\n"
-        "take()\nassert found.most_common(10)\n"
-        "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])\n"
-    )
-    measured = subprocess.run([sys.executable, "-c", program, url], check=True, capture_output=True)
-    return time.perf_counter() - begun, int(measured.stdout) / 1024
+def alone(question: str) -> float:
+    """Return the seconds of an answer, in a process of its own."""
+    program = [sys.executable, __file__, "--ask", question]
+    return float(subprocess.run(program, check=True, capture_output=True).stdout)
 
 
-def measure(plays: int) -> None:
+def plain(url: str, days: Sequence[str] = ()) -> float:
+    """Count the most played tracks from the hashes, of all days or some; return the seconds."""
+    program = [sys.executable, "-c", PLAIN, url, *days]
+    return float(subprocess.run(program, check=True, capture_output=True).stdout)
+
+
+def days_of(year: int) -> list[str]:
+    """Return the days of a year, as they are named in Redis."""
+    first = date(year, 1, 1)
+    return [str(first + timedelta(days)) for days in range(365 + isleap(year))]
+
+
+def measure(plays: int, before: str) -> None:
     """Fill a server, ask all questions, and print the measurements."""
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedServer(folder, "127.0.0.1", PORT)
+        os.environ.update(REDIS_URL=server.url, XDG_CACHE_HOME=folder)
         server.start()
         try:
             begun = time.perf_counter()
@@ -160,18 +204,44 @@ def measure(plays: int) -> None:
             print(f"\n{plays:,} plays, written in {time.perf_counter() - begun:.0f} s; bytes a play:")
             print(", ".join(f"{name} {size:.0f}" for name, size in sizes.items()), end="; ")
             print(f"in all {sum(sizes.values()):.0f}, {sum(sizes.values()) * plays / 1e6:,.0f} MB")
-            seconds, memory = plain(server.url)
-            print(f"{'':34}{'alone':>10}{'whole':>10}{'memory':>10}")
-            print(f"{'top tracks, the plain way':<34}{'':>10}{seconds:>8.2f} s{memory:>7.0f} MB")
-            for question in QUESTIONS:
-                alone, whole, most = command(question, server.url)
-                print(f"{question:<34}{alone:>8.2f} s{whole:>8.2f} s{most:>7.0f} MB")
+            measure_index(server.url, plays)
+            start = command(sys.executable, EMPTY, "empty:").seconds
+            print(f"start of the command: {start:.2f} s", end="")
+            if before:
+                print(f", {start / command(before, EMPTY, 'empty:').seconds:.2f} of before", end="")
+            print(f"\n{'':<36}{'alone':>10}{'plain':>8}{'whole':>10}{'before':>8}{'memory':>10}")
+            for questions, days in ((ALL_TIME, []), (ONE_YEAR, days_of(2025))):
+                measure_questions(questions, plain(server.url, days), before)
         finally:
             server.stop()
 
 
+def measure_index(url: str, plays: int) -> None:
+    """Print how long the first build takes, and a sync afterwards."""
+    process = subprocess.run([sys.executable, __file__, "--index"], check=True, capture_output=True)
+    seconds, megabytes = map(float, process.stdout.split())
+    print(f"first build: {seconds:.2f} s, {megabytes:.0f} MB", end="; ")
+    (last,) = deque(SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL).live(), 1)
+    with closing(Archive(url)) as store:
+        time.sleep(12)  # readers trust no revision of the last ten seconds
+        sync(store)
+        print(f"sync: {sync(store):.3f} s", end="; ")
+        store.write([("HSET", index_key(day_of(last.second)), str(last.second), last.index)])
+        print(f"when a day changed: {sync(store):.3f} s")
+
+
+def measure_questions(questions: Sequence[str], plain_seconds: float, before: str) -> None:
+    """Print what each question takes."""
+    print(f"{'top tracks, the plain way':<36}{plain_seconds:>8.2f} s")
+    for question in questions:
+        seconds, whole = alone(question), command(sys.executable, question)
+        times = f"{command(before, question).seconds / whole.seconds:.1f}" if before else ""
+        print(f"{question:<36}{seconds:>8.3f} s{plain_seconds / seconds:>8.0f}", end="")
+        print(f"{whole.seconds:>8.2f} s{times:>8}{whole.memory:>7.0f} MB", flush=True)
+
+
 def main() -> None:
-    """Measure, or run as one of the measured processes (--ask)."""
+    """Measure, or run as one of the measured processes (--ask, --index)."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--plays",
@@ -180,13 +250,18 @@ def main() -> None:
         default=[100_000, 1_000_000],
         help="numbers of plays (default: 100000 1000000)",
     )
+    parser.add_argument("--before", default="", help="the Python of an environment with another version")
     parser.add_argument("--ask", help=argparse.SUPPRESS)
+    parser.add_argument("--index", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:
-        print(*ask(options.ask))
-        return
-    for plays in options.plays:
-        measure(plays)
+        print(ask(options.ask))
+    elif options.index:
+        with closing(Archive(os.environ["REDIS_URL"])) as store:
+            print(sync(store), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    else:
+        for plays in options.plays:
+            measure(plays, options.before)
 
 
 if __name__ == "__main__":

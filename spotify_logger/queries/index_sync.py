@@ -20,7 +20,7 @@ from spotify_logger.queries.question import MIN_LISTENED_MS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from spotify_logger.storage.bulk import Archive
 
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     Span = tuple[int, int]  # the first second, and the one after the last
 
 DAYS_PER_BATCH = 64
+DAYS_APART = 31  # changed days up to which each one is counted anew by itself
 VALUES_PER_QUERY = 500
 SETTLED_MS = 10_000  # the nodes of a cluster may get a batch of writes in any order, but within this time
 UNSETTLED = "?"  # stands for a revision that is younger than that
 TEXTS = CatalogEntry._fields
 COLUMNS = ", ".join((*TEXTS, "duration_ms"))
 WITHIN = "WHERE second >= ? AND second < ?"
-ALL_TIME = (0, 2**40)
+END_OF_TIME = 2**40
 
 
 class IndexSync:
@@ -64,7 +65,7 @@ class IndexSync:
                 self._database.execute(
                     "CREATE INDEX plays_of_item ON plays (item, second, ms_played, ending)"
                 )
-            for span in [ALL_TIME] if is_new else map(_span, sorted(days.keys() - {keys.CATALOG})):
+            for span in _spans(days.keys() - {keys.CATALOG}):
                 self._count_hours(span)
                 self._find_sessions(span)
             self._read_catalog()
@@ -153,7 +154,7 @@ class IndexSync:
         ((first,),) = self._rows("SELECT coalesce(max(begin), 0) FROM sessions WHERE begin < ?", span[0])
         after = {begin for (begin,) in self._rows("SELECT begin FROM sessions WHERE begin >= ?", span[1])}
         query = "SELECT second, ms_played FROM plays WHERE second >= ? AND ms_played > 0 ORDER BY second"
-        found, until = {}, ALL_TIME[1]
+        found, until = {}, END_OF_TIME
         for begin, end_ms in sessions(self._database.execute(query, (first,))):
             if begin in after:
                 until = begin
@@ -275,6 +276,12 @@ class IndexSync:
 def _span(day: str) -> Span:
     begin = keys.second_of_day(date.fromisoformat(day))
     return begin, begin + keys.ONE_DAY
+
+
+def _spans(days: Collection[str]) -> list[Span]:
+    """Return the spans to count anew: of many days, as an import touches them, one around all is faster."""
+    spans = sorted(map(_span, days))
+    return spans if len(spans) <= DAYS_APART else [(spans[0][0], spans[-1][1])]
 
 
 def _is_day(text: str) -> bool:
