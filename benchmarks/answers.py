@@ -141,7 +141,9 @@ def command(python: str, question: str, prefix: str = "") -> Cost:
     costs = []
     for _ in range(RUNS):
         begun = time.perf_counter()
-        process = subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         _, status, usage = os.wait4(process.pid, 0)
         costs.append(Cost(time.perf_counter() - begun, usage.ru_maxrss / 1024))
         process.returncode = os.waitstatus_to_exitcode(status)

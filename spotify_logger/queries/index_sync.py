@@ -281,7 +281,7 @@ def _span(day: str) -> Span:
 def _spans(days: Collection[str]) -> list[Span]:
     """Return the spans to count anew: of many days, as an import touches them, one around all is faster."""
     spans = sorted(map(_span, days))
-    return spans if len(spans) <= DAYS_APART else [(spans[0][0], spans[-1][1])]
+    return [(spans[0][0], spans[-1][1])] if len(spans) > DAYS_APART else spans
 
 
 def _is_day(text: str) -> bool:

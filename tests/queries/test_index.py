@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 import redis
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.queries import index as index_module
-from spotify_logger.queries import top
+from spotify_logger.queries import index_sync, top
 from spotify_logger.queries.index import Index, index_path
 from spotify_logger.queries.index_schema import SCHEMA_VERSION
 from spotify_logger.queries.log import Log
@@ -117,20 +118,21 @@ def content(database: sqlite3.Connection) -> dict[str, list[Any]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(changes, max_size=25))
+@given(st.lists(changes, max_size=25), st.sampled_from([0, 31]))
 def test_an_index_that_follows_is_as_one_made_anew(
-    redis_server: EmbeddedServer, history: list[tuple[Any, ...]]
+    redis_server: EmbeddedServer, history: list[tuple[Any, ...]], days_apart: int
 ) -> None:
     writer = Writer(redis_server.url)
     flush(redis_server.url)
     index_path(writer.store).unlink(missing_ok=True)
     with closing(writer.store), closing(Index(writer.store)) as index:
-        for what, *about in history:
-            if what == "sync":
-                index.sync()
-            else:
-                writer.change(what, *about)
-        followed = content(index.sync())
+        with patch.object(index_sync, "DAYS_APART", days_apart):
+            for what, *about in history:
+                if what == "sync":
+                    index.sync()
+                else:
+                    writer.change(what, *about)
+            followed = content(index.sync())
         index.close()
         index_path(writer.store).unlink()
         assert followed == content(index.sync())
