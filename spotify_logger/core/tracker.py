@@ -231,8 +231,10 @@ class Tracker:
 
     def _beginning_of_paused(self, state: PlayerState) -> int | None:
         """Return where a paused item began, if it took over from a playing one at its own beginning."""
-        seen, progress, earliest = self.seen, state.progress_ms, self.seen.last_at
-        if not progress or not seen.was_playing or progress > seen.elapsed + JITTER_MS:
+        seen, progress, earliest = self.seen, state.progress_ms, self.seen.earliest_start
+        if not progress or not seen.was_playing or earliest is None:
+            return None
+        if progress > seen.now - earliest + JITTER_MS:
             return None
         changed = seen.changed_within(earliest + progress, seen.now)
         if changed is not None:

@@ -281,6 +281,15 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         [*played(A, 0, (1, 181)), at(221, B, 8, playing=False, changed=212)],
         [ExpectedPlay("A", 0, 204, 200, "trackdone"), ExpectedPlay("B", 204, None, 8, None)],
     ),
+    "after silence, a new track is paused already, and the timestamp is of an hour that was observed": (
+        [
+            *played(A, 0, (1, 181)),
+            *map(none, (201, 401, 901, 951)),
+            at(1003, B, 32, playing=False, changed=600),
+            *played(B, 1100, (1101,), 32),
+        ],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 961, None, 33, None)],
+    ),
     "an answer that is late: nobody saw the end": (
         [*played(A, 0, (1, 181)), none(215), *played(B, 240, (243,))],
         [ExpectedPlay("A", 0, 181, 181, "unknown"), ExpectedPlay("B", 240, None, 3, None)],
