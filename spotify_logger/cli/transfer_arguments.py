@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from spotify_logger.cli.arguments import Commands
 
-
 TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "check")
 
 
@@ -44,13 +43,14 @@ def add_transfer_commands(commands: Commands) -> None:
     export.set_defaults(form="jsonl")
     what = "the receivers of your plays (ListenBrainz and others): what waits, and sending earlier plays"
     forward = add_command(commands, "forward", what, csv=False)
-    what = (
-        "status: what waits; check: ask whether the tokens are accepted; backlog: send the plays since a day;"
-        " retry: try everything again now"
-    )
-    forward.add_argument(
-        "action", choices=("status", "check", "backlog", "retry"), metavar="ACTION", help=what
-    )
+    actions = {
+        "status": "what waits",
+        "check": "ask whether the tokens are accepted",
+        "backlog": "send the plays since a day",
+        "retry": "try everything again now",
+    }
+    what = "; ".join(f"{action}: {words}" for action, words in actions.items())
+    forward.add_argument("action", choices=tuple(actions), metavar="ACTION", help=what)
     forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {question.DAY_FORMS}")
     forward.set_defaults(check=_check_forward)
     what = "permanently delete plays, after showing them and asking"

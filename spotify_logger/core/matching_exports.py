@@ -209,11 +209,10 @@ def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
     return is_inside and used_ms + row.ms_played <= known.ms_played + tolerance_ms
 
 
-def was_deleted(row: PlayEvidence, from_ms: int, to_ms: int) -> bool:
-    """Return whether at least half of a row was played in the period of a tombstone."""
+def deleted_ms(row: PlayEvidence, from_ms: int, to_ms: int) -> int:
+    """Return how much of a row was played in the period of a tombstone; if negative, their distance."""
     middle_ms = MINUTE_MS // 2 if row.kind is SourceKind.ACCOUNT else 0
-    shared_ms = min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
-    return shared_ms >= row.ms_played // 2 - TOMBSTONE_MS
+    return min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
 
 
 def overlap_ms(one: PlayEvidence, other: PlayEvidence) -> int:

@@ -98,7 +98,7 @@ def redis_convert(d: Mapping[str, object]) -> dict[str, FieldValue]:
         if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
             flat[key] = int(value)
         elif isinstance(value, str):
-            flat[key] = _storable(value)
+            flat[key] = storable(value)
     return flat
 
 
@@ -129,8 +129,8 @@ def read_item(raw: object) -> Item | None:
         if not isinstance(uri, str) or not uri.startswith("spotify:local:"):
             return None
         identity = ""
-    uri = _storable(uri if isinstance(uri, str) and uri else f"spotify:{item_type}:{identity}")
-    key, duration = catalog_key(item_type, _storable(identity), uri), _duration(dict_get(raw, "duration_ms"))
+    uri = storable(uri if isinstance(uri, str) and uri else f"spotify:{item_type}:{identity}")
+    key, duration = catalog_key(item_type, storable(identity), uri), _duration(dict_get(raw, "duration_ms"))
     # A show takes the place of the album.
     collection, images = ("show", "images") if item_type == "episode" else ("album", "album.images")
     artists, covers = _artists(dict_get(raw, "artists")), dict_get(raw, images)
@@ -209,6 +209,6 @@ def _duration(value: object) -> int | None:
     return whole if whole is not None and whole <= MAX_ITEM_MS else None
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Return bounded text that UTF-8 can encode: JSON may contain half of a surrogate pair."""
     return text[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode()

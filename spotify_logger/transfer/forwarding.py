@@ -1,12 +1,12 @@
 """`spotify-logger forward`: what waits for the receivers of plays, and sending earlier plays."""
 
-from __future__ import annotations
-
+import argparse
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
+from spotify_logger.config.settings import ForwardTarget, Settings
 from spotify_logger.core import listens
 from spotify_logger.core.batched import batched
 from spotify_logger.core.forwarding import VALIDATE_PATH, encode_listen, read_answer
@@ -18,18 +18,12 @@ from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted
 from spotify_logger.spotify.http import HttpSender, Request
 from spotify_logger.storage import listen_queue
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.listen_queue import Listen
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
-from spotify_logger.transfer.exporter.command import completed_plays
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator
-
-    from spotify_logger.config.settings import ForwardTarget, Settings
-    from spotify_logger.storage.bulk import Archive
+from spotify_logger.transfer.export import completed_plays
 
 LISTENS_PER_BATCH = 500  # written at once, so that the logger does not have to wait
 NOT_SET = "nothing is forwarded: set FORWARD_URL and FORWARD_TOKEN, and restart the logger"
@@ -48,7 +42,10 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         path = settings.state_dir.absolute() / OUTBOX_FILE
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30.0)) as outbox:
             if options.action == "retry":
-                return _retry(outbox, options.question.now)
+                with outbox:
+                    number = listen_queue.retry(outbox, str(options.question.now))
+                text = f"The logger tries again now, also what was refused: {counted(number, 'listen')}."
+                return Answer({"refused": number}, [text])
             return _backlog(outbox, store, settings, bounds(options.question.period).begin)
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
@@ -61,11 +58,8 @@ def status(store: Archive) -> Answer:
     receivers = health.receivers(store.hash(STATUS))
     rows = [(each.host, health.describe_receiver(each)) for each in receivers]
     page = [Table(rows)] if rows else [f"{NOT_SET[0].upper()}{NOT_SET[1:]}."]
-    return Answer(
-        {"receivers": [asdict(each) for each in receivers]},
-        page,
-        code=int(any(each.stopped for each in receivers)),
-    )
+    data = {"receivers": [asdict(each) for each in receivers]}
+    return Answer(data, page, code=int(any(each.stopped for each in receivers)))
 
 
 def check(settings: Settings) -> Answer:
@@ -78,10 +72,9 @@ def check(settings: Settings) -> Answer:
 
 
 def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
+    request = Request("GET", target.url + VALIDATE_PATH, {"Authorization": f"Token {target.token}"})
     try:
-        response = send(
-            Request("GET", target.url + VALIDATE_PATH, {"Authorization": f"Token {target.token}"})
-        )
+        response = send(request)
     except TryLater as error:
         return False, str(error)
     found = response.json or {}
@@ -89,13 +82,6 @@ def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
         return True, sanitize(f"accepts {target.setting}, for {found.get('user_name') or '?'}", DETAIL_LIMIT)
     why = read_answer(response.status, response.headers, response.json, 1).why or "the token is not valid"
     return False, sanitize(f"does not accept {target.setting}: {why}", DETAIL_LIMIT)
-
-
-def _retry(outbox: sqlite3.Connection, now: float) -> Answer:
-    with outbox:
-        number = listen_queue.retry(outbox, str(now))
-    text = f"The logger tries again now, also what was refused: {counted(number, 'listen')}."
-    return Answer({"refused": number}, [text])
 
 
 def _backlog(outbox: sqlite3.Connection, store: Archive, settings: Settings, begin: int) -> Answer:

@@ -12,8 +12,8 @@ import pytest
 from spotify_logger.core.matching import Identity, identity
 from spotify_logger.simulator.listener import DEFAULT_START
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.delete.plays import Deletion
-from spotify_logger.transfer.verify.command import check
+from spotify_logger.transfer.check import check
+from spotify_logger.transfer.delete import Deletion
 from tests.testbed.fault_schedule import HOUR
 from tests.testbed.year import YearSimulation
 

@@ -23,7 +23,7 @@ from spotify_logger.queries.index_schema import SCHEMA_VERSION
 from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.delete.plays import Deletion
+from spotify_logger.transfer.delete import Deletion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from spotify_logger.queries.question import Question
 from spotify_logger.simulator.demo_catalog import make_demo_catalog
 from spotify_logger.simulator.logged_history import LoggedHistory, make_logged_history
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.verify.command import check
+from spotify_logger.transfer.check import check
 
 if TYPE_CHECKING:
     from spotify_logger.simulator.catalog import Catalog

@@ -11,7 +11,7 @@ from spotify_logger.core.matching import identity
 from spotify_logger.core.matching_exports import kind_of
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.transfer.importer.dedup import Decision, Deduplicator, RowStatus, known_play
+from spotify_logger.transfer.importer.dedup import Decision, Deduplicator, RowStatus
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 from tests.exports import NOON, A, B, C, Song, account, entry, extended
 
@@ -51,9 +51,7 @@ def decide(
     isrcs: dict[str, str] | None = None,
     tombstones: Iterable[tuple[int, int]] = (),
 ) -> list[Decision]:
-    isrcs = isrcs or {}
-    plays = [known_play(play, isrcs.get(play.item.key, "")) for play in known]
-    return Deduplicator(tombstones).decide(map(entry, rows), plays, isrcs)
+    return Deduplicator(tombstones).decide(map(entry, rows), known, isrcs or {})
 
 
 def statuses(
@@ -237,7 +235,7 @@ def part(draw: Callable[[st.SearchStrategy[int]], int], items: Sequence[T]) -> S
 def imported(log: Iterable[Play], rows: Iterable[ImportedPlay]) -> list[Play]:
     """Return a log after an import."""
     plays = {identity(play): play for play in log}
-    for found in Deduplicator().decide(rows, map(known_play, plays.values()), {}):
+    for found in Deduplicator().decide(rows, list(plays.values()), {}):
         for worse in found.replaced:
             del plays[identity(worse)]
         if found.is_written:

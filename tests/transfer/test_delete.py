@@ -10,9 +10,14 @@ from spotify_logger.core.periods import Zone
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.confirmation import Confirmation
-from spotify_logger.transfer.delete.command import OPEN_PLAY_NOTE, Selection, find_plays, forget
-from spotify_logger.transfer.delete.plays import Deletion
+from spotify_logger.transfer.delete import (
+    OPEN_PLAY_NOTE,
+    Confirmation,
+    Deletion,
+    Selection,
+    find_plays,
+    forget,
+)
 from tests.redis_log import SECOND, RedisLog, item, play
 from tests.report.samples import TerminalStream
 

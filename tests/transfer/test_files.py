@@ -9,7 +9,7 @@ import pytest
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer import files
 from spotify_logger.transfer.importer.files import FoundFiles, find_sources
-from spotify_logger.transfer.importer.json_rows import UnreadableFile, read_rows
+from spotify_logger.transfer.importer.rows import UnreadableFile, read_rows
 from tests.exports import A, account, extended, write
 
 ROW = b'[{"ts": "2025-01-01T00:00:00Z", "ms_played": 1}]'
@@ -82,7 +82,7 @@ def test_zips_are_read_up_to_two_deep(tmp_path: Path) -> None:
     assert "a zip inside a zip inside a zip" in refusal(path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_encodings_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
     text = '[{"ts": "2025-01-01T00:00:00Z", "ms_played": 1, "name": "Björk"}]'
     path = make_zip(tmp_path / "z.zip", {"saved again.json": text.encode(encoding)})
@@ -147,7 +147,9 @@ def test_users_have_to_be_chosen_if_there_are_several(
         write(tmp_path / user / "MyData" / f"StreamingHistory_{user}.json", [account(A, 60, 50)])
     write(tmp_path / "endsong_ann.json", [extended(A, 0, 100, username="ann")])
     write(tmp_path / "Streaming_History_Audio_2026.json", [extended(A, 0, 100)])
-    (tmp_path / "koito.json").write_text('{"user": "annie", "listens": [{"listened_at": "", "track": {}}]}')
+    (tmp_path / "koito.json").write_text(
+        '{"user": "annie", "listens": [{"listened_at": "", "track": {}, "artists": []}]}'
+    )
     with pytest.raises(SpotifyLoggerError, match="--user") as error:
         find_sources([tmp_path])
     assert "ann, annie, bob" in str(error.value)
@@ -177,7 +179,6 @@ def test_each_file_is_read_once_whatever_the_links(tmp_path: Path) -> None:
     (inner / "outer").symlink_to(tmp_path)
     (inner / "endsong_2.json").symlink_to(inner / "endsong_2.json")
     assert names(path, tmp_path, path) == ["endsong_0.json"]
-    assert "symbolic links" in refusal(tmp_path)
 
 
 def test_missing_file_and_pipe_are_errors(tmp_path: Path) -> None:
@@ -198,10 +199,11 @@ def test_zip_member_is_read_without_unpacking(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["z.zip"]
 
 
-def test_zip_bomb_is_refused(tmp_path: Path) -> None:
-    path = make_zip(tmp_path / "z.zip", {"endsong_0.json": b" " * (1 << 25), "endsong_1.json": ROW})
+def test_member_that_is_far_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_MEMBER_BYTES", 1 << 20)
+    path = make_zip(tmp_path / "z.zip", {"endsong_0.json": b" " * (1 << 21), "endsong_1.json": ROW})
     assert names(path) == ["endsong_1.json"]
-    assert "zip bomb" in refusal(path)
+    assert "gigabyte" in refusal(path)
 
 
 def test_zip_bomb_with_a_wrong_size_gives_no_more_than_that(tmp_path: Path) -> None:
@@ -209,14 +211,6 @@ def test_zip_bomb_with_a_wrong_size_gives_no_more_than_that(tmp_path: Path) -> N
     size, wrong_size = ((1 << 25).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
     path.write_bytes(path.read_bytes().replace(size, wrong_size))
     assert "Bad CRC-32" in refusal(path)
-
-
-def test_zip_with_overlapping_members_is_refused(tmp_path: Path) -> None:
-    path = make_zip(tmp_path / "z.zip", {f"endsong_{n}.json": bytes(range(256)) * 9 for n in range(2)})
-    content = path.read_bytes()
-    size = zipfile.ZipFile(path).infolist()[0].compress_size
-    path.write_bytes(content.replace(size.to_bytes(4, "little"), (len(content) * 2).to_bytes(4, "little")))
-    assert "overlap" in refusal(path)
 
 
 def test_encrypted_member_is_refused(tmp_path: Path) -> None:
@@ -247,10 +241,7 @@ def test_damaged_member_and_vanished_file_cannot_be_read(tmp_path: Path) -> None
         pass
 
 
-@pytest.mark.parametrize(("limit", "number"), [("MAX_ZIP_MEMBERS", 1), ("MAX_DIRECTORY_BYTES", 20)])
-def test_zip_with_very_many_members_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, number: int
-) -> None:
-    monkeypatch.setattr(files, limit, number)
+def test_zip_with_very_many_members_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_ZIP_MEMBERS", 1)
     path = make_zip(tmp_path / "z.zip", {"endsong_0.json": ROW, "endsong_1.json": ROW})
-    assert "far more files" in refusal(path)
+    assert "very many files" in refusal(path)

@@ -18,8 +18,8 @@ from spotify_logger.report.output import write_answer
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.delete.plays import Deletion
-from spotify_logger.transfer.exporter.command import records
+from spotify_logger.transfer.delete import Deletion
+from spotify_logger.transfer.export import records
 from spotify_logger.transfer.importer import ingest
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
 from spotify_logger.transfer.importer.dedup import RowStatus

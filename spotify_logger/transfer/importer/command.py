@@ -3,52 +3,41 @@
 An interrupted import can be run again and continues where it stopped.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from array import array
-from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from pathlib import Path
+from typing import NamedTuple, TextIO
 
+from spotify_logger.core.player_state import PlayerState
+from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.progress import progress_bar
+from spotify_logger.report.words import counted
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.delete.plays import remove_items
-from spotify_logger.transfer.importer.files import find_sources
+from spotify_logger.transfer.delete import remove_items
+from spotify_logger.transfer.importer.dedup import RowStatus
+from spotify_logger.transfer.importer.export_rows import SkipReason
+from spotify_logger.transfer.importer.files import FoundFiles, find_sources
 from spotify_logger.transfer.importer.ingest import import_plays, read_files, sorted_plays, temporary_table
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
-from spotify_logger.transfer.importer.report import import_answer, samples_answer
-from spotify_logger.transfer.importer.writer import PlayWriter
+from spotify_logger.transfer.importer.writer import ImportSummary, PlayWriter
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-    from pathlib import Path
-
-    from spotify_logger.core.player_state import PlayerState
-    from spotify_logger.report.blocks import Answer
-    from spotify_logger.report.progress import Progress
-    from spotify_logger.storage.bulk import Archive
-
+RESULTS = (*RowStatus, *SkipReason)
 SAMPLE_KEYS = "activity:*"
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 
 
 class ImportOptions(NamedTuple):
-    """What an import takes and does.
+    """What an import takes and does."""
 
-    Attributes:
-        users: Whose files are read, of those that name a user; if empty, they may only name one.
-        private: Whether private sessions are imported, too.
-        dry_run: Whether nothing is written.
-        restore: Whether deleted plays are imported again.
-    """
-
-    users: Collection[str] = ()
+    users: Collection[str] = ()  # whose files are read, of those that name a user; or they may only name one
     private: bool = False
     dry_run: bool = False
-    restore: bool = False
+    restore: bool = False  # deleted plays, too
 
 
 DEFAULTS = ImportOptions()
@@ -60,14 +49,10 @@ def import_history(
     options: ImportOptions = DEFAULTS,
     screen: TextIO | None = None,
 ) -> Answer:
-    """Import the plays, items and gaps in files, folders and zips.
+    """Import the plays, items and gaps in files, folders and zips, and show the progress on a terminal.
 
-    Progress is shown on `screen` if that is a terminal. The exit code is 1 if a file could not be read
-    completely.
-
-    Raises:
-        SpotifyLoggerError: There is nothing to import, or no space for a temporary file.
-        StoreError: Redis went away. What was imported so far is kept.
+    Raise SpotifyLoggerError if there is nothing to import, or no space for a temporary file. After a
+    StoreError, what was imported so far is kept.
     """
     found = find_sources(paths, options.users)
     if not found.sources and not found.refused:
@@ -79,55 +64,49 @@ def import_history(
     with _import_on(screen) as progress, temporary_table() as database:
         for done in read_files(found.sources, database, writer, private=options.private):
             progress("reading", done, size)
-        for _ in import_plays(archive, sorted_plays(database), writer, restore=options.restore):
-            progress("importing", summary.statuses.total(), summary.plays)
+        for done in import_plays(archive, sorted_plays(database), writer, restore=options.restore):
+            progress("importing", done, summary.plays)
         if writer.loose_items:
             # Items whose plays were deleted before, or replaced now, may not be used any more.
             now = time.time()
             remove_items(archive, writer.loose_items - archive.items_before(int(now)), now)
-    return import_answer(summary, found, dry_run=options.dry_run)
+    return _answer(summary, found, dry_run=options.dry_run)
 
 
 def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | None = None) -> Answer:
-    """Import plays from the samples that the script of 2019 left in the same Redis; the samples are kept.
-
-    Raises:
-        SpotifyLoggerError: There are no samples.
-        StoreError: Redis went away. What was imported so far is kept.
-    """
-    writer = PlayWriter(archive, dry_run=dry_run)
-    is_empty: Counter[bool] = Counter()
+    """Import plays from the samples that the script of 2019 left in the same Redis; the samples are kept."""
+    writer, is_empty = PlayWriter(archive, dry_run=dry_run), list[bool]()
     with _import_on(screen) as progress:
-        seconds = _sample_seconds(archive)
+        found = (match for names in archive.scan(SAMPLE_KEYS) for match in map(_SAMPLE.fullmatch, names))
+        # There may be a million a year.
+        seconds = array("q", sorted({int(match[1]) for match in found if match is not None}))
         if not seconds:
             raise SpotifyLoggerError(
                 f"Redis at {archive.where} has no samples: no key {SAMPLE_KEYS} (check REDIS_PREFIX)"
             )
         plays = plays_of(_read_samples(archive, seconds, is_empty))
         for _ in import_plays(archive, plays, writer):
-            progress("importing", is_empty.total(), len(seconds))
-    return samples_answer(writer.summary, len(seconds), is_empty[True], dry_run=dry_run)
-
-
-def _sample_seconds(archive: Archive) -> Sequence[int]:
-    """Return the seconds of all samples in chronological order; there may be a million a year."""
-    found = (match for names in archive.scan(SAMPLE_KEYS) for match in map(_SAMPLE.fullmatch, names))
-    return array("q", sorted({int(match[1]) for match in found if match is not None}))
+            progress("importing", len(is_empty), len(seconds))
+    results, samples, empty = writer.summary.results, len(seconds), sum(is_empty)
+    head = f"{counted(results.total(), 'play')} in {counted(samples, 'sample')}"
+    page = _page(f"{head}, {empty:,} of which name no item", writer.summary, dry_run=dry_run)
+    data = {"dry_run": dry_run, "samples": samples, "empty": empty, "plays": results.total()}
+    return Answer({**data, **{status.name.lower(): results[status] for status in RowStatus}}, page)
 
 
 def _read_samples(
-    archive: Archive, seconds: Sequence[int], is_empty: Counter[bool]
+    archive: Archive, seconds: Sequence[int], is_empty: list[bool]
 ) -> Iterator[tuple[int, PlayerState]]:
-    """Yield the second and the player state of each sample, and count those without an item."""
+    """Yield the second and the player state of each sample, and note whether it names no item."""
     names = (f"activity:{second}" for second in seconds)
     for second, fields in zip(seconds, archive.hashes(names), strict=True):
         state = read_sample(fields)
-        is_empty[state.item is None] += 1
+        is_empty.append(state.item is None)
         yield second, state
 
 
 @contextmanager
-def _import_on(screen: TextIO | None) -> Iterator[Progress]:
+def _import_on(screen: TextIO | None) -> Iterator[Callable[[str, int, int], object]]:
     """Show a progress bar if the screen is a terminal, and add to a StoreError that the import can go on."""
     try:
         with progress_bar(screen) as progress:
@@ -135,3 +114,45 @@ def _import_on(screen: TextIO | None) -> Iterator[Progress]:
     except StoreError as error:
         words = f"{error}; what has been imported is kept: run the import again to continue"
         raise StoreError(words, error.refused, error.codes) from None
+
+
+def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answer:
+    """Return the answer of an import; exit code 1 if anything could not be read completely."""
+    results, problems = summary.results, summary.bad + summary.broken
+    notes = [f"{name}, row {number:,}: {words}" for name, number, words in problems]
+    if more := results[SkipReason.BAD] - len(summary.bad):
+        notes.append(f"{counted(more, 'more row')} not understood")
+    notes += [f"{name}: {words}" for name, words in found.refused]
+    if found.other_users:
+        notes.append(f"{counted(found.other_users, 'file')} of other users skipped")
+    if found.others:
+        notes.append(f"{counted(found.others, 'other file')} skipped")
+    head = f"{counted(results.total(), 'row')} in {counted(len(found.sources), 'file')}"
+    page = _page(head, summary, dry_run=dry_run)
+    if notes:
+        page.append(Table([(note,) for note in notes], flexible=0))
+    data = {
+        "dry_run": dry_run,
+        "files": [source.name for source in found.sources],
+        "rows": results.total(),
+        **{result.name.lower(): results[result] for result in RESULTS},
+        "items": {"new": summary.items["new"], "known": summary.items["known"]},
+        "gaps": {"new": summary.gaps["new"], "known": summary.gaps["known"]},
+        "problems": [{"file": name, "row": number, "problem": words} for name, number, words in problems],
+        "refused": [{"file": name, "problem": words} for name, words in found.refused],
+        "passed_over": {
+            "videos": results[SkipReason.VIDEO],
+            "others": found.others,
+            "other_users": found.other_users,
+        },
+    }
+    return Answer(data, page, 1 if summary.broken or found.refused else 0)
+
+
+def _page(head: str, summary: ImportSummary, *, dry_run: bool) -> list[str | Table]:
+    counts = {result.value: summary.results[result] for result in RESULTS}
+    for what, found in (("catalog items", summary.items), ("gaps", summary.gaps)):
+        counts |= {f"{what}, new": found["new"], f"{what}, already known": found["known"]}
+    figures = [(f"{number:,}", name) for name, number in counts.items() if number]
+    page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
+    return [*page, Table(figures, right_aligned=(0,))] if figures else page

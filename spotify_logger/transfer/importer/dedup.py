@@ -6,27 +6,23 @@ best pairs first, so the log does not depend on what was imported before. Moment
 the epoch, UTC.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import chain, islice, takewhile
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from operator import itemgetter
+from typing import Generic, NamedTuple, TypeVar
 
 from spotify_logger.core import matching_exports as rules
-from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, identity
+from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, Identity, identity
 from spotify_logger.core.matching_exports import PART_COST, PlayEvidence, SourceKind, cost, is_part
 from spotify_logger.core.play import IMPORT, LIVE, Play
-from spotify_logger.core.player_state import ONE_DAY_MS
+from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from spotify_logger.core.matching import Identity
-    from spotify_logger.core.player_state import FieldValue
+T = TypeVar("T")
 
 CONTEXT_MS = ONE_DAY_MS
 """Milliseconds around a row within which all known plays are needed to decide about it."""
@@ -46,38 +42,28 @@ class RowStatus(Enum):
 
 
 class Decision(NamedTuple):
-    """The result for a row.
-
-    Attributes:
-        is_written: Whether its play is written: it is new, or the best account of a known play.
-        replaced: The known plays of which there is a better account, in this row or already in the log.
-        named: The known play that takes over names that it lacks from this row, if any.
-    """
+    """The result for a row."""
 
     entry: ImportedPlay
     status: RowStatus
-    is_written: bool = False
-    replaced: Sequence[Play] = ()
-    named: Play | None = None
+    is_written: bool = False  # its play is new, or the best account of a known play
+    replaced: Sequence[Play] = ()  # known plays of which there is a better account, here or in the log
+    named: Play | None = None  # the known play that takes over names that it lacks from this row
 
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """An account of a play: a row, or a known play, which is logged already or new in this import.
-
-    Attributes:
-        known_as: The result for rows with a known play that is the best account; None for a row.
-        accounts: All accounts of the same play, this one included.
-        used_ms: Milliseconds of a known play that matching rows account for.
-        is_claimed: Whether an account of another kind matches it.
-    """
+    """An account of a play: a row, or a known play, which is logged already or new in this import."""
 
     entry: ImportedPlay
     evidence: PlayEvidence
-    known_as: RowStatus | None = None
-    accounts: list[Candidate] = field(default_factory=list)
-    used_ms: int = 0
-    is_claimed: bool = False
+    known_as: RowStatus | None = None  # the result for rows with a known play that is the best account
+    accounts: list["Candidate"] = field(init=False)  # all of the same play, this one included
+    used_ms: int = 0  # of a known play, how much matching rows account for
+    is_claimed: bool = False  # whether an account of another kind matches it
+
+    def __post_init__(self) -> None:
+        self.accounts = [self]
 
     @property
     def logs(self) -> set[bool]:
@@ -85,7 +71,7 @@ class Candidate:
         known = {True for each in self.accounts if each.known_as is not None}
         return known | {False for each in self.accounts if each.entry.stored_hash is not None}
 
-    def may_be(self, other: Candidate) -> bool:
+    def may_be(self, other: "Candidate") -> bool:
         """Return whether another account may be of the same play: no log has both."""
         return self.logs.isdisjoint(other.logs)
 
@@ -95,7 +81,7 @@ class Candidate:
         found = (each.entry.play.fields.get("logged_by") for each in self.accounts)
         return {logger for logger in found if logger is not None}
 
-    def join(self, other: Candidate) -> None:
+    def join(self, other: "Candidate") -> None:
         """Note that another account is of the same play."""
         if self.accounts is not other.accounts:
             self.accounts += other.accounts
@@ -103,60 +89,54 @@ class Candidate:
                 each.accounts = self.accounts
 
 
-def known_play(play: Play, isrc: str = "") -> Candidate:
-    """Return the candidate for a logged play."""
+def _candidate(entry: ImportedPlay, isrcs: Mapping[str, str], known_as: RowStatus | None = None) -> Candidate:
+    isrc = isrcs.get(entry.play.item.key, "")
+    return Candidate(entry, rules.evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc), known_as)
+
+
+def _known_play(play: Play, isrcs: Mapping[str, str]) -> Candidate:
     entry = ImportedPlay(play, rules.kind_of(play), play.ended_ms)
-    return _candidate(entry, isrc, RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE)
-
-
-def _candidate(entry: ImportedPlay, isrc: str, known_as: RowStatus | None = None) -> Candidate:
-    evidence = rules.evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc)
-    found = Candidate(entry, evidence, known_as)
-    found.accounts.append(found)
-    return found
+    return _candidate(entry, isrcs, RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE)
 
 
 class Deduplicator:
-    """Decides about groups of rows in chronological order, and remembers the new plays.
+    """Decides about batches of rows in chronological order, and remembers the new plays.
 
-    Args:
-        tombstones: The first and the last second of each deleted play.
+    The tombstones are the first and the last second of each deleted play; with `restore`, they may come back.
     """
 
-    def __init__(self, tombstones: Iterable[tuple[int, int]] = ()) -> None:
-        self._tombstones = _merge_overlapping((begin * 1000, end * 1000) for begin, end in tombstones)
-        self._ends = [end for _, end in self._tombstones]
-        self._new_plays: list[Candidate] = []
+    def __init__(self, tombstones: Iterable[tuple[int, int]] = (), *, restore: bool = False) -> None:
+        self._tombstones = _TimeIndex((begin * 1000, end * 1000, (begin, end)) for begin, end in tombstones)
+        self._restore = restore
+        self._new_plays: dict[Identity, Candidate] = {}
         self._replaced: set[Identity] = set()
+        self.lifted: set[int] = set()  # the tombstones of the plays in the last batch that come back
 
     def decide(
-        self, entries: Iterable[ImportedPlay], known: Iterable[Candidate], isrcs: Mapping[str, str]
+        self, entries: Iterable[ImportedPlay], known: Iterable[Play], isrcs: Mapping[str, str]
     ) -> list[Decision]:
-        """Return the result for each row of a group, by start.
+        """Return the result for each row of a batch, by start; no other row is near, unless it is full.
 
-        Args:
-            entries: The rows of the group; no other row is near, unless the group is full.
-            known: The plays within `CONTEXT_MS` of them.
-            isrcs: ISRCs by item key.
+        The logged plays within `CONTEXT_MS` of them are `known`. The ISRCs are given by item key.
         """
-        sorted_entries = sorted(entries, key=_sort_key)
-        rows = [
-            _candidate(entry, isrcs.get(entry.play.item.key, "")) for entry in _split_uploads(sorted_entries)
-        ]
-        decisions = {
-            id(row): Decision(row.entry, RowStatus.FORGOTTEN)
-            for row in rows
-            if self._is_deleted(row.evidence)
-        }
+        self.lifted = set()
+        rows = [_candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
+        decisions = {}
+        for row in rows:
+            if tombstones := self._tombstones_on(row.evidence):
+                if self._restore:
+                    self.lifted |= tombstones
+                else:
+                    decisions[id(row)] = Decision(row.entry, RowStatus.FORGOTTEN)
         left = [row for row in rows if id(row) not in decisions]
-        _match(left, self._with_new_plays(rows, known))
+        _match(left, self._with_new_plays(rows, (_known_play(play, isrcs) for play in known)))
         for accounts in {id(row.accounts): row.accounts for row in left}.values():
             decisions |= _settle(accounts)
         for row in left:
             decision = decisions[id(row)]
             if decision.is_written:
                 row.known_as = RowStatus.DOUBLE
-                self._new_plays.append(row)
+                self._new_plays[identity(row.entry.play)] = row
             self._replaced.update(map(identity, decision.replaced))
         return [decisions[id(row)] for row in rows]
 
@@ -164,38 +144,31 @@ class Deduplicator:
         """Return the known plays and the new ones, which keep the evidence of their rows."""
         since = min((row.evidence.begin_ms for row in rows), default=0) - CONTEXT_MS
         self._replaced = {name for name in self._replaced if name[0] >= since - CONTEXT_MS}
-        new = {identity(play.entry.play): play for play in self._new_plays}
-        for name in self._replaced & new.keys():
-            del new[name]
-        self._new_plays = [play for play in new.values() if play.evidence.reported_end_ms >= since]
-        found = list(self._new_plays)
+        new = self._new_plays = {
+            name: play
+            for name, play in self._new_plays.items()
+            if name not in self._replaced and play.evidence.reported_end_ms >= since
+        }
+        found = list(new.values())
         for play in known:
             name = identity(play.entry.play)
             if name in new:  # it has been written, perhaps under a later second
-                new[name].entry = new[name].entry._replace(play=play.entry.play)
+                new[name].entry = play.entry
             elif name not in self._replaced:
                 found.append(play)
         for play in found:
             play.accounts = [play]
         return found
 
-    def _is_deleted(self, evidence: PlayEvidence) -> bool:
-        """Return whether a row belongs to a deleted play."""
-        first = bisect_left(self._ends, evidence.begin_ms - rules.TOMBSTONE_MS)
-        later = islice(self._tombstones, first, None)
-        near = takewhile(lambda span: span[0] <= evidence.end_ms + rules.TOMBSTONE_MS, later)
-        return any(rules.was_deleted(evidence, since, until) for since, until in near)
-
-
-def _merge_overlapping(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Merge spans that overlap, and sort them."""
-    merged: list[tuple[int, int]] = []
-    for begin, end in sorted(spans):
-        if merged and begin <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((begin, end))
-    return merged
+    def _tombstones_on(self, row: PlayEvidence) -> set[int]:
+        """Return the tombstones that keep a row away: they cover at least half of it."""
+        least_ms = row.ms_played // 2 - rules.TOMBSTONE_MS
+        shared: dict[int, int] = {}
+        for begin, end in self._tombstones.around(row, rules.TOMBSTONE_MS):
+            shared_ms = rules.deleted_ms(row, begin * 1000, end * 1000)
+            if shared_ms >= min(least_ms, (end - begin) * 500):
+                shared[begin] = max(0, shared_ms)
+        return set(shared) if sum(shared.values()) >= least_ms else set()
 
 
 def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
@@ -206,20 +179,20 @@ def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
 
 def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
     """Correct the end of rows that were uploaded together, which all report the same end."""
-    last: dict[int, int] = defaultdict(int)
-    for entry in entries:
-        # A row that began just before the reported end was the last one, and was skipped at once.
-        if (
-            entry.kind is SourceKind.EXTENDED
-            and entry.play.started_ms < entry.reported_end_ms - rules.TIME_TOLERANCE_MS
-        ):
-            last[entry.reported_end_ms] = max(last[entry.reported_end_ms], entry.play.started_ms)
+    # A row that began just before the reported end was the last one, and was skipped at once.
+    last = {
+        entry.reported_end_ms: entry.play.started_ms
+        for entry in entries
+        if entry.kind is SourceKind.EXTENDED
+        and entry.play.started_ms < entry.reported_end_ms - rules.TIME_TOLERANCE_MS
+    }
     for entry in entries:
         play = entry.play
-        follows_ms = last[entry.reported_end_ms] - play.started_ms  # a second export has a finer start
-        is_followed = entry.kind is SourceKind.EXTENDED and follows_ms >= rules.SAME_START_MS
-        heard_until_ms = play.started_ms + play.ms_played
-        yield entry._replace(play=replace(play, ended_ms=heard_until_ms)) if is_followed else entry
+        follows_ms = last.get(entry.reported_end_ms, 0) - play.started_ms
+        # A second export has a finer start.
+        if entry.kind is SourceKind.EXTENDED and follows_ms >= rules.SAME_START_MS:
+            play = replace(play, ended_ms=play.started_ms + play.ms_played)
+        yield entry._replace(play=play)
 
 
 def _match(rows: Sequence[Candidate], known: Sequence[Candidate]) -> None:
@@ -241,7 +214,7 @@ def _match(rows: Sequence[Candidate], known: Sequence[Candidate]) -> None:
     _pair_exports(accounts, extended)
     _find_in_plays([row for row in accounts if not row.is_claimed], [*observed, *recent])
     if listens := by_kind[SourceKind.LISTEN]:
-        _find_listens([*observed, *recent, *extended, *accounts, *listens])
+        _find_listens(listens, [*observed, *recent, *extended, *accounts, *listens])
 
 
 def _without_duplicates(rows: Iterable[Candidate]) -> list[Candidate]:
@@ -264,24 +237,22 @@ def _without_duplicates(rows: Iterable[Candidate]) -> list[Candidate]:
 
 def _settle(accounts: Sequence[Candidate]) -> dict[int, Decision]:
     """Return the results for the rows among all accounts of a play, by the ids of their candidates."""
-    known = [each for each in accounts if each.known_as is not None]
-    rows = [each for each in accounts if each.known_as is None]
-    if len(accounts) == 1:
-        return {id(accounts[0]): Decision(accounts[0].entry, RowStatus.NEW, is_written=True)}
-    best = max((*known, *rows), key=lambda each: rules.account_order(each.entry.play))
+    by_worth = sorted(
+        accounts, key=lambda each: (rules.account_order(each.entry.play), each.known_as is not None)
+    )
+    known = [each for each in by_worth if each.known_as is not None]
+    rows = [each for each in by_worth if each.known_as is None]
+    best, row = by_worth[-1], rows[-1]
     replaced = [each.entry.play for each in known if each is not best and each.entry.play.source != LIVE]
-    status, others = best.known_as, best.known_as or RowStatus.DOUBLE
-    if status is None:
+    decisions = {id(each): Decision(each.entry, best.known_as or RowStatus.DOUBLE) for each in rows}
+    if best.known_as is None:
         is_improved = any(each.known_as is not RowStatus.DOUBLE for each in known)
         status = RowStatus.IMPROVED if is_improved else RowStatus.DOUBLE if known else RowStatus.NEW
-    decisions = {id(row): Decision(row.entry, others) for row in rows}
-    if best.known_as is None:
-        decisions[id(best)] = Decision(best.entry, status, is_written=True, replaced=replaced)
+        decisions[id(row)] = Decision(row.entry, status, is_written=True, replaced=replaced)
     else:
-        row = max(rows, key=lambda each: rules.account_order(each.entry.play))
         lacks = any(name in row.entry.play.fields and name not in best.entry.play.fields for name in NAMES)
         named = best.entry.play if lacks else None
-        decisions[id(row)] = Decision(row.entry, others, replaced=replaced, named=named)
+        decisions[id(row)] = Decision(row.entry, best.known_as, replaced=replaced, named=named)
     return decisions
 
 
@@ -303,13 +274,14 @@ def _by_cost(
 
 def _pair_exports(accounts: Sequence[Candidate], extended: Iterable[Candidate]) -> None:
     """Join rows of the account data with the extended history, one to one."""
-    by_length: dict[int, list[Candidate]] = defaultdict(list)
+    plays: dict[tuple[int, int], list[Candidate]] = defaultdict(list)
     for play in extended:
-        by_length[play.evidence.ms_played // rules.MS_PLAYED_TOLERANCE_MS].append(play)
+        plays[_length_and_day(play.evidence)].append(play)
 
     def near(row: PlayEvidence) -> Iterator[Candidate]:
-        length = row.ms_played // rules.MS_PLAYED_TOLERANCE_MS
-        return chain.from_iterable(by_length.get(length + more, ()) for more in (-1, 0, 1))
+        length, day = _length_and_day(row)
+        for more, later in product((-1, 0, 1), repeat=2):
+            yield from plays.get((length + more, day + later), ())
 
     for _, row, play in _by_cost(accounts, near, rules.account_cost):
         if not (row.is_claimed or play.is_claimed):
@@ -317,14 +289,18 @@ def _pair_exports(accounts: Sequence[Candidate], extended: Iterable[Candidate]) 
             row.join(play)
 
 
+def _length_and_day(row: PlayEvidence) -> tuple[int, int]:
+    return row.ms_played // rules.MS_PLAYED_TOLERANCE_MS, row.reported_end_ms // ONE_DAY_MS
+
+
 def _find_in_plays(rows: Sequence[Candidate], plays: Iterable[Candidate]) -> None:
     """Join rows with the observed and backfilled plays that they match, or are parts of."""
-    known = _TimeIndex(plays)
+    known = _index(plays)
 
     def near(row: PlayEvidence) -> Iterator[Candidate]:
-        yield from known.around(row.begin_ms, row.end_ms, rules.TIME_TOLERANCE_MS)
-        if row.reported_end_ms > row.end_ms + rules.TIME_TOLERANCE_MS:
-            yield from known.around(row.reported_end_ms, row.reported_end_ms, rules.TIME_TOLERANCE_MS)
+        yield from known.around(row, rules.TIME_TOLERANCE_MS)
+        if (end_ms := row.reported_end_ms) > row.end_ms + rules.TIME_TOLERANCE_MS:
+            yield from known.around(replace(row, begin_ms=end_ms, end_ms=end_ms), rules.TIME_TOLERANCE_MS)
 
     matched: set[Candidate] = set()
     for value, row, play in _by_cost(rows, near, cost):
@@ -335,36 +311,31 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Iterable[Candidate]) -> Non
             play.used_ms += row.evidence.ms_played
 
 
-def _find_listens(accounts: Sequence[Candidate]) -> None:
+def _find_listens(listens: Sequence[Candidate], accounts: Iterable[Candidate]) -> None:
     """Join the listens of other loggers with plays, of which each logger has one listen."""
-    near, costs = _TimeIndex(accounts), []
-    new = [row for row in accounts if row.known_as is None]  # what the log has is decided
-    for number, row in enumerate(new):
-        begin_ms, end_ms = row.evidence.begin_ms, row.evidence.end_ms
-        for order, other in enumerate(near.around(begin_ms, end_ms, LISTEN_TOLERANCE_MS)):
-            for listen, play in ((row, other), (other, row)):
-                value = rules.listen_cost(listen.evidence, play.evidence)
-                if value is not None and listen.may_be(play):
-                    costs.append((value, number, order, listen, play))
-    matched: set[int] = set()  # a listen near two plays must not make one of them
-    for *_, listen, play in sorted(costs, key=lambda found: found[:3]):
-        if id(listen) not in matched and listen.loggers.isdisjoint(play.loggers):
-            matched.add(id(listen))
+    near = _index(accounts).around
+    matched: set[Candidate] = set()  # a listen near two plays must not make one of them
+    for _, listen, play in _by_cost(listens, lambda row: near(row, LISTEN_TOLERANCE_MS), rules.listen_cost):
+        is_decided = listen.known_as is not None and play.known_as is not None
+        if not is_decided and listen not in matched and listen.loggers.isdisjoint(play.loggers):
+            matched.add(listen)
             listen.join(play)
 
 
-class _TimeIndex:
-    """Finds the plays that overlap a span of time."""
+class _TimeIndex(Generic[T]):
+    """Finds what overlaps a row in time, given its begin and end."""
 
-    def __init__(self, plays: Iterable[Candidate]) -> None:
-        self._plays = sorted(plays, key=lambda play: play.evidence.begin_ms)
-        self._begins = [play.evidence.begin_ms for play in self._plays]
-        lengths = (play.evidence.end_ms - play.evidence.begin_ms for play in self._plays)
-        self._longest = max(lengths, default=0)
+    def __init__(self, spans: Iterable[tuple[int, int, T]]) -> None:
+        self._spans = sorted(spans, key=itemgetter(0))
+        self._longest = max((end - begin for begin, end, _ in self._spans), default=0)
 
-    def around(self, begin_ms: int, end_ms: int, tolerance_ms: int) -> Iterator[Candidate]:
-        """Return the plays that overlap a span and a tolerance on both sides, or may do so."""
-        begin_ms, end_ms = begin_ms - tolerance_ms, end_ms + tolerance_ms
-        first = bisect_left(self._begins, begin_ms - self._longest)
-        last = bisect_right(self._begins, end_ms)
-        return (play for play in self._plays[first:last] if play.evidence.end_ms >= begin_ms)
+    def around(self, row: PlayEvidence, tolerance_ms: int) -> Iterator[T]:
+        """Return what overlaps a row and a tolerance on both sides, by its begin."""
+        begin_ms, end_ms = row.begin_ms - tolerance_ms, row.end_ms + tolerance_ms
+        first = bisect_left(self._spans, begin_ms - self._longest, key=itemgetter(0))
+        last = bisect_right(self._spans, end_ms, key=itemgetter(0))
+        return (found for _, end, found in self._spans[first:last] if end >= begin_ms)
+
+
+def _index(plays: Iterable[Candidate]) -> _TimeIndex[Candidate]:
+    return _TimeIndex((play.evidence.begin_ms, play.evidence.end_ms, play) for play in plays)

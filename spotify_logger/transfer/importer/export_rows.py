@@ -12,11 +12,10 @@ Our own export has a record per line, or all of them in an array. A catalog item
     {"kind": "gap", "second": 1795377734, "fields": {"from": ..., "to": ..., "reason": ...}}
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote_plus
 
 from spotify_logger.core.matching import naming_seconds
@@ -25,40 +24,29 @@ from spotify_logger.core.play import IMPORT, SKIPPED, STOPPED, TRACKDONE, UNKNOW
 from spotify_logger.core.player_state import (
     ITEM_FIELDS,
     MAX_ITEM_MS,
-    MAX_TEXT_LENGTH,
     ONE_DAY_MS,
     FieldValue,
     Item,
     catalog_key,
     redis_convert,
+    storable,
     whole_number,
 )
-from spotify_logger.core.redis_keys import FIRST_DAY, gap_value, second_of_day
+from spotify_logger.core.redis_keys import FIRST_DAY, gap_key, gap_value, second_of_day
 from spotify_logger.core.times import from_iso
 from spotify_logger.core.tracker import OVER_AFTER_MS
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000
-"""No play is older than Spotify."""
+EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000  # no play is older than Spotify
 START_TOLERANCE_MS = 5_000
 """Milliseconds by which a start may be too late for `ms_played` to fit before the end."""
-MAX_OFFLINE_MS = 31 * ONE_DAY_MS
-"""A device has to be online once in thirty days, so an older start is wrong."""
-MIN_UPLOAD_DELAY_MS = 60_000
-"""An offline play whose reported end is this late was uploaded later, not paused."""
+MAX_OFFLINE_MS = 31 * ONE_DAY_MS  # a device has to be online once in thirty days, so an older start is wrong
+MIN_UPLOAD_DELAY_MS = 60_000  # an offline play whose reported end is this late was uploaded later, not paused
 MIN_MILLISECOND_STAMP = 10**11
 """A stamp from here on is in milliseconds; in seconds it would be in the year 5138."""
 
-_END_REASONS = {
-    "trackdone": TRACKDONE,
-    **dict.fromkeys(
-        ("fwdbtn", "backbtn", "clickrow", "clickside", "playbtn", "endplay", "remote", "uriopen", "popup"),
-        SKIPPED,
-    ),
-    **dict.fromkeys(("logout", "unexpected-exit", "unexpected-exit-while-paused"), STOPPED),
-}
+_SKIPS = ("fwdbtn", "backbtn", "clickrow", "clickside", "playbtn", "endplay", "remote", "uriopen", "popup")
+_STOPS = ("logout", "unexpected-exit", "unexpected-exit-while-paused")
+_END_REASONS = {"trackdone": TRACKDONE, **dict.fromkeys(_SKIPS, SKIPPED), **dict.fromkeys(_STOPS, STOPPED)}
 """What each `reason_end` means; "trackerror" and all others become unknown."""
 _URI = re.compile(r"spotify:(?:track|episode|chapter):([\w.~-]{1,64})")
 _OTHER_URI = re.compile(r"spotify:(?!track:|episode:|chapter:|local:|show:|album:|artist:|user:)\w+:")
@@ -94,7 +82,7 @@ class SkipReason(Enum):
 
 
 class SkippedRow(NamedTuple):
-    """A skipped row: why it is skipped, and what is wrong with it if it is malformed."""
+    """Why a row is skipped, and what is wrong with it if it is malformed."""
 
     reason: SkipReason
     detail: str = ""
@@ -103,38 +91,29 @@ class SkippedRow(NamedTuple):
 class ImportedPlay(NamedTuple):
     """A play parsed from a row of an export.
 
-    Attributes:
-        kind: The kind of source, which determines how precise its times are.
-        reported_end_ms: The end that the row reports. Account data has only whole minutes, rounded down. A
-            play that was paused for long or uploaded later ended earlier.
-        stored_hash: The whole hash, if it is from our own export.
+    Account data reports only the whole minute of its end, rounded down. A play that was paused for long or
+    uploaded later ended before the end that is reported.
     """
 
     play: Play
     kind: SourceKind
     reported_end_ms: int
-    stored_hash: Mapping[str, str] | None = None
+    stored_hash: Mapping[str, str] | None = None  # the whole hash, if it is from our own export
 
 
-class ItemRecord(NamedTuple):
-    """The key and the whole hash of a catalog item."""
+class OtherRecord(NamedTuple):
+    """The key and the whole hash of a catalog item, or of the gap that began in `gap_second`."""
 
     key: str
     fields: Mapping[str, str]
+    gap_second: int | None = None
 
 
-class GapRecord(NamedTuple):
-    """The second since the epoch at which a gap began, its entry in the index of gaps, and its whole hash."""
-
-    second: int
-    line: str
-    fields: Mapping[str, str]
+Row = Mapping[str, object]
+ParsedRow = ImportedPlay | OtherRecord | SkippedRow
 
 
-ParsedRow = ImportedPlay | ItemRecord | GapRecord | SkippedRow
-
-
-def read_listening(kind: SourceKind, row: Mapping[str, object], now_ms: int) -> ParsedRow:
+def read_listening(kind: SourceKind, row: Row, now_ms: int) -> ParsedRow:
     """Read a row of the extended streaming history or of the account data."""
     end, length = ("ts", "ms_played") if kind is SourceKind.EXTENDED else ("endTime", "msPlayed")
     reported_end_ms, ms_played = _timestamp(row[end], now_ms), integer(row.get(length))
@@ -153,48 +132,38 @@ def read_listening(kind: SourceKind, row: Mapping[str, object], now_ms: int) -> 
     # Account data has neither a start nor an end reason.
     started_ms = _start(row.get("offline_timestamp"), reported_end_ms, ms_played)
     ended_ms = _end(started_ms, reported_end_ms, ms_played, is_offline=flag(row.get("offline")) is True)
-    reason, fields = _reason(row.get("reason_end"), flag(row.get("skipped"))), _fields(item, row)
+    reason, fields = _reason(row.get("reason_end"), flag(row.get("skipped"))), fields_of(item)
+    if device := text_of(row.get("platform")):
+        fields["device_name"] = device
+    if (shuffle := flag(row.get("shuffle"))) is not None:
+        fields["shuffle_state"] = int(shuffle)
     play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, IMPORT, fields)
     return ImportedPlay(play, kind, reported_end_ms)
 
 
-def read_record(record: Mapping[str, object], now_ms: int) -> ParsedRow:
+def read_record(record: Row, now_ms: int) -> ParsedRow:
     """Read a record of our own export."""
-    fields, second = _texts(record.get("fields")), whole_number(record.get("second"))
-    second = -1 if second is None else second
-    if not fields:
-        return malformed("has no fields, or fields that are not text")
-    match record.get("kind"):
-        case "item":
-            key = _texts({"key": record.get("key")}).get("key", "")
-            is_key = _KEY.fullmatch(key)
-            return ItemRecord(key, fields) if is_key else malformed("its key is not a key of the catalog")
-        case "play":
-            return _play(second, fields, now_ms)
-        case "gap":
-            line = gap_value(second, fields)
-            return GapRecord(second, line, fields) if line else malformed("its fields do not describe a gap")
-        case _:
-            return malformed("its kind is not item, play or gap")
+    kind, key = record.get("kind"), text_of(record.get("key"))
+    fields, second = _texts(record.get("fields")), whole_number(record.get("second")) or -1
+    if kind == "item" and fields and _KEY.fullmatch(key):
+        return OtherRecord(key, fields)
+    if kind == "gap" and gap_value(second, fields):
+        return OtherRecord(gap_key(second), fields, second)
+    play = Play.from_hash(second, fields) if kind == "play" else None
+    is_possible = play is not None and second in naming_seconds(play.started_ms // 1000)
+    if play is None or not is_possible or not is_plausible(play.started_ms, now_ms):
+        return malformed("its key or fields are not those of a play, an item or a gap")
+    return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
 
 
 def _texts(value: object) -> dict[str, str]:
     """Return the fields of a hash; empty if any of them is not text or a number."""
-    fields = redis_convert(value) if isinstance(value, dict) else {}
-    is_whole = isinstance(value, dict) and len(fields) == len(value)
-    return {name: str(text) for name, text in fields.items()} if is_whole else {}
+    hashed = value if isinstance(value, dict) else {}
+    fields = redis_convert(hashed)
+    return {name: str(text) for name, text in fields.items()} if len(fields) == len(hashed) else {}
 
 
-def _play(second: int, fields: Mapping[str, str], now_ms: int) -> ParsedRow:
-    play = Play.from_hash(second, fields)
-    if play is None or not is_plausible(play.started_ms, now_ms):
-        return malformed("its fields do not describe a play")
-    if second not in naming_seconds(play.started_ms // 1000):
-        return malformed("its second is not the second at which it started")
-    return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
-
-
-def _item(row: Mapping[str, object]) -> Item | None:
+def _item(row: Row) -> Item | None:
     for item_type, uri, *names in _ITEM_FIELDS:
         if row.get(uri) or row.get(names[0]):
             return item_of(item_type, text_of(row.get(uri)), *(text_of(row.get(field)) for field in names))
@@ -222,19 +191,9 @@ def fields_of(item: Item) -> dict[str, FieldValue]:
     return fields if item.key.startswith("local:") else {**fields, "id": item.key.partition(":")[2]}
 
 
-def _fields(item: Item, row: Mapping[str, object]) -> dict[str, FieldValue]:
-    fields = fields_of(item)
-    device, shuffle = text_of(row.get("platform")), flag(row.get("shuffle"))
-    if device:
-        fields["device_name"] = device
-    if shuffle is not None:
-        fields["shuffle_state"] = int(shuffle)
-    return fields
-
-
 def _timestamp(value: object, now_ms: int) -> int | None:
     # The oldest exports write "2012-03-21 21:36:50 UTC".
-    moment = from_iso(value.removesuffix(" UTC")) if isinstance(value, str) else None
+    moment = from_iso(text_of(value).removesuffix(" UTC"))
     return moment if moment is not None and is_plausible(moment, now_ms) else None
 
 
@@ -245,9 +204,7 @@ def stamp_ms(number: int) -> int:
 
 def _start(value: object, reported_end_ms: int, ms_played: int) -> int:
     """Return the reported start if it is plausible; else the start of a play without a pause."""
-    number = integer(value) or 0
-    start = stamp_ms(number)
-    latest = reported_end_ms - ms_played
+    start, latest = stamp_ms(integer(value) or 0), reported_end_ms - ms_played
     is_possible = max(EARLIEST_PLAY_MS, latest - MAX_OFFLINE_MS) <= start <= latest + START_TOLERANCE_MS
     return start if is_possible else latest
 
@@ -261,7 +218,7 @@ def _end(started_ms: int, reported_end_ms: int, ms_played: int, *, is_offline: b
 
 def _reason(reason_end: object, skipped: bool | None) -> str:  # noqa: FBT001 - a field of the row
     """Return how a play ended: the flag decides about skips where it is given, which is since 2022."""
-    reason = _END_REASONS.get(reason_end.lower(), UNKNOWN) if isinstance(reason_end, str) else UNKNOWN
+    reason = _END_REASONS.get(text_of(reason_end).lower(), UNKNOWN)
     if skipped:
         return SKIPPED
     return UNKNOWN if skipped is False and reason == SKIPPED else reason
@@ -269,11 +226,7 @@ def _reason(reason_end: object, skipped: bool | None) -> str:  # noqa: FBT001 - 
 
 def text_of(value: object) -> str:
     """Return bounded text that can be stored; "" for anything but text."""
-    if not isinstance(value, str):
-        return ""
-    text = value[:MAX_TEXT_LENGTH]
-    # JSON may contain a lone surrogate, which UTF-8 cannot encode.
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+    return storable(value) if isinstance(value, str) else ""
 
 
 def integer(value: object) -> int | None:

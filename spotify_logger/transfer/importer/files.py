@@ -4,141 +4,89 @@ They are recognized by their first rows, whatever they are called: browsers, fil
 rename them. Zips, also in zips, are read in place and never unpacked to disk.
 """
 
-from __future__ import annotations
-
+import codecs
 import io
+import os
 import re
 import stat
 import zipfile
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TextIO, cast
+from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer.csv_rows import read_csv
 from spotify_logger.transfer.importer.formats import format_of
-from spotify_logger.transfer.importer.json_rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
+from spotify_logger.transfer.importer.rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-MAX_COMPRESSION_RATIO = 250
-"""The highest accepted ratio of a member's size to its compressed size; equal rows reach about 100."""
-RATIO_EXEMPT_BYTES = 1 << 24
-"""Bytes up to which the ratio of a member does not matter."""
-MAX_MEMBER_BYTES = 1 << 32
-"""Maximum size of a member of a zip, in bytes; Spotify's have 13 million."""
+MAX_MEMBER_BYTES = 1 << 30  # maximum size of a member of a zip, in bytes; Spotify's have 13 million
 MAX_ZIP_MEMBERS = 2000
 """Maximum number of members; Spotify's zips have a few dozen. zipfile lists all whenever one is opened."""
-MAX_DIRECTORY_BYTES = 1 << 20
-"""Maximum size of a zip's central directory, in bytes; zipfile reads it as a whole."""
-MAX_ZIP_DEPTH = 2
-"""How many zips may be in each other; the bomb that contains itself has no end."""
+MAX_ZIP_DEPTH = 2  # how many zips may be in each other; the bomb that contains itself has no end
 
 _HISTORY = re.compile(r"streaming.?history|endsong|endvideo", re.IGNORECASE)
 """What Spotify calls its files: one that is damaged from its first row on is said to be so."""
-_DATA = re.compile(r"(?!\._).*\.(?:json|jsonl|csv)", re.IGNORECASE)
+_JSON = re.compile(r"(?!\._).*\.jsonl?", re.IGNORECASE)
 """The name of a file that should hold rows; macOS puts further ones, beginning with "._", into zips."""
 _HEAD_CHARS = 1 << 16
 _ROWS_TO_TRY = 10
-_BROKEN = {
+_MISTAKEN = {
     r"[\s\[\]]*\Z": "empty: download or export it again",
     r"(?i)\s*<(!doctype\s+html|html)": "a web page: download the file itself",
     r"version https://git-lfs": "a Git LFS pointer, not the file itself: run `git lfs pull`",
-}
-"""The beginning of what may be in place of a file, whatever its name."""
-_OTHERS = {
     r"%PDF": "a PDF: the plays are in the JSON files beside it",
     r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube': "of YouTube, which is not read",
     r".*(Apple Music|Play Duration Milliseconds)": "of Apple Music, which is not read",
-    r"artist_name,track_title,entry_date": "of Tidal, which is not read",
     r"second,started_at,": "spotify-logger's CSV, for spreadsheets: import what `export --jsonl` writes",
+    "": "contains no plays in a known format:"
+    " of Spotify, spotify-logger, ListenBrainz, Last.fm, Koito or Maloja",
 }
-_UNKNOWN = (
-    "contains no plays in a known format: of Spotify, spotify-logger, ListenBrainz, Last.fm, Koito or Maloja"
-)
+"""What a file is that holds no plays, by its beginning."""
 _USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|;Date#([^\n"]+)')
 """The user whom an export names: in a field, or in the header of the CSV of lastfmstats.com."""
 _ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')
 """The beginning of the file with the user's own data, beside those with the plays."""
-_ENCRYPTED = 0x1
-_TOO_MANY = "contains far more files than Spotify's zips do: unpack it, and import the folder"
-_STREAMABLE_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""The methods that zipfile decompresses in chunks; with others it may expand a whole member at once."""
-
-
-class _ZipBytes:
-    """The bytes of a zip, which refuse to be read by more at once than `MAX_DIRECTORY_BYTES`."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        """See `io.RawIOBase.read`; raise UnreadableFile for a larger size."""
-        if size > MAX_DIRECTORY_BYTES:
-            raise UnreadableFile(_TOO_MANY)
-        return self._file.read(size)
 
 
 class SourceFile(NamedTuple):
-    """A file that holds plays.
+    """A file that holds plays."""
 
-    Attributes:
-        name: Its name in messages.
-        path: The path of the file, or of the zip that it is in.
-        members: Its name in that zip; before that, the name of the zip in the zip that it is in.
-        size: Its size in bytes; zipfile never returns more of a member than its stated size.
-        is_csv: Whether its rows are CSV, not JSON.
-        service: Whose export it is.
-        user: The user whose export it is; "" if it does not say so.
-    """
-
-    name: str
-    path: Path
-    members: tuple[str, ...]
-    size: int
+    name: str  # in messages
+    path: Path  # of the file, or of the zip that it is in
+    members: tuple[str, ...]  # its name in that zip; before that, that of the zip in the zip that it is in
+    size: int  # in bytes; zipfile never returns more of a member than its stated size
     is_csv: bool = False
-    service: str = ""
-    user: str = ""
+    service: str = ""  # whose export it is
+    user: str = ""  # "" if it does not say whose it is
 
     @contextmanager
-    def open(self) -> Iterator[io.TextIOWrapper[BinaryIO]]:
+    def open(self) -> Iterator["io.TextIOWrapper[BinaryIO]"]:
         """Open it for reading; raise UnreadableFile if that is impossible."""
-        with _opened(self.path, self.members) as file:
-            encoding, errors = _encoding(file)
-            with io.TextIOWrapper(file, encoding, errors) as text:
+        with self.open_bytes() as file:
+            is_utf_16 = file.peek(2)[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+            # Rows with bytes that are not UTF-8 are refused one by one.
+            encoding = ("utf-16", "surrogatepass") if is_utf_16 else ("utf-8-sig", "surrogateescape")
+            with io.TextIOWrapper(cast("BinaryIO", file), *encoding) as text:
                 yield text
+
+    @contextmanager
+    def open_bytes(self) -> Iterator[io.BufferedReader]:
+        """Open it, or the member of a zip that it is; raise UnreadableFile if that is impossible."""
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(self.path.open("rb"))
+                for member in self.members:
+                    archive = stack.enter_context(zipfile.ZipFile(file))
+                    file = cast("io.BufferedReader", stack.enter_context(archive.open(member)))
+            except READ_ERRORS as error:
+                raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
+            yield file
 
     def rows(self, text: TextIO) -> Iterator[object]:
         """Yield the rows of its text; raise UnreadableFile if it cannot be read any further."""
-        return read_csv(text) if self.is_csv else read_rows(text)
-
-
-@contextmanager
-def _opened(path: Path, members: Iterable[str]) -> Iterator[BinaryIO]:
-    """Open a file, or a member of a zip; raise UnreadableFile if that is impossible."""
-    with ExitStack() as stack:
-        try:
-            file: BinaryIO = stack.enter_context(path.open("rb"))
-            for member in members:
-                archive = stack.enter_context(zipfile.ZipFile(file))
-                file = cast("BinaryIO", stack.enter_context(archive.open(member)))
-        except READ_ERRORS as error:
-            raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
-        yield file
-
-
-def _encoding(file: BinaryIO) -> tuple[str, str]:
-    """Return the encoding of text, and what to do with invalid bytes: rows are refused because of them."""
-    start = cast("io.BufferedReader", file).peek(2)[:2]
-    if start in {b"\xff\xfe", b"\xfe\xff"}:
-        return "utf-16", "surrogatepass"
-    if 0 in start and start.strip(b"\0") in {b"[", b"{"}:
-        return "utf-16-le" if start[1] == 0 else "utf-16-be", "surrogatepass"
-    return "utf-8-sig", "surrogateescape"
+        return read_rows(text, is_csv=self.is_csv)
 
 
 @dataclass
@@ -152,83 +100,65 @@ class FoundFiles:
     others: int = 0
     other_users: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
-    _seen: set[tuple[int, int]] = field(default_factory=set, compare=False)
     _users: dict[str, str] = field(default_factory=dict, compare=False)  # by folder
 
-    def add(self, path: Path) -> None:
-        """Add a file, or everything in a folder."""
-        pending = [path]
-        while pending:
-            each = pending.pop()
-            try:
-                status = each.stat()
-                # A symbolic link may lead back to a file or folder that was seen already.
-                is_new = (status.st_dev, status.st_ino) not in self._seen
-                self._seen.add((status.st_dev, status.st_ino))
-                if is_new and stat.S_ISDIR(status.st_mode):
-                    pending += sorted(each.iterdir(), reverse=True)
-            except OSError as error:
-                self.refused.append((str(each), f"cannot be read: {describe_error(error)}"))
-                continue
-            if is_new and stat.S_ISREG(status.st_mode):
-                self._add_file(each, status.st_size, is_named=each is path)
+    def add(self, path: Path, *, is_named: bool = False) -> None:
+        """Add a file, or those in a zip, if they hold plays."""
+        if path.is_file():
+            source = SourceFile(str(path), path, (), path.stat().st_size)
+            if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
+                self._add_zip(source)
+            else:
+                self._add_source(source, is_named=is_named)
 
-    def _add_file(self, path: Path, size: int, *, is_named: bool) -> None:
-        source = SourceFile(str(path), path, (), size)
-        if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
-            self._add_zip(source)
-        else:
-            self._add_source(source, is_named=is_named)
+    def refuse(self, error: OSError) -> None:
+        """Note a folder that cannot be read."""
+        self.refused.append((error.filename, f"cannot be read: {describe_error(error)}"))
 
     def _add_zip(self, outer: SourceFile) -> None:
         try:
-            members = _members(outer)
-        except UnreadableFile as error:
-            self.refused.append((outer.name, str(error)))
+            with outer.open_bytes() as file, zipfile.ZipFile(file) as archive:
+                members = [member for member in archive.infolist() if not member.is_dir()]
+        except (UnreadableFile, *READ_ERRORS) as error:
+            self.refused.append((outer.name, f"not a readable zip: {describe_error(error)}"))
+            return
+        if len(members) > MAX_ZIP_MEMBERS:
+            self.refused.append((outer.name, "contains very many files: unpack it, and import the folder"))
             return
         for member in members:
             # Some programs of Windows write backslashes.
             name = f"{outer.name}/{member.filename}".replace("\\", "/")
             source = SourceFile(name, outer.path, (*outer.members, member.filename), member.file_size)
-            is_zip = name.lower().endswith(".zip")
-            if why := _refusal(member):
-                self.refused.append((name, why))
-            elif is_zip and len(source.members) < MAX_ZIP_DEPTH:
-                self._add_zip(source)
-            elif is_zip:
-                self.refused.append((name, "a zip inside a zip inside a zip: unpack the outer ones"))
-            else:
+            if member.file_size > MAX_MEMBER_BYTES:
+                self.refused.append((name, "larger than a gigabyte: unpack it"))
+            elif not name.lower().endswith(".zip"):
                 self._add_source(source)
+            elif len(source.members) < MAX_ZIP_DEPTH:
+                self._add_zip(source)
+            else:
+                self.refused.append((name, "a zip inside a zip inside a zip: unpack the outer ones"))
 
     def _add_source(self, source: SourceFile, *, is_named: bool = False) -> None:
         """Add a file if its first rows are of a known format."""
-        name = PurePosixPath(source.name).name
+        name = PurePosixPath(source.name)
+        is_json = _JSON.fullmatch(name.name) is not None
+        is_history = is_json and _HISTORY.search(name.name) is not None
         try:
             with source.open() as text:
                 head = text.read(_HEAD_CHARS)
         except (UnreadableFile, *READ_ERRORS) as error:
-            self._set_aside(source, str(error), is_said=is_named or _is_history(name))
+            self._set_aside(source, str(error), is_said=is_named or is_history or bool(source.members))
             return
-        start = head.lstrip()[:1]
-        source = source._replace(is_csv=start not in {"[", "{"})
-        known = None
-        with suppress(UnreadableFile):
-            readable = head.encode("utf-8", "replace").decode()  # its rows are refused one by one
-            rows = islice(source.rows(io.StringIO(readable)), _ROWS_TO_TRY)
-            known = next(filter(None, map(format_of, rows)), None)
-        user = _USER.search(head)
-        names_user = "" if user is None else user[1] or user[2]
-        if known is not None:
-            self.sources.append(source._replace(service=known.service, user=names_user))
-        elif _is_history(name) and not source.is_csv:
-            self.sources.append(source._replace(service="Spotify", user=names_user))
-        else:
-            if names_user and _ACCOUNT.match(head):
-                self._users[str(PurePosixPath(source.name).parent)] = names_user
-            broken = _word(_BROKEN, head)
-            is_misplaced = broken and start != "[" and _DATA.fullmatch(name)
-            is_said = is_named or _is_history(name) or bool(is_misplaced)
-            self._set_aside(source, broken or _word(_OTHERS, head) or _UNKNOWN, is_said=is_said)
+        user, is_csv = _USER.search(head), head.lstrip()[:1] not in {"[", "{"}
+        source = source._replace(is_csv=is_csv, user=(user[1] or user[2]) if user else "")
+        service = _service(source, head)
+        if service or (is_history and not is_csv):
+            self.sources.append(source._replace(service=service or "Spotify"))
+            return
+        if source.user and _ACCOUNT.match(head):
+            self._users[str(name.parent)] = source.user
+        why = next(words for beginning, words in _MISTAKEN.items() if re.match(beginning, head))
+        self._set_aside(source, why, is_said=is_named or is_history or (is_json and is_csv))
 
     def _set_aside(self, source: SourceFile, why: str, *, is_said: bool) -> None:
         if is_said:
@@ -238,7 +168,8 @@ class FoundFiles:
 
     def choose(self, users: Collection[str]) -> None:
         """Leave the files of other users aside; raise SpotifyLoggerError if a user has to be chosen."""
-        self.sources = sorted(each._replace(user=each.user or self._user(each)) for each in self.sources)
+        unique = {(each.path.resolve(), each.members): each for each in self.sources}
+        self.sources = sorted(each._replace(user=each.user or self._user(each)) for each in unique.values())
         found = {(source.service, source.user) for source in self.sources if source.user}
         names = {user for _, user in found}
         is_ambiguous = not users and len(found) > len({service for service, _ in found})
@@ -255,19 +186,19 @@ class FoundFiles:
         return next((self._users[folder] for folder in folders if folder in self._users), "")
 
 
-def _is_history(name: str) -> bool:
-    return _DATA.fullmatch(name) is not None and _HISTORY.search(name) is not None
-
-
-def _word(known: Mapping[str, str], head: str) -> str:
-    return next((words for beginning, words in known.items() if re.match(beginning, head)), "")
+def _service(source: SourceFile, head: str) -> str:
+    """Return whose format the first rows of a file have; "" if it is not a known one."""
+    readable = head.encode("utf-8", "replace").decode()  # its rows are refused one by one
+    with suppress(UnreadableFile):
+        rows = islice(source.rows(io.StringIO(readable)), _ROWS_TO_TRY)
+        return next((known.service for known in map(format_of, rows) if known is not None), "")
+    return ""
 
 
 def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFiles:
     """Find the files of some users, or of one, that hold plays: in folders, those inside them, and zips.
 
-    Raises:
-        SpotifyLoggerError: One of the paths does not exist or cannot be read, or a user has to be chosen.
+    Raise SpotifyLoggerError if one of the paths cannot be read, or a user has to be chosen.
     """
     found = FoundFiles()
     for path in paths:
@@ -277,38 +208,9 @@ def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFil
             raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
         if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
-        found.add(path)
+        found.add(path, is_named=True)
+        for folder, _, names in os.walk(path, onerror=found.refuse) if stat.S_ISDIR(mode) else ():
+            for name in sorted(names):
+                found.add(Path(folder, name))
     found.choose(users)
     return found
-
-
-def _members(outer: SourceFile) -> list[zipfile.ZipInfo]:
-    """Return the files in a zip; raise UnreadableFile if it is damaged or suspicious."""
-    try:
-        with (
-            _opened(outer.path, outer.members) as file,
-            zipfile.ZipFile(cast("BinaryIO", _ZipBytes(file))) as archive,
-        ):
-            members = [member for member in archive.infolist() if not member.is_dir()]
-    except READ_ERRORS as error:
-        raise UnreadableFile(f"not a readable zip: {describe_error(error)}") from None
-    if len(members) > MAX_ZIP_MEMBERS:
-        raise UnreadableFile(_TOO_MANY)
-    if len({member.filename for member in members}) < len(members):
-        raise UnreadableFile("lists a file twice, which Spotify's zips never do")
-    if sum(member.compress_size for member in members) > outer.size:
-        raise UnreadableFile("its files overlap: it is a zip bomb")
-    return members
-
-
-def _refusal(member: zipfile.ZipInfo) -> str:
-    """Return why a member of a zip is not read, or ""."""
-    if member.flag_bits & _ENCRYPTED:
-        return "encrypted: unpack it with its password"
-    if member.compress_type not in _STREAMABLE_METHODS:
-        return "uses a compression method that Spotify does not use: unpack it"
-    if member.file_size > min(
-        MAX_MEMBER_BYTES, max(RATIO_EXEMPT_BYTES, MAX_COMPRESSION_RATIO * member.compress_size)
-    ):
-        return "far too large when unpacked: it is a zip bomb"
-    return ""

@@ -4,48 +4,28 @@ The script flattened the answers of `/v1/me/player`. Its field names are not kno
 that can only mean one thing is accepted.
 """
 
-from __future__ import annotations
-
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.observations import AWAY_MS
-from spotify_logger.core.play import IMPORT
+from spotify_logger.core.play import IMPORT, Play
 from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state, whole_number
 from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
 from spotify_logger.system.state import from_json
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from spotify_logger.core.play import Play
-
-MAX_SAMPLE_GAP_MS = AWAY_MS
-"""Milliseconds between two samples that count as a gap; the script took one every few seconds."""
-
-_NAMES = {
-    "id": ("id", "item_id", "track_id"),
-    "uri": ("uri", "item_uri", "track_uri"),
-    "type": ("type", "item_type", "currently_playing_type"),
-    "name": ("name", "item_name", "track_name", "track", "title", "song"),
-    "artists": ("artists", "artist", "artists_name", "artist_name", "item_artists", "item_artists_name"),
-    "album": ("album", "album_name", "item_album", "item_album_name"),
-    "duration_ms": ("duration_ms", "item_duration_ms", "duration"),
-    "explicit": ("explicit", "item_explicit"),
-    "progress_ms": ("progress_ms", "progress"),
-    "playing": ("is_playing", "playing"),
-    "timestamp": ("timestamp",),
-    "device_name": ("device_name", "device"),
-    "device_type": ("device_type",),
-    "device_volume": ("device_volume_percent", "device_volume", "volume_percent", "volume"),
-    "shuffle_state": ("shuffle_state", "shuffle"),
-    "repeat_state": ("repeat_state", "repeat"),
-    "context_uri": ("context_uri", "context"),
-}
-"""Our field names, and what the script may have called them, in lower case with underscores."""
+_ALIASES = (
+    dict.fromkeys(("track", "title", "song"), "name")
+    | dict.fromkeys(("artist", "artist_name", "artists_name"), "artists")
+    | dict.fromkeys(("device_volume_percent", "volume_percent", "volume"), "device_volume")
+    | {"album_name": "album", "duration": "duration_ms", "progress": "progress_ms", "playing": "is_playing"}
+    | {"device": "device_name", "shuffle": "shuffle_state", "repeat": "repeat_state"}
+    | {"context": "context_uri", "currently_playing_type": "type"}
+)
+"""Other names that fields may have, in lower case, with underscores, and without "item_" or "track_"."""
 _EMPTY = frozenset({"", "none", "null"})
 _YES = frozenset({"1", "1.0", "true"})
 _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
@@ -53,21 +33,20 @@ _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
 
 def read_sample(fields: Mapping[str, str]) -> PlayerState:
     """Return the player state of a sample; `NO_STATE` if it names no item."""
-    known = ((name, value) for name, value in fields.items() if value.lower() not in _EMPTY)
-    values = {re.sub(r"\W", "_", name.lower()): value for name, value in known}
-    sample = {
-        wanted: next((values[name] for name in names if name in values), None)
-        for wanted, names in _NAMES.items()
-    }
-    uri = _URI.fullmatch(sample["uri"] or "")
+    sample: defaultdict[str, str] = defaultdict(str)
+    for name, value in fields.items():
+        plain = re.sub(r"\W", "_", name.lower()).removeprefix("item_").removeprefix("track_")
+        if value.lower() not in _EMPTY:
+            sample[_ALIASES.get(plain, plain)] = value
+    uri = _URI.fullmatch(sample["uri"])
     album = {"name": sample["album"]}
     body = {
         "item": {
             "type": uri[1] if uri else "episode" if sample["type"] == "episode" else "track",
             "id": sample["id"] or (uri[2] if uri else None),
-            "uri": sample["uri"],
+            "uri": sample["uri"] or None,
             "name": sample["name"],
-            "artists": [{"name": name} for name in _artists(sample["artists"] or "")],
+            "artists": [{"name": name} for name in _artists(sample["artists"])],
             "album": album,
             "show": album,
             "duration_ms": _number(sample["duration_ms"]),
@@ -82,7 +61,7 @@ def read_sample(fields: Mapping[str, str]) -> PlayerState:
         "timestamp": _number(sample["timestamp"]),
         "progress_ms": _number(sample["progress_ms"]),
         # A sample that does not say whether it was paused is taken as playing.
-        "is_playing": _flag(sample["playing"]) is not False,
+        "is_playing": _flag(sample["is_playing"]) is not False,
         "shuffle_state": _flag(sample["shuffle_state"]),
         "repeat_state": sample["repeat_state"],
     }
@@ -94,7 +73,7 @@ def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[ImportedPla
     tracker, last_ms = Tracker(), 0
     for second, state in samples:
         now_ms = second * 1000
-        if last_ms and now_ms - last_ms > MAX_SAMPLE_GAP_MS:
+        if last_ms and now_ms - last_ms > AWAY_MS:  # the script took one every few seconds
             tracker.note_gap()
         yield from _finished(tracker.observe(state, now_ms, now_ms))
         last_ms = now_ms
@@ -118,9 +97,9 @@ def _artists(text: str) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-def _number(text: str | None) -> int | None:
-    return whole_number((text or "").removesuffix(".0"))
+def _number(text: str) -> int | None:
+    return whole_number(text.removesuffix(".0"))
 
 
-def _flag(text: str | None) -> bool | None:
-    return None if text is None else text.lower() in _YES
+def _flag(text: str) -> bool | None:
+    return text.lower() in _YES if text else None

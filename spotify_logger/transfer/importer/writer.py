@@ -4,115 +4,105 @@ The catalog is written first, then the play, then its index entry, so an indexed
 even if the import is interrupted. Every write can be repeated.
 """
 
-from __future__ import annotations
-
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING
 
-from spotify_logger.core.redis_keys import (
-    GAPS,
-    RESTORED,
-    REVISIONS,
-    TOMBSTONES,
-    day_of,
-    gap_key,
-    index_key,
-    play_key,
-)
+from spotify_logger.core import redis_keys as keys
+from spotify_logger.core.player_state import FieldValue
 from spotify_logger.core.times import to_iso
-from spotify_logger.transfer.importer.dedup import NAMES
-from spotify_logger.transfer.importer.export_rows import GapRecord, ItemRecord
-from spotify_logger.transfer.importer.report import ImportSummary
+from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.client import Command
+from spotify_logger.transfer.importer.dedup import NAMES, Decision, RowStatus
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkipReason
 
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+LAST_FIELD = "uri"  # the catalog field that is written last: if it exists, so do the others
+MAX_ROWS_SHOWN = 10  # maximum number of malformed rows shown
 
-    from spotify_logger.core.play import Play
-    from spotify_logger.core.player_state import FieldValue
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.client import Command
-    from spotify_logger.transfer.importer.export_rows import ImportedPlay
+Problem = tuple[str, int, str]
+"""The file, the number of the row, counted from 1, and what is wrong with it."""
 
-LAST_FIELD = "uri"
-"""The catalog field that is written last: if it exists, so do the others."""
+
+@dataclass
+class ImportSummary:
+    """The counts of an import."""
+
+    plays: int = 0  # rows that hold a play; other rows are skipped
+    results: Counter[RowStatus | SkipReason] = field(default_factory=Counter)
+    bad: list[Problem] = field(default_factory=list)  # the first malformed rows
+    broken: list[Problem] = field(default_factory=list)  # where files could not be read any further
+    items: Counter[str] = field(default_factory=Counter)  # of our own exports, "new" and "known"
+    gaps: Counter[str] = field(default_factory=Counter)
+
+    def skip(self, reason: SkipReason, problem: Problem) -> None:
+        """Count a skipped row."""
+        self.results[reason] += 1
+        if reason is SkipReason.BAD and len(self.bad) < MAX_ROWS_SHOWN:
+            self.bad.append(problem)
 
 
 class PlayWriter:
-    """Writes new plays, items and gaps; in a dry run, nothing.
-
-    Attributes:
-        summary: Counts the items and gaps here; the caller adds the other counts.
-        loose_items: The keys of the items that may have no play: of our own exports, and of replaced plays.
-    """
+    """Writes what is decided about rows, items and gaps; in a dry run, nothing."""
 
     def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
         self._archive = archive
         self._dry_run = dry_run
         self._known_items: set[str] = set()
         self.summary = ImportSummary()
-        self.loose_items: set[str] = set()
+        self.loose_items: set[str] = set()  # which may have no play: of our own exports, or replaced plays
 
-    def write(
-        self,
-        entries: Sequence[ImportedPlay],
-        replaced: Sequence[Play] = (),
-        named: Sequence[tuple[Play, Mapping[str, FieldValue]]] = (),
-    ) -> None:
-        """Write plays, together with their catalog items and index entries.
+    def write(self, decisions: Sequence[Decision], lifted: Iterable[int] = ()) -> None:
+        """Write new plays and better accounts, together with their catalog items and index entries.
 
-        Args:
-            entries: The plays.
-            replaced: Logged plays to delete, because there is a better account of them.
-            named: Logged plays, and the fields that they get where they lack them.
+        Deleted plays, by the seconds that named them, are `lifted`: they may come back.
         """
-        if self._dry_run or not (entries or replaced or named):
+        self.summary.results.update(decision.status for decision in decisions)
+        if self._dry_run:
             return
-        key, items = self._archive.key, [entry.play.item for entry in entries if entry.stored_hash is None]
-        commands = self._additions(self._missing({item.key: item.catalog for item in items}))
-        for play, fields in named:
-            additions = {name: fields[name] for name in NAMES if name in fields}
-            commands += self._additions(dict.fromkeys((play_key(play.second), play.item.key), additions))
-            commands.append(("HSET", key(REVISIONS), str(day_of(play.second)), self._archive.revision()))
+        key, entries = self._archive.key, [each.entry for each in decisions if each.is_written]
+        items = {entry.play.item.key: entry.play.item.catalog for entry in entries if not entry.stored_hash}
+        commands: list[Command] = [("HSET", key(keys.TOMBSTONES), second, keys.RESTORED) for second in lifted]
+        commands += self._additions(self._missing(items))
+        for play, row in ((each.named, each.entry.play) for each in decisions if each.named):
+            additions = {name: row.fields[name] for name in NAMES if name in row.fields}
+            commands += self._additions(dict.fromkeys((keys.play_key(play.second), play.item.key), additions))
+            commands.append(
+                ("HSET", key(keys.REVISIONS), str(keys.day_of(play.second)), self._archive.revision())
+            )
+        replaced = [play for each in decisions for play in each.replaced]
         for play in replaced:
-            commands.append(("HDEL", key(index_key(day_of(play.second))), play.second))
-            commands.append(("DEL", key(play_key(play.second))))
+            commands.append(("HDEL", key(keys.index_key(keys.day_of(play.second))), play.second))
+            commands.append(("DEL", key(keys.play_key(play.second))))
             self.loose_items.add(play.item.key)
         lines: dict[str, list[str | int]] = defaultdict(list)
-        for second, entry in self._named(entries, {play.second for play in replaced}):
+        for second, entry in self._with_seconds(entries, {play.second for play in replaced}):
             stored = entry.stored_hash or entry.play.to_hash()
-            commands.append(("HSET", key(play_key(second)), *chain.from_iterable(stored.items())))
-            lines[key(index_key(day_of(second)))] += (second, entry.play.index)
+            commands.append(("HSET", key(keys.play_key(second)), *chain.from_iterable(stored.items())))
+            lines[key(keys.index_key(keys.day_of(second)))] += (second, entry.play.index)
         self._archive.write([*commands, *(("HSET", name, *words) for name, words in lines.items())])
 
-    def lift(self, tombstones: Iterable[int]) -> None:
-        """Note that deleted plays, by the seconds that named them, may come back."""
-        key = self._archive.key(TOMBSTONES)
-        if not self._dry_run:
-            self._archive.write([("HSET", key, second, RESTORED) for second in tombstones])
-
-    def write_others(self, records: Sequence[ItemRecord | GapRecord]) -> None:
+    def write_others(self, records: Sequence[OtherRecord]) -> None:
         """Write the items and gaps that the log does not have."""
-        if not records:
-            return
         key = self._archive.key
-        items = {record.key: record.fields for record in records if isinstance(record, ItemRecord)}
-        gaps = [record for record in records if isinstance(record, GapRecord)]
+        items = {record.key: record.fields for record in records if record.gap_second is None}
+        gaps = {record.gap_second: record for record in records if record.gap_second is not None}
         missing = self._missing(items)
-        found = self._archive.send([("HEXISTS", key(GAPS), gap.second) for gap in gaps])
-        new = [gap for gap, is_there in zip(gaps, found, strict=True) if is_there == 0]
+        found = self._archive.send([("HEXISTS", key(keys.GAPS), second) for second in gaps])
+        new = [second for second, is_there in zip(gaps, found, strict=True) if is_there == 0]
         self.summary.items.update(new=len(missing), known=len(items) - len(missing))
         self.summary.gaps.update(new=len(new), known=len(gaps) - len(new))
         if not self._dry_run:
             self.loose_items.update(missing)
-            hashes = [
-                ("HSET", key(gap_key(gap.second)), *chain.from_iterable(gap.fields.items())) for gap in new
-            ]
-            index = [("HSET", key(GAPS), gap.second, gap.line) for gap in new]
-            self._archive.write([*self._additions(items), *hashes, *index])
+            commands = self._additions(items)
+            for second in new:
+                fields = gaps[second].fields
+                commands.append(("HSET", key(gaps[second].key), *chain.from_iterable(fields.items())))
+                commands.append(("HSET", key(keys.GAPS), second, keys.gap_value(second, fields)))
+            self._archive.write(commands)
 
-    def _named(
-        self, entries: Sequence[ImportedPlay], free: Container[int]
+    def _with_seconds(
+        self, entries: Iterable[ImportedPlay], free: Container[int]
     ) -> Iterator[tuple[int, ImportedPlay]]:
         """Yield the entries with the seconds that name them: those of their starts, or the next free ones.
 
@@ -120,12 +110,11 @@ class PlayWriter:
         """
         ordered = sorted(entries, key=lambda entry: (entry.stored_hash is None, entry.play.started_ms))
         found = self._archive.send(
-            [("EXISTS", self._archive.key(play_key(entry.play.second))) for entry in ordered]
+            [("EXISTS", self._archive.key(keys.play_key(entry.play.second))) for entry in ordered]
         )
         used: set[int] = set()
         for entry, exists in zip(ordered, found, strict=True):
-            play = entry.play
-            second = play.second
+            play, second = entry.play, entry.play.second
             if second in used or (exists and second not in free):
                 started_at = to_iso(play.started_ms)
                 second = self._archive.claim(second, started_at, play.item.uri, used.__contains__)

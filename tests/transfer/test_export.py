@@ -17,8 +17,8 @@ from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.exporter import command
-from spotify_logger.transfer.exporter.command import ExportFormat, export, export_file
+from spotify_logger.transfer import export as exporter
+from spotify_logger.transfer.export import ExportFormat, export, export_file
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
 from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
 
@@ -66,7 +66,7 @@ class TestJson:
     def test_item_comes_once_before_its_first_play(
         self, log: RedisLog, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(command, "PLAYS_PER_BATCH", 2)
+        monkeypatch.setattr(exporter, "PLAYS_PER_BATCH", 2)
         log.write(*(play(name, 30 * number) for number, name in enumerate("ABABCA")))
         assert summary(log) == [
             *("item track:A", "play 0", "item track:B", "play 30", "play 60", "play 90"),

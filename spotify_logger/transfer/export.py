@@ -4,15 +4,14 @@ Records are streamed in chronological order. Plays are found through the index. 
 second `begin`, and ends before the second `end`, or never if that is None.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeVar
+from typing import Any, Literal, NamedTuple, TextIO
 
 from spotify_logger.core import listens
 from spotify_logger.core.batched import batched
@@ -20,19 +19,13 @@ from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, Fie
 from spotify_logger.core.redis_keys import gap_key, play_key
 from spotify_logger.report import csv_output
 from spotify_logger.report.blocks import Answer
+from spotify_logger.report.csv_output import CsvValue
 from spotify_logger.report.words import counted
-from spotify_logger.storage.bulk import FIRST_SECOND
+from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from spotify_logger.report.csv_output import CsvValue
-    from spotify_logger.storage.bulk import Archive
-
-PLAYS_PER_BATCH = 500
-"""Plays read per pipeline, about half a megabyte."""
+PLAYS_PER_BATCH = 500  # plays read per pipeline, about half a megabyte
 NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
 CSV_COLUMNS = (
     *("started_at", "ended_at", "ms_played", "end_reason", "source"),
@@ -46,7 +39,6 @@ CSV_CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc", "artist
 ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz"]
 """A CSV row per play; our own records, in an array or one per line; or listens, one per line."""
 JsonObject = dict[str, object]
-T = TypeVar("T", bound="Mapping[str, object]")
 
 
 class StoredPlay(NamedTuple):
@@ -63,14 +55,11 @@ def export(
     """Write the plays and gaps that began in a period, and return the number of plays, or of listens.
 
     JSON is in ASCII, so that nothing is lost in any locale, and no title can change the state of a terminal.
-
-    Raises:
-        OSError: Writing to `out` failed.
     """
-    plays: Counter[bool] = Counter()
+    plays: Counter[object] = Counter()
     if form == "csv":
         csv_output.write_csv(_counting(_csv_rows(archive, begin, end), plays), out)
-        return plays[True]
+        return plays["play"]
     read = _listens if form == "listenbrainz" else records
     lines = map(json.dumps, _counting(read(archive, begin, end), plays))
     if form == "json":
@@ -81,20 +70,13 @@ def export(
         out.write("[]\n" if before == "[" else "\n]\n")
     else:
         out.writelines(f"{line}\n" for line in lines)
-    return plays[True]
+    return plays["play"]
 
 
 def export_file(
     archive: Archive, form: ExportFormat, path: Path, begin: int = FIRST_SECOND, end: int | None = None
 ) -> Answer:
-    """Export into a file with mode 0600, which is replaced when the export is complete (see `export`).
-
-    Symbolic links are followed.
-
-    Raises:
-        StoreError: Redis went away.
-        SpotifyLoggerError: The file cannot be written.
-    """
+    """Export into a file with mode 0600, which is replaced when the export is complete (see `export`)."""
     real = Path(os.path.realpath(path))
     if os.path.exists(real) and not real.is_file():  # noqa: PTH110 - `Path.exists` raises for a name that is too long
         raise SpotifyLoggerError(
@@ -112,7 +94,7 @@ def export_file(
 def records(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
     """Yield plays and gaps so that `import` can restore them fully; each item comes before its first play."""
     both = merge(_play_records(archive, begin, end), _gap_records(archive, begin, end), key=itemgetter(0))
-    return (record for _, record in both)
+    return map(itemgetter(1), both)
 
 
 def _play_records(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, JsonObject]]:
@@ -123,8 +105,8 @@ def _play_records(archive: Archive, begin: int, end: int | None) -> Iterator[tup
         written.update(keys)
         for play in batch:
             if fields := items.pop(play.item, None):
-                yield play.second, {"kind": "item", "key": play.item, "fields": _sorted(fields)}
-            yield play.second, {"kind": "play", "second": play.second, "fields": _sorted(play.fields)}
+                yield play.second, {"kind": "item", "key": play.item, "fields": _as_values(fields)}
+            yield play.second, {"kind": "play", "second": play.second, "fields": _as_values(play.fields)}
 
 
 def _gap_records(archive: Archive, begin: int, end: int | None) -> Iterator[tuple[int, JsonObject]]:
@@ -136,8 +118,8 @@ def _gap_records(archive: Archive, begin: int, end: int | None) -> Iterator[tupl
 
 def _csv_rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[str, CsvValue]]:
     for play in completed_plays(archive, begin, end, CSV_COLUMNS, CSV_CATALOG_FIELDS):
-        fields = {name: play.fields.get(name, "") for name in CSV_COLUMNS}
-        yield {"second": play.second, **_as_values(fields)}
+        values = _as_values(play.fields)
+        yield {"second": play.second, **{name: values.get(name, "") for name in CSV_COLUMNS}}
 
 
 def _listens(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
@@ -173,20 +155,14 @@ def _present(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in zip(names, values, strict=True) if value}
 
 
-def _sorted(fields: Mapping[str, str]) -> dict[str, FieldValue]:
-    """Return fields by name: Redis keeps no order in a hash with long values."""
-    return _as_values(dict(sorted(fields.items())))
-
-
 def _as_values(fields: Mapping[str, str]) -> dict[str, FieldValue]:
-    """Convert numeric fields to numbers where `str` restores the text exactly."""
+    """Return fields by name, which Redis may forget, and as numbers where `str` restores the text."""
     numbers = ((name, whole_number(fields[name])) for name in NUMERIC_FIELDS & fields.keys())
     exact = {name: number for name, number in numbers if number is not None and str(number) == fields[name]}
-    return {**fields, **exact}
+    return {**dict(sorted(fields.items())), **exact}
 
 
-def _counting(records: Iterable[T], plays: Counter[bool]) -> Iterator[T]:
-    """Pass records on, counting plays and other records."""
+def _counting(records: Iterable[dict[str, Any]], kinds: Counter[object]) -> Iterator[dict[str, Any]]:
     for each in records:
-        plays[each.get("kind", "play") == "play"] += 1
+        kinds[each.get("kind", "play")] += 1
         yield each

@@ -1,15 +1,12 @@
 """Findings of a check: counts by kind, with a few examples each."""
 
-from __future__ import annotations
-
-from collections import Counter
+from collections import Counter, defaultdict
 from enum import Enum
 
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted
 
-MAX_EXAMPLES = 5
-"""Examples kept of each kind."""
+MAX_EXAMPLES = 5  # examples kept of each kind
 NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "deleted play"}
 
 
@@ -36,25 +33,18 @@ class FindingKind(Enum):
 NOTICES = {FindingKind.OVERLAPPING, FindingKind.DOUBTFUL_ARTISTS}
 LEFT_TO_THE_USER = NOTICES | {FindingKind.STRANGE, FindingKind.MISNAMED, FindingKind.BACK}
 """What --repair does not fix."""
-HARMLESS = NOTICES | {FindingKind.OLD_FORM, FindingKind.JOINED_ARTISTS}
-"""Information rather than errors."""
+HARMLESS = NOTICES | {FindingKind.OLD_FORM, FindingKind.JOINED_ARTISTS}  # information rather than errors
 
 
 class Findings:
-    """What a check finds.
-
-    Attributes:
-        repair: Whether to repair it as far as possible.
-        seen: The number of plays, items and so on that were checked.
-        why_kept: Why index entries of plays that are gone stay; "" if a repair deletes them.
-    """
+    """What a check finds, and repairs as far as possible if `repair` is set."""
 
     def __init__(self, *, repair: bool) -> None:
         self.repair = repair
         self._counts: Counter[FindingKind] = Counter()
-        self._examples: dict[FindingKind, list[str]] = {kind: [] for kind in FindingKind}
-        self.seen: Counter[str] = Counter()
-        self.why_kept = ""
+        self._examples: defaultdict[FindingKind, list[str]] = defaultdict(list)
+        self.seen: Counter[str] = Counter()  # how many plays, items and so on were checked
+        self.why_kept = ""  # why index entries of plays that are gone stay; "" if a repair deletes them
 
     def add(self, kind: FindingKind, name: str) -> None:
         """Count a finding at the key `name`."""
@@ -64,8 +54,15 @@ class Findings:
 
     def answer(self) -> Answer:
         """Return the findings; exit code 1 if there is damage, or any is left after a repair."""
-        found = [kind for kind in FindingKind if self._counts[kind]]
-        is_healthy = all(kind in HARMLESS or (self.repair and self._is_repairable(kind)) for kind in found)
+        rows, found, is_healthy = [], {}, True
+        for kind in filter(self._counts.__getitem__, FindingKind):
+            number, examples = self._counts[kind], self._examples[kind]
+            is_kept = kind is FindingKind.LOST and self.why_kept
+            is_repairable = kind not in LEFT_TO_THE_USER and not is_kept
+            is_healthy &= kind in HARMLESS or (self.repair and is_repairable)
+            action = ("repaired" if self.repair else "repairable") if is_repairable else "not repairable"
+            rows.append((f"{number:,}", kind.value, action, ", ".join(examples)))
+            found[kind.name.lower()] = {"count": number, "first": examples}
         if is_healthy:
             outcome = "no problems left" if self.repair else "no problems"
         elif self.repair:
@@ -74,26 +71,10 @@ class Findings:
             outcome = "there are problems; --repair fixes those marked as repairable"
         seen = ", ".join(counted(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name])
         page: list[str | Table] = [f"{seen or 'nothing is logged yet'}: {outcome}"]
-        if found:
-            rows = [self._row(kind) for kind in found]
+        if rows:
             page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
         if self.why_kept:
             page.append(f"Index entries without a play are kept: {self.why_kept}.")
-        data = {
-            "well": is_healthy,
-            "repaired": self.repair,
-            "seen": {name: self.seen[name] for name in NOUNS},
-            "found": {
-                kind.name.lower(): {"count": self._counts[kind], "first": self._examples[kind]}
-                for kind in found
-            },
-        }
+        seen_counts = {name: self.seen[name] for name in NOUNS}
+        data = {"well": is_healthy, "repaired": self.repair, "seen": seen_counts, "found": found}
         return Answer(data, page, code=not is_healthy)
-
-    def _row(self, kind: FindingKind) -> tuple[str, str, str, str]:
-        action = "repaired" if self.repair else "repairable"
-        action = action if self._is_repairable(kind) else "not repairable"
-        return f"{self._counts[kind]:,}", kind.value, action, ", ".join(self._examples[kind])
-
-    def _is_repairable(self, kind: FindingKind) -> bool:
-        return kind not in LEFT_TO_THE_USER and not (kind is FindingKind.LOST and self.why_kept)

@@ -14,11 +14,10 @@ from spotify_logger.core.matching_exports import SourceKind, kind_of
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.command import import_history
-from spotify_logger.transfer.importer.csv_rows import read_csv
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkippedRow, SkipReason
 from spotify_logger.transfer.importer.files import find_sources
 from spotify_logger.transfer.importer.formats import format_of, read_row
-from spotify_logger.transfer.importer.json_rows import UnreadableFile
+from spotify_logger.transfer.importer.rows import UnreadableFile, read_rows
 from tests.exports import NOON, NOW_MS, A, B, C, account, extended, write
 from tests.transfer.test_dedup import logged
 from tests.transfer.test_importer import everything
@@ -152,13 +151,13 @@ def test_csv_of_the_tools_for_last_fm_is_read(tmp_path: Path, lines: str) -> Non
 
 
 def test_csv_that_is_no_table() -> None:
-    assert list(read_csv(io.StringIO(""))) == []
-    damaged, row = read_csv(io.StringIO("artist,date\n\udce4,1\nZero,1\n"))
+    assert list(read_rows(io.StringIO(""), is_csv=True)) == []
+    damaged, row = read_rows(io.StringIO("artist,date\n\udce4,1\nZero,1\n"), is_csv=True)
     assert (isinstance(damaged, str), row) == (True, {"artist": "Zero", "date": "1"})
-    (long,) = read_csv(io.StringIO("artist,date\n" + "a," * (1 << 18)))
+    (long,) = read_rows(io.StringIO("artist,date\n" + "a," * (1 << 18)), is_csv=True)
     assert long == {"artist": "a", "date": "a"}
     with pytest.raises(UnreadableFile, match="field"):
-        list(read_csv(io.StringIO('artist\n"' + "a\n" * (1 << 17))))
+        list(read_rows(io.StringIO('artist\n"' + "a\n" * (1 << 17)), is_csv=True))
 
 
 def test_exports_of_other_loggers_are_recognized(tmp_path: Path) -> None:

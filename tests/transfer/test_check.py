@@ -10,9 +10,9 @@ from spotify_logger.core.play import SKIPPED, STOPPED
 from spotify_logger.report.blocks import Table
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient
-from spotify_logger.transfer.confirmation import Confirmation
-from spotify_logger.transfer.verify.command import check
-from spotify_logger.transfer.verify.findings import MAX_EXAMPLES, FindingKind
+from spotify_logger.transfer.check import check
+from spotify_logger.transfer.delete import Confirmation
+from spotify_logger.transfer.findings import MAX_EXAMPLES, FindingKind
 from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play
 from tests.report.samples import TerminalStream
 

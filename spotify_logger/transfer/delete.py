@@ -1,0 +1,269 @@
+"""`spotify-logger forget`: show plays, ask for confirmation, and delete them.
+
+They leave tombstones, so that neither backfill nor import restores them. The writes are ordered so that
+another run completes an interrupted one: first the tombstone, then the play's hash, then its catalog item if
+no other play uses it, and last its index entry, by which it can be found until then.
+"""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import date
+from itertools import chain
+from typing import NamedTuple, TextIO
+
+from spotify_logger.core import redis_keys as keys
+from spotify_logger.core.batched import batched
+from spotify_logger.core.display import format_duration, format_title
+from spotify_logger.core.periods import Zone
+from spotify_logger.core.play import Play
+from spotify_logger.core.play_rows import read_day
+from spotify_logger.core.player_state import whole_number
+from spotify_logger.core.search_text import Match, TextSearch, search_words
+from spotify_logger.core.times import utc_time
+from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.output import write_answer
+from spotify_logger.report.words import counted, format_time
+from spotify_logger.storage.bulk import FIRST_SECOND, Archive
+from spotify_logger.system.errors import SpotifyLoggerError
+
+KEYS_PER_BATCH = 200  # plays, or catalog items, deleted per pipeline
+MAX_PLAYS_SHOWN = 10  # maximum number of plays listed in the preview
+OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
+NO_TERMINAL = "there is no terminal to ask on; --yes skips the question"
+
+
+class Confirmation(NamedTuple):
+    """The terminals to ask on and to read the answer from, and the time zone in which times are shown."""
+
+    keyboard: TextIO
+    screen: TextIO
+    zone: Zone
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is a terminal to ask on."""
+        return self.keyboard.isatty() and self.screen.isatty()
+
+    def is_given(self, question: str) -> bool:
+        """Ask a question, and return whether the user agrees."""
+        self.screen.write(f"{question} [y/N] ")
+        self.screen.flush()
+        return self.keyboard.readline().strip().casefold() in {"y", "yes"}
+
+
+class Selection(NamedTuple):
+    """A selection of plays that started at or after the second `begin`, and before `end`.
+
+    The text is a key ("listening:<second>", or only the second), which ignores the period; a title, an album
+    or an artist, in full or, if nothing has that name, in part; or "" for all plays.
+    """
+
+    text: str = ""
+    begin: int = FIRST_SECOND
+    end: int | None = None
+
+
+def forget(archive: Archive, selection: Selection, now: float, confirmation: Confirmation | None) -> Answer:
+    """Preview the selected plays, ask for confirmation unless it is None, and delete them.
+
+    The exit code is 1 if the user declined. After a StoreError, running it again completes it.
+    """
+    deletion = Deletion(archive, now)
+    seconds = deletion.without_open_play(find_plays(archive, selection))
+    is_agreed = not seconds or confirmation is None or _is_confirmed(archive, seconds, confirmation)
+    page = []
+    if is_agreed:
+        deletion.delete(seconds)
+    else:
+        page.append("Nothing was deleted.")
+    if deletion.deleted:
+        items = f" and {counted(deletion.items, 'catalog item')}" if deletion.items else ""
+        page.append(f"Deleted: {counted(len(deletion.deleted), 'play')}{items}.")
+    if deletion.has_open_play:
+        page.append(OPEN_PLAY_NOTE)
+    if deletion.unrecognized:
+        some = ", ".join(deletion.unrecognized[:MAX_PLAYS_SHOWN])
+        page.append(
+            f"These keys were kept because they do not hold plays; inspect them with redis-cli: {some}."
+        )
+    text = selection.text
+    nothing = f"No play matches “{text}”." if text else "There are no plays in that period."
+    data = {
+        "plays": len(deletion.deleted),
+        "items": deletion.items,
+        "first": utc_time(seconds[0] if seconds else None),
+        "last": utc_time(seconds[-1] if seconds else None),
+        "left_open": deletion.has_open_play,
+        "left_strange": deletion.unrecognized,
+    }
+    return Answer(data, page or [nothing], code=int(not is_agreed))
+
+
+def find_plays(archive: Archive, selection: Selection) -> list[int]:
+    """Return the seconds of the selected plays, in ascending order."""
+    second = _second_of_key(archive, selection.text)
+    if second is not None:
+        (exists,) = archive.send([("EXISTS", archive.key(keys.play_key(second)))])
+        return [second] if exists or archive.index_lines([second]) else []
+    days = archive.rows(selection.begin, selection.end)
+    if not selection.text:
+        return [second for rows in days for second in rows.seconds]
+    wanted = _matching_items(archive, selection)
+    lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
+    return [second for second, item in lines if item in wanted]
+
+
+def _second_of_key(archive: Archive, text: str) -> int | None:
+    """Return the second of a play's key, in full or as a bare number; None if the text is neither."""
+    is_bare = len(text) == len(str(FIRST_SECOND)) and text >= str(FIRST_SECOND)
+    key = f"listening:{text}" if is_bare else text.removeprefix(archive.key(""))
+    second = keys.second_of_key(key)
+    return second if second is not None and key == keys.play_key(second) else None
+
+
+def _matching_items(archive: Archive, selection: Selection) -> set[str]:
+    search, found = TextSearch(selection.text), dict[str, Match]()
+    items = {item for rows in archive.rows(selection.begin, selection.end) for item in rows.items}
+    for key, (name, artists, album) in archive.catalog(items, ("name", "artists", "album")):
+        found[key] = search.match_item(name, search_words(artists), search_words(album))
+    named = {key for key, match in found.items() if match >= Match.NAMED}
+    return named or {key for key, match in found.items() if match}
+
+
+def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confirmation) -> bool:
+    if not confirmation.is_possible:
+        raise SpotifyLoggerError(f"nothing was deleted: {NO_TERMINAL}")
+    zone, rows = confirmation.zone, []
+    for second, fields in archive.plays(seconds[-MAX_PLAYS_SHOWN:]):
+        heard = format_duration(whole_number(fields.get("ms_played")) or 0)
+        rows.append((format_time(zone, second), format_title(fields), heard, fields.get("device_name", "")))
+    first, last = format_time(zone, seconds[0]), format_time(zone, seconds[-1])
+    when = first if len(seconds) == 1 else f"{first} to {last}"
+    page: list[str | Table] = [f"{counted(len(seconds), 'play')}, {when}"]
+    if len(seconds) > MAX_PLAYS_SHOWN:
+        page.append(f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'earlier play')}")
+    write_answer(Answer(None, [*page, Table(rows, right_aligned=[2])]), confirmation.screen)
+    these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
+    return confirmation.is_given(f"Permanently delete {these}?")
+
+
+class Deletion:
+    """Deletes plays."""
+
+    def __init__(self, archive: Archive, now: float) -> None:
+        self._archive = archive
+        self._now = now
+        self._items: set[str] = set()  # of deleted plays
+        self._still_used: set[str] = set()  # of plays that remain
+        self.deleted: set[int] = set()  # the seconds of the plays deleted
+        self.items = 0  # how many catalog items were deleted with them
+        self.has_open_play = False  # the play in progress was selected, and kept
+        self.unrecognized: list[str] = []  # keys that were kept because they do not hold plays
+
+    def without_open_play(self, seconds: Iterable[int]) -> list[int]:
+        """Return the seconds of the plays that are over, and note whether there is another one.
+
+        A running logger keeps writing its open play, so deleting it would be futile. A play that began more
+        than a day ago is no longer in progress.
+        """
+        newest = None
+        for rows in self._archive.rows(int(self._now) - keys.ONE_DAY):
+            newest = rows.seconds[-1] if rows.ends[-1] == keys.OPEN else None
+        still_open = {self._archive.now_playing(), newest}
+        found = list(seconds)
+        self.has_open_play |= not still_open.isdisjoint(found)
+        return [second for second in found if second not in still_open]
+
+    def delete(self, seconds: Iterable[int]) -> None:
+        """Delete the plays that `seconds` name; after a StoreError, running it again completes it."""
+        for batch in batched(self.without_open_play(seconds), KEYS_PER_BATCH):
+            self._delete_hashes(batch)
+        self._scan_index()
+        self.items = remove_items(self._archive, self._items - self._still_used, self._now, self.deleted)
+        for batch in batched(sorted(self.deleted), KEYS_PER_BATCH):
+            index = [self._archive.key(keys.index_key(keys.day_of(second))) for second in batch]
+            self._archive.write([("HDEL", key, second) for key, second in zip(index, batch, strict=True)])
+
+    def _delete_hashes(self, seconds: Sequence[int]) -> None:
+        """Write tombstones, then delete the plays' hashes."""
+        found = {second: Play.from_hash(second, fields) for second, fields in self._archive.plays(seconds)}
+        plays = {second: play for second, play in found.items() if play is not None}
+        ends = {second: -(-play.ended_ms // 1000) for second, play in plays.items()}
+        ends |= self._ends_in_index([second for second in seconds if second not in plays])
+        self._items.update(play.item.key for play in plays.values())
+        self.deleted.update(ends)
+        tombstones = ((second, max(second, end)) for second, end in ends.items())
+        if ends:
+            self._archive.write(
+                [("HSET", self._archive.key(keys.TOMBSTONES), *chain.from_iterable(tombstones))]
+            )
+        self._archive.send([("DEL", self._archive.key(keys.play_key(second))) for second in plays])
+
+    def _ends_in_index(self, seconds: Sequence[int]) -> dict[int, int]:
+        """Return the ends of plays that exist only in the index; other values at their keys are kept."""
+        exist = self._archive.send(
+            [("EXISTS", self._archive.key(keys.play_key(second))) for second in seconds]
+        )
+        kept = {second for second, exists in zip(seconds, exist, strict=True) if exists}
+        self.unrecognized += map(keys.play_key, sorted(kept))
+        lines = self._archive.index_lines([second for second in seconds if second not in kept])
+        rows = (keys.read_row(str(second), line) for second, line in lines.items())
+        return {row[0]: row[0] + -(-row[2] // 1000) for row in rows if row is not None}
+
+    def _scan_index(self) -> None:
+        """Find the items in use, on days of wrong clocks too, and plays that an interrupted run left."""
+        tombstones = self._archive.tombstones()
+        left: dict[int, str] = {}
+        for rows in map(read_day, self._archive.hashes(map(keys.index_key, indexed_days(self._archive)))):
+            for second, item in zip(rows.seconds, rows.items, strict=True):
+                if second in self.deleted:
+                    self._items.add(item)
+                elif second in tombstones:
+                    left[second] = item
+                else:
+                    self._still_used.add(item)
+        for second, (started_at,) in self._archive.fields(left, ["started_at"]):
+            if started_at:  # it was imported again since
+                self._still_used.add(left[second])
+            else:
+                self._items.add(left[second])
+                self.deleted.add(second)
+
+
+def indexed_days(archive: Archive) -> list[date]:
+    """Return all UTC days that have an index, in ascending order, those of wrong clocks included."""
+    names = {name for names in archive.scan("plays:*") for name in names}
+    return sorted(day for day in map(day_of_index_key, names) if day is not None)
+
+
+def day_of_index_key(name: str) -> date | None:
+    """Return the day of an index key; None if it is not an index key."""
+    try:
+        day = date.fromisoformat(name.removeprefix("plays:"))
+    except ValueError:
+        return None
+    return day if keys.index_key(day) == name else None
+
+
+def remove_items(archive: Archive, items: Iterable[str], now: float, excluded: Container[int] = ()) -> int:
+    """Delete items from the catalog, and return their number; keys that hold anything else are left alone.
+
+    An item whose play began meanwhile is restored: the logger may just have started it. Plays whose
+    seconds are `excluded` do not count as a use.
+    """
+    removed = 0
+    for batch in batched(sorted(items), KEYS_PER_BATCH):
+        hashes = catalog_hashes(archive, batch)
+        archive.send([("DEL", archive.key(key)) for key in hashes])
+        days = archive.rows(int(now) - keys.ONE_DAY)
+        lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
+        back = hashes.keys() & {item for second, item in lines if second not in excluded}
+        archive.write(
+            [("HSET", archive.key(key), *chain.from_iterable(hashes[key].items())) for key in sorted(back)]
+        )
+        removed += len(hashes) - len(back)
+    return removed
+
+
+def catalog_hashes(archive: Archive, items: Sequence[str]) -> dict[str, Mapping[str, str]]:
+    """Return the catalog hashes of items, leaving out keys that hold anything else."""
+    return {key: fields for key, fields in zip(items, archive.hashes(items), strict=True) if "uri" in fields}

@@ -1,1 +1,0 @@
-"""Export the log as JSON lines, JSON, CSV, or listens for ListenBrainz."""

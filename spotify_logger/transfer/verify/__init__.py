@@ -1,1 +1,0 @@
-"""Check that plays, index and catalog agree, and repair the index."""
