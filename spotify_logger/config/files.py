@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.config.sources import AUTH_FILE, RawSetting, printable, strip_pasted
 from spotify_logger.system import atomic_file, log, ownership
-from spotify_logger.system.errors import Misconfigured, bounded_nesting
+from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
     import os
@@ -46,24 +46,22 @@ def read_value(name: str, path: Path, label: str) -> RawSetting | None:
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
     """Yield the strings that `auth.py` (never run) assigns to `AUTH_NAMES`; Misconfigured if invalid."""
     try:
-        with bounded_nesting(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid escapes; the values are validated anyway
             tree = ast.parse(source)
     except SyntaxError as error:
         raise Misconfigured(f"{path}:{error.lineno or 1} is not valid Python ({error.msg})") from None
-    except (ValueError, MemoryError):
+    except (ValueError, MemoryError, RecursionError):
         raise Misconfigured(f"{path} is not valid Python") from None
     for statement in tree.body:
-        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
-            continue
-        value = statement.value
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        names = [target.id for target in targets if isinstance(target, ast.Name) and target.id in AUTH_NAMES]
-        for name in names:
-            setting = RawSetting(name, "", f"{path}:{value.lineno}")
-            if not isinstance(value, ast.Constant) or not isinstance(value.value, str | None):
-                raise setting.error("must be a quoted string: the file is read, not run")
-            yield replace(setting, value=value.value or "")
+        match statement:
+            case ast.Assign([ast.Name(name)], value) | ast.AnnAssign(ast.Name(name), _, ast.expr() as value):
+                if name not in AUTH_NAMES:
+                    continue
+                setting = RawSetting(name, "", f"{path}:{value.lineno}")
+                if not isinstance(value, ast.Constant) or not isinstance(value.value, str | None):
+                    raise setting.error("must be a quoted string: the file is read, not run")
+                yield replace(setting, value=value.value or "")
 
 
 def _parse_dotenv(source: bytes, path: Path) -> Iterator[RawSetting]:
@@ -71,8 +69,6 @@ def _parse_dotenv(source: bytes, path: Path) -> Iterator[RawSetting]:
         text = source.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Misconfigured(f"{path} is not UTF-8 text: write it again") from None
-    if not text:
-        return
     try:
         from dotenv.parser import parse_stream  # noqa: PLC0415 - start-up time: most have no such file
     except ImportError:  # packages are missing, and the alert about that needs ALERT_URL
@@ -95,9 +91,8 @@ def _read_trusted(path: Path) -> bytes:
 
     def require_trust(what: str, which: Path, status: os.stat_result) -> None:
         if reason := ownership.distrust_reason(which, status):
-            raise Misconfigured(
-                f"{path} is not trusted, because {what} {reason}: correct that, or run this in another folder"
-            )
+            trouble = f"{path} is not trusted, because {what} {reason}"
+            raise Misconfigured(f"{trouble}: correct that, or run this in another folder")
 
     try:
         require_trust("its folder", path.parent, path.parent.stat())

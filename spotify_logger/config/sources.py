@@ -7,7 +7,6 @@ name a file that holds the value, as NAME_FILE; a credential is a file named lik
 from __future__ import annotations
 
 import os
-import unicodedata
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,9 +77,9 @@ def find_settings(directory: Path, environ: Mapping[str, str]) -> dict[str, RawS
     auth = _not_blank(_from_settings_file(directory / AUTH_FILE))
     # Lazily, in this order: a file that is overridden need not be readable.
     return {
-        name: _from_mapping(environment, name, directory, environ)
+        name: _from_mapping(environment, name, directory)
         or _from_credential(name, environ)
-        or _from_mapping(dotenv, name, directory, environ)
+        or _from_mapping(dotenv, name, directory)
         or auth.get(name.removeprefix("SPOTIFY_").lower())
         or RawSetting(name, default, "")
         for name, default in DEFAULTS.items()
@@ -94,16 +93,9 @@ def strip_pasted(text: str) -> str:
 
 def printable(setting: RawSetting) -> str:
     """Return the value of a setting that may hold any text, without control characters (Misconfigured)."""
-    if any(unicodedata.category(character)[0] == "C" for character in setting.value):
+    if not setting.value.isprintable():
         raise setting.error("contains a control character: copy it again, without line breaks")
     return setting.value
-
-
-def expand_home(path: str, environ: Mapping[str, str]) -> Path:
-    """Expand a leading "~", as a shell would; raises RuntimeError for a user without a home folder."""
-    if path != "~" and not path.startswith("~/"):
-        return Path(path)
-    return Path(environ.get("HOME") or Path.home(), path[2:])
 
 
 def _not_blank(settings: Iterable[RawSetting]) -> dict[str, RawSetting]:
@@ -112,9 +104,7 @@ def _not_blank(settings: Iterable[RawSetting]) -> dict[str, RawSetting]:
     return {setting.name: setting for setting in stripped if setting.value}
 
 
-def _from_mapping(
-    source: Mapping[str, RawSetting], name: str, directory: Path, environ: Mapping[str, str]
-) -> RawSetting | None:
+def _from_mapping(source: Mapping[str, RawSetting], name: str, directory: Path) -> RawSetting | None:
     """Return a setting of the environment or `.env`, given there directly or through NAME_FILE."""
     setting, pointer = source.get(name), source.get(f"{name}_FILE")
     if pointer is None:
@@ -122,7 +112,7 @@ def _from_mapping(
     if setting is not None:
         raise Misconfigured(f"both {setting.label} and {pointer.label} are set: remove one of them")
     try:
-        path = directory / expand_home(printable(pointer), environ)
+        path = directory / Path(printable(pointer)).expanduser()
     except RuntimeError:
         raise pointer.error("begins with ~, but there is no home folder: write the full path") from None
     return _from_file(name, path, pointer.label)

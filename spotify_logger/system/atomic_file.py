@@ -36,13 +36,10 @@ def make_state_dir(folder: Path) -> None:
     """Create a folder (mode 0700) if it is missing; Misconfigured if others but root can change it."""
     for each in (*reversed(folder.parents), folder):
         each.mkdir(mode=0o700, exist_ok=True)
-    reason = ownership.distrust_reason(folder, folder.stat())
-    reason = reason or ownership.path_distrust_reason(str(folder.absolute()))
-    if reason:
-        raise Misconfigured(
-            f"the state folder {folder} is not trusted, because it {reason}: fix that, or set STATE_DIR to"
-            " another folder"
-        )
+    trust = ownership.distrust_reason(folder, folder.stat())
+    if reason := trust or ownership.path_distrust_reason(str(folder.absolute())):
+        why = f"the state folder {folder} is not trusted, because it {reason}"
+        raise Misconfigured(f"{why}: fix that, or set STATE_DIR to another folder")
 
 
 def write_refusal(folder: Path) -> str:

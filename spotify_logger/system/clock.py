@@ -18,13 +18,8 @@ if TYPE_CHECKING:
 
 DATE_TOLERANCE = 2.0  # seconds by which the system clock may differ from the `Date` header
 
-_TIMEX_SIZE = 512  # bytes, more than `struct timex` of the kernel needs
-_TIME_ERROR = 5
-
-
-def _boottime() -> float:
-    # CLOCK_MONOTONIC stops while the machine is suspended; CLOCK_BOOTTIME of Linux does not.
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+TIMEX_SIZE = 512  # bytes, more than `struct timex` of the kernel needs
+TIME_ERROR = 5
 
 
 class Clock:
@@ -36,15 +31,16 @@ class Clock:
 
     def monotonic(self) -> float:
         """Return seconds since an arbitrary moment, including suspended time; for durations only."""
-        return _boottime()
+        # CLOCK_MONOTONIC stops while the machine is suspended; CLOCK_BOOTTIME of Linux does not.
+        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
     def utc(self) -> float:
         """Return seconds since the epoch, corrected by Spotify's `Date` headers; for stamps only."""
-        return time.time() if self._offset is None else self._offset + _boottime()
+        return time.time() if self._offset is None else self._offset + self.monotonic()
 
     def correct(self, date: float) -> None:
         """Follow the system clock if it agrees with the `Date` of a response just received, else `Date`."""
-        now = _boottime()
+        now = self.monotonic()
         truth = date + 0.5  # the header is truncated to whole seconds
         if abs(time.time() - truth) <= DATE_TOLERANCE:
             self._offset = time.time() - now
@@ -57,10 +53,10 @@ class Clock:
         try:
             import ctypes  # noqa: PLC0415 - slow to import, and needed once at most
 
-            state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_SIZE))
+            state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_SIZE))
         except Exception:  # noqa: BLE001 - no ctypes, no such call, no executable memory: unknown
             return False
-        return state in range(_TIME_ERROR)
+        return state in range(TIME_ERROR)
 
     def sleep(self, seconds: float) -> None:
         """Wait for the seconds, or until woken."""

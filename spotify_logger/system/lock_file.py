@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -29,13 +28,8 @@ class AlreadyRunning(SpotifyLoggerError):  # noqa: N818 - the name is the state
 def acquire(state_dir: Path | str, what: str, orphan_timeout: float = ORPHAN_TIMEOUT) -> int:
     """Acquire the lock, and note `what` holds it, e.g. "run.py", in the file.
 
-    Returns:
-        A file descriptor; the lock is held as long as it, or a copy inherited by a child, is open.
-
-    Raises:
-        AlreadyRunning: Another logger holds it.
-        Misconfigured: The lock file is a symbolic link, which would be written elsewhere.
-        TryLater: The folder cannot be used.
+    It is held as long as the returned file descriptor, or a copy inherited by a child, is open. Raises
+    AlreadyRunning, Misconfigured for a symbolic link, whose target would be written, or else TryLater.
     """
     deadline = time.monotonic() + orphan_timeout
     try:
@@ -60,13 +54,10 @@ def acquire(state_dir: Path | str, what: str, orphan_timeout: float = ORPHAN_TIM
 def is_held(state_dir: Path | str) -> bool | None:
     """Return whether a logger uses a state folder; None if unknown."""
     try:
-        # Do not wait for anything else of that name, such as a pipe.
         descriptor = os.open(f"{state_dir}/lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
         # A shared lock, so that two such checks do not mistake each other for a logger.
         return not _try_lock(descriptor, fcntl.LOCK_SH)
     finally:

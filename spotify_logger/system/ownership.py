@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_PARTS = 200  # folders and links on the way to a folder, links that lead in a circle included
-
 
 def distrust_reason(path: Path | str, status: os.stat_result) -> str:
     """Return why a file or folder of that `status` is not trusted, and how to fix it; "" if it is trusted."""
@@ -37,23 +35,21 @@ def path_distrust_reason(path: str) -> str:
     Anyone who can change one of them can replace the folder with another one. A folder with the sticky bit,
     such as /tmp, is fine: only the owner of an entry can replace it. Raises OSError if a part is missing.
     """
-    todo, here = [part for part in path.split("/") if part], "/"
-    for _ in range(MAX_PARTS):
-        if not todo:
-            return ""
-        status = os.stat(here)  # noqa: PTH116 - see the module
-        is_kept_apart = status.st_mode & stat.S_ISVTX and status.st_uid in {0, os.geteuid()}
-        if not is_kept_apart and (found := distrust_reason(here, status)):
-            return f"is below {here}, which {found}"
-        here = os.path.join(here, todo.pop(0))  # noqa: PTH118 - see the module
-        status = os.lstat(here)
-        if stat.S_ISLNK(status.st_mode):
-            if status.st_uid not in {0, os.geteuid()}:
-                return f"is reached by the link {here}, which belongs to {_name(status.st_uid)}"
-            link = os.readlink(here)  # noqa: PTH115 - see the module
-            todo = [part for part in link.split("/") if part] + todo
-            here = "/" if link.startswith("/") else os.path.dirname(here)  # noqa: PTH120 - see the module
-    return "is reached by too many links"
+    folder = os.path.dirname(path)  # noqa: PTH120 - see the module
+    if folder == path:
+        return ""
+    if found := path_distrust_reason(folder):
+        return found
+    status = os.stat(folder)  # noqa: PTH116 - see the module
+    is_kept_apart = status.st_mode & stat.S_ISVTX and status.st_uid in {0, os.geteuid()}
+    if not is_kept_apart and (found := distrust_reason(folder, status)):
+        return f"is below {folder}, which {found}"
+    status = os.lstat(path)
+    if not stat.S_ISLNK(status.st_mode):
+        return ""
+    if status.st_uid not in {0, os.geteuid()}:
+        return f"is reached by the link {path}, which belongs to {_name(status.st_uid)}"
+    return path_distrust_reason(os.path.join(folder, os.readlink(path)))  # noqa: PTH115, PTH118 - see the module
 
 
 def _is_of_one(gid: int, uid: int) -> bool:

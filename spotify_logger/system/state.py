@@ -10,8 +10,6 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from spotify_logger.system.errors import bounded_nesting
-
 T = TypeVar("T")
 _cached_hints: Any = cache(get_type_hints)
 
@@ -27,7 +25,7 @@ def _as_dict(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass; 
 
 def from_json(kind: type[T], text: str | bytes) -> T | None:
     """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
-    with suppress(ValueError), bounded_nesting():
+    with suppress(ValueError, RecursionError):  # nested too deeply
         return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is not JSON
     return None
 

@@ -20,7 +20,6 @@ def parse(source: bytes) -> dict[str, str]:
     ("source", "expected"),
     [
         ("client_id = \"abc\"\nclient_secret = 'def'\n", {"client_id": "abc", "client_secret": "def"}),
-        ('client_id = client_secret = "abc"', {"client_id": "abc", "client_secret": "abc"}),
         ("client_secret = None\nclient_id: str", {"client_secret": ""}),
         ('"""words"""\nimport os\nscope = os.environ["X"]\nother.client_id = 1', {}),
         (b'# -*- coding: latin-1 -*-\nclient_id = "\xe4"', {"client_id": "ä"}),

@@ -52,8 +52,10 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 def load(directory: Path, environ: Mapping[str, str] | None = None, *, need_login: bool = True) -> Settings:
-    defaults = {"HOME": str(directory / "home"), "SPOTIFY_CLIENT_ID": "id-of-environment"}
-    return config.load(directory, {**defaults, **(environ or {})}, need_login=need_login)
+    defaults = {"SPOTIFY_CLIENT_ID": "id-of-environment"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(directory / "home"))
+        return config.load(directory, {**defaults, **(environ or {})}, need_login=need_login)
 
 
 def test_only_the_client_id_is_required(tmp_path: Path) -> None:
@@ -143,21 +145,21 @@ def test_the_example_file_sets_nothing(tmp_path: Path) -> None:
     ("name", "value", "advice"),
     [
         ("SPOTIFY_CLIENT_ID", "ab cd", "copy it again"),
-        ("SPOTIFY_REDIRECT_URI", "http://localhost:8888/callback", r"use http://127\.0\.0\.1:8888/"),
-        ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1/callback", "has no port; use"),
+        ("SPOTIFY_REDIRECT_URI", "http://localhost:8888/callback", r"such as http://127\.0\.0\.1:8888/"),
+        ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1/callback", "and a port"),
         ("SPOTIFY_REDIRECT_URI", "http://192.168.1.2:8888/callback", "https://"),
-        ("SPOTIFY_REDIRECT_URI", "https://u:p@example.org/", "is not a redirect URI"),
-        ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:88888/callback", "starts with http:// or https://"),
+        ("SPOTIFY_REDIRECT_URI", "https://u:p@example.org/", "must be a URL such as"),
+        ("SPOTIFY_REDIRECT_URI", "http://127.0.0.1:88888/callback", "must be a URL such as"),
         ("REDIS_URL", "localhost:6379", "redis://"),
         ("REDIS_URL", "redis://:pass/word@host/0", "a password's / \\? # @ are written %2F"),
-        ("REDIS_URL", "redis://host/music", "number of a database"),
-        ("REDIS_URL", "unix://u:pw@", "must name a socket"),
+        ("REDIS_URL", "redis://host/music", "number of the database"),
+        ("REDIS_URL", "unix://u:pw@", "must look like"),
         ("LISTENER", "no name", "such as anna"),
         ("REDIS_PREFIX", "a\tb", "control character"),
         ("POLL_MIN", "five", "from 0.01 to 3600"),
         ("SPOTIFY_API_URL", "https://u:p@example.org", "with nothing after it"),
         ("SPOTIFY_ACCOUNTS_URL", "http://example.org", "https://"),
-        ("ALERT_URL", "ntfy.example/topic", "starts with http:// or https://"),
+        ("ALERT_URL", "ntfy.example/topic", "such as https://example.org/topic"),
         ("HEARTBEAT_URL", "https:///topic", "such as https://example.org/topic"),
     ],
 )
@@ -296,7 +298,12 @@ class TestStateFolder:
     def test_a_user_without_a_home_only_has_to_set_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError))
+        def expanduser(path: Path) -> Path:
+            if path.parts[0] == "~":
+                raise RuntimeError
+            return path
+
+        monkeypatch.setattr(Path, "expanduser", expanduser)
         environ = {"SPOTIFY_CLIENT_ID": "0123456789abcdef"}
         with pytest.raises(Misconfigured, match="set STATE_DIR to another one"):
             config.load(tmp_path, environ)
@@ -312,7 +319,7 @@ class TestStateFolder:
         state_dir.mkdir()
         monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)
         assert load(tmp_path, {"STATE_DIR": "state"}).state_dir == state_dir
-        monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.R_OK)
+        monkeypatch.setattr(os, "scandir", Mock(side_effect=PermissionError(13, "Permission denied")))
         with pytest.raises(Misconfigured, match=rf"state folder {state_dir} .* set STATE_DIR"):
             load(tmp_path, {"STATE_DIR": "state"})
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.cli import main
-from spotify_logger.config.listeners import for_listener, shared_prefix
+from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import load
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def test_a_name_becomes_a_folder_and_a_prefix(tmp_path: Path) -> None:
     environ = {"STATE_DIR": str(tmp_path), "REDIS_PREFIX": "home:", "LISTENER": "anna"}
     anna = load(tmp_path, environ, need_login=False)
-    assert (anna.listener, anna.redis_prefix, shared_prefix(anna)) == ("anna", "home:anna:", "home:")
+    assert (anna.listener, anna.redis_prefix) == ("anna", "home:anna:")
     assert anna.state_dir == tmp_path / "anna"
     ben = load(tmp_path, environ, need_login=False, listener="ben")  # the option wins
     assert ben.redis_prefix == "home:ben:"

@@ -17,7 +17,6 @@ from spotify_logger.spotify.rate_limit import (
     RateLimit,
     cooldown_seconds,
 )
-from spotify_logger.system import clock as clock_module
 from spotify_logger.system.clock import DATE_TOLERANCE, Clock
 from spotify_logger.system.errors import NotBefore
 from tests.testbed.virtual_time import VirtualClock
@@ -61,7 +60,7 @@ class RebootingMachine:
         self._boot = next(self._boots)
         self._path = path
         monkeypatch.setattr(time, "time", lambda: self.now + self.ahead)
-        monkeypatch.setattr(clock_module, "_boottime", lambda: self.now - self._booted)
+        monkeypatch.setattr(Clock, "monotonic", lambda _: self.now - self._booted)
         monkeypatch.setattr(Clock, "is_synchronized", lambda _: self.synchronized)
         self.restart()
 

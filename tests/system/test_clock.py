@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from spotify_logger.system import clock
 from spotify_logger.system.clock import Clock
 
 DAY = 86_400.0
@@ -22,7 +21,7 @@ class ClocksByHand:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wall, self.uptime, self.synchronized = NOW, 1000.0, False
         monkeypatch.setattr(time, "time", lambda: self.wall)
-        monkeypatch.setattr(clock, "_boottime", lambda: self.uptime)
+        monkeypatch.setattr(Clock, "monotonic", lambda _: self.uptime)
         monkeypatch.setattr(Clock, "is_synchronized", lambda _: self.synchronized)
 
     def advance(self, seconds: float) -> None:

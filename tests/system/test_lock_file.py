@@ -126,4 +126,4 @@ def test_the_check_does_not_wait_for_other_kinds_of_files(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "lock")
-    assert lock_file.is_held(tmp_path) is None
+    assert not lock_file.is_held(tmp_path)
