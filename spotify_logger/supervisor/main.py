@@ -163,20 +163,15 @@ class Supervisor:
             self._notify_socket.send(self._messages.on_loop_down(log.sanitize(reason)))
 
     def _start_services(self) -> None:
-        report = self._preflight.report()
-        if report is None:
-            failure = self._preflight.policy.on_failure(time.monotonic(), "it reported nothing")
-            self._perform(self._preflight, failure)
-            return
-        state_dir, redis_address = report
+        state_dir, redis = self._preflight.report()
         try:
             lock_fd = lock_file.acquire(state_dir, "run.py")
         except SpotifyLoggerError as error:
             log.error(str(error))
             self._exit_code = os.EX_CONFIG if isinstance(error, Misconfigured) else 1
             return
-        if redis_address:
-            self._start_redis(f"{state_dir}/redis", lock_fd, *redis_address)
+        if redis:
+            self._start_redis(f"{state_dir}/redis", lock_fd, **redis)
         self._loop = LoopProcess(self._command, lock_fd, self._timings)
         self._perform(self._loop, self._loop.policy.start(time.monotonic()))
 

@@ -11,11 +11,10 @@ import os
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE, MAX_STATUS_LENGTH
+from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE
 from spotify_logger.supervisor.restart_policy import Beat, RestartPolicy, describe
-from spotify_logger.system.log import sanitize
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
     from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
 
-
+PIPE_BYTES = 1 << 20  # at least as many as a pipe holds (pipe(7)), so that no line is cut
 MAX_BEAT_INTERVAL = 3600.0  # seconds; a bug in the loop must not hide that it hangs
 _LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
 
@@ -34,24 +33,12 @@ def random_fraction() -> float:
     return int.from_bytes(os.urandom(2), "big") / 0xFFFF
 
 
-class BeatReader:
-    """Parses what arrives on the beat pipe; invalid lines are ignored."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[Beat]:
-        """Return the beats that are complete with `data`, which may end anywhere."""
-        lines, _, rest = (self._rest + data).rpartition(b"\n")
-        self._rest = rest[-4096:]
-        return [
-            Beat(
-                min(float(seconds), MAX_BEAT_INTERVAL),
-                state == b"ok",
-                sanitize(status.decode(errors="replace"), MAX_STATUS_LENGTH),
-            )
-            for seconds, state, status in _LINE.findall(lines)
-        ]
+def parse_beats(data: bytes) -> list[Beat]:
+    """Return the beats in what arrived on the beat pipe; invalid lines are ignored."""
+    return [
+        Beat(min(float(seconds), MAX_BEAT_INTERVAL), state == b"ok", status.decode(errors="replace"))
+        for seconds, state, status in _LINE.findall(data)
+    ]
 
 
 class ChildProcess:
@@ -107,7 +94,6 @@ class PreflightProcess(ChildProcess):
         """Start the check, with a pipe for its report."""
         self._report_fd = _closed(self._report_fd)
         self._report_fd, report_write = os.pipe()
-        os.set_blocking(self._report_fd, False)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this project
                 [*self._command, "--report-fd", str(report_write)], pass_fds=[report_write]
@@ -120,16 +106,11 @@ class PreflightProcess(ChildProcess):
         if number == signal.SIGKILL or not self.interrupted:
             super().send(number if number == signal.SIGKILL else signal.SIGINT)
 
-    def report(self) -> tuple[str, tuple[str, int] | None] | None:
-        """Return the state folder and, if needed, the address for a Redis server; None if it sent neither."""
-        try:
-            answer = json.loads(os.read(self._report_fd, 65536))
-            redis = answer["redis"]
-            return str(answer["state_dir"]), (str(redis["host"]), int(redis["port"])) if redis else None
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        finally:
-            self._report_fd = _closed(self._report_fd)
+    def report(self) -> tuple[str, dict[str, Any] | None]:
+        """Return the state folder and, if needed, host and port for a Redis server, once it has ended."""
+        with os.fdopen(self._report_fd) as pipe:
+            report = json.load(pipe)
+        return report["state_dir"], report["redis"]
 
 
 class LoopProcess(ChildProcess):
@@ -140,7 +121,6 @@ class LoopProcess(ChildProcess):
         self._command = command
         self._lock_fd = lock_fd
         self._liveness_fd = -1
-        self._reader = BeatReader()
         self.beat_fd = -1  # the read end of the beat pipe
 
     def launch(self) -> None:
@@ -151,7 +131,6 @@ class LoopProcess(ChildProcess):
         for descriptor in (self.beat_fd, beat_write):
             os.set_blocking(descriptor, False)
         inherited = (beat_write, liveness_read, self._lock_fd)
-        self._reader = BeatReader()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this project
                 self._command,
@@ -175,12 +154,12 @@ class LoopProcess(ChildProcess):
     def beats(self) -> list[Beat]:
         """Return the beats that have arrived; none any more once the loop has closed its end of the pipe."""
         try:
-            data = os.read(self.beat_fd, 65536)
+            data = os.read(self.beat_fd, PIPE_BYTES)
         except BlockingIOError:
             return []
         if not data:
             self.beat_fd = _closed(self.beat_fd)
-        return self._reader.feed(data)
+        return parse_beats(data)
 
 
 class RedisProcess(ChildProcess):

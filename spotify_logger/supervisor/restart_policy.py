@@ -144,8 +144,8 @@ class RestartPolicy:
         if self._has_succeeded and now - self._started_at >= HEALTHY_AFTER:
             self._failures = 0
         self._failures += 1
-        tenth = self._failures % 10 == 0
-        self._should_log = reason != self._last_reason or self._failures <= FAILURES_ALWAYS_LOGGED or tenth
+        is_due = self._failures <= FAILURES_ALWAYS_LOGGED or self._failures % 10 == 0
+        self._should_log = is_due or reason != self._last_reason
         doubled = self._timings.shortest_delay * 2.0 ** min(self._failures - 1, 10)
         delay = min(doubled, self._timings.longest_delay) * (1.0 - JITTER * self._random_fraction())
         self._phase, self._last_reason, self.deadline = Phase.WAITING, reason, now + delay

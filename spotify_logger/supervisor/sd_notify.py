@@ -23,45 +23,33 @@ class NotifyMessages:
     def __init__(self, interval: float | None) -> None:
         self._interval = interval
         self._ready = False
-        self._status = ""
         self.deadline: float | None = None
 
     def on_beat(self, now: float, beat: Beat) -> str:
         """Return the message for a beat of the loop, which is alive even if it is in trouble."""
-        lines = self._watchdog_lines(now, early=0.5)
-        if beat.ok and not self._ready:
-            self._ready = True
-            lines.append("READY=1")
-        return "\n".join(lines + self._status_lines(beat.status))
+        ready = "READY=1" if beat.ok and not self._ready else ""
+        self._ready |= beat.ok
+        return "\n".join(filter(None, (self._watchdog(now), ready, f"STATUS={beat.status}")))
 
     def on_deadline(self, now: float) -> str:
-        """Return the next watchdog message; the loop is not overdue."""
-        return "" if self.deadline is None else "\n".join(self._watchdog_lines(now, early=0.0))
+        """Return the next watchdog message if it is due; the loop is not overdue."""
+        return "" if self.deadline is None or now < self.deadline else self._watchdog(now)
 
     def on_loop_down(self, status: str) -> str:
         """Return the message for a dead loop; watchdog messages pause until its next beat."""
         self.deadline = None
-        return "\n".join(self._status_lines(status))
+        return f"STATUS={status}"
 
     def stopping(self) -> str:
         """Return the message for a requested stop."""
         self.deadline = None
         return "STOPPING=1"
 
-    def _watchdog_lines(self, now: float, early: float) -> list[str]:
-        # A beat wakes the supervisor anyway, so a message that is due within half an interval goes with it.
+    def _watchdog(self, now: float) -> str:
         if self._interval is None:
-            return []
-        if self.deadline is not None and now < self.deadline - early * self._interval:
-            return []
+            return ""
         self.deadline = now + self._interval
-        return ["WATCHDOG=1"]
-
-    def _status_lines(self, status: str) -> list[str]:
-        if status == self._status:
-            return []
-        self._status = status
-        return [f"STATUS={status}"]
+        return "WATCHDOG=1"
 
 
 class NotifySocket:

@@ -26,7 +26,7 @@ from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
-from spotify_logger.supervisor.processes import BeatReader
+from spotify_logger.supervisor.processes import parse_beats
 from tests.conftest import free_port, is_there, open_files, wait_until
 from tests.stage import LOG, LONG_TRACK_SECONDS, REDIS_PASSWORD, ROOT, Stage
 from tests.testbed.virtual_run import VirtualRun, make_settings
@@ -194,7 +194,7 @@ def test_each_turn_tells_the_supervisor_how_long_the_next_may_take() -> None:
 
     read_fd, write_fd = os.pipe()
     run(cast("Poller", FakePoller()), clock, HeartbeatPipe(write_fd), lambda: len(turns) == 2, max_turn=90)
-    beats = BeatReader().feed(os.read(read_fd, 65536))
+    beats = parse_beats(os.read(read_fd, 65536))
     for descriptor in (read_fd, write_fd):
         os.close(descriptor)
     assert beats == [(90, False, "starting"), (120, True, "turn 1"), (120, False, "turn 2")]

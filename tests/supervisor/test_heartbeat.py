@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from spotify_logger.supervisor import heartbeat
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
-from spotify_logger.supervisor.processes import BeatReader
+from spotify_logger.supervisor.processes import parse_beats
 from spotify_logger.supervisor.restart_policy import Beat
 from tests.conftest import wait_until
 
@@ -53,7 +53,7 @@ class TestBeats:
         line = HeartbeatPipe(pipes[1])
         line.beat(30, "ok", "Daft Punk – Veridis Quo")
         line.beat(0.25, "trouble", "")
-        assert BeatReader().feed(os.read(pipes[0], 4096)) == [
+        assert parse_beats(os.read(pipes[0], 4096)) == [
             Beat(30.0, ok=True, status="Daft Punk – Veridis Quo"),
             Beat(0.25, ok=False, status=""),
         ]
@@ -62,33 +62,25 @@ class TestBeats:
         HeartbeatPipe(pipes[1]).beat(1, "ok", "first\nsecond \x1b[31m" + "𝄞" * 5000 + "\udcff")
         data = os.read(pipes[0], 65536)
         assert len(data) < select.PIPE_BUF
-        assert [beat.seconds for beat in BeatReader().feed(data)] == [1.0]
+        assert [beat.seconds for beat in parse_beats(data)] == [1.0]
 
     def test_a_supervisor_that_does_not_read_does_not_block(self, pipes: list[int]) -> None:
         os.set_blocking(pipes[1], False)
         line = HeartbeatPipe(pipes[1])
         for _ in range(5_000):
             line.beat(1, "ok", "listening")
-        beats = BeatReader().feed(os.read(pipes[0], 1 << 20))
+        beats = parse_beats(os.read(pipes[0], 1 << 20))
         assert {beat.status for beat in beats} == {"listening"}
 
 
 class TestReader:
     @pytest.mark.parametrize("line", ["", "5", "5 ok-ish words", "soon ok words", "nan ok words", "\x00"])
     def test_an_invalid_line_is_ignored(self, line: str) -> None:
-        assert BeatReader().feed(f"{line}\n7 ok yes\n".encode()) == [Beat(7.0, ok=True, status="yes")]
+        assert parse_beats(f"{line}\n7 ok yes\n".encode()) == [Beat(7.0, ok=True, status="yes")]
 
-    def test_an_endless_line_is_not_kept(self) -> None:
-        reader = BeatReader()
-        for _ in range(100):
-            assert reader.feed(b"x" * 65536) == []
-        assert reader.feed(b"\n5 ok back\n") == [Beat(5.0, ok=True, status="back")]
-        assert len(reader._rest) <= 4096
-
-    @given(st.binary(max_size=300), st.integers(0, 300))
-    def test_any_bytes_cut_anywhere(self, data: bytes, cut: int) -> None:
-        whole, parts = BeatReader(), BeatReader()
-        assert whole.feed(data) == parts.feed(data[:cut]) + parts.feed(data[cut:])
+    @given(st.binary(max_size=300))
+    def test_any_bytes(self, data: bytes) -> None:
+        assert parse_beats(data + b"\n5 ok back\n")[-1] == Beat(5.0, ok=True, status="back")
 
 
 class TestInheritance:
@@ -105,7 +97,7 @@ class TestInheritance:
         with self.child([pipes[1], pipes[2], pipes[3]]) as child:
             assert child.stdout
             assert child.stdout.readline() == b"None False False False\n"
-            assert BeatReader().feed(os.read(pipes[0], 4096)) == [Beat(5.0, ok=True, status="here")]
+            assert parse_beats(os.read(pipes[0], 4096)) == [Beat(5.0, ok=True, status="here")]
             # Not two threads exactly: under an emulator there is one of its own, which blocks everything.
             wait_until(lambda: sorted(block_sigterm(child.pid))[:2] == [False, True])
             child.kill()

@@ -17,19 +17,21 @@ TROUBLE = Beat(60, ok=False, status="the login is dead")
 
 
 class TestMessages:
-    def test_ready_once_and_the_status_when_it_changes(self) -> None:
+    def test_ready_once_and_the_status_with_every_beat(self) -> None:
         messages = NotifyMessages(None)
         assert messages.on_beat(0, TROUBLE) == "STATUS=the login is dead"
         assert messages.on_beat(60, OK) == "READY=1\nSTATUS=listening"
-        assert messages.on_beat(120, OK) == ""
+        assert messages.on_beat(120, OK) == "STATUS=listening"
         assert messages.on_loop_down("the loop ended: exit code 1") == "STATUS=the loop ended: exit code 1"
         assert messages.on_beat(180, OK) == "STATUS=listening"
         assert (messages.deadline, messages.on_deadline(1e9)) == (None, "")
 
-    def test_watchdog_messages_go_with_the_beats(self) -> None:
-        messages = NotifyMessages(150)
-        sent = [("WATCHDOG=1" in messages.on_beat(now, OK), messages.deadline) for now in range(0, 241, 60)]
-        assert sent == [(True, 150), (False, 150), (True, 270), (False, 270), (True, 390)]
+    def test_watchdog_messages_go_with_the_beats_and_are_sent_between_them(self) -> None:
+        messages = NotifyMessages(50)
+        assert "WATCHDOG=1" in messages.on_beat(0, OK)
+        assert (messages.on_deadline(49), messages.on_deadline(50)) == ("", "WATCHDOG=1")
+        assert "WATCHDOG=1" in messages.on_beat(60, OK)
+        assert messages.deadline == 110
 
     def test_no_watchdog_message_before_the_first_beat_without_the_loop_or_at_the_end(self) -> None:
         messages = NotifyMessages(20)
