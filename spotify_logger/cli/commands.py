@@ -34,8 +34,7 @@ Settings come from the environment, .env and auth.py in the current directory.
 Exit codes: 0 success; 1 not well, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
 
-FEW_DAYS = 100
-"""Days that are read into the index without a progress bar."""
+FEW_DAYS = 100  # that are read into the index without a progress bar
 
 
 def run(options: argparse.Namespace) -> int:

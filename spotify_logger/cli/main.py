@@ -18,8 +18,7 @@ from spotify_logger.system.program import EXIT_INTERRUPTED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_BROKEN_PIPE = 141
-"""The exit code after SIGPIPE, by shell convention: 128 + SIGPIPE."""
+EXIT_BROKEN_PIPE = 141  # by shell convention: 128 + SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

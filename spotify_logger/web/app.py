@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -20,21 +21,12 @@ from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.periods import Zone
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
-from spotify_logger.web.auth import PasswordAuth, SecretsFile, set_cookie
+from spotify_logger.web.auth import PasswordAuth, set_cookie
 from spotify_logger.web.covers import Covers
-from spotify_logger.web.error_log import ErrorLog
-from spotify_logger.web.listeners import Listeners
-from spotify_logger.web.middleware import (
-    SESSION_COOKIE,
-    SIGN_IN,
-    SIGN_OUT,
-    BehindProxy,
-    Checks,
-    SecurityHeaders,
-)
-from spotify_logger.web.questions import TooManyQuestions
+from spotify_logger.web.listeners import Listeners, TooManyQuestions
+from spotify_logger.web.middleware import SESSION_COOKIE, SIGN_IN, SIGN_OUT, Checks, SecurityHeaders
 from spotify_logger.web.request_params import BadRequest, read_form
-from spotify_logger.web.server import PageServer, listen
+from spotify_logger.web.server import ErrorLog, PageServer, listen
 from spotify_logger.web.static_files import Assets
 from spotify_logger.web.templating import Templates
 from spotify_logger.web.views import account, music, periods, plays
@@ -48,12 +40,8 @@ if TYPE_CHECKING:
 
     from spotify_logger.config.settings import Settings
 
-WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - to tell them from others
-"""Hosts that stand for all addresses of the machine."""
-GZIP_MINIMUM_BYTES = 500
-"""Responses of at least this many bytes are compressed."""
-MIN_PASSWORD_LENGTH = 10
-"""Minimum length of a password if other machines can reach the page."""
+WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - they stand for all addresses of the machine
+MIN_PASSWORD_LENGTH = 10  # if other machines can reach the page
 
 
 class WebApp:
@@ -77,15 +65,14 @@ class WebApp:
                 *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
                 Route("/health/login", self.listeners.view(account.log_in), methods=["POST"]),
                 Route("/listener", self.listeners.choose, methods=["POST"]),
-                Route("/top", _redirect_to_top_tracks),
+                Route("/top", RedirectResponse("/top/tracks", 308)),
                 Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
                 Route(SIGN_OUT, self._sign_out, methods=["POST"]),
                 Route("/static/{digest}/{name}", assets.serve),
             ],
             middleware=[
-                *([Middleware(BehindProxy)] if behind_proxy else []),
-                Middleware(Checks, names=names, auth=auth),
-                Middleware(GZipMiddleware, minimum_size=GZIP_MINIMUM_BYTES, compresslevel=6),
+                Middleware(Checks, names=names, auth=auth, behind_proxy=behind_proxy),
+                Middleware(GZipMiddleware, compresslevel=6),
             ],
             exception_handlers={
                 BadRequest: self._error_page(400, "Bad request"),
@@ -119,7 +106,6 @@ class WebApp:
     async def _sign_out(self, request: Request) -> Response:
         if self._auth:
             self._auth.sign_out(request.cookies.get(SESSION_COOKIE, ""))
-            await self.listeners.recheck()
         answer = RedirectResponse(SIGN_IN, 303)
         answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
@@ -162,10 +148,6 @@ VIEWS = {
 }
 
 
-async def _redirect_to_top_tracks(_: Request) -> Response:
-    return RedirectResponse("/top/tracks", 308)
-
-
 def _local_path(target: str) -> str:
     """Return `target` if it is a path on this site, else "/"."""
     # `//` and `/\\` begin a host name; browsers drop unprintable characters.
@@ -180,10 +162,6 @@ def serve(  # noqa: PLR0913 - as many as the command has options
 
     `names` are additional host names to answer to, and port 0 is any free port. `covers` allows images from
     Spotify's host, and `behind_proxy` trusts the forwarding headers of a proxy on this machine.
-
-    Raises:
-        Misconfigured: A setting is wrong.
-        SpotifyLoggerError: It cannot listen on that address.
     """
     is_local = is_loopback(host) or host == "localhost"
     if behind_proxy and not is_local:
@@ -191,40 +169,32 @@ def serve(  # noqa: PLR0913 - as many as the command has options
     is_exposed = behind_proxy or not is_local
     password = settings.web_password
     if is_exposed and 0 < len(password) < MIN_PASSWORD_LENGTH:
-        raise Misconfigured(
-            f"WEB_PASSWORD needs at least {MIN_PASSWORD_LENGTH} characters for a page that others can reach: "
-            "choose a longer one, or leave it empty to have one generated"
-        )
-    secrets_file = SecretsFile(settings.state_dir) if is_exposed or password else None
+        least = f"at least {MIN_PASSWORD_LENGTH} characters for a page that others can reach"
+        raise Misconfigured(f"WEB_PASSWORD needs {least}: choose a longer one, or leave it empty to get one")
+    auth = PasswordAuth(settings.state_dir, password) if is_exposed or password else None
     sockets = listen(host, port)
-    if secrets_file and not password:
-        _announce_password(secrets_file)
-    auth = PasswordAuth(secrets_file, password or secrets_file.password) if secrets_file else None
+    if auth and not password:
+        _announce_password(auth)
     page = WebApp(settings, [*names, host], auth, covers=covers, behind_proxy=behind_proxy)
     name = socket.gethostname() if host in WILDCARD_HOSTS else f"[{host}]" if ":" in host else host
     ready = f"The page is at http://{name}:{sockets[0].getsockname()[1]}/"
-    error_log = ErrorLog()
-    logging.getLogger().addHandler(error_log)
-    asyncio.run(_serve(page, sockets, ready, error_log))
+    logging.getLogger().addHandler(ErrorLog())
+    asyncio.run(_serve(page, sockets, ready))
     return os.EX_OK
 
 
-async def _serve(page: WebApp, sockets: list[socket.socket], ready: str, error_log: ErrorLog) -> None:
-    tasks: list[asyncio.Task[None]] = []  # keeps a reference: the event loop holds only weak ones
-
-    def on_ready() -> None:
-        print(ready, flush=True)  # noqa: T201 - a command prints
-        tasks.extend((asyncio.create_task(page.listeners.warm()), asyncio.create_task(error_log.run())))
-
-    await PageServer(page.app, on_ready, page.listeners.stop).serve(sockets)
+async def _serve(page: WebApp, sockets: list[socket.socket], ready: str) -> None:
+    # Once the server waits for requests, and handles signals.
+    asyncio.get_running_loop().call_soon(partial(print, ready, flush=True))
+    warming = asyncio.create_task(page.listeners.warm())
+    await PageServer(page.app, page.listeners.stop).serve(sockets)
+    warming.cancel()
     page.listeners.close()
 
 
-def _announce_password(secrets_file: SecretsFile) -> None:
+def _announce_password(auth: PasswordAuth) -> None:
     # Without a terminal, stdout is a log, which is no place for a password.
     if sys.stdout.isatty():
-        print(f"The password is {secrets_file.password}", flush=True)  # noqa: T201 - a command prints
+        print(f"The password is {auth.password}", flush=True)  # noqa: T201 - a command prints
     else:
-        log.info(
-            f"the password of the page is in {secrets_file.path}; set WEB_PASSWORD to choose another one"
-        )
+        log.info(f"the password of the page is in {auth.path}; set WEB_PASSWORD to choose another one")

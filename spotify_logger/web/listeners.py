@@ -1,16 +1,19 @@
-"""The listeners, and the page of each: its queries, its stream and its login."""
+"""The listeners, and the page of each: its questions, its stream and its login."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.periods import between
-from spotify_logger.monitoring import status
 from spotify_logger.queries import compare, dispatch, summary
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.log import Log
@@ -18,19 +21,18 @@ from spotify_logger.queries.question import Question
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.live import NowPlayingStream
-from spotify_logger.web.questions import Questions
 from spotify_logger.web.request_params import BadRequest, RequestParams, read_form, start_of_twelve_months
 from spotify_logger.web.templating import NOBODY, CurrentListener
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from datetime import date
+    from pathlib import Path
 
     from starlette.requests import Request
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.periods import Zone
-    from spotify_logger.monitoring.status import NowPlaying, Status
     from spotify_logger.queries.compare import Comparison
     from spotify_logger.queries.summary import Overview
     from spotify_logger.storage.bulk import Archive
@@ -38,31 +40,79 @@ if TYPE_CHECKING:
     from spotify_logger.web.login import LoginThread
     from spotify_logger.web.templating import Templates
 
+T = TypeVar("T")
 View: TypeAlias = "Callable[[ListenerPage, Request], Awaitable[Response]]"
 
-LISTENER_COOKIE = "spotify_logger_listener"
-"""Holds the chosen name, or `NOBODY`."""
+LISTENER_COOKIE = "spotify_logger_listener"  # holds the chosen name, or `NOBODY`
 NAMES_CACHE_SECONDS = 10.0
-"""Seconds for which the names of the listeners are cached."""
 UNKNOWN_LISTENER = "unknown listener: no log has this name"
+THREADS = 2  # as many questions are answered at once, for each listener
+MAX_WAITING = 16  # questions that may wait for a thread
 
 
-class ListenerPage:
-    """What the views of one listener need: `QueryService` and `Templates`, `live` and `login`.
+class TooManyQuestions(SpotifyLoggerError):  # noqa: N818 - named after the state
+    """Too many questions are waiting."""
 
-    `login` is the latest attempt to log in to Spotify; None if there was none.
-    """
+
+class Questions:
+    """Answers questions about the log in the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(THREADS, "questions")
+        self._free = asyncio.Semaphore(THREADS)
+        self._waiting = 0
+        self._local = threading.local()
+        self._opened: list[tuple[Archive, Index]] = []
+
+    async def ask(self, request: Request, query: Callable[..., T], question: Question, *more: object) -> T:
+        """Return the result of a query, called with the log, the question and `more`.
+
+        Raises TooManyQuestions if too many are waiting, and StoreError if Redis does not answer.
+        """
+        if self._waiting >= MAX_WAITING:
+            raise TooManyQuestions("too many questions are waiting: try again in a moment")
+        self._waiting += 1
+        async with self._free:
+            self._waiting -= 1
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            return await self._in_thread(
+                lambda store, index: query(Log(index.sync(), store), question, *more)
+            )
+
+    async def run(self, work: Callable[[Archive], T]) -> T:
+        """Return what a function reads from the store, in a thread."""
+        async with self._free:
+            return await self._in_thread(lambda store, _: work(store))
+
+    def close(self) -> None:
+        """End the threads, and close their connections."""
+        self._pool.shutdown(cancel_futures=True)
+        for store, index in self._opened:
+            index.close()
+            store.close()
+
+    async def _in_thread(self, work: Callable[[Archive, Index], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: work(*self._connections()))
+
+    def _connections(self) -> tuple[Archive, Index]:
+        """Return the connections of the current thread."""
+        if not hasattr(self._local, "connections"):
+            store = dispatch.open_store(self._settings)
+            self._local.connections = store, Index(store)
+            self._opened.append(self._local.connections)
+        found: tuple[Archive, Index] = self._local.connections
+        return found
+
+
+class ListenerPage(Questions):
+    """What the views of one listener need: questions and templates, the stream, and the latest login."""
 
     def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
-        self._settings = settings
-        questions = Questions(settings)
+        super().__init__(settings)
         self._covers = covers
-        self.ask, self.run, self.prepare, self.close = (
-            questions.ask,
-            questions.run,
-            questions.prepare,
-            questions.close,
-        )
         self.render, self.render_text = templates.render, templates.render_text
         self.zone = zone
         self.live = NowPlayingStream(settings, covers)
@@ -88,25 +138,15 @@ class ListenerPage:
         found = await self.run(lambda store: list(store.catalog(keys, ["album_id"])))
         return {key: f"album:{album}" for key, (album,) in found if album}
 
-    async def now(self) -> NowPlaying:
-        """Return what is playing."""
+    async def observe(self, observation: Callable[[Archive, float, float, Path], T]) -> T:
+        """Return what `monitoring.status` reports now: the state of the logger, or what is playing."""
         patience, folder = 2 * self._settings.poll_max, self._settings.state_dir
-        return await self.run(lambda store: status.now_playing(store, time.time(), patience, folder))
+        return await self.run(lambda store: observation(store, time.time(), patience, folder))
 
-    async def status(self) -> Status:
-        """Return the state of the logger."""
-        patience, folder = 2 * self._settings.poll_max, self._settings.state_dir
-        return await self.run(lambda store: status.status(store, time.time(), patience, folder))
-
-    async def compare(self, request: Request, question: Question, other: str) -> Comparison:
+    def compare(self, log: Log, question: Question, other: str) -> Comparison:
         """Return what this listener and another one have in common."""
-        return await self.ask(request, self._compare, question, other)
-
-    def _compare(self, log: Log, question: Question, other: str) -> Comparison:
-        with (
-            closing(dispatch.open_store(for_listener(self._settings, other))) as store,
-            closing(Index(store)) as index,
-        ):
+        store = dispatch.open_store(for_listener(self._settings, other))
+        with closing(store), closing(Index(store)) as index:
             logs = (log, Log(index.sync(), store))
             return compare.compare(logs, (self._settings.listener, other), question)
 
@@ -117,7 +157,7 @@ class ListenerPage:
         return await self.ask(request, summary.overview, question)
 
     def begin_login(self, store: Archive) -> None:
-        """Begin an attempt to log in, and cancel the one in progress; raise the errors of `LoginThread`."""
+        """Begin an attempt to log in, and cancel the one in progress."""
         from spotify_logger.web.login import LoginThread  # noqa: PLC0415 - start-up time: the HTTP client
 
         attempt = LoginThread(self._settings, store.known_owner())
@@ -165,13 +205,13 @@ class Listeners:
     async def warm(self) -> None:
         """Make the index of the default listener before the first visitor comes."""
         page = self._page_of(self._default(await self._listeners()))
-        with suppress(SpotifyLoggerError):  # Redis is unreachable; visitors will see that
-            await page.prepare()
 
-    async def recheck(self) -> None:
-        """End the streams of browsers that have signed out."""
-        for page in list(self._pages.values()):  # another listener may be added meanwhile
-            await page.live.recheck()
+        def build(store: Archive) -> None:
+            with closing(Index(store)) as index:
+                index.sync()
+
+        with suppress(SpotifyLoggerError):  # Redis is unreachable; visitors will see that
+            await page.run(build)
 
     async def stop(self) -> None:
         """End open streams and login attempts."""

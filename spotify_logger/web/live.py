@@ -6,10 +6,9 @@ import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.times import from_iso
+from spotify_logger.core.times import seconds_of
 from spotify_logger.monitoring import status
 from spotify_logger.queries.dispatch import open_store
 from spotify_logger.report.words import local_time
@@ -24,33 +23,25 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.web.covers import Covers
 
-POLL_SECONDS = 1.0
-"""Seconds between two polls of Redis while a stream is open."""
-POLL_SECONDS_UNKNOWN = 10.0
-"""Seconds between two polls while the state is unknown: each reads the reason from Redis and disk."""
-KEEP_ALIVE_SECONDS = 15.0
-"""Seconds without a change after which a comment is sent, to detect closed connections."""
-MAX_STREAM_SECONDS = 3600.0
-"""Seconds after which a stream ends; the browser then reconnects."""
+POLL_SECONDS = 1.0  # between two looks at Redis while a stream is open
+POLL_SECONDS_UNKNOWN = 10.0  # the same while the state is unknown: each reads why from Redis and disk
+KEEP_ALIVE_SECONDS = 15.0  # without a change after which a comment is sent, to detect closed connections
+MAX_STREAM_SECONDS = 3600.0  # after which a stream ends; the browser then reconnects
 MAX_STREAMS = 32
-SEEK_TOLERANCE_MS = 2500
-"""Milliseconds by which the position may deviate from the expected one before it is sent again."""
+SEEK_TOLERANCE_MS = 2500  # by which the position may deviate from the expected one before it is sent again
 
 
 class NowPlayingStream:
-    """Polls what is playing while streams are open, and sends the changes."""
+    """Tells browsers what is playing, and each change."""
 
     def __init__(self, settings: Settings, covers: Covers) -> None:
-        self._settings = settings
+        self._settings, self._covers = settings, covers
         self._store = open_store(settings)
-        self._covers = covers
         self._thread = ThreadPoolExecutor(1, "live")
-        self._changed = asyncio.Condition()
-        self._latest_event: tuple[int, str] = (0, "")
-        self._sent: dict[str, Any] = {}
-        self._sent_at = 0.0
+        self._reading = asyncio.Lock()
+        self._latest: dict[str, Any] = {"latest": None, "unknown": ""}
+        self._due = 0.0
         self._stream_count = 0
-        self._poll_task: asyncio.Task[None] | None = None
         self._is_closed = False
 
     @property
@@ -61,82 +52,69 @@ class NowPlayingStream:
     async def events(self, is_signed_in: Callable[[], bool] = lambda: True) -> AsyncGenerator[str, None]:
         """Yield what is playing, and each change, for one browser; end it once `is_signed_in` is false."""
         self._stream_count += 1
-        self._sent = {}  # send the next poll to all: the player has moved on since the last one
-        if self._poll_task is None or self._poll_task.done():
-            self._poll_task = asyncio.create_task(self._poll())
-        seen, deadline = self._latest_event[0], time.monotonic() + MAX_STREAM_SECONDS
+        end = time.monotonic() + MAX_STREAM_SECONDS
+        sent: dict[str, Any] = {}
+        sent_at = written_at = time.monotonic()
         try:
             yield "retry: 3000\n\n"
-            while time.monotonic() < deadline:
-                await self._wait_for_change(seen, is_signed_in)
-                if self._is_closed or not is_signed_in():
-                    return
-                number, text = self._latest_event
-                yield f"event: now\ndata: {text}\n\n" if number != seen else ": keep-alive\n\n"
-                seen = number
+            while (now := time.monotonic()) < end and is_signed_in() and not self._is_closed:
+                found = await self._now_playing()
+                if _is_change(found, sent, now - sent_at):
+                    yield f"event: now\ndata: {json.dumps(found)}\n\n"
+                    sent, sent_at, written_at = found, now, now
+                elif now - written_at >= KEEP_ALIVE_SECONDS:
+                    yield ": keep-alive\n\n"
+                    written_at = now
+                await asyncio.sleep(POLL_SECONDS)
         finally:
             self._stream_count -= 1
 
     async def stop(self) -> None:
-        """End every stream."""
+        """End every stream within `POLL_SECONDS`."""
         if not self._is_closed:
             self._is_closed = True
-            await self.recheck()
             self._thread.submit(self._store.close)
             self._thread.shutdown(wait=False)
 
-    async def recheck(self) -> None:
-        """End the streams of browsers that have signed out."""
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _wait_for_change(self, seen: int, is_signed_in: Callable[[], bool]) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(KEEP_ALIVE_SECONDS), self._changed:
-                await self._changed.wait_for(
-                    lambda: self._latest_event[0] != seen or self._is_closed or not is_signed_in()
-                )
-
-    async def _poll(self) -> None:
-        while self._stream_count and not self._is_closed:
-            try:
-                found = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
-            except SpotifyLoggerError as error:
-                since = self._sent.get("unknown") or _unknown(time.time())
-                latest = self._sent.get("latest")
-                found = {"now": None, "latest": latest, "unknown": since, "problem": sanitize(str(error))}
-            if self._is_change(found):
-                self._sent, self._sent_at = found, time.monotonic()
-                self._latest_event = self._latest_event[0] + 1, json.dumps(found)
-                await self.recheck()
-            await asyncio.sleep(POLL_SECONDS_UNKNOWN if found["unknown"] else POLL_SECONDS)
+    async def _now_playing(self) -> dict[str, Any]:
+        """Return what is playing; however many streams ask, it is read once."""
+        async with self._reading:
+            if time.monotonic() >= self._due and not self._is_closed:
+                self._latest = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
+                seconds = POLL_SECONDS_UNKNOWN if self._latest["unknown"] else POLL_SECONDS
+                self._due = time.monotonic() + seconds
+            return self._latest
 
     def _read(self) -> dict[str, Any]:
         pause, folder = 2 * self._settings.poll_max, self._settings.state_dir
-        found = status.now_playing(self._store, time.time(), pause, folder)
-        now, since, problem = found.now, found.unknown_since, found.problem
-        latest = self._store.latest_play()
-        if now is not None:
-            name, key = str(now.get("name") or "?"), catalog_key_of_play(now)
-            cover = self._covers.urls(self._store, [key]).get(key, "")
-            now = {**now, "cover": cover, "tile": tile_color(name), "initial": initial(name)}
-        unknown = _unknown((from_iso(since) or 0) / 1000 if since else None) if problem else ""
+        try:
+            found = status.now_playing(self._store, time.time(), pause, folder)
+            latest = self._store.latest_play()
+            now = found.now
+            if now is not None:
+                name, key = str(now.get("name") or "?"), catalog_key_of_play(now)
+                cover = self._covers.urls(self._store, [key]).get(key, "")
+                now = {**now, "cover": cover, "tile": tile_color(name), "initial": initial(name)}
+        except SpotifyLoggerError as error:
+            since = self._latest["unknown"] or _unknown(time.time())
+            return {**self._latest, "now": None, "unknown": since, "problem": sanitize(str(error))}
+        unknown = _unknown(seconds_of(found.unknown_since or "")) if found.problem else ""
         latest_key = latest and play_data(latest)["key"]
-        return {"now": now, "latest": latest_key, "unknown": unknown, "problem": problem}
+        return {"now": now, "latest": latest_key, "unknown": unknown, "problem": found.problem}
 
-    def _is_change(self, found: dict[str, Any]) -> bool:
-        """Return whether `found` differs from what browsers show without an update."""
-        now, before = found["now"] or {}, self._sent.get("now") or {}
-        fixed = ("key", "playing", "device_name", "cover", "end_reason")
-        if any(found[name] != self._sent.get(name) for name in ("latest", "unknown", "problem")) or any(
-            now.get(name) != before.get(name) for name in fixed
-        ):
-            return True
-        position, earlier = now.get("position_ms"), before.get("position_ms")
-        if position is None or earlier is None:
-            return position is not earlier
-        elapsed = (time.monotonic() - self._sent_at) * 1000 if now.get("playing") else 0
-        return bool(abs(position - earlier - elapsed) > SEEK_TOLERANCE_MS)
+
+def _is_change(found: dict[str, Any], sent: dict[str, Any], seconds: float) -> bool:
+    """Return whether `found` differs from what a browser shows `seconds` after it was sent something else."""
+    now, before = found.get("now") or {}, sent.get("now") or {}
+    shown = ("key", "playing", "device_name", "cover", "end_reason")
+    is_same = all(found.get(name) == sent.get(name) for name in ("latest", "unknown", "problem"))
+    if not is_same or any(now.get(name) != before.get(name) for name in shown):
+        return True
+    position, earlier = now.get("position_ms"), before.get("position_ms")
+    if position is None or earlier is None:
+        return position is not earlier
+    elapsed = seconds * 1000 if now.get("playing") else 0
+    return bool(abs(position - earlier - elapsed) > SEEK_TOLERANCE_MS)
 
 
 def _unknown(since: float | None) -> str:

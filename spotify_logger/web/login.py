@@ -11,59 +11,44 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from spotify_logger.spotify import oauth
+from spotify_logger.spotify import login, oauth
 from spotify_logger.spotify.http import HttpSender
-from spotify_logger.spotify.login import (
-    POLL_SECONDS,
-    LoginAttempt,
-    Prompt,
-    exchange_redirect,
-    save_token,
-    start_callback_server,
-)
-from spotify_logger.spotify.oauth import TokenFile
 from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
 
-ATTEMPT_TIMEOUT = 600.0
-"""Seconds after which an attempt is given up."""
-STOP_TIMEOUT = 5.0
-"""Seconds to wait for the thread; one that is requesting the token may take longer."""
+ATTEMPT_TIMEOUT = 600.0  # seconds after which an attempt is given up
+OTHER_ACCOUNT = (
+    "To log in with that account, log out of Spotify in the browser first; "
+    "`spotify-logger login` takes this one, too."
+)
+STOP_TIMEOUT = 5.0  # seconds to wait for the thread; one that is requesting the token may take longer
 
 
 class LoginThread(threading.Thread):
     """One attempt to log in, in a thread of its own; with another account than `owner`, if known, it fails.
 
-    Attributes:
-        is_done: Whether it succeeded.
-
-    Raises:
-        Misconfigured: The Spotify app is not configured, or STATE_DIR is not writable.
+    `is_done` tells whether it succeeded. Misconfigured without a Spotify app or a STATE_DIR.
     """
 
     def __init__(self, settings: Settings, owner: str = "") -> None:
         super().__init__(name="login", daemon=True)
         if not settings.client_id:
-            raise Misconfigured(
-                "SPOTIFY_CLIENT_ID is missing: the page looks for it where the logger does, in the "
-                "environment, .env and auth.py"
-            )
+            where = "where the logger does, in the environment, .env and auth.py"
+            raise Misconfigured(f"SPOTIFY_CLIENT_ID is missing: the page looks for it {where}")
         try:
             atomic_file.make_state_dir(settings.state_dir)
         except OSError as error:
-            raise Misconfigured(
-                f"{settings.state_dir} cannot be created ({error.strerror}): set STATE_DIR to the folder "
-                "that the logger uses"
-            ) from None
+            trouble = f"{settings.state_dir} cannot be created ({error.strerror})"
+            raise Misconfigured(f"{trouble}: set STATE_DIR to the folder that the logger uses") from None
         self.is_done = False
         self._owner = owner
-        self._token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
+        self._token_file = oauth.TokenFile(settings.state_dir / oauth.TOKEN_FILE)
         self._output = io.StringIO()
-        self._prompt = Prompt(self._output)
-        self._attempt = LoginAttempt(settings, self._prompt)
+        self._prompt = login.Prompt(self._output)
+        self._attempt = login.LoginAttempt(settings, self._prompt)
         self._stopped = threading.Event()
 
     @property
@@ -90,19 +75,16 @@ class LoginThread(threading.Thread):
         due = time.monotonic() + ATTEMPT_TIMEOUT
         attempt, prompt = self._attempt, self._prompt
         try:
-            with start_callback_server(attempt, prompt):
+            with login.start_callback_server(attempt, prompt):
                 while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:
-                    self._stopped.wait(POLL_SECONDS)
+                    self._stopped.wait(login.POLL_SECONDS)
             if attempt.answer:
                 with closing(HttpSender()) as send:
-                    token = exchange_redirect(send, attempt, attempt.answer, time.time, prompt)
+                    token = login.exchange_redirect(send, attempt, attempt.answer, time.time, prompt)
                 if token and (conflict := oauth.account_conflict(token, self._owner)):
-                    advice = (
-                        "log out of Spotify in the browser first; `spotify-logger login` takes this one, too"
-                    )
-                    prompt.say(f"Not saved: {conflict}. To log in with that account, {advice}.")
+                    prompt.say(f"Not saved: {conflict}. {OTHER_ACCOUNT}")
                 elif token:
-                    save_token(self._token_file, token)
+                    login.save_token(self._token_file, token)
                     self.is_done = True
         except SpotifyLoggerError as error:
             prompt.say(f"{error}.")

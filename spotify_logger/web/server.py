@@ -1,68 +1,47 @@
-"""The HTTP server: uvicorn with timeouts and connection limits."""
+"""The HTTP server: uvicorn with timeouts and connection limits, and a log of its errors that stays short."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import signal
 import socket
+import time
+import traceback
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from spotify_logger.system import log
 from spotify_logger.system.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Iterator
 
     from starlette.types import ASGIApp
 
-REQUEST_TIMEOUT = 10.0
-"""Seconds within which a whole request has to arrive."""
-SEND_TIMEOUT = 20.0
-"""Seconds that a client may take to read buffered data."""
-KEEP_ALIVE_TIMEOUT = 30
-"""Seconds that an idle connection stays open."""
-MAX_CONNECTIONS = 128
-"""Maximum number of open connections, idle ones included; further ones are closed at once."""
-MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 2
-"""Maximum number of connections per client address. A proxy is one address for all its clients."""
-MAX_HEAD_BYTES = 16 * 1024
-"""Maximum size of the request line and headers, in bytes."""
-SHUTDOWN_TIMEOUT = 2
-"""Seconds that responses in progress get at shutdown."""
-
-
-class _Deadline:
-    """A timer that aborts the connection when it expires."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self, transport: asyncio.Transport) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, transport.abort)
-
-    def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+REQUEST_TIMEOUT = 10.0  # seconds within which a whole request has to arrive
+SEND_TIMEOUT = 20.0  # seconds that a client may take to read buffered data
+KEEP_ALIVE_TIMEOUT = 30  # seconds that an idle connection stays open
+MAX_CONNECTIONS = 128  # open ones, idle ones included; further ones are closed at once
+MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 2  # a proxy is one address for all its clients
+MAX_HEAD_BYTES = 16 * 1024  # of the request line and headers
+LOG_PERIOD = 60.0  # seconds for which a kind is not logged again
+MAX_KINDS = 20  # of errors to log within a period
+MAX_FRAMES = 6  # the innermost ones of a traceback, which are logged
+SHUTDOWN_TIMEOUT = 2  # seconds that responses in progress get at shutdown
 
 
 class TimeoutProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 protocol with timeouts: slow clients are disconnected."""
 
-    request_timeout = REQUEST_TIMEOUT
-    send_timeout = SEND_TIMEOUT
-
     def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*arguments, **more)
-        self._request_deadline = _Deadline(self.request_timeout)
-        self._send_deadline = _Deadline(self.send_timeout)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property
     def peer(self) -> str | None:
@@ -77,30 +56,38 @@ class TimeoutProtocol(H11Protocol):
             self.connections.discard(self)  # at once: others may connect before `connection_lost`
             transport.abort()
         else:
-            self._request_deadline.begin(transport)
+            self._begin("request", REQUEST_TIMEOUT)
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        self._request_deadline.begin(self.transport)
+        self._begin("request", REQUEST_TIMEOUT)
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._request_deadline.end()
+            self._end("request")
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
         super().pause_writing()
-        self._send_deadline.begin(self.transport)
+        self._begin("send", SEND_TIMEOUT)
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         super().resume_writing()
-        self._send_deadline.end()
+        self._end("send")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        self._request_deadline.end()
-        self._send_deadline.end()
+        self._end("request")
+        self._end("send")
         super().connection_lost(exc)
+
+    def _begin(self, timer: str, seconds: float) -> None:
+        if timer not in self._timers:
+            self._timers[timer] = self.loop.call_later(seconds, self.transport.abort)
+
+    def _end(self, timer: str) -> None:
+        if timer in self._timers:
+            self._timers.pop(timer).cancel()
 
 
 # Malformed requests are not logged; exceptions in the application are.
@@ -109,11 +96,9 @@ _log.setLevel(logging.ERROR)
 
 
 class PageServer(uvicorn.Server):
-    """A uvicorn server that calls `on_ready` once it accepts requests, and `on_shutdown` when it stops."""
+    """A uvicorn server that calls `on_shutdown` when it is told to stop."""
 
-    def __init__(
-        self, app: ASGIApp, on_ready: Callable[[], None], on_shutdown: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, app: ASGIApp, on_shutdown: Callable[[], Awaitable[None]]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -132,46 +117,30 @@ class PageServer(uvicorn.Server):
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             )
         )
-        self._on_ready = on_ready
         self._on_shutdown = on_shutdown
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop on SIGINT and SIGTERM without raising them again: a requested stop is not a failure."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop)
+            signal.signal(number, self.handle_exit)
         yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving, then call `on_ready`."""
-        await super().startup(sockets)
-        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down without logging responses that are cut off as errors."""
         await self._on_shutdown()
         _log.setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
-        await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
-        _log.setLevel(logging.ERROR)
-
-    def _stop(self) -> None:
-        self.should_exit = True
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Return listening sockets for a name, which may have several, or an IP address; port 0 is any free one.
-
-    Raises:
-        SpotifyLoggerError: The name cannot be resolved, or the address is not available.
-    """
+    """Return listening sockets for an address, or for all that a name has; port 0 is any free one."""
     found: list[socket.socket] = []
     try:
-        for family, _, _, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        ):
-            place = (address[0], found[0].getsockname()[1]) if found and not port else address[:2]
-            found.append(socket.create_server(place, family=family, backlog=MAX_CONNECTIONS))
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, _, _, _, (address, *_) in addresses:
+            found.append(socket.create_server((address, port), family=family, backlog=MAX_CONNECTIONS))
+            port = found[0].getsockname()[1]
     except (socket.gaierror, UnicodeError):
         raise SpotifyLoggerError(f"cannot resolve {host!r}: use --host with another name") from None
     except OSError as error:
@@ -182,3 +151,41 @@ def listen(host: str, port: int) -> list[socket.socket]:
             "--port picks another one"
         ) from None
     return found
+
+
+class ErrorLog(logging.Handler):
+    """Writes the records of uvicorn, asyncio and the page, at most `MAX_KINDS` lines a minute.
+
+    Records are of one kind if their exceptions have the same type and origin; without an exception, if
+    their format strings are equal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._logged_at: dict[object, float] = {}
+        self._omitted = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record in one line, and how many were not logged since the last one."""
+        kind, text = _kind_and_text(record)
+        now = time.monotonic()
+        self._logged_at = {each: at for each, at in self._logged_at.items() if now - at < LOG_PERIOD}
+        if kind in self._logged_at or len(self._logged_at) >= MAX_KINDS:
+            self._omitted += 1
+            return
+        more = f" ({self._omitted:,} more errors were not logged)" if self._omitted else ""
+        self._logged_at[kind], self._omitted = now, 0
+        log.error(f"{log.sanitize(text, log.LINE_LIMIT // 2)}{more}")
+
+
+def _kind_and_text(record: logging.LogRecord) -> tuple[object, str]:
+    """Return the kind of a record, and its first line with the notes and origin of its exception."""
+    text = record.getMessage().partition("\n")[0]
+    error = record.exc_info and record.exc_info[1]
+    if not error:
+        return record.msg, text
+    frames = traceback.extract_tb(error.__traceback__)
+    notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+    place = " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames[-MAX_FRAMES:])
+    origin = [(each.filename, each.lineno) for each in frames[-1:]]
+    return (type(error), *origin), f"{text}: {notes}{type(error).__name__}: {error} ({place})"

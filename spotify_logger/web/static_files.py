@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,59 +15,33 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 FOLDER = Path(__file__).parent / "static"
+# Chart.js with its date adapter. Chartkick's own code is neither used nor imported.
 CHART_PACKAGE, CHART_FILE = "chartkick", "django/static/chartkick/Chart.bundle.js"
-"""Chart.js with its date adapter. Chartkick's own code is neither used nor imported."""
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-DIGEST_LENGTH = 12
-"""Characters of the digest in a URL."""
-IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class Assets:
-    """All static files.
-
-    Raises:
-        Misconfigured: The chart library is not installed.
-    """
+    """All static files; Misconfigured if the chart library is not installed."""
 
     def __init__(self) -> None:
-        self._paths = {path.name: path for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
-        self._paths["chart.js"] = _chart_library()
+        spec = find_spec(CHART_PACKAGE)  # does not import it
+        if not spec:
+            raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")
+        paths = {path.name: path for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
+        paths["chart.js"] = Path(spec.origin or "").parent / CHART_FILE
+        self._files = {name: path.read_bytes() for name, path in paths.items()}
+        self._digests = {name: hashlib.sha256(self._files[name]).hexdigest()[:12] for name in paths}
 
     def url(self, name: str) -> str:
         """Return the URL path of a file, which changes with its content."""
-        return f"/static/{_load(self._paths[name])[0]}/{name}"
+        return f"/static/{self._digests[name]}/{name}"
 
     async def serve(self, request: Request) -> Response:
         """Serve a file."""
-        path = self._paths.get(request.path_params["name"])
-        if path is None:
+        name = request.path_params["name"]
+        if name not in self._files:
             return Response("File not found.\n", 404, media_type="text/plain")
-        digest, content = _load(path)
-        headers = {
-            "cache-control": IMMUTABLE if request.path_params["digest"] == digest else "no-cache",
-            "vary": "accept-encoding",
-            "etag": f'"{digest}"',
-        }
-        if request.headers.get("if-none-match") == headers["etag"]:
-            return Response(None, 304, headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            headers["content-encoding"] = "gzip"
-        else:
-            content = gzip.decompress(content)
-        return Response(content, 200, headers, MEDIA_TYPES[path.suffix])
-
-
-@cache
-def _load(path: Path) -> tuple[str, bytes]:
-    """Return the digest of a file, and its content, kept gzipped only, as nearly all browsers accept that."""
-    content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH], gzip.compress(content, 9, mtime=0)
-
-
-def _chart_library() -> Path:
-    spec = find_spec(CHART_PACKAGE)  # does not import it
-    path = Path(spec.origin or "").parent / CHART_FILE if spec else Path()
-    if not path.is_file():
-        raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")
-    return path
+        is_current = request.path_params["digest"] == self._digests[name]
+        caching = "public, max-age=31536000, immutable" if is_current else "no-cache"
+        media_type = MEDIA_TYPES[Path(name).suffix]
+        return Response(self._files[name], headers={"cache-control": caching}, media_type=media_type)

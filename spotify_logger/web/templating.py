@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from datetime import UTC, date, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from rich.cells import cell_len, set_cell_size
 from starlette.responses import HTMLResponse, Response
 
 from spotify_logger import __version__
@@ -20,6 +20,7 @@ from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import from_iso, utc_time
 from spotify_logger.monitoring.status import UNNAMED
 from spotify_logger.report import words
+from spotify_logger.system.log import sanitize
 from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color
 
 if TYPE_CHECKING:
@@ -30,17 +31,10 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.web.static_files import Assets
 
-NOBODY = "-"
-"""Stands for the unnamed listener where an empty value means no choice."""
-SHADES = 5
-"""Shades of a heatmap, not counting the one for zero."""
+NOBODY = "-"  # stands for the unnamed listener where an empty value means no choice
+SHADES = 5  # of a heatmap, not counting the one for zero
 ELLIPSIS = "…"
-# Characters that XML forbids, and bidirectional control characters.
-_UNSAFE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
-_JOINER = "\u200d"
-_NARROW, _WIDE = frozenset(" .,:;'\u2019|!()[]/ijlftrI1-"), frozenset("mwMWOQ@%&—…")
+CELL_WIDTH = 0.62  # of a letter, as a fraction of the font size; half of that of a Chinese or Japanese one
 
 
 class CurrentListener(NamedTuple):
@@ -106,13 +100,13 @@ class Templates:
     def render(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """Return a rendered page, or 304 if the browser already has it."""
         listener = getattr(request.state, "listener", CurrentListener("", ()))
-        body = self.render_text(template, path=request.url.path, listener=listener, **context).encode()
-        headers = {"cache-control": "private, no-cache", "vary": "accept-encoding, cookie"}
-        if status == 200:  # noqa: PLR2004 - OK
-            headers["etag"] = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+        text = self.render_text(template, path=request.url.path, listener=listener, **context)
+        headers = {"cache-control": "private, no-cache", "vary": "cookie"}
+        if status == HTTPStatus.OK:
+            headers["etag"] = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
             if request.headers.get("if-none-match") == headers["etag"]:
-                return Response(None, 304, headers)
-        return HTMLResponse(body, status, headers)
+                return Response(None, HTTPStatus.NOT_MODIFIED, headers)
+        return HTMLResponse(text, status, headers)
 
 
 def _timestamp(stamp: str) -> float:
@@ -133,29 +127,9 @@ def _shade(value: float, maximum: float) -> int:
 
 
 def fit_text(text: str, width: float, font_size: float) -> str:
-    """Return `text` for SVG, which does not wrap: truncated with an ellipsis to fit into `width`.
+    """Return `text` for SVG, which does not wrap: without control characters, truncated to fit into `width`.
 
-    The font is unknown; widths are those of a wide one, so that text is cut too early rather than too late.
-    `font_size` is in the unit of `width`.
+    The font is unknown, and how wide its letters are. `font_size` is in the unit of `width`.
     """
-    whole = " ".join(_UNSAFE.sub(" ", text).split())
-    left = width / font_size - _character_width(ELLIPSIS)
-    fits = 0
-    for number, character in enumerate(whole, 1):
-        left -= _character_width(character)
-        if left >= 0:
-            fits = number
-        elif left + _character_width(ELLIPSIS) < 0:
-            return whole[:fits].rstrip(f" {_JOINER}") + ELLIPSIS
-    return whole
-
-
-def _character_width(character: str) -> float:
-    """Return the maximum width of a character in common fonts, as a fraction of the font size."""
-    if character == _JOINER or unicodedata.combining(character) or unicodedata.category(character) == "Mn":
-        return 0.0
-    if unicodedata.east_asian_width(character) in "WF":
-        return 1.25 if ord(character) > 0xFFFF else 1.0  # noqa: PLR2004 - emoji
-    if character in _NARROW:
-        return 0.38
-    return 0.92 if character in _WIDE else 0.72 if character.isupper() else 0.6
+    whole, cells = sanitize(text), max(1, int(width / font_size / CELL_WIDTH))
+    return whole if cell_len(whole) <= cells else f"{set_cell_size(whole, cells - 1).rstrip()}{ELLIPSIS}"

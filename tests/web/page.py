@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from spotify_logger.config.settings import load
 from spotify_logger.web.app import WebApp
-from spotify_logger.web.auth import PasswordAuth, SecretsFile
+from spotify_logger.web.auth import PasswordAuth
 from spotify_logger.web.server import PageServer, listen
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def settings_for(url: str, folder: Path, **more: str) -> Settings:
 
 def password_auth(folder: Path, password: str, now: Callable[[], float]) -> PasswordAuth:
     """Return the password check of a page whose state is in `folder`."""
-    return PasswordAuth(SecretsFile(folder), password, now, now)
+    return PasswordAuth(folder, password, now, now)
 
 
 def start_page(
@@ -168,7 +168,8 @@ def serve_page(
 
     async def serve() -> None:
         page = WebApp(settings, ["music.example"], auth, covers=covers, behind_proxy=behind_proxy)
-        servers.append(_ThreadedServer(page.app, ready.set, page.listeners.stop))
+        servers.append(_ThreadedServer(page.app, page.listeners.stop))
+        ready.set()
         await servers[0].serve(sockets)
         page.listeners.close()
 

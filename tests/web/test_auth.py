@@ -11,12 +11,10 @@ from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.auth import (
     MAX_FAILURES,
-    MAX_PER_NETWORK,
     MAX_REMEMBERED,
     MAX_SESSIONS,
     WINDOW,
     PasswordAuth,
-    SecretsFile,
     Throttle,
 )
 from tests.web.page import ManualClock, password_auth
@@ -45,32 +43,31 @@ def sign_in(auth: PasswordAuth) -> str:
     return token
 
 
-class TestSecretsFile:
+class TestSecrets:
     def test_generates_a_password_once_for_each_machine(self, tmp_path: Path) -> None:
         folder = tmp_path / "not" / "there"
-        secrets_file = SecretsFile(folder)
-        assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", secrets_file.password)
-        assert len(secrets_file.key) == 32
-        again, other = SecretsFile(folder), SecretsFile(tmp_path / "other")
-        assert (again.password, again.key) == (secrets_file.password, secrets_file.key)
-        assert other.password != secrets_file.password
-        assert other.key != secrets_file.key
+        auth = PasswordAuth(folder, "")
+        assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", auth.password)
+        again, other = PasswordAuth(folder, ""), PasswordAuth(tmp_path / "other", "")
+        assert (again.password, again._key) == (auth.password, auth._key)
+        assert other.password != auth.password
+        assert other._secrets.key != auth._secrets.key
         assert (folder / "web.json").stat().st_mode & 0o777 == 0o600
         assert folder.stat().st_mode & 0o777 == 0o700
-        assert log.sanitize(f"it is {secrets_file.password}") == "it is ***"
+        assert log.sanitize(f"it is {auth.password}") == "it is ***"
 
     @pytest.mark.parametrize(
         "text", ["", "[]", '{"key": "ab", "password": "x"}', '{"key": 1, "password": "x"}', "null"]
     )
     def test_replaces_a_malformed_file(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "web.json").write_text(text)
-        secrets_file = SecretsFile(tmp_path)
-        assert json.loads((tmp_path / "web.json").read_text())["password"] == secrets_file.password
+        auth = PasswordAuth(tmp_path, "")
+        assert json.loads((tmp_path / "web.json").read_text())["password"] == auth.password
 
     def test_reports_an_unusable_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(Misconfigured, match=r"web\.json .*fix its owner"):
-            SecretsFile(tmp_path / "file")
+            PasswordAuth(tmp_path / "file", "")
 
 
 class TestSignInSessions:
@@ -103,7 +100,7 @@ class TestSignInSessions:
     ) -> None:
         text = json.dumps({"key": "ab" * 32, "password": "aaaaa-bbbbb", **found})
         (tmp_path / "web.json").write_text(text)
-        assert SecretsFile(tmp_path).password == "aaaaa-bbbbb"
+        assert PasswordAuth(tmp_path, "").password == "aaaaa-bbbbb"
         auth = password_auth(tmp_path, PASSWORD, clock)
         assert not auth.is_signed_in("")
         assert auth.is_signed_in(sign_in(auth))
@@ -142,8 +139,8 @@ class TestThrottle:
         assert throttle.retry_after(same) == WINDOW
         assert throttle.retry_after("192.0.2.2") == 0
 
-    def test_a_network_of_ipv6_has_a_limit_too(self, throttle: Throttle) -> None:
-        for number in range(MAX_PER_NETWORK):
+    def test_a_network_of_ipv6_counts_as_one_address(self, throttle: Throttle) -> None:
+        for number in range(MAX_FAILURES):
             assert throttle.retry_after(f"2001:db8::{number:x}") == 0
             throttle.record_failure(f"2001:db8::{number:x}")
         assert throttle.retry_after("2001:db8::ffff") == WINDOW

@@ -48,7 +48,7 @@ FORMS: tuple[tuple[str, bytes], ...] = (
     ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\n--x--"),
     ("\xff", b"password=x"),
 )
-EXPECTED = (200, 303, 304, 308, 400, 401, 403, 404, 405, 414, 429)
+EXPECTED = (200, 303, 304, 308, 400, 401, 403, 404, 405, 429)
 
 
 def routes(folder: Path) -> list[Route]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 import socket
@@ -12,12 +11,11 @@ from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest.mock import AsyncMock
 
 import pytest
 
 from spotify_logger.web.auth import MAX_FAILURES
-from spotify_logger.web.middleware import BehindProxy
+from spotify_logger.web.middleware import forwarded
 from tests.browser import PATIENCE_MS, chromium, skip_or_fail
 from tests.conftest import EVERY_KIND, free_port, wait_until
 from tests.web.page import (
@@ -34,8 +32,6 @@ from tests.web.page import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from starlette.types import Scope
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "behind-a-proxy.md"
 NAME = "music.example"
@@ -188,16 +184,10 @@ def test_signing_in_the_stream_and_the_throttle_work_as_documented(port: int) ->
 class TestBehindProxy:
     def seen(self, client: str | None, *headers: tuple[str, str]) -> tuple[str, str | None]:
         """Return scheme and client as the page sees them."""
-        seen: list[Scope] = []
-
-        async def app(scope: Scope, *_: object) -> None:
-            seen.append(scope)
-
         raw = [(name.lower().encode(), value.encode()) for name, value in headers]
         address = None if client is None else (client, 1)
-        scope = {"type": "http", "scheme": "http", "client": address, "headers": raw}
-        asyncio.run(BehindProxy(app)(scope, AsyncMock(), AsyncMock()))
-        return seen[0]["scheme"], seen[0]["client"] and seen[0]["client"][0]
+        seen = forwarded({"type": "http", "scheme": "http", "client": address, "headers": raw})
+        return seen["scheme"], seen["client"] and seen["client"][0]
 
     @pytest.mark.parametrize(
         ("client", "headers", "expected"),

@@ -11,7 +11,7 @@ import pytest
 
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web import server
-from spotify_logger.web.server import TimeoutProtocol, listen
+from spotify_logger.web.server import listen
 from tests.conftest import wait_until
 from tests.web.page import TIMEOUT, PageClient, serve_page, settings_for
 
@@ -24,8 +24,8 @@ HEAD = b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 
 @pytest.fixture
 def page(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageClient]:
-    monkeypatch.setattr(TimeoutProtocol, "request_timeout", 0.3)
-    monkeypatch.setattr(TimeoutProtocol, "send_timeout", 0.3)
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT", 0.3)
+    monkeypatch.setattr(server, "SEND_TIMEOUT", 0.3)
     with serve_page(settings_for(redis_url, tmp_path)) as page:
         yield page
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, RedirectResponse
 
 from spotify_logger.monitoring.health import OVERDUE_AFTER
+from spotify_logger.monitoring.status import status
 from spotify_logger.web.request_params import read_form
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 async def health(page: ListenerPage, request: Request) -> Response:
     """Show the health of the logger; the status is 503 if it needs attention, for monitoring."""
-    data = await page.status()
+    data = await page.observe(status)
     about = {"data": data, "login": page.login, "now": time.time(), "overdue": OVERDUE_AFTER}
     return page.render(request, "health.html", 200 if data.well else 503, **about)
 
@@ -37,10 +38,5 @@ async def log_in(page: ListenerPage, request: Request) -> Response:
 async def login_state(page: ListenerPage, _: Request) -> Response:
     """Return the state of the login as JSON."""
     login = page.login
-    return JSONResponse(
-        {
-            "waiting": bool(login and login.url),
-            "done": bool(login and login.is_done),
-            "lines": login.lines if login else [],
-        }
-    )
+    waiting, done = bool(login and login.url), bool(login and login.is_done)
+    return JSONResponse({"waiting": waiting, "done": done, "lines": login.lines if login else []})

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from spotify_logger.queries.count import CountedTrack
     from spotify_logger.web.listeners import ListenerPage
 
-LIST_LENGTHS = (50, 100, 500)
-"""Numbers of rows to choose from."""
+LIST_LENGTHS = (50, 100, 500)  # numbers of rows to choose from
 LIST_LENGTH = LIST_LENGTHS[0]
 
 
@@ -55,7 +54,7 @@ async def compare(page: ListenerPage, request: Request) -> Response:
         raise BadRequest("there is no other listener to compare with")
     chosen = request.query_params.get("with", "")
     other = chosen if chosen in others else others[0]
-    data = await page.compare(request, params.question("by", "min"), other)
+    data = await page.ask(request, page.compare, params.question("by", "min"), other)
     covers = await page.cover_urls(line.key for line in data.tracks)
     return page.render(
         request, "compare.html", data=data, params=params, other=other, others=others, covers=covers

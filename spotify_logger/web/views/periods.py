@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -17,7 +16,7 @@ from spotify_logger.queries.question import INTERVALS, WEEK, parse_year
 from spotify_logger.web.request_params import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from starlette.requests import Request
 
@@ -27,19 +26,12 @@ if TYPE_CHECKING:
     from spotify_logger.web.listeners import ListenerPage
 
 
-@dataclass(slots=True)
-class Sums:
-    """How much was played in an hour of the day, or on a weekday."""
-
-    plays: int = 0
-    heard_ms: int = 0
-
-
 async def clock(page: ListenerPage, request: Request) -> Response:
     """Show plays by hour of the week."""
     params = page.params(request)
     data = await page.ask(request, charts.clock, params.question("by", "min"))
-    hours, weekdays = _sum_by(data.week, "hour"), _sum_by(data.week, "weekday")
+    hours = [_sum(data.week[hour::24]) for hour in range(24)]
+    weekdays = [_sum(data.week[first : first + 24]) for first in range(0, len(data.week), 24)]
     return page.render(request, "clock.html", data=data, params=params, hours=hours, weekdays=weekdays)
 
 
@@ -103,14 +95,10 @@ def _about_year(page: ListenerPage, request: Request) -> tuple[Question, dict[st
     return replace(params.question("by", "min", period=False), period=period), about
 
 
-def _sum_by(cells: Iterable[HourOfWeek], name: str) -> list[Sums]:
-    """Return the sums of the cells that share the value of `name` (hour or weekday), in order."""
-    found: dict[object, Sums] = {}
-    for each in cells:
-        sums = found.setdefault(attrgetter(name)(each), Sums())
-        sums.plays += each.plays
-        sums.heard_ms += each.heard_ms
-    return list(found.values())
+def _sum(hours: Sequence[HourOfWeek]) -> HourOfWeek:
+    """Return the first of some hours, with what was played in all of them."""
+    plays, heard_ms = sum(each.plays for each in hours), sum(each.heard_ms for each in hours)
+    return replace(hours[0], plays=plays, heard_ms=heard_ms)
 
 
 def ranked_keys(top: Best) -> list[str]:

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of
+from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import timeline as queries
 from spotify_logger.queries.question import parse_day
 from spotify_logger.queries.timeline import GapLine
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     from spotify_logger.web.listeners import ListenerPage
 
 RECENT_PLAYS = 50
-"""Plays on the page of recent plays."""
 DAY_MINUTES = 1440
 HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "unobserved"
 
 
 async def home(page: ListenerPage, request: Request) -> Response:
     """Show what is playing, today's plays, and the last 12 months."""
-    now, today, overview = await page.now(), await _latest_day(page, request), await page.overview(request)
+    now, today = await page.observe(now_playing), await _latest_day(page, request)
+    overview = await page.overview(request)
     plays = [*today.timeline.lines, *([now.now] if now.now else [])]
     return page.render(
         request,
@@ -76,8 +77,9 @@ async def recent(page: ListenerPage, request: Request) -> Response:
     """Show the newest plays and the gaps between them."""
 
     def day_of(line: PlayData | GapLine) -> str:
-        begin = seconds_of(line.gap.from_ or "") if isinstance(line, GapLine) else _second(line)
-        return str(page.zone.day(begin or 0))
+        if isinstance(line, GapLine):
+            return str(page.zone.day(seconds_of(line.gap.from_ or "") or 0))
+        return str(page.zone.day(second_of_key(str(line["key"])) or 0))
 
     question = page.params(request).question(limit=RECENT_PLAYS, period=False)
     timeline = await page.ask(request, queries.recent, question)
@@ -128,10 +130,6 @@ async def _about_plays(page: ListenerPage, timeline: Timeline) -> dict[str, Any]
 
 def _played_keys(lines: Iterable[PlayData | GapLine]) -> list[str]:
     return [catalog_key_of_play(line) for line in lines if not isinstance(line, GapLine)]
-
-
-def _second(play: PlayData) -> int:
-    return second_of_key(str(play["key"])) or 0
 
 
 class Segment(NamedTuple):
