@@ -7,6 +7,7 @@ import io
 import warnings
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_logger.config.sources import AUTH_FILE, RawSetting, printable, strip_pasted
@@ -16,7 +17,6 @@ from spotify_logger.system.errors import Misconfigured
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
-    from pathlib import Path
 
 AUTH_NAMES = ("client_id", "client_secret", "redirect_uri")  # everything else in `auth.py` is ignored
 
@@ -33,14 +33,21 @@ def read_value(name: str, path: Path, label: str) -> RawSetting | None:
         path.stat()
         text = (atomic_file.read(path) or b"").decode()
     except OSError as error:
-        raise Misconfigured(
-            f"{label} is {log.sanitize(str(path))}, which cannot be read ({error.strerror}): "
-            "correct its name, owner or mode"
-        ) from None
+        trouble = f"{label} is {log.sanitize(str(path))}, which cannot be read ({error.strerror})"
+        raise Misconfigured(f"{trouble}: correct its name, owner or mode") from None
     except UnicodeDecodeError:
         raise Misconfigured(f"{name} in {path} is not UTF-8 text: write it again") from None
     setting = RawSetting(name, strip_pasted(text), str(path))
     return setting if printable(setting) else None
+
+
+def read_pointed(name: str, pointer: RawSetting, directory: Path) -> RawSetting | None:
+    """Return the setting whose value is in the file that NAME_FILE names, as in `read_value`."""
+    try:
+        path = directory / Path(printable(pointer)).expanduser()
+    except RuntimeError:
+        raise pointer.error("begins with ~, but there is no home folder: write the full path") from None
+    return read_value(name, path, pointer.label)
 
 
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:

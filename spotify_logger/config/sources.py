@@ -111,11 +111,9 @@ def _from_mapping(source: Mapping[str, RawSetting], name: str, directory: Path) 
         return setting
     if setting is not None:
         raise Misconfigured(f"both {setting.label} and {pointer.label} are set: remove one of them")
-    try:
-        path = directory / Path(printable(pointer)).expanduser()
-    except RuntimeError:
-        raise pointer.error("begins with ~, but there is no home folder: write the full path") from None
-    return _from_file(name, path, pointer.label)
+    from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
+
+    return files.read_pointed(name, pointer, directory)
 
 
 def _from_credential(name: str, environ: Mapping[str, str]) -> RawSetting | None:
@@ -123,13 +121,9 @@ def _from_credential(name: str, environ: Mapping[str, str]) -> RawSetting | None
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder or not os.access(Path(folder, name), os.F_OK):
         return None
-    return _from_file(name, Path(folder, name), f"the credential {name}")
-
-
-def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
     from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
 
-    return files.read_value(name, path, label)
+    return files.read_value(name, Path(folder, name), f"the credential {name}")
 
 
 def _from_settings_file(path: Path) -> Iterable[RawSetting]:

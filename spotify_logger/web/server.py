@@ -146,9 +146,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each in found:
             each.close()
+        trouble = f"cannot listen on {host}:{port}: {(error.strerror or '').lower()}"
         raise SpotifyLoggerError(
-            f"cannot listen on {host}:{port}: {(error.strerror or '').lower()}. Is the page already running? "
-            "--port picks another one"
+            f"{trouble}. Is the page already running? --port picks another one"
         ) from None
     return found
 
