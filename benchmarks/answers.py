@@ -152,12 +152,13 @@ def command(python: str, question: str, prefix: str = "") -> Cost:
 
 def ask(question: str) -> float:
     """Return the seconds of an answer over an open connection, from an index that is up to date."""
-    from spotify_logger.cli.arguments import parse  # noqa: PLC0415 - only this process needs it
+    from spotify_logger.cli.arguments import parse_args  # noqa: PLC0415 - only this process needs it
+    from spotify_logger.cli.commands import command_parser  # noqa: PLC0415 - the same
     from spotify_logger.config.settings import load  # noqa: PLC0415 - the same
     from spotify_logger.queries import dispatch  # noqa: PLC0415 - the same
 
     settings = load(Path.cwd(), os.environ, need_login=False)
-    options = parse(question.split())
+    options = parse_args(command_parser(), question.split())
     with closing(Archive(settings.redis_url, settings.redis_prefix)) as store:
         dispatch.answer(options, store, settings)  # warm up
         best = 1e9

@@ -38,7 +38,8 @@ import redis
 from answers import TRACKS_PER_PLAY, UNTIL, used
 from footprint import ROOT, TRUSTED, environment, make_certificate, mapped, start_simulator
 
-from spotify_logger.cli import arguments
+from spotify_logger.cli.arguments import parse_args
+from spotify_logger.cli.commands import command_parser
 from spotify_logger.config.settings import load
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import STATUS, day_of, index_key, play_key
@@ -458,7 +459,7 @@ def answer_seconds(question: str, url: str, number: int) -> float:
     environment = {"REDIS_URL": url, "REDIS_PREFIX": _prefix(number)}
     with tempfile.TemporaryDirectory() as nothing:
         settings = load(Path(nothing), environment, need_login=False)
-    options = arguments.parse(question.split())
+    options = parse_args(command_parser(), question.split())
     store = Archive(settings.redis_url, settings.redis_prefix)
     fastest = math.inf
     for _ in range(RUNS):

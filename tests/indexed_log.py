@@ -16,9 +16,8 @@ from spotify_logger.queries.index import Index
 from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
 from spotify_logger.report.answers import to_answer
-from spotify_logger.report.blocks import Answer, Block, Note, Table
+from spotify_logger.report.blocks import Answer, Block, Note, Table, write_answer
 from spotify_logger.report.cells import for_people
-from spotify_logger.report.output import write_answer
 from spotify_logger.storage.bulk import Archive
 from tests.report.samples import TerminalStream
 
@@ -148,7 +147,11 @@ def blocks(answer: Answer) -> list[Block]:
 
 def rows(answer: Answer) -> dict[str, str]:
     """Return labels and values of all two-column tables without headings."""
-    tables = [block for block in blocks(answer) if isinstance(block, Table) and not block.headings]
+    tables = [
+        block
+        for block in blocks(answer)
+        if isinstance(block, Table) and not block.headings and not block.bars
+    ]
     return {str(row[0]): for_people(row[1]) for table in tables for row in table.rows if len(row) == 2}
 
 

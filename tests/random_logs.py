@@ -198,5 +198,5 @@ def _entry(item: ReferenceItem) -> dict[str, str | int]:
 def question_from(log: ReferenceLog, words: Sequence[str]) -> Question:
     """Parse command-line arguments into a question."""
     parser = argparse.ArgumentParser()
-    arguments.add_options(parser, *arguments.RANKED, "--min", arguments.PERIOD)
-    return question.from_options(parser.parse_args(words), log.now)
+    arguments.add_options(parser, *arguments.RANKED, "min", arguments.PERIOD)
+    return question.from_values(vars(parser.parse_args(words)), log.now, "--")

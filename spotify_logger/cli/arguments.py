@@ -6,30 +6,31 @@ import argparse
 import re
 import sys
 import time
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.queries import question
-from spotify_logger.queries.question import INTERVALS, MIN_LISTENED_MS, MONTH, PLAYS, TIME
 from spotify_logger.queries.tallies import CHOICES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no public name
-
-_DASHES = re.compile(r"(-[^-]|--[^=]+)=?--")
+    ParserOrGroup = argparse._ActionsContainer  # noqa: SLF001 - the same
 
 
 def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse arguments, by default those of the process; add the `question`, and make `day` a date."""
     for argument in takewhile("--".__ne__, sys.argv[1:] if arguments is None else arguments):
         # Before Python 3.13, argparse turns `--` as the value of an option into an empty list.
-        if given := _DASHES.fullmatch(argument):
+        if given := re.fullmatch(r"(-[^-]|--[^=]+)=?--", argument):
             parser.error(f"argument {given[1]}: expected one argument")
     options = parser.parse_args(arguments)
     try:
-        options.question = question.from_options(options, time.time())
+        options.question = question.from_values(vars(options), time.time(), "--")
+        if "text" in options:
+            options.text = " ".join(options.text)
         if "check" in options:
             options.check(options)
         if "day" in options:
@@ -39,30 +40,6 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
     return options
 
 
-def parse(
-    words: Sequence[str], kind: type[argparse.ArgumentParser] = argparse.ArgumentParser
-) -> argparse.Namespace:
-    """Parse a query command with a parser class, which decides what happens to invalid arguments."""
-    parser = kind(prog="spotify-logger", allow_abbrev=False)
-    add_questions(parser.add_subparsers(dest="command", required=True))
-    return parse_args(parser, words)
-
-
-# Values of options; argparse puts the name of the option before the message of an error
-
-
-def _reader(name: str) -> Callable[[str], Any]:
-    """Return how the text of an option is read: as the parameter of a question with this name."""
-
-    def read(text: str) -> Any:  # noqa: ANN401 - of any parameter
-        try:
-            return question.PARAMETERS[name].value(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return read
-
-
 def search_text(text: str) -> str:
     """Return a search text; an empty one is an error."""
     if not text.strip():
@@ -70,64 +47,51 @@ def search_text(text: str) -> str:
     return text
 
 
-# Options
-
+# Options that several commands share
 
 PERIOD = "period"
 """Stands for the options of the period."""
-RANKED = ("--by", "-n", "--exact")
+RANKED = ("by", "n", "exact")
 """The options of a ranked list."""
-_OPTIONS: Mapping[str, dict[str, Any]] = {
-    "--by": {"choices": (PLAYS, TIME), "default": PLAYS, "help": "what to rank by (default: plays)"},
-    "-n": {
-        "dest": "limit",
-        "type": _reader("n"),
-        "default": 10,
-        "metavar": "N",
-        "help": "maximum number of lines (default: %(default)s)",
-    },
-    "--exact": {
-        "action": "store_true",
-        "help": "count every Spotify ID separately, even those of the same recording or album",
-    },
-    "--min": {
-        "dest": "threshold",
-        "type": _reader("min"),
-        "default": MIN_LISTENED_MS,
-        "metavar": "30s|half|finished|0",
-        "help": "how much has to be heard for a play to count (default: 30s)",
-    },
-    "--tz": {
-        "type": _reader("tz"),
-        "metavar": "ZONE",
-        "help": "time zone, such as Europe/Berlin (default: the system's)",
-    },
+_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "since": ("DAY", f"start of the period: {question.DAY_FORMS}"),
+    "until": ("DAY", "end of the period, including all of that year, month or day"),
+    "year": ("2026", "one calendar year"),
+    "month": ("2026-11", "one calendar month"),
+    "last": ("30d", f"the time up to now: {question.LENGTHS}"),
+    "tz": ("ZONE", "time zone, such as Europe/Berlin (default: the system's)"),
+    "by": ("{plays,time}", "what to rank by (default: plays)"),
+    "n": ("N", "maximum number of lines (default: %(default)s)"),
+    "min": ("30s|half|finished|0", "how much has to be heard for a play to count (default: 30s)"),
 }
-_PERIOD_OPTIONS = (
-    ("since", "DAY", f"start of the period: {question.DAY_FORMS}"),
-    ("until", "DAY", "end of the period, including all of that year, month or day"),
-    ("year", "2026", "one calendar year"),
-    ("month", "2026-11", "one calendar month"),
-    ("last", "30d", f"the time up to now: {question.LENGTHS}"),
-)
+"""The placeholder of the value, and the help text, by the name of the parameter."""
 _A_YEAR: Mapping[str, Any] = {
-    "type": _reader("year"),
+    "type": question.PARAMETERS["year"].value,
     "default": 0,  # the current year, which depends on the time zone
     "metavar": "2026",
     "help": "the year (default: the current one)",
 }
 
 
-def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Add options that several commands share, by their names or as `PERIOD`."""
+def add_options(parser: ParserOrGroup, *names: str) -> None:
+    """Add options that several commands share, by the names of their parameters or as `PERIOD`."""
     for name in names:
         if name == PERIOD:
             group = parser.add_argument_group("when", "in local time; without any of these, all time")
-            for option, metavar, what in _PERIOD_OPTIONS:
-                group.add_argument(f"--{option}", metavar=metavar, type=_reader(option), help=what)
-            group.add_argument("--tz", **_OPTIONS["--tz"])
+            add_options(group, "since", "until", "year", "month", "last", "tz")
+        elif name == "exact":
+            what = "count every Spotify ID separately, even those of the same recording or album"
+            parser.add_argument("--exact", action="store_true", help=what)
         else:
-            parser.add_argument(name, **_OPTIONS[name])
+            metavar, what = _OPTIONS[name]
+            parser.add_argument(
+                "-n" if name == "n" else f"--{name}",
+                dest=question.ATTRIBUTES.get(name, name),
+                type=question.PARAMETERS[name].value,
+                default=10 if name == "n" else None,
+                metavar=metavar,
+                help=what,
+            )
 
 
 # Commands
@@ -150,41 +114,37 @@ def add_command(
 
 def add_questions(commands: Commands) -> None:
     """Add the query commands."""
-    about_a_period = ("--min", PERIOD)
+    add, about_a_period = partial(add_command, commands), ("min", PERIOD)
     ranked = (*RANKED, *about_a_period)
-    what = "whether the logger is alive and well (exit code 1 if not)"
-    status = add_command(commands, "status", what, csv=False)
+    status = add("status", "whether the logger is alive and well (exit code 1 if not)", csv=False)
     status.add_argument("--all", action="store_true", help="show the loggers of all listeners")
-    add_command(commands, "now", "what is playing right now (exit code 1 if unknown)", csv=False)
-    recent = add_command(commands, "recent", "the most recent plays", "-n", PERIOD)
-    recent.set_defaults(limit=20)
-    day = add_command(commands, "day", "the plays of one day, in order", "--tz", "--min")
+    add("now", "what is playing right now (exit code 1 if unknown)", csv=False)
+    add("recent", "the most recent plays", "n", PERIOD).set_defaults(limit=20)
+    day = add("day", "the plays of one day, in order", "tz", "min")
     what = "a date, today or yesterday (default: today)"
     day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help=what)
-    what = "what you played on this date in earlier years"
-    add_command(commands, "on-this-day", what, "--tz", "--min")
-    count = add_command(commands, "count", "how often you played something", *ranked)
+    add("on-this-day", "what you played on this date in earlier years", "tz", "min")
+    count = add("count", "how often you played something", *ranked)
     _add_text(count, "a title, artist or album, or words from them in any order (ignores case and accents)")
-    top = add_command(commands, "top", "what you played most", *ranked)
+    top = add("top", "what you played most", *ranked)
     top.add_argument("kind", choices=CHOICES, metavar="KIND", help=", ".join(CHOICES))
-    what = "what two listeners have in common, and who heard it first"
-    compare = add_command(commands, "compare", what, *ranked, csv=False)
+    compare = add("compare", "what two listeners have in common, and who heard it first", *ranked, csv=False)
     what = "listener to compare with (- is the one without a name)"
     compare.add_argument("other", metavar="LISTENER", help=what)
-    add_command(commands, "stats", "listening statistics of a period", "--exact", *about_a_period)
-    add_command(commands, "clock", "heatmap of listening by weekday and hour", "--by", *about_a_period)
-    calendar = add_command(commands, "calendar", "heatmap of listening by day of a year")
+    add("stats", "listening statistics of a period", "exact", *about_a_period)
+    add("clock", "heatmap of listening by weekday and hour", "by", *about_a_period)
+    calendar = add("calendar", "heatmap of listening by day of a year")
     calendar.add_argument("--year", **_A_YEAR)
-    year = add_command(commands, "year", "your year in review, on one screen")
+    year = add("year", "your year in review, on one screen")
     year.add_argument("year", nargs="?", **_A_YEAR)
     for about_a_year in (calendar, year):
-        add_options(about_a_year, "--tz", "--min", "--by")
-    course = add_command(commands, "course", "bar chart of listening by day, week or month")
+        add_options(about_a_year, "tz", "min", "by")
+    course = add("course", "bar chart of listening by day, week or month")
     what = "one bar per day, week or month (default: month)"
-    course.add_argument("--per", choices=INTERVALS, default=MONTH, help=what)
-    add_options(course, "--by", *about_a_period)
+    course.add_argument("--per", choices=question.INTERVALS, default=question.MONTH, help=what)
+    add_options(course, "by", *about_a_period)
     for noun in ("artist", "album", "track"):
-        page = add_command(commands, noun, f"everything about one {noun}", *ranked)
+        page = add(noun, f"everything about one {noun}", *ranked)
         page.set_defaults(kind=f"{noun}s", limit=5)
         whose = ", or its key" if noun == "artist" else ", with or without the artist, or its key"
         _add_text(page, f"its name{whose} (ignores case and accents)")

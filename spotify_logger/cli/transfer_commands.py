@@ -30,7 +30,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
             wanted = ImportOptions(options.user, options.private, options.dry_run, options.restore)
             found = import_history(store, options.paths, wanted, sys.stderr)
         case "forget":
-            found = forget(store, Selection(" ".join(options.text), begin, end), question.now, confirmation)
+            found = forget(store, Selection(options.text, begin, end), question.now, confirmation)
         case "check":
             found = check(store, question.now, confirmation, repair=options.repair)
         case "export" if options.output is not None:

@@ -29,9 +29,9 @@ def from_iso(text: str) -> int | None:
     return in_range((moment - EPOCH) // ONE_MILLISECOND)
 
 
-def seconds_of(text: str) -> float | None:
-    """Parse ISO 8601 into seconds since the epoch; None if the text is invalid or out of range."""
-    stamp_ms = from_iso(text)
+def seconds_of(text: str | None) -> float | None:
+    """Parse ISO 8601 into seconds since the epoch; None if there is no valid text, or it is out of range."""
+    stamp_ms = from_iso(text or "")
     return None if stamp_ms is None else stamp_ms / 1000
 
 

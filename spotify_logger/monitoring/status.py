@@ -4,43 +4,46 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_logger import __version__
 from spotify_logger.config.listeners import for_listener
+from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
+from spotify_logger.core.forwarding import ReceiverStatus
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import STATUS, play_key
-from spotify_logger.core.times import from_iso, utc_time
-from spotify_logger.monitoring import health
-from spotify_logger.monitoring.health import LoggerEvidence, is_overdue, status_time
-from spotify_logger.storage.bulk import Archive, Gap, play_data
+from spotify_logger.core.times import from_iso, local, seconds_of, utc_time
+from spotify_logger.storage.bulk import Archive, gap_data, play_data
 from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.redis_replies import FORGETS
 from spotify_logger.system import lock_file
+from spotify_logger.system.errors import LOGIN_ADVICE
+from spotify_logger.system.log import sanitize
+from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.core.forwarding import ReceiverStatus
-    from spotify_logger.storage.bulk import PlayData
+    from spotify_logger.storage.bulk import GapData, PlayData
 
 UNNAMED = "(no name)"  # stands for the listener without a name
 GAP_SECONDS = 30 * 86_400  # for which the status shows gaps
-
-
-@dataclass(frozen=True, slots=True)
-class RedisState:
-    """The Redis server, and what the logger had to write to it again."""
-
-    address: str
-    version: str
-    persistence: str | None
-    restored_plays: int | None
-    restored_at: str | None
-    restored_why: str | None
+LATE_AFTER = 120.0  # seconds after the announced poll by which a live logger has written: it takes at most 90
+OVERDUE_AFTER = 30.0  # seconds after the announced poll at which `now_playing` expires
+UNANSWERED_AFTER = 900.0  # seconds without an answer, beyond the longest poll interval, that are reported
+MAX_WAITING_PLAYS = 1000
+"""Plays that may wait in the outbox: more than there are in a day, as those of a whole day are always waiting
+if Redis never confirms that plays are on disk."""
+NOT_RUNNING = "the logger is not running: start it, or check its log"
+TEXTS = ("state", "login", "outbox_trouble", "machine", "version", "persistence", "restored_why")
+TIMES = ("last_poll", "next_poll", "login_valid_until", "restored_at")
+NUMBERS = ("requests_24h", "outbox", "pid", "restored_plays")
+"""What the status in Redis has, by the type of its values."""
+OF_REDIS = ("persistence", "restored_plays", "restored_at", "restored_why")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +58,14 @@ class Status:
     blind_since: str | None  # when Spotify stopped answering
     blind_reason: str | None
     last_play: PlayData | None
-    gaps_30_days: Sequence[Gap]
+    gaps_30_days: Sequence[GapData]
     login: str | None
     login_valid_until: str | None
     requests_24h: int | None
     outbox: int | None  # plays that wait
     outbox_trouble: str | None
     forwarding: Sequence[ReceiverStatus]
-    redis: RedisState | None
+    redis: Mapping[str, Any] | None  # address, version and persistence, and plays that were written again
     machine: str | None
     standby: str | None  # the machine of a logger on standby
     running_here: bool | None
@@ -77,22 +80,15 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerStatus(Status):
-    """The state of the logger of a listener."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Statuses:
     """The states of all loggers."""
 
-    listeners: Sequence[ListenerStatus]
+    listeners: Mapping[str, Status]  # by name
 
     @property
     def exit_code(self) -> int:
         """The exit code of the command."""
-        return max((each.exit_code for each in self.listeners), default=1)
+        return max((each.exit_code for each in self.listeners.values()), default=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,81 +105,69 @@ class NowPlaying:
         return int(self.problem is not None)
 
 
-# Below, `now` is in seconds since the epoch, `max_interval` is the longest interval between two polls in
-# seconds, and `state_dir` is the state folder of a logger on this machine, readable or not.
+class LoggerEvidence(NamedTuple):
+    """What is known of the logger and its Redis besides the status."""
+
+    refusal: str = ""  # why Redis cannot be reached or rejects writes
+    standby: str = ""  # the machine of a logger on standby
+    is_running: bool | None = None  # a logger on this machine; None if unknown
+    waiting: int | None = None  # plays in its outbox; None if unknown
+
+
+# Below, `now` is in seconds since the epoch, `found` is the status hash, `max_interval` is the longest pause
+# between two polls in seconds, and `state_dir` is the state folder of a logger on this machine.
 
 
 def status(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> Status:
     """Return whether the logger is alive and well."""
-    found: Mapping[str, str] = {}
-    server, gaps, last, since = "", list[tuple[int, int, str]](), None, None
     try:
-        server, gaps = store.version(), store.gaps()
-        found, last = store.hash(STATUS), store.latest_play()
+        server, gaps, found, last = store.version(), store.gaps(), store.hash(STATUS), store.latest_play()
         evidence = _evidence(store, found, now, state_dir)
     except StoreError as error:
-        found, server, gaps, last = {}, "", [], None
-        evidence = _local_evidence(str(error), "", state_dir)
+        server, gaps, found, last = "", [], {}, None
+        evidence = _evidence(store, found, now, state_dir, error)
+    said: dict[str, Any] = {name: found.get(name) for name in TEXTS}
+    said |= {name: utc_time(seconds_of(found.get(name))) for name in TIMES}
+    said |= {name: whole_number(found.get(name)) for name in NUMBERS}
+    if evidence.waiting is not None:
+        said["outbox"] = evidence.waiting
+    if _is_login_expired(found, now):
+        said["login"] = "needed"
+    redis = {"address": store.where, "version": server} | {name: said.pop(name) for name in OF_REDIS}
     # A logger that cannot write may still be polling.
-    if not evidence.refusal or evidence.is_running is False:
-        since = health.unobserved_since(found, now, max_interval)
+    may_be_polling = evidence.refusal and evidence.is_running is not False
+    since = None if may_be_polling else unobserved_since(found, now, max_interval)
     current = [reason for begin, _, reason in gaps if since is not None and begin >= int(since)]
-    past = [Gap.of(*gap) for gap in gaps[: len(gaps) - len(current)] if gap[1] > now - GAP_SECONDS]
-    problems = health.problems(found, now, max_interval, evidence)
-
-    def time(name: str) -> str | None:
-        return utc_time(status_time(found, name))
-
-    def number(name: str) -> int | None:
-        return whole_number(found.get(name))
-
-    redis = RedisState(
-        store.where,
-        server,
-        found.get("persistence"),
-        number("restored_plays"),
-        time("restored_at"),
-        found.get("restored_why"),
-    )
+    past = [gap_data(*gap) for gap in gaps[: len(gaps) - len(current)] if gap[1] > now - GAP_SECONDS]
+    found_problems = problems(found, now, max_interval, evidence)
     return Status(
-        well=not problems,
-        problems=problems,
-        state=found.get("state"),
-        last_poll=time("last_poll"),
-        next_poll=time("next_poll"),
+        well=not found_problems,
+        problems=found_problems,
         blind_since=utc_time(since),
         blind_reason=current[0] if current else None,
         last_play=None if last is None else play_data(last),
         gaps_30_days=past,
-        login="needed" if health.is_login_expired(found, now) else found.get("login"),
-        login_valid_until=time("login_valid_until"),
-        requests_24h=number("requests_24h"),
-        outbox=number("outbox") if evidence.waiting is None else evidence.waiting,
-        outbox_trouble=found.get("outbox_trouble"),
-        forwarding=health.receivers(found),
+        forwarding=receivers(found),
         redis=redis if server else None,
-        machine=found.get("machine"),
         standby=evidence.standby or None,
         running_here=evidence.is_running,
-        version=found.get("version"),
         command_version=__version__,
-        pid=number("pid"),
+        **said,
     )
 
 
-def _evidence(store: Archive, fields: Mapping[str, str], now: float, folder: Path | None) -> LoggerEvidence:
-    refusal = store.write_refusal()
-    if refusal is not None and refusal.codes == {"READONLY"} and not is_overdue(fields, now):
+def _evidence(
+    store: Archive, found: Mapping[str, str], now: float, folder: Path | None, error: StoreError | None = None
+) -> LoggerEvidence:
+    """Return what Redis shows, unless it has failed with an error, and what the state folder shows."""
+    refusal = error or store.write_refusal()
+    if refusal and refusal.codes == {"READONLY"} and not is_overdue(found, now):
         refusal = None  # a replica in sync is fine to read from
-    return _local_evidence("" if refusal is None else str(refusal), store.standby_machine(), folder)
-
-
-def _local_evidence(refusal: str, standby: str, folder: Path | None) -> LoggerEvidence:
-    """Add what the state folder of the logger shows."""
+    why, standby = str(refusal or ""), "" if error else store.standby_machine()
     if folder is None:
-        return LoggerEvidence(refusal, standby)
+        return LoggerEvidence(why, standby)
     waiting = count_waiting(folder / OUTBOX_FILE) if refusal else None
-    return LoggerEvidence(refusal, standby, lock_file.is_held(folder), waiting)
+    return LoggerEvidence(why, standby, lock_file.is_held(folder), waiting)
 
 
 def count_waiting(outbox: Path) -> int | None:
@@ -202,26 +186,24 @@ def statuses(settings: Settings, now: float) -> Statuses | Status:
             names = store.listeners()
         except StoreError:
             return status(store, now, 2 * settings.poll_max, settings.state_dir)
-    listeners = []
+    listeners = {}
     for name in names:
         theirs = for_listener(settings, name)
         with closing(Archive(settings.redis_url, theirs.redis_prefix)) as store:
-            found = status(store, now, 2 * settings.poll_max, theirs.state_dir)
-        values = {each.name: getattr(found, each.name) for each in fields(Status)}
-        listeners.append(ListenerStatus(name=name, **values))
+            listeners[name] = status(store, now, 2 * settings.poll_max, theirs.state_dir)
     return Statuses(listeners)
 
 
 def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> NowPlaying:
     """Return what is playing."""
     found, second = store.hash(STATUS), store.now_playing()
-    play = None if second is None else store.hash(play_key(second)) or None
+    play = {} if second is None else store.hash(play_key(second))
     # Without a status, trust the key: it expires by itself.
-    is_vouched_for = play is not None and not (found and is_overdue(found, now))
-    if not is_vouched_for and health.why_unknown(found, now, max_interval):
-        why = health.why_unknown(found, now, max_interval, _evidence(store, found, now, state_dir))
-        return NowPlaying(None, utc_time(status_time(found, "last_poll")), why)
-    if second is None or play is None:
+    is_vouched_for = play and not (found and is_overdue(found, now))
+    if not is_vouched_for and why_unknown(found, now, max_interval, LoggerEvidence()):
+        why = why_unknown(found, now, max_interval, _evidence(store, found, now, state_dir))
+        return NowPlaying(None, utc_time(seconds_of(found.get("last_poll"))), why)
+    if second is None or not play:
         return NowPlaying(None, None, None)
     return NowPlaying(play_data((second, play)) | {"position_ms": _position(play, now)}, None, None)
 
@@ -234,3 +216,110 @@ def _position(fields: Mapping[str, str], now: float) -> int | None:
     position += max(0, round(now * 1000) - seen)
     length = whole_number(fields.get("duration_ms"))
     return position if length is None else min(position, length)
+
+
+# What is wrong, judged from the status and the evidence
+
+
+def problems(
+    found: Mapping[str, str], now: float, max_interval: float, evidence: LoggerEvidence
+) -> list[str]:
+    """Return what is wrong and what to do about it, one line each; empty if all is well."""
+    is_gone = is_overdue(found, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
+    answered = seconds_of(found.get("last_poll"))
+    if evidence.refusal:
+        text = evidence.refusal
+        if answered is not None and is_overdue(found, now):
+            text += f"; nothing written since {local(answered):%Y-%m-%d %H:%M}"
+        if evidence.waiting:
+            text += f"; plays waiting in the outbox: {evidence.waiting:,}"
+        return [text, NOT_RUNNING] if is_gone and evidence.is_running is False else [text]
+    if is_gone:
+        return [_why_silent(found, evidence)]
+    texts = [_login_trouble(found)] if _is_login_expired(found, now) else []
+    if answered is None or now > answered + max_interval + UNANSWERED_AFTER:
+        texts.append("Spotify is not answering: see the state of the logger below")
+    return texts + _at_risk(found)
+
+
+def why_unknown(found: Mapping[str, str], now: float, max_interval: float, evidence: LoggerEvidence) -> str:
+    """Return in one line why what plays is unknown; "" if the logger has polled recently."""
+    if is_overdue(found, now):
+        silent = is_overdue(found, now, LATE_AFTER) or evidence.refusal or evidence.is_running is False
+        late = "the logger is late: its last update is overdue"
+        return problems(found, now, max_interval, evidence)[0] if silent else late
+    answered = seconds_of(found.get("last_poll"))
+    sees = not found.get("blind") and unobserved_since(found, now, max_interval) is None
+    if answered is not None and (sees or now <= answered + OVERDUE_AFTER):
+        return ""
+    reason = sanitize(found.get("blind", ""))
+    why = f" ({reason})" if reason else ""
+    return _login_trouble(found) if _is_login_expired(found, now) else f"Spotify is not answering{why}"
+
+
+def is_overdue(found: Mapping[str, str], now: float, patience: float = OVERDUE_AFTER) -> bool:
+    """Return whether the logger has not written for `patience` seconds longer than it announced."""
+    due = seconds_of(found.get("next_poll"))
+    return due is None or now > due + patience
+
+
+def unobserved_since(found: Mapping[str, str], now: float, max_interval: float) -> float | None:
+    """Return when Spotify stopped answering, in seconds since the epoch; None if it answers or never did."""
+    answered = seconds_of(found.get("last_poll"))
+    patience = max(GAP_MS / 1000, max_interval + UNOBSERVED_AFTER_MS / 1000)
+    return answered if answered is not None and now > answered + patience else None
+
+
+def receivers(found: Mapping[str, str]) -> list[ReceiverStatus]:
+    """Return the receivers to which plays are forwarded."""
+    return from_json(list[ReceiverStatus], found.get("forwarding", "")) or []
+
+
+def describe_receiver(receiver: ReceiverStatus) -> str:
+    """Describe what waits for a receiver, and why."""
+    parts = [f"{receiver.waiting:,} waiting" if receiver.waiting else "everything sent"]
+    parts += [f"stopped: {receiver.setting} is refused" if receiver.stopped else "", receiver.trouble]
+    parts += [f"{receiver.refused:,} refused, at last {receiver.last_refused}" if receiver.refused else ""]
+    return sanitize("; ".join(filter(None, parts)))
+
+
+def _is_login_expired(found: Mapping[str, str], now: float) -> bool:
+    """Return whether Spotify has rejected the login, or it has expired."""
+    until = seconds_of(found.get("login_valid_until"))
+    return found.get("login") == "needed" or (until is not None and until < now)
+
+
+def _login_trouble(found: Mapping[str, str]) -> str:
+    """Return why a new login is needed: as the logger says, unless the time is just over."""
+    state = sanitize(found.get("state", ""))
+    is_said = found.get("login") == "needed" and LOGIN_ADVICE in state
+    return state if is_said else f"the login has expired: {LOGIN_ADVICE}"
+
+
+def _why_silent(found: Mapping[str, str], evidence: LoggerEvidence) -> str:
+    """Explain why no logger writes although Redis accepts writes."""
+    if evidence.standby:
+        who = f"the logger on {evidence.standby} is on standby, but the one that holds the lease"
+        return f"{who} writes nothing: check the logs of both"
+    if evidence.is_running:
+        return "the logger is running but writes nothing to this Redis: check its log"
+    if seconds_of(found.get("next_poll")) is None:
+        return "the logger has never run here: start it with `python run.py`"
+    return NOT_RUNNING
+
+
+def _at_risk(found: Mapping[str, str]) -> list[str]:
+    """Return the reasons why logged plays might be lost."""
+    troubles = ("outbox_trouble", "redis_trouble", "persistence_trouble")
+    outbox, redis, persistence = (sanitize(found.get(name, "")) for name in troubles)
+    texts = [outbox and f"{outbox} (until that is fixed, plays are kept in memory only)", redis]
+    if (waiting := whole_number(found.get("outbox")) or 0) > MAX_WAITING_PLAYS:
+        plays = f"{waiting:,} plays are waiting to be stored safely"
+        texts.append(f"{plays}: check the logs of the logger and of Redis")
+    if found.get("persistence") == FORGETS:
+        texts.append("this Redis loses everything when it restarts: set `appendonly yes` in redis.conf")
+    texts.append(persistence)
+    advice = "correct it and restart the logger, or run `spotify-logger forward retry`"
+    stopped = (each for each in receivers(found) if each.stopped)
+    texts += [f"{each.host} refuses {each.setting}: {advice}" for each in stopped]
+    return list(filter(None, texts))

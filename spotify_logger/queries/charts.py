@@ -1,24 +1,76 @@
-"""Answer `clock`, `calendar` and `course`: listening by hour of the week, by day of a year, and over time."""
+"""Answer `clock`, `calendar` and `course`: plays by local hours, days, weeks and months.
+
+SQLite knows no time zones: it gets the UTC offsets as a table.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.figures import Streak, Sums, date_of, day_figures
-from spotify_logger.queries.local_time import BY_DAY, BY_WEEK_HOUR, DAY_HOURS, LocalSums, sums_by, total
+from spotify_logger.queries.index_schema import OPEN, SKIPPED
 from spotify_logger.queries.log import Log, Unseen, unseen
-from spotify_logger.queries.question import MONTH, WEEK
+from spotify_logger.queries.question import MIN_LISTENED_MS, MONTH, WEEK
+from spotify_logger.queries.tallies import bounds, counts, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from spotify_logger.queries.question import Question
+
+HOUR, DAY = 3600, 86_400
+DAY_HOURS, WEEK_HOURS = 24, 168
+BY_DAY = f"local / {DAY}"  # since the epoch
+BY_HOUR = f"local / {HOUR} % {DAY_HOURS}"  # of the day
+BY_WEEK_HOUR = f"(local / {HOUR} + 3 * {DAY_HOURS}) % {WEEK_HOURS}"  # from Monday; the epoch was a Thursday
+
+
+class LocalSums(NamedTuple):
+    """The plays of a local day or hour, or of several."""
+
+    number: int  # of the day or hour
+    plays: int  # those that count
+    all_plays: int
+    heard_ms: int
+    skips: int
+    open: int
+
+    @property
+    def skip_rate(self) -> float | None:
+        """The share of skips among the plays that are over; None without such plays."""
+        closed = self.all_plays - self.open
+        return round(self.skips / closed, 6) if closed else None
+
+    def as_day(self) -> Sums:
+        """Return the plays that count, and the time, of a day."""
+        return Sums("day", str(date_of(self.number)), self.plays, self.heard_ms)
+
+
+NOTHING = LocalSums(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """How much was played on a day, in an hour, a month or another unit of time."""
+
+    unit: str  # names `when` in JSON
+    when: str | int
+    plays: int
+    heard_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """Consecutive days with at least one play that counts."""
+
+    days: int = 0
+    from_: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +132,32 @@ def clock(log: Log, question: Question) -> Clock:
     """Return plays by weekday and hour."""
     hours = sums_by(log, question, BY_WEEK_HOUR)
     found = {each.number: (each.plays, each.heard_ms) for each in hours}
-    week = [
-        HourOfWeek(weekday, hour, *found.get(number, (0, 0)))
-        for number, (weekday, hour) in enumerate(product(WEEKDAYS, range(DAY_HOURS)))
-    ]
+    labels = enumerate(product(WEEKDAYS, range(DAY_HOURS)))
+    week = [HourOfWeek(weekday, hour, *found.get(number, (0, 0))) for number, (weekday, hour) in labels]
     return Clock(*_asked(question, hours), week, unseen(log, question))
 
 
 def calendar(log: Log, question: Question) -> Calendar:
     """Return the days of a year; the period of the question is a calendar year."""
     days = sums_by(log, question, BY_DAY)
-    year = year_of(question)
-    past = [day for day in days_of_year(year) if date_of(day) <= question.today]
+    year, whole = days_of_year(question)
     # Days after today may have plays, logged by a clock ahead of ours.
-    shown = sums_of(days, sorted({*past, *(day.number for day in days)}), "day", str)
-    return Calendar(
-        year,
-        *_asked(question, days),
-        *day_figures(days, question.today),
-        shown,
-        unseen(log, question),
-    )
+    shown = {day for day in whole if date_of(day) <= question.today} | {day.number for day in days}
+    figures = day_figures(days, question.today)
+    found = sums_of(days, sorted(shown), "day", str)
+    return Calendar(year, *_asked(question, days), *figures, found, unseen(log, question))
 
 
 def course(log: Log, question: Question, per: str) -> Course:
     """Return listening over time; `per` is one of `INTERVALS`."""
     days = sums_by(log, question, BY_DAY)
     return Course(per, *_asked(question, days), by_interval(days, question, per), unseen(log, question))
+
+
+def _asked(question: Question, sums: Sequence[LocalSums]) -> tuple[str | None, str | None, str, int, int]:
+    """Return the period and the measure of a question, and its plays and time."""
+    period, whole = question.period, total(sums)
+    return utc_time(period.begin), utc_time(period.end), question.by, whole.plays, whole.heard_ms
 
 
 def by_interval(days: Sequence[LocalSums], question: Question, per: str) -> list[Sums]:
@@ -120,42 +171,107 @@ def by_interval(days: Sequence[LocalSums], question: Question, per: str) -> list
     first = date_of(days[0].number) if period.begin is None else zone.day(period.begin)
     last = question.today if period.end is None else min(zone.day(period.end - 1), question.today)
     last = max(last, date_of(days[-1].number))
-    wanted = range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1)
-    return sums_of(days, wanted, "from", lambda day: str(_first_day(day, per)))
+
+    def begin(day: date) -> str:
+        if per == WEEK:
+            day -= timedelta(days=day.weekday())
+        return str(day.replace(day=1) if per == MONTH else day)
+
+    return sums_of(days, range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1), "from", begin)
 
 
 def sums_of(
     days: Iterable[LocalSums], wanted: Iterable[int], unit: str, name_of: Callable[[date], str]
 ) -> list[Sums]:
     """Sum up plays and time of wanted days since the epoch, by the name of the unit they are in."""
-    found: dict[str, tuple[int, int]] = {}
-    known = {day.number: (day.plays, day.heard_ms) for day in days}
-    for day in wanted:
-        name, (plays, heard_ms) = name_of(date_of(day)), known.get(day, (0, 0))
-        more_plays, more_ms = found.get(name, (0, 0))
-        found[name] = plays + more_plays, heard_ms + more_ms
-    return [Sums(unit, name, *sums) for name, sums in found.items()]
+    plays, heard_ms = Counter[str](), Counter[str]()
+    known = {day.number: day for day in days}
+    for number in wanted:
+        name, day = name_of(date_of(number)), known.get(number, NOTHING)
+        plays[name] += day.plays
+        heard_ms[name] += day.heard_ms
+    return [Sums(unit, name, plays[name], heard_ms[name]) for name in plays]
 
 
-def year_of(question: Question) -> int:
-    """Return the calendar year that is the period of a question."""
-    return question.zone.day(question.period.begin or 0).year
-
-
-def days_of_year(year: int) -> range:
-    """Return the days of a year, as days since the epoch."""
+def days_of_year(question: Question) -> tuple[int, range]:
+    """Return the calendar year that is the period of a question, and its days since the epoch."""
+    year = question.zone.day(question.period.begin or 0).year
     first, end = ((date(number, 1, 1) - EPOCH_DAY).days for number in (year, year + 1))
-    return range(first, end)
+    return year, range(first, end)
 
 
-def _asked(question: Question, sums: Sequence[LocalSums]) -> tuple[str | None, str | None, str, int, int]:
-    """Return the period and the measure of a question, and its plays and time."""
-    period, whole = question.period, total(sums)
-    return utc_time(period.begin), utc_time(period.end), question.by, whole.plays, whole.heard_ms
+def date_of(day: int) -> date:
+    """Return the date that is `day` days after the epoch."""
+    return EPOCH_DAY + timedelta(days=day)
 
 
-def _first_day(day: date, per: str) -> date:
-    """Return the first day of the week or month that contains a day."""
-    if per == WEEK:
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if per == MONTH else day
+def day_figures(days: Sequence[LocalSums], today: date) -> tuple[int, Streak, Streak, Sums | None]:
+    """Return the number of days with plays that count, the streaks, and the first day with the most time."""
+    counting = [day.number for day in days if day.plays]
+    busiest = max(days, key=lambda day: day.heard_ms, default=None)
+    return len(counting), *streaks(counting, today), busiest and busiest.as_day()
+
+
+def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
+    """Return the first longest streak of days since the epoch, given in order, and the current one."""
+    longest = current = Streak()
+    previous = None
+    for day in days:
+        run = current.days + 1 if previous is not None and day == previous + 1 else 1
+        previous, current = day, Streak(run, str(date_of(day - run + 1)))
+        longest = max(longest, current, key=lambda streak: streak.days)
+    # A streak that reaches yesterday is still current.
+    is_over = previous is None or date_of(previous) < today - timedelta(days=1)
+    return longest, Streak() if is_over else current
+
+
+# Plays by local time
+
+
+def sums_by(log: Log, question: Question, unit: str, items: str = "") -> list[LocalSums]:
+    """Return the plays of the period by `BY_DAY`, `BY_HOUR` or `BY_WEEK_HOUR`, in order.
+
+    With `items`, a query for items, it returns only theirs. Makes `spans`.
+    """
+    is_hourly = _make_spans(log, question)
+    if is_hourly and question.threshold == MIN_LISTENED_MS and not items:
+        plays = f"""SELECT hour * {HOUR} + ahead AS local, plays, all_plays, ms_played, skips, open
+            FROM spans CROSS JOIN hours ON hour >= since / {HOUR} AND hour < until / {HOUR}"""
+    else:
+        plays = local_plays(question) + (f" AND item IN ({items})" if items else "")
+    query = f"""SELECT {unit}, sum(plays), sum(all_plays), sum(ms_played), sum(skips), sum(open)
+        FROM ({plays}) GROUP BY 1"""
+    return [LocalSums(*row) for row in log.rows(query)]
+
+
+def local_plays(question: Question) -> str:
+    """Return the query for the plays in `spans`, with the local second in which each started."""
+    return f"""SELECT second, item, second + ahead AS local, {counts(question)} AS plays, 1 AS all_plays,
+        ms_played, ending = {SKIPPED} AS skips, ending = {OPEN} AS open
+        FROM spans CROSS JOIN {source(question)} WHERE second >= since AND second < until"""
+
+
+def total(sums: Sequence[LocalSums]) -> LocalSums:
+    """Return the sums of all days or hours."""
+    return LocalSums(*map(sum, zip(*sums, strict=True))) if sums else NOTHING
+
+
+def _make_spans(log: Log, question: Question) -> bool:
+    """Make `spans`, a table of the UTC offsets of the period, and return whether they begin on the hour.
+
+    It reaches from the hour of the first play to that of the last one.
+    """
+    begin, end = bounds(question.period)
+    within = "FROM plays WHERE second >= ? AND second < ?"
+    query = f"SELECT (SELECT min(second) {within}), (SELECT max(second) {within})"
+    ((first, last),) = log.rows(query, begin, end, begin, end)
+    spans = [(0, 0, 0)]
+    if first is not None:
+        begin, end = max(begin, first // HOUR * HOUR), min(end, (last // HOUR + 1) * HOUR)
+        offsets = question.zone.offsets(begin, end)
+        ends = [*(since for since, _ in offsets[1:]), end]
+        spans = [(since, until, ahead) for (since, ahead), until in zip(offsets, ends, strict=True)]
+    rows = ", ".join(map(str, spans))
+    query = f"SELECT column1 AS since, column2 AS until, column3 AS ahead FROM (VALUES {rows})"
+    log.make_table("spans", query)
+    return not any(second % HOUR for span in spans for second in span)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.text import fold
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries import local_time
-from spotify_logger.queries.charts import sums_of
-from spotify_logger.queries.figures import Sums, best, make_ranking, skip_rate
+from spotify_logger.queries import charts
+from spotify_logger.queries.charts import Sums
 from spotify_logger.queries.log import Log, Unseen, unseen
 from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.search import close_names, find_items
+from spotify_logger.queries.summary import best, make_ranking
 from spotify_logger.queries.tallies import (
     ALBUMS,
     ARTISTS,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from spotify_logger.core.search_text import Match
-    from spotify_logger.queries.local_time import LocalSums
+    from spotify_logger.queries.charts import LocalSums
 
 LONGEST_BY_MONTH = 366 * 86_400 + 3600
 """Longest period reported by month, in seconds: a leap year and an hour of daylight saving time."""
@@ -159,10 +159,10 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
     log.make_table(
         "own", f"SELECT tally.* FROM tally JOIN ({members}) USING (item) WHERE grouped = ?", grouped
     )
-    days = local_time.sums_by(log, question, local_time.BY_DAY, OWN)
-    by_hour = local_time.sums_by(log, question, local_time.BY_HOUR, OWN)
+    days = charts.sums_by(log, question, charts.BY_DAY, OWN)
+    by_hour = charts.sums_by(log, question, charts.BY_HOUR, OWN)
     hours = {each.number: (each.plays, each.heard_ms) for each in by_hour}
-    sums, peak = local_time.total(days), max(days, key=lambda day: measure(day, question.by))
+    sums, peak = charts.total(days), max(days, key=lambda day: measure(day, question.by))
     rank, ranked, share = _rank(log, question, line)
     run, first, last = _runs(log, question)
     tracks, number_of_tracks = _parts(log, question, TRACKS) if kind != TRACKS else ([], 0)
@@ -172,16 +172,16 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
         artist_names=[] if kind == ARTISTS else _artist_names(log, line.key),
         shorter=sums.all_plays - sums.plays,
         skips=sums.skips,
-        skip_rate=skip_rate(sums),
+        skip_rate=sums.skip_rate,
         first=utc_time(first),
         last=utc_time(last),
         rank=rank,
         ranked=ranked,
         share=share,
-        most_in_a_day=Sums.of_day(peak),
+        most_in_a_day=peak.as_day(),
         most_in_a_row=run,
         periods=_periods(question, days),
-        hours=[Sums("hour", hour, *hours.get(hour, (0, 0))) for hour in range(local_time.DAY_HOURS)],
+        hours=[Sums("hour", hour, *hours.get(hour, (0, 0))) for hour in range(charts.DAY_HOURS)],
         number_of_tracks=number_of_tracks,
         number_of_albums=number_of_albums,
         tracks=tracks,
@@ -226,7 +226,7 @@ def _periods(question: Question, days: Sequence[LocalSums]) -> list[Sums]:
     is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
     length = len("2026-11" if is_short else "2026")
     wanted = range(days[0].number, days[-1].number + 1)
-    return sums_of(days, wanted, "period", lambda day: str(day)[:length])
+    return charts.sums_of(days, wanted, "period", lambda day: str(day)[:length])
 
 
 def _parts(log: Log, question: Question, kind: str) -> tuple[list[Line], int]:

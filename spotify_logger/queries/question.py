@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -11,7 +12,6 @@ from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Mapping
 
 MIN_LISTENED_MS = 30_000  # the default for what counts as a play: half a minute, as at Spotify
@@ -19,36 +19,21 @@ PLAYS, TIME = "plays", "time"
 HALF, FINISHED = "half", "finished"
 INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 DAY_FORMS = "2026, 2026-11, 2026-11-22, 2026-11-22T18:30, today or yesterday"
-
-_YEAR = re.compile(r"[0-9]{4}")
-_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
-_LENGTH = re.compile(r"([1-9][0-9]{0,3})([hdwmy])")
-_SECONDS = re.compile(r"([0-9]{1,5})s?")
-_FIRST_YEAR, _LAST_YEAR = 1971, 2199
-"""The years that every supported platform's calendar covers."""
+LENGTHS = "12h, 30d, 4w, 6m or 1y"
+FIRST_YEAR, LAST_YEAR = 1971, 2199  # that the calendar of every supported platform covers
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The parameters of a query, whatever the command.
+    """The parameters of a query, whatever the command."""
 
-    Attributes:
-        now: Seconds since the epoch.
-        zone: The time zone of days and hours.
-        period: The period in which plays started.
-        threshold: How much has to be heard for a play to count: milliseconds, "half" or "finished".
-        by: What to rank by: "plays" or "time".
-        limit: Maximum number of lines.
-        exact: Whether to count every ID of a recording or album separately.
-    """
-
-    now: float
-    zone: Zone = field(default_factory=Zone)
-    period: Period = field(default_factory=Period)
-    threshold: int | str = MIN_LISTENED_MS
-    by: str = PLAYS
-    limit: int = 10
-    exact: bool = False
+    now: float  # seconds since the epoch
+    zone: Zone = field(default_factory=Zone)  # of days and hours
+    period: Period = field(default_factory=Period)  # in which plays started
+    threshold: int | str = MIN_LISTENED_MS  # that has to be heard for a play to count; or HALF or FINISHED
+    by: str = PLAYS  # what to rank by: PLAYS or TIME
+    limit: int = 10  # lines at most
+    exact: bool = False  # whether to count every ID of a recording or album separately
 
     @property
     def today(self) -> date:
@@ -58,11 +43,8 @@ class Question:
     @property
     def rule_words(self) -> str:
         """The threshold in words: "of at least 30 s"."""
-        if self.threshold == HALF:
-            return "heard at least half"
-        if self.threshold == FINISHED:
-            return "heard to the end"
-        return f"of at least {int(self.threshold) // 1000} s" if self.threshold else "of any length"
+        named = {HALF: "heard at least half", FINISHED: "heard to the end", 0: "of any length"}
+        return named.get(self.threshold) or f"of at least {int(self.threshold) // 1000} s"
 
 
 class Amount(Protocol):
@@ -79,6 +61,10 @@ def measure(of: Amount, by: str) -> int:
     return of.heard_ms if by == TIME else of.plays
 
 
+class BadValue(ValueError, argparse.ArgumentTypeError):  # noqa: N818 - as argparse names it
+    """The text of a parameter is not valid; the message is for people."""
+
+
 class Parameter(NamedTuple):
     """How the text of a parameter is read; what is wrong with another text, and what to try instead."""
 
@@ -87,16 +73,11 @@ class Parameter(NamedTuple):
     example: str
 
     def value(self, text: str) -> Any:  # noqa: ANN401 - of any parameter
-        """Return the value of a text, or raise ValueError with a message for people."""
+        """Return the value of a text, or raise `BadValue`."""
         try:
             return self.read(text)
         except ValueError:
-            raise ValueError(f"{self.problem}: {text!r} (try {self.example})") from None
-
-
-def from_options(options: argparse.Namespace, now: float) -> Question:
-    """Build the question from parsed options; options that contradict each other raise ValueError."""
-    return _from_values(vars(options), now, "--")
+            raise BadValue(f"{self.problem}: {text!r} (try {self.example})") from None
 
 
 def from_mapping(texts: Mapping[str, str], now: float, **defaults: object) -> Question:
@@ -105,15 +86,20 @@ def from_mapping(texts: Mapping[str, str], now: float, **defaults: object) -> Qu
     for name, parameter in PARAMETERS.items():
         if text := texts.get(name, "").strip():
             try:
-                values[_OPTIONS.get(name, name)] = parameter.value(text)
+                values[ATTRIBUTES.get(name, name)] = parameter.value(text)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
-    return _from_values(values, now, "")
+    return from_values(values, now)
 
 
-def _from_values(values: Mapping[str, Any], now: float, sign: str) -> Question:
+def from_values(values: Mapping[str, Any], now: float, sign: str = "") -> Question:
+    """Build the question from values, such as those of options; contradictory ones raise ValueError.
+
+    `sign` precedes their names in a message, as in "--year".
+    """
     zone = values.get("tz") or Zone()
-    others = {name: values[name] for name in ("threshold", "by", "limit", "exact") if name in values}
+    names = ("threshold", "by", "limit", "exact")
+    others = {name: values[name] for name in names if values.get(name) is not None}
     return Question(now, zone, _period(values, zone, now, sign), **others)
 
 
@@ -152,13 +138,13 @@ def _between(zone: Zone, now: float, given: Mapping[str, str], sign: str) -> Per
 
 def _bounds(zone: Zone, now: float, text: str) -> tuple[int, int]:
     """Return the first second of the date in a text, and the second after its last one."""
-    if _YEAR.fullmatch(text):
+    if len(text) == len("2026"):
         found = periods.year(zone, parse_year(text))
-    elif _MONTH.fullmatch(text):
-        found = periods.month(zone, parse_month(text))
+    elif len(text) == len("2026-11"):
+        found = periods.month(zone, _parse_month(text))
     elif "T" in text or " " in text:
         moment = datetime.fromisoformat(text)
-        _checked(moment.year)
+        parse_year(f"{moment.year:04}")
         second = zone.second(moment) if moment.tzinfo is None else int(moment.timestamp())
         return second, second
     else:
@@ -171,13 +157,16 @@ def _bounds(zone: Zone, now: float, text: str) -> tuple[int, int]:
 
 def parse_year(text: str) -> int:
     """Return the year that a text names."""
-    return _checked(int(text) if _YEAR.fullmatch(text) else 0)
+    year = int(_matched(r"[0-9]{4}", text)[0])
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise ValueError(text)
+    return year
 
 
-def parse_month(text: str) -> date:
+def _parse_month(text: str) -> date:
     """Return the first day of the month that a text names."""
-    _matched(_MONTH, text)
-    return date(_checked(int(text[:4])), int(text[5:]), 1)
+    year, month = _matched(r"([0-9]{4})-([0-9]{2})", text).groups()
+    return date(parse_year(year), int(month), 1)
 
 
 def parse_day(zone: Zone, now: float, text: str) -> date:
@@ -185,59 +174,39 @@ def parse_day(zone: Zone, now: float, text: str) -> date:
     days_ago = {"today": 0, "yesterday": 1}.get(text)
     try:
         day = date.fromisoformat(text) if days_ago is None else zone.day(now) - timedelta(days=days_ago)
-        _checked(day.year)
+        parse_year(f"{day.year:04}")
     except ValueError:
         raise ValueError(f"{text!r} is not a day (try 2026-11-22, today or yesterday)") from None
     return day
 
 
-def _checked(year: int) -> int:
-    if not _FIRST_YEAR <= year <= _LAST_YEAR:
-        raise ValueError(year)
-    return year
-
-
-def _matched(form: re.Pattern[str], text: str) -> re.Match[str]:
-    if match := form.fullmatch(text):
+def _matched(form: str, text: str) -> re.Match[str]:
+    if match := re.fullmatch(form, text):
         return match
     raise ValueError(text)
 
 
 def _parse_length(text: str) -> tuple[int, str]:
-    match = _matched(_LENGTH, text)
-    return int(match[1]), match[2]
+    number, unit = _matched(r"([1-9][0-9]{0,3})([hdwmy])", text).groups()
+    return int(number), unit
 
 
 def _parse_threshold(text: str) -> int | str:
-    if text in (HALF, FINISHED):
-        return text
-    return int(_matched(_SECONDS, text)[1]) * 1000
+    seconds = _matched(rf"{HALF}|{FINISHED}|([0-9]{{1,5}})s?", text)[1]
+    return int(seconds) * 1000 if seconds else text
 
 
-def _parse_limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-        raise ValueError(text)
-    return int(text[:9])
-
-
-def _parse_measure(text: str) -> str:
-    if text not in (PLAYS, TIME):
-        raise ValueError(text)
-    return text
-
-
-LENGTHS = "12h, 30d, 4w, 6m or 1y"
 PARAMETERS: Mapping[str, Parameter] = {
     "since": Parameter(str.strip, "not a date", DAY_FORMS),
     "until": Parameter(str.strip, "not a date", DAY_FORMS),
     "year": Parameter(parse_year, "not a year", "2026"),
-    "month": Parameter(parse_month, "not a month", "2026-11"),
+    "month": Parameter(_parse_month, "not a month", "2026-11"),
     "last": Parameter(_parse_length, "not a length of time", LENGTHS),
     "min": Parameter(_parse_threshold, "not a threshold", "30s, half, finished or 0"),
-    "by": Parameter(_parse_measure, "not a measure", "plays or time"),
-    "n": Parameter(_parse_limit, "not a positive number", "10"),
+    "by": Parameter(lambda text: _matched(f"{PLAYS}|{TIME}", text)[0], "not a measure", "plays or time"),
+    "n": Parameter(lambda text: int(_matched("0*([1-9][0-9]*)", text)[1][:9]), "not a positive number", "10"),
     "tz": Parameter(Zone, "unknown time zone", "Europe/Berlin"),
 }
 """The parameters of a question by their names in a URL; the command has them as options."""
-_OPTIONS = {"min": "threshold", "n": "limit"}
+ATTRIBUTES = {"min": "threshold", "n": "limit"}
 """The attributes of parsed options that differ from these names."""

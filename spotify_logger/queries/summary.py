@@ -1,6 +1,6 @@
-"""Answer `stats`: how much was played in a period, how it spread over the days, and what was new.
+"""Answer `stats` and `year`: how much was played in a period, what most, what was new, and how it spread.
 
-The page shows the same of the last twelve months, with what was played most and the weeks.
+The page shows the same of the last twelve months.
 """
 
 from __future__ import annotations
@@ -8,31 +8,44 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spotify_logger.core.sessions import sessions
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.charts import by_interval
-from spotify_logger.queries.figures import (
-    Session,
-    Streak,
-    Sums,
-    best_of_all,
-    day_figures,
-    is_new,
-    make_rankings,
-    number_of,
-    session_figures,
-    skip_rate,
-)
-from spotify_logger.queries.local_time import BY_DAY, sums_by, total
+from spotify_logger.queries import charts
+from spotify_logger.queries.charts import BY_DAY, DAY, HOUR
 from spotify_logger.queries.log import Log, Unseen, unseen
 from spotify_logger.queries.question import WEEK
-from spotify_logger.queries.tallies import ARTISTS, KINDS, TRACKS
+from spotify_logger.queries.tallies import (
+    ARTISTS,
+    KINDS,
+    TRACKS,
+    bounds,
+    by_group,
+    counts,
+    groups,
+    make_tally,
+    order,
+    source,
+)
+from spotify_logger.queries.top import Group, Line, Titled, lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from spotify_logger.queries.figures import Best
-    from spotify_logger.queries.local_time import LocalSums
+    from spotify_logger.queries.charts import LocalSums, Streak, Sums
     from spotify_logger.queries.question import Question
+
+    Best = Mapping[str, Sequence["ReviewLine"]]  # what was played most, by kind
+
+TOP_COUNT = 5  # lines of each kind in a review
+NIGHT_ENDS = 5 * HOUR  # after midnight, when it begins
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A listening session."""
+
+    from_: str
+    ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +66,7 @@ class Stats:
     skips: int
     skip_rate: float | None  # of the plays that are over
     sessions: int
-    longest_session: Session | None
+    longest_session: Session | None  # the first of equal ones
     days: int  # with plays that count
     longest_streak: Streak
     current_streak: Streak
@@ -70,25 +83,66 @@ class Overview:
     weeks: Sequence[Sums]
 
 
-def stats(log: Log, question: Question) -> Stats:
-    """Return the statistics of a period."""
-    return _stats(log, question, sums_by(log, question, BY_DAY))
+@dataclass(frozen=True, slots=True)
+class ReviewLine(Titled):
+    """A line of a review: what was played, how much, and when, as far as that is known."""
+
+    name: str
+    artists: str
+    plays: int | None
+    heard_ms: int | None
+    when: str | None
+    key: str
 
 
-def overview(log: Log, question: Question) -> Overview:
-    """Return an overview of a period that begins at a local midnight and includes the present."""
-    days = sums_by(log, question, BY_DAY)
-    return Overview(
-        _stats(log, question, days), best_of_all(log, question), by_interval(days, question, WEEK)
-    )
+@dataclass(frozen=True, slots=True)
+class FirstPlay(ReviewLine):
+    """The first play of the year that counts."""
+
+    album: str  # the show of an episode
 
 
-def _stats(log: Log, question: Question, days: Sequence[LocalSums]) -> Stats:
-    period, sums = question.period, total(days)
-    make_rankings(log, question)
-    tracks, artists, albums, shows = (number_of(log, kind) for kind in KINDS)
-    new_tracks, new_artists = (number_of(log, kind, is_new(question, kind)) for kind in (TRACKS, ARTISTS))
-    of_sessions = session_figures(log, question)
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A year in review."""
+
+    year: int
+    over: bool
+    from_: str | None
+    to: str | None
+    by: str
+    plays: int  # that count
+    shorter: int  # those that do not
+    skips: int
+    heard_ms: int
+    days: int  # with plays that count
+    new_tracks: int | None  # never heard before, not even in part; None if nothing was logged before the year
+    new_artists: int | None
+    sessions: int
+    longest_session: Session | None
+    longest_streak: Streak
+    busiest_day: Sums | None
+    first_play: FirstPlay | None
+    most_repeated: ReviewLine | None  # the track with the most plays in a day
+    late_night: ReviewLine | None  # the track that was played most after midnight
+    discovery: ReviewLine | None  # the track that was played most of those that are new
+    months: Sequence[Sums]
+    top: Best
+    unseen: Unseen
+
+
+def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None) -> Stats:
+    """Return the statistics of a period; `days` saves reading its days. Makes `tally`, ranked by kind."""
+    days = charts.sums_by(log, question, BY_DAY) if days is None else days
+    period, sums = question.period, charts.total(days)
+    make_tally(log, question, period)
+    for kind in KINDS:
+        make_ranking(log, question, kind)
+    query = "SELECT count(*) FROM {}_of_tally WHERE {}"
+    tracks, artists, albums, shows = (log.rows(query.format(kind, "TRUE"))[0][0] for kind in KINDS)
+    new = (query.format(kind, _is_new(question, kind)) for kind in (TRACKS, ARTISTS))
+    new_tracks, new_artists = (log.rows(each)[0][0] for each in new)
+    number_of_sessions, longest_session = _session_figures(log, question)
     return Stats(
         utc_time(period.begin),
         utc_time(period.end),
@@ -97,9 +151,122 @@ def _stats(log: Log, question: Question, days: Sequence[LocalSums]) -> Stats:
         sums.heard_ms,
         *(tracks, artists, albums, shows, new_tracks, new_artists),
         sums.skips,
-        skip_rate(sums),
-        of_sessions.sessions,
-        of_sessions.longest_session,
-        *day_figures(days, question.today),
+        sums.skip_rate,
+        number_of_sessions,
+        longest_session,
+        *charts.day_figures(days, question.today),
         unseen(log, question),
     )
+
+
+def overview(log: Log, question: Question) -> Overview:
+    """Return an overview of a period that begins at a local midnight and includes the present."""
+    days = charts.sums_by(log, question, BY_DAY)
+    weeks = charts.by_interval(days, question, WEEK)
+    return Overview(stats(log, question, days), _top(log, question), weeks)
+
+
+def year(log: Log, question: Question) -> Review:
+    """Return a year in review; the period of the question is a calendar year."""
+    days = charts.sums_by(log, question, BY_DAY)
+    sums, (number, whole) = stats(log, question, days), charts.days_of_year(question)
+    query = "SELECT EXISTS (SELECT 1 FROM items WHERE first < ? AND NOT is_episode)"
+    ((has_past,),) = log.rows(query, bounds(question.period).begin)
+    new = best(log, question, TRACKS, 1, which=_is_new(question, TRACKS))
+    shared = {name: getattr(sums, name) for name in Stats.__slots__ if name in Review.__slots__}
+    if not has_past:
+        shared |= {"new_tracks": None, "new_artists": None}
+    return Review(
+        year=number,
+        over=question.period.end is not None and question.now >= question.period.end,
+        by=question.by,
+        first_play=_first_play(log, question),
+        most_repeated=_most_repeated(log, question),
+        late_night=_late_night(log, question),
+        discovery=next(iter(_review_lines(new)), None) if has_past else None,
+        months=charts.sums_of(days, whole, "month", lambda day: f"{day:%Y-%m}"),
+        top=_top(log, question),
+        **shared,
+    )
+
+
+def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]:
+    """Return the number of sessions and the longest; the bounds of the period cut those that reach beyond."""
+    begin, end = bounds(question.period)
+    within = "FROM sessions WHERE begin >= ? AND begin < ?"
+    query = f"SELECT ifnull(min(begin), ?), ifnull(max(begin), ?) {within}"
+    ((first, last),) = log.rows(query, end, end, begin, end)
+    query = "SELECT second, ms_played FROM plays WHERE second >= ? AND second < ? AND ms_played > 0"
+    at_the_edges = [
+        each for edge in ((begin, first), (last, end)) for each in sessions(log.rows(query, *edge))
+    ]
+    ((number,),) = log.rows(f"SELECT count(*) {within}", first, last)
+    query = f"SELECT begin, end_ms {within} ORDER BY end_ms - begin * 1000 DESC, begin LIMIT 1"
+    found = [(begin * 1000 - end_ms, begin) for begin, end_ms in at_the_edges + log.rows(query, first, last)]
+    longest = [Session(str(utc_time(begin)), -length) for length, begin in sorted(found)]
+    return number + len(at_the_edges), longest[0] if longest else None
+
+
+def _is_new(question: Question, kind: str) -> str:
+    """Return the SQL condition for a track or an artist not to have been heard before, not even in part."""
+    same = "artists WHERE person"
+    if kind != ARTISTS:
+        same = f"items WHERE {'key' if question.exact else 'recording'}"
+    return f"NOT EXISTS (SELECT 1 FROM {same} = grouped AND first < {bounds(question.period).begin})"
+
+
+# What was played most
+
+
+def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
+    """Make a temporary table, like `tracks_of_tally`, of the groups with plays that count."""
+    query = f"SELECT grouped, plays, ms_played, item FROM ({by_group(question, kind, table)}) WHERE plays > 0"
+    log.make_table(f"{kind}_of_{table}", query)
+
+
+def best(  # noqa: PLR0913 - most have defaults
+    log: Log, question: Question, kind: str, number: int, *, which: str = "TRUE", table: str = "tally"
+) -> list[Line]:
+    """Return the first groups `make_ranking` has found, of those for which `which` is true."""
+    query = f"""SELECT grouped, plays, ms_played, (SELECT key FROM items WHERE id = item)
+        FROM {kind}_of_{table} WHERE {which} {order(question)} LIMIT ?"""
+    return lines(log, kind, [Group(*row) for row in log.rows(query, number)])
+
+
+def _top(log: Log, question: Question) -> Best:
+    return {kind: _review_lines(best(log, question, kind, TOP_COUNT)) for kind in KINDS}
+
+
+def _review_lines(lines: Iterable[Line]) -> list[ReviewLine]:
+    return [ReviewLine(line.name, line.artists, line.plays, line.heard_ms, None, line.key) for line in lines]
+
+
+def _first_play(log: Log, question: Question) -> FirstPlay | None:
+    first = f"""SELECT second, item FROM {source(question)}
+        WHERE second >= ? AND second < ? AND {counts(question)} ORDER BY second LIMIT 1"""
+    query = f"SELECT second, name, artists, key, album FROM ({first}) JOIN items ON id = item"
+    for second, name, artists, key, album in log.rows(query, *bounds(question.period)):
+        return FirstPlay(name, artists, None, None, utc_time(second), key, album)
+    return None
+
+
+def _most_repeated(log: Log, question: Question) -> ReviewLine | None:
+    """Return the track with the most plays in a day, the first one in a tie; None without repeats."""
+    query = f"""SELECT {BY_DAY}, grouped, sum(plays) AS times
+        FROM ({charts.local_plays(question)}) JOIN ({groups(TRACKS, exact=question.exact)}) USING (item)
+        WHERE plays GROUP BY 1, 2 HAVING times > 1 ORDER BY times DESC, min(second) LIMIT 1"""
+    for day, group, times in log.rows(query):
+        query = "SELECT key FROM tracks_of_tally JOIN items ON id = item WHERE grouped = ?"
+        ((key,),) = log.rows(query, group)
+        (line,) = lines(log, TRACKS, [Group(group, times, 0, key)])
+        return ReviewLine(line.name, line.artists, times, None, str(charts.date_of(day)), key)
+    return None
+
+
+def _late_night(log: Log, question: Question) -> ReviewLine | None:
+    """Return the track that was played most after midnight."""
+    query = f"""SELECT item, sum(plays) AS plays, sum(ms_played) AS ms_played
+        FROM ({charts.local_plays(question)}) WHERE local % {DAY} < {NIGHT_ENDS} GROUP BY item"""
+    log.make_table("night", query)
+    make_ranking(log, question, TRACKS, "night")
+    return next(iter(_review_lines(best(log, question, TRACKS, 1, table="night"))), None)

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 from calendar import isleap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import periods
 from spotify_logger.core.display import format_title
 from spotify_logger.core.redis_keys import FIRST_DAY, play_key
-from spotify_logger.queries.tallies import MORE_THAN_MS, bounds, counts, make_tally, order, source
-from spotify_logger.storage.bulk import Gap, play_data
+from spotify_logger.queries.tallies import (
+    LAST_SECOND,
+    MORE_THAN_MS,
+    bounds,
+    counts,
+    make_tally,
+    order,
+    source,
+)
+from spotify_logger.storage.bulk import gap_data, play_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
     from spotify_logger.queries.log import Log
     from spotify_logger.queries.question import Question
-    from spotify_logger.storage.bulk import PlayData
 
-    Line = tuple[int, PlayData | "GapLine"]  # with the second of its begin
-
-
-@dataclass(frozen=True, slots=True)
-class GapLine:
-    """A gap among plays."""
-
-    gap: Gap
+    Line = Mapping[str, Any]  # the data of a play, or of a gap under "gap"
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """Plays and gaps. Its JSON is the lines alone."""
 
-    lines: Sequence[PlayData | GapLine]
+    lines: Sequence[Line]
     now_playing: str  # the key of the open play; "" without one
 
 
@@ -63,7 +64,7 @@ class Memory:
 class Memories:
     """The days with plays, the latest first. Its JSON is the days alone."""
 
-    days: Sequence[Memory]
+    lines: Sequence[Memory]
 
 
 def recent(log: Log, question: Question) -> Timeline:
@@ -71,8 +72,8 @@ def recent(log: Log, question: Question) -> Timeline:
     begin, end = bounds(question.period)
     query = "SELECT second FROM plays WHERE second >= ? AND second < ? ORDER BY second DESC LIMIT ?"
     seconds = [second for (second,) in log.rows(query, begin, end, question.limit)]
-    gaps = _gaps(log, seconds[-1], end) if seconds else []
-    return _timeline(log, sorted([*_plays(log, seconds), *gaps], key=_second)[::-1])
+    found = _timeline(log, seconds, seconds[-1] if seconds else LAST_SECOND, end)
+    return Timeline(found.lines[::-1], found.now_playing)
 
 
 def day(log: Log, question: Question, which: date) -> DayTimeline:
@@ -81,48 +82,35 @@ def day(log: Log, question: Question, which: date) -> DayTimeline:
     query = f"""SELECT second, {counts(question)}, ms_played FROM {source(question)}
         WHERE second >= ? AND second < ? ORDER BY second"""
     rows = log.rows(query, begin, end)
-    plays, gaps = _plays(log, [row[0] for row in rows]), _gaps(log, begin, min(end, int(question.now)))
-    timeline = _timeline(log, sorted([*plays, *gaps], key=_second))
+    timeline = _timeline(log, [row[0] for row in rows], begin, min(end, int(question.now)))
     return DayTimeline(str(which), sum(row[1] for row in rows), sum(row[2] for row in rows), timeline)
+
+
+def _timeline(log: Log, seconds: Iterable[int], begin: int, end: int) -> Timeline:
+    """Return plays in order, and the gaps in a period, also those that reach into it."""
+    gaps = log.rows("SELECT * FROM gaps WHERE end > ? AND begin < ?", begin, end)
+    lines: list[tuple[int, Line]] = [(play[0], play_data(play)) for play in log.store.plays(seconds)]
+    lines += [(gap[0], {"gap": gap_data(*gap)}) for gap in gaps]
+    now_playing = log.store.now_playing()
+    key = "" if now_playing is None else play_key(now_playing)
+    return Timeline([line for _, line in sorted(lines, key=itemgetter(0))], key)
 
 
 def on_this_day(log: Log, question: Question) -> Memories:
     """Return what was played on this date in earlier years, the latest year first."""
-    today = question.today
-    is_leap_day = (today.month, today.day) == (2, 29)
-    years = range(today.year - 1, FIRST_DAY.year - 1, -1)
-    days = [today.replace(year=year) for year in years if not is_leap_day or isleap(year)]
-    return Memories([memory for each in days for memory in _remembered(log, question, each)])
-
-
-def _remembered(log: Log, question: Question, which: date) -> Iterable[Memory]:
-    """Return how much was played on a day, and what most, in a list; an empty one if nothing was."""
-    make_tally(log, question, periods.day(question.zone, which))
     query = f"""WITH found AS (
             SELECT recording AS grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
                 max(plays * {MORE_THAN_MS} + ms_played) -- makes `item` the one of which this is true
             FROM tally JOIN items ON id = item GROUP BY recording
         ) SELECT sum(plays) OVER (), sum(ms_played) OVER (), name, items.artists, album, key
         FROM found JOIN items ON id = item {order(question)} LIMIT 1"""
-    for plays, ms_played, name, artists, album, key in log.rows(query):
-        title = format_title({"name": name, "artists": artists, "album": album, "uri": key})
-        yield Memory(str(which), plays, ms_played, title, key)
-
-
-def _plays(log: Log, seconds: Iterable[int]) -> list[Line]:
-    return [(play[0], play_data(play)) for play in log.store.plays(seconds)]
-
-
-def _gaps(log: Log, begin: int, end: int) -> list[Line]:
-    """Return the gaps in a period, also those that reach into it."""
-    rows = log.rows("SELECT * FROM gaps WHERE end > ? AND begin < ?", begin, end)
-    return [(row[0], GapLine(Gap.of(*row))) for row in rows]
-
-
-def _second(line: Line) -> int:
-    return line[0]
-
-
-def _timeline(log: Log, lines: Iterable[Line]) -> Timeline:
-    second = log.store.now_playing()
-    return Timeline([each for _, each in lines], "" if second is None else play_key(second))
+    today, memories = question.today, []
+    is_leap_day = (today.month, today.day) == (2, 29)
+    for year in range(today.year - 1, FIRST_DAY.year - 1, -1):
+        if not is_leap_day or isleap(year):
+            day = today.replace(year=year)
+            make_tally(log, question, periods.day(question.zone, day))
+            for plays, ms_played, name, artists, album, key in log.rows(query):
+                title = format_title({"name": name, "artists": artists, "album": album, "uri": key})
+                memories.append(Memory(str(day), plays, ms_played, title, key))
+    return Memories(memories)

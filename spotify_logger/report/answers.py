@@ -10,9 +10,9 @@ from dataclasses import fields, is_dataclass
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.queries.figures import Sums
+from spotify_logger.queries.charts import Sums
 from spotify_logger.queries.question import PLAYS, TIME, Amount, measure
-from spotify_logger.report.blocks import Answer, BarChart, Block, Note, Table
+from spotify_logger.report.blocks import Answer, Block, Note, Table
 from spotify_logger.report.cells import Formatted, heard, phrase
 from spotify_logger.report.words import counted, exact_duration, plural
 
@@ -105,9 +105,10 @@ def plays_and_others(plays: int, shorter: int, question: Question) -> Formatted:
     return phrase(plays, f"{question.rule_words},", shorter, plural(shorter, "other"))
 
 
-def bars(sums: Iterable[Sums], by: str) -> BarChart:
-    """Return a chart of the amounts of units of time."""
-    return BarChart([(str(each.when), measure(each, by), amount(each, by)) for each in sums])
+def bars(sums: Sequence[Sums], by: str) -> Table:
+    """Return a bar chart of the amounts of units of time."""
+    rows = [(str(each.when), amount(each, by)) for each in sums]
+    return Table(rows, right_aligned=[1], bars=[measure(each, by) for each in sums])
 
 
 def heading(by: str) -> str:

@@ -1,14 +1,21 @@
-"""The blocks that answers are made of: rendered on a terminal, tab-separated lines in a pipe.
+"""The blocks that answers are made of, and how they are written: for a terminal, a pipe, as JSON or CSV.
 
 Foreign text never sends a control character to a terminal. Times are local on screen and UTC in JSON and CSV.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+import json
+import sys
+from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
+
+from spotify_logger.core.periods import WEEKDAYS
+from spotify_logger.report import csv_output
+from spotify_logger.report.cells import for_programs
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
     from spotify_logger.report.cells import Cell
@@ -22,21 +29,14 @@ class Heading(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table, with or without headings.
-
-    Attributes:
-        rows: The cells; every row has the same number of them. A terminal shows numbers as people write them.
-        headings: Column headings, shown on a terminal only.
-        right_aligned: Indexes of the right-aligned columns.
-        flexible: Index of the column that takes the width the others leave.
-        single_line: Truncate cells that are too long, as tables with headings do, instead of wrapping them.
-    """
+    """A table, with or without headings, which only a terminal shows."""
 
     rows: Sequence[Sequence[Cell]]
     headings: Sequence[str] = ()
-    right_aligned: Sequence[int] = ()
-    flexible: int = 1
-    single_line: bool = False
+    right_aligned: Sequence[int] = ()  # columns
+    flexible: int = 1  # the column that takes the width the others leave
+    single_line: bool = False  # truncate cells that are too long, as if there were headings, not wrap them
+    bars: Sequence[float] = ()  # the length of a bar behind each row, not negative, on a terminal
 
 
 class Columns(NamedTuple):
@@ -47,33 +47,18 @@ class Columns(NamedTuple):
 
 
 class Heatmap(NamedTuple):
-    """A grid of shaded cells, such as weekdays by hours.
+    """A shaded cell for each hour of the week, from Monday."""
 
-    Attributes:
-        rows: The row labels.
-        columns: The column labels; a terminal shows as many as fit.
-        values: The non-negative values, row by row.
-        unit: What is counted, such as "plays".
-    """
-
-    rows: Sequence[str]
-    columns: Sequence[str]
-    values: Sequence[Sequence[int]]
-    unit: str
+    values: Sequence[Sequence[int]]  # not negative, by weekday
+    unit: str  # what is counted, such as "plays"
 
 
-class CalendarHeatmap(NamedTuple):
+class YearHeatmap(NamedTuple):
     """A shaded cell for each day of a year; days without a value stay blank."""
 
     year: int
     values: Mapping[date, int]
     unit: str
-
-
-class BarChart(NamedTuple):
-    """Horizontal bars, each with its label, its non-negative length, and the formatted value."""
-
-    rows: Sequence[tuple[str, float, Cell]]
 
 
 class Sparkline(NamedTuple):
@@ -90,21 +75,55 @@ class Note(NamedTuple):
     block: Block
 
 
-Block: TypeAlias = str | Heading | Table | Columns | Heatmap | CalendarHeatmap | BarChart | Sparkline | Note
+Block: TypeAlias = str | Heading | Table | Columns | Heatmap | YearHeatmap | Sparkline | Note
 """A part of an answer; a plain string is a paragraph."""
 
 
 class Answer(NamedTuple):
-    """The result of a command, in every output format.
+    """The result of a command, in every output format."""
 
-    Attributes:
-        data: The JSON output; times are in UTC.
-        page: The output for people.
-        code: The exit code.
-        csv_rows: The CSV output; every row has the same columns.
+    data: object  # for JSON
+    page: Sequence[Block]  # for people
+    code: int = 0  # the exit code
+    csv_rows: Sequence[CsvRow] = ()  # all with the same columns
+
+
+def write_answer(answer: Answer, out: TextIO, form: Literal["page", "json", "csv"] = "page") -> None:
+    """Write an answer in the given format; as text, laid out for a terminal or tab-separated for a pipe.
+
+    In a pipe, notes go to standard error.
     """
+    if form == "json":
+        # ASCII output escapes everything that could change the state of a terminal or the text direction.
+        print(json.dumps(answer.data, indent=2), file=out)
+    elif form == "csv":
+        csv_output.write_csv(answer.csv_rows, out)
+    elif out.isatty():
+        from spotify_logger.report.terminal import render  # noqa: PLC0415 - rich is slow to import
 
-    data: object
-    page: Sequence[Block]
-    code: int = 0
-    csv_rows: Sequence[CsvRow] = ()
+        render(answer.page, out)
+    else:
+        for block in answer.page:
+            target = sys.stderr if isinstance(block, Note) else out
+            for line in _lines(block):
+                print(*(sanitize(for_programs(cell)) for cell in line), sep="\t", file=target)
+
+
+def _lines(block: Block) -> Iterator[Sequence[Cell]]:
+    """Yield the lines of a block for a pipe, as cells, without the headings of a table."""
+    match block:
+        case str(text) | Heading(text):
+            yield [text]
+        case Note(noted):
+            yield from _lines(noted)
+        case Table(rows):
+            yield from rows
+        case Columns(left, right):
+            yield from (*left.rows, *right.rows)
+        case Heatmap(values):
+            for label, row in zip(WEEKDAYS, values, strict=True):
+                yield [label, *row]
+        case YearHeatmap(_, values):
+            yield from ((day.isoformat(), value) for day, value in sorted(values.items()))
+        case Sparkline(labels, values):
+            yield from zip(labels, values, strict=True)

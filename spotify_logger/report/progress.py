@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -20,27 +21,25 @@ def progress_bar(screen: TextIO | None) -> Iterator[Progress]:
     if screen is None or not screen.isatty():
         yield lambda *_: None
         return
-    with ExitStack() as stack:
-        bars: list[progress.Progress] = []
-        tasks: dict[str, progress.TaskID] = {}
+    tasks: dict[str, progress.TaskID] = {}
 
-        def show(step: str, done: int, total: int) -> None:
-            if not bars:
-                bars.append(stack.enter_context(_bars(screen)))
-            if step not in tasks:
-                tasks[step] = bars[0].add_task(step)
-            bars[0].update(tasks[step], completed=done, total=total)
+    @cache
+    def bars() -> progress.Progress:
+        from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
 
+        percentage = progress.TextColumn("{task.percentage:>3.0f} %")
+        columns = ("{task.description}", progress.BarColumn(), percentage, progress.TimeRemainingColumn())
+        started = progress.Progress(*columns, console=console.Console(file=screen))
+        started.start()
+        return started
+
+    def show(step: str, done: int, total: int) -> None:
+        if step not in tasks:
+            tasks[step] = bars().add_task(step)
+        bars().update(tasks[step], completed=done, total=total)
+
+    try:
         yield show
-
-
-def _bars(screen: TextIO) -> progress.Progress:
-    from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.TextColumn("{task.percentage:>3.0f} %"),
-        progress.TimeRemainingColumn(),
-    )
-    return progress.Progress(*columns, console=console.Console(file=screen))
+    finally:
+        if tasks:
+            bars().stop()

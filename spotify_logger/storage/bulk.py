@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.client import Command
 
     PlayData = Mapping[str, str | int | bool | None]  # the key of a play, and the fields of its hash
+    GapData = Mapping[str, str | None]  # from, to, reason
 
 DAYS_PER_BATCH = 64
 """Days of the index read in one batch: half a megabyte for a busy listener."""
@@ -42,20 +42,6 @@ ITEM_KEYS = ("track:", "episode:", "local:")
 """What the keys of the catalog begin with."""
 FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)
 """The first second with a play: none is older than Spotify."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A period that was not observed."""
-
-    from_: str | None
-    to: str | None
-    reason: str
-
-    @classmethod
-    def of(cls, begin: int, end: int, reason: str) -> Gap:
-        """Return a gap by its begin and end in seconds since the epoch."""
-        return cls(utc_time(begin), utc_time(end), reason)
 
 
 class Archive(Store):
@@ -209,3 +195,8 @@ def play_data(play: tuple[int, Mapping[str, str]]) -> dict[str, str | int | bool
     for name in texts.keys() & BOOLEAN_FIELDS:
         data[name] = texts[name] == "1"
     return data
+
+
+def gap_data(begin: int, end: int, reason: str) -> GapData:
+    """Return a gap, given by its begin and end in seconds since the epoch."""
+    return {"from": utc_time(begin), "to": utc_time(end), "reason": reason}

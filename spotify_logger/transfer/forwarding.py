@@ -12,7 +12,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.forwarding import VALIDATE_PATH, encode_listen, read_answer
 from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import from_iso
-from spotify_logger.monitoring import health
+from spotify_logger.monitoring.status import describe_receiver, receivers
 from spotify_logger.queries.tallies import bounds
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted
@@ -55,11 +55,11 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
 
 def status(store: Archive) -> Answer:
     """Report what waits for each receiver, as the logger says; exit code 1 if one refuses its token."""
-    receivers = health.receivers(store.hash(STATUS))
-    rows = [(each.host, health.describe_receiver(each)) for each in receivers]
+    found = receivers(store.hash(STATUS))
+    rows = [(each.host, describe_receiver(each)) for each in found]
     page = [Table(rows)] if rows else [f"{NOT_SET[0].upper()}{NOT_SET[1:]}."]
-    data = {"receivers": [asdict(each) for each in receivers]}
-    return Answer(data, page, code=int(any(each.stopped for each in receivers)))
+    data = {"receivers": [asdict(each) for each in found]}
+    return Answer(data, page, code=int(any(each.stopped for each in found)))
 
 
 def check(settings: Settings) -> Answer:

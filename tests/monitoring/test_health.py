@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spotify_logger.monitoring.health import problems, status_time, unobserved_since
+from spotify_logger.monitoring.status import LoggerEvidence, problems, unobserved_since
 from spotify_logger.storage.redis_replies import APPEND_ONLY_FILE, FORGETS, SNAPSHOTS
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp()
@@ -46,7 +46,7 @@ WELL = {
     ],
 )
 def test_problems(changes: dict[str, str], words: list[str]) -> None:
-    found = problems({**WELL, **changes}, NOW, max_poll_interval=60.0)
+    found = problems({**WELL, **changes}, NOW, 60.0, LoggerEvidence())
     assert len(found) == len(words)
     assert all(word in problem for word, problem in zip(words, found, strict=True))
 
@@ -69,5 +69,4 @@ def test_unobserved_since_the_last_poll(
 
 def test_a_malformed_time_is_unknown() -> None:
     for text in ("", "soon", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"):
-        assert status_time({"last_poll": text}, "last_poll") is None
         assert unobserved_since({**WELL, "last_poll": text}, NOW, 60.0) is None

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.cli import arguments
+from spotify_logger.cli.arguments import parse_args
+from spotify_logger.cli.commands import command_parser
 from spotify_logger.queries import charts
-from spotify_logger.report.blocks import CalendarHeatmap, Heatmap, Sparkline
+from spotify_logger.report.blocks import Heatmap, Sparkline, YearHeatmap
 from tests.indexed_log import IndexedLog, blocks, data_of, rows, table_rows, texts
 from tests.queries.items import QUO
 
@@ -90,7 +91,7 @@ class TestCalendarHeatmap:
         log.to(QUO, "2026-02-27 12:00", 130)
         log.to(QUO, "2026-02-27 13:00", 130)
         heatmap = self.calendar(log, by="time").page[0]
-        assert isinstance(heatmap, CalendarHeatmap)
+        assert isinstance(heatmap, YearHeatmap)
         assert (heatmap.year, heatmap.unit) == (2026, "minutes")
         assert {str(day): value for day, value in heatmap.values.items() if value} == {"2026-02-27": 4}
         assert texts(self.calendar(log, 2025)) == ["Nothing was played: 2025."]
@@ -100,8 +101,8 @@ class TestCalendarHeatmap:
     "words", [["calendar", "--year", "2024"], ["year", "2024"], ["clock", "--year", "2024"]]
 )
 def test_the_year_of_a_command(words: list[str]) -> None:
-    period = arguments.parse([*words, "--tz", "UTC"]).question.period
+    period = parse_args(command_parser(), [*words, "--tz", "UTC"]).question.period
     assert (period.begin, period.end) == (1_704_067_200, 1_735_689_600)
-    question = arguments.parse(words[:1]).question
+    question = parse_args(command_parser(), words[:1]).question
     expected = "all time" if words[0] == "clock" else f"{question.today.year}"
     assert question.period.words == expected

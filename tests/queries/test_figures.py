@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.queries.figures import date_of, streaks
+from spotify_logger.queries.charts import (
+    BY_HOUR,
+    BY_WEEK_HOUR,
+    LocalSums,
+    date_of,
+    streaks,
+    sums_by,
+    total,
+)
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.local_time import BY_HOUR, BY_WEEK_HOUR, LocalSums, sums_by, total
 from spotify_logger.queries.log import Log
 from tests import reference
 from tests.random_logs import logs, question_from, write

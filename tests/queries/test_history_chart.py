@@ -6,7 +6,7 @@ import pytest
 
 from spotify_logger.queries.charts import course
 from spotify_logger.queries.question import DAY, MONTH, TIME, WEEK
-from spotify_logger.report.blocks import BarChart
+from spotify_logger.report.blocks import Table
 from spotify_logger.report.cells import heard
 from tests.indexed_log import IndexedLog, data_of, texts
 from tests.queries.items import QUO
@@ -49,13 +49,14 @@ def test_without_plays(log: IndexedLog) -> None:
 
 def test_bars_and_rows(log: IndexedLog) -> None:
     answer = log.answer(course, MONTH)
-    assert isinstance(answer.page[0], BarChart)
-    assert answer.page[0].rows == [("2026-10-01", 1, 1), ("2026-11-01", 2, 2)]
+    assert isinstance(answer.page[0], Table)
+    assert answer.page[0].rows == [("2026-10-01", 1), ("2026-11-01", 2)]
+    assert answer.page[0].bars == [1, 2]
     assert list(answer.csv_rows) == data_of(answer)["periods"]
     answer = log.answer(course, MONTH, by=TIME)
-    assert isinstance(answer.page[0], BarChart)
+    assert isinstance(answer.page[0], Table)
     assert answer.page[0].rows == [
-        ("2026-10-01", 100_000, heard(100_000)),
-        ("2026-11-01", 255_000, heard(255_000)),
+        ("2026-10-01", heard(100_000)),
+        ("2026-11-01", heard(255_000)),
     ]
     assert texts(answer)[0] == "all time: 3 plays of at least 30 s, 5 min heard"

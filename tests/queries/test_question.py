@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime
 import pytest
 
 from spotify_logger.cli import arguments
+from spotify_logger.cli.commands import command_parser
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
 from spotify_logger.queries import question
-from spotify_logger.queries.question import Question, from_options
+from spotify_logger.queries.question import Question, from_values
 
 NOW = datetime(2026, 11, 22, 23, 30, tzinfo=UTC).timestamp()
 """Half past midnight in Berlin, where it is the 23rd already."""
@@ -18,8 +19,8 @@ BERLIN = ["--tz", "Europe/Berlin"]
 
 def question_of(*words: str) -> Question:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    arguments.add_options(parser, *arguments.RANKED, "--min", arguments.PERIOD)
-    return from_options(parser.parse_args(words), NOW)
+    arguments.add_options(parser, *arguments.RANKED, "min", arguments.PERIOD)
+    return from_values(vars(parser.parse_args(words)), NOW, "--")
 
 
 def second(text: str) -> int:
@@ -64,7 +65,7 @@ class TestPeriod:
     def test_the_year_is_optional(self) -> None:
         last_hour = datetime(2026, 12, 31, 23, 30, tzinfo=UTC).timestamp()
         for words, number in (["--year", "2025"], 2025), ([], 2026), (BERLIN, 2027):
-            question = from_options(arguments.parse(["calendar", *words]), last_hour)
+            question = from_values(vars(command_parser().parse_args(["calendar", *words])), last_hour)
             assert question.period == periods.year(question.zone, number)
 
 
@@ -73,7 +74,7 @@ class TestOtherOptions:
         question = question_of()
         assert (question.now, question.period, question.threshold) == (NOW, Period(), 30_000)
         assert (question.by, question.limit, question.exact, question.zone.name) == ("plays", 10, False, None)
-        assert from_options(argparse.Namespace(), NOW).threshold == 30_000
+        assert from_values({}, NOW).threshold == 30_000
 
     @pytest.mark.parametrize(
         ("text", "threshold", "words"),
@@ -129,7 +130,7 @@ class TestBadOptions:
             ("--tz", "unknown time zone", "Europe/Berlin", ("Berlin", "../etc/passwd", "")),
             ("--min", "not a threshold", "30s, half", ("most", "1m", "100000", "\x1b[31m")),
             ("-n", "not a positive number", "", ("0", "1.5", "²", "")),
-            ("--by", "invalid choice", "", ("taste",)),
+            ("--by", "not a measure", "plays or time", ("taste",)),
         ],
     )
     def test_malformed_values(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spotify_logger.queries import review as reviews
+from spotify_logger.queries import summary
 from spotify_logger.report.blocks import Columns, Heading, Sparkline, Table
 from spotify_logger.report.cells import for_people
 from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, texts
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def review(log: IndexedLog, year: int = 2026, **more: object) -> Answer:
-    return log.answer(reviews.year, year=year, **more)
+    return log.answer(summary.year, year=year, **more)
 
 
 def highlights(answer: Answer) -> dict[str, tuple[str, str]]:

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.report import cells
 from spotify_logger.report.blocks import (
     Answer,
-    BarChart,
-    CalendarHeatmap,
     Columns,
     Heading,
     Heatmap,
     Note,
     Sparkline,
     Table,
+    YearHeatmap,
+    write_answer,
 )
-from spotify_logger.report.output import write_answer
 from tests.report.samples import HARMLESS, NASTY, TerminalStream
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ class TestPipe:
             (Heading("Artists"), "Artists"),
             (Table([["a", "b c"], ["d", ""]], headings=["x", "y"]), "a\tb c\nd\t"),
             (Columns(LEFT, RIGHT), "a\tb\nc\td\ne\tf"),
-            (Heatmap(["Mon", "Tue"], ["0", "1"], [[0, 12345], [2, 3]], "plays"), "Mon\t0\t12345\nTue\t2\t3"),
+            (Heatmap([[1, 12345]] * 7, "plays"), "\n".join(f"{day}\t1\t12345" for day in WEEKDAYS)),
             (
-                CalendarHeatmap(2026, {date(2026, 11, 22): 1234, date(2026, 1, 9): 0}, "plays"),
+                YearHeatmap(2026, {date(2026, 11, 22): 1234, date(2026, 1, 9): 0}, "plays"),
                 "2026-01-09\t0\n2026-11-22\t1234",
             ),
-            (BarChart([("Air", 1, "1 play"), ("No\tbody", 0, "none")]), "Air\t1 play\nNo body\tnone"),
+            (Table([("Air", "1 play"), ("No\tbody", "none")], bars=[1, 0]), "Air\t1 play\nNo body\tnone"),
             (Sparkline(["Jan", "Feb"], [3, 1000], "plays"), "Jan\t3\nFeb\t1000"),
         ],
     )

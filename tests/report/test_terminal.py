@@ -13,16 +13,15 @@ from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.report import terminal
 from spotify_logger.report.blocks import (
     Answer,
-    BarChart,
     Block,
-    CalendarHeatmap,
     Columns,
     Heading,
     Heatmap,
     Sparkline,
     Table,
+    YearHeatmap,
+    write_answer,
 )
-from spotify_logger.report.output import write_answer
 from spotify_logger.report.terminal import SHADES, ShadeScale
 from spotify_logger.report.words import MONTHS
 from tests.report.samples import HARMLESS, NASTY, TerminalStream
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Drawn = Callable[..., list[str]]
-
-HOURS = [str(hour) for hour in range(24)]
 
 
 @pytest.fixture
@@ -64,9 +61,9 @@ class TestPage:
             Heading(NASTY),
             Table([["x", NASTY]]),
             Columns(Table([["x", NASTY]]), Table([["x", NASTY]])),
-            Heatmap([NASTY, "b"], [NASTY], [[1], [2]], NASTY),
-            CalendarHeatmap(2026, {date(2026, 1, 1): 1}, NASTY),
-            BarChart([(NASTY, 1, NASTY), ("b", 2, "c")]),
+            Heatmap([[1]] * 7, NASTY),
+            YearHeatmap(2026, {date(2026, 1, 1): 1}, NASTY),
+            Table([(NASTY, NASTY), ("b", "c")], bars=[1, 2]),
             Sparkline([NASTY, NASTY], [1, 0], NASTY),
         ],
     )
@@ -122,7 +119,7 @@ class TestShadeScale:
             assert named == ([scale.shade(value)] if value else [])
 
 
-WEEK = Heatmap(WEEKDAYS, HOURS, [[(day + 1) * hour for hour in range(24)] for day in range(7)], "plays")
+WEEK = Heatmap([[(day + 1) * hour for hour in range(24)] for day in range(7)], "plays")
 
 
 class TestHeatmap:
@@ -141,13 +138,13 @@ class TestHeatmap:
 
 
 def calendar_lines(year: int, values: dict[date, int], columns: int) -> list[str]:
-    return [line.plain for line in terminal._calendar(CalendarHeatmap(year, values, "plays"), columns)]
+    return [line.plain for line in terminal._calendar(YearHeatmap(year, values, "plays"), columns)]
 
 
 class TestDrawnCalendar:
     def test_a_year_that_does_not_fit_is_drawn_in_two_rows(self, drawn: Drawn) -> None:
         values = {date(2026, 6, 30): 1, date(2026, 7, 1): 9}
-        assert drawn(CalendarHeatmap(2026, values, "plays"), columns=40) == [
+        assert drawn(YearHeatmap(2026, values, "plays"), columns=40) == [
             "    Jan Feb Mar  Apr May  Jun",
             "Mon",
             "Tue" + " " * 27 + "▒",
@@ -177,7 +174,9 @@ class TestDrawnCalendar:
 
 class TestBarChart:
     def test_lengths_follow_the_values(self, drawn: Drawn) -> None:
-        bars = BarChart([("Daft Punk", 80, "80 plays"), ("日本", 41, "41 plays"), ("No", 0, "0")])
+        bars = Table(
+            [("Daft Punk", "80 plays"), ("日本", "41 plays"), ("No", "0")], (), [1], bars=[80, 41, 0]
+        )
         assert drawn(bars, columns=41) == [
             f"Daft Punk  80 plays  {'█' * 20}",
             f"日本       41 plays  {'█' * 10}▎",
@@ -197,7 +196,7 @@ class TestSparkline:
     [
         ("dumb", "", set()),
         ("xterm-256color", "1", {"1", "0"}),
-        ("xterm-256color", "", {"1", "0", "38;5;74", "38;5;32", "38;5;33"}),
+        ("xterm-256color", "", {"1", "0", "38;5;74", "38;5;32", "38;5;33", "38;5;33;49"}),
     ],
 )
 def test_uses_colors_if_the_terminal_has_them(
@@ -205,5 +204,5 @@ def test_uses_colors_if_the_terminal_has_them(
 ) -> None:
     monkeypatch.delenv("COLORTERM", raising=False)
     monkeypatch.setenv("NO_COLOR", no_color)
-    lines = drawn(Heading("A heading"), WEEK, BarChart([("x", 2, "two")]), term=term)
+    lines = drawn(Heading("A heading"), WEEK, Table([("x", "two")], bars=[2]), term=term)
     assert set(re.findall(r"\x1b\[([0-9;]*)m", "".join(lines))) == styles

@@ -14,7 +14,7 @@ import pytest
 
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.redis_keys import REVISIONS, TOMBSTONES
-from spotify_logger.report.output import write_answer
+from spotify_logger.report.blocks import write_answer
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError

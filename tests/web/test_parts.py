@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core.periods import Zone
-from spotify_logger.queries.timeline import GapLine, Timeline
-from spotify_logger.storage.bulk import Archive, Gap
+from spotify_logger.queries.timeline import Timeline
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web import static_files
 from spotify_logger.web.covers import Covers, small_cover
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spotify_logger.storage.bulk import PlayData
+    from spotify_logger.queries.timeline import Line
 
 LARGE = "https://i.scdn.co/image/ab67616d0000b273" + "5" * 24
 
@@ -91,8 +91,8 @@ class TestCovers:
 
 def test_the_segments_of_a_day_follow_local_time_and_are_cut_at_midnight() -> None:
     # Berlin is one hour ahead of UTC until clocks go forward at two, and then two hours.
-    lines: list[PlayData | GapLine] = [
-        GapLine(Gap("2026-03-28T21:00:00.000Z", "2026-03-29T00:00:00.000Z", "off")),
+    lines: list[Line] = [
+        {"gap": {"from": "2026-03-28T21:00:00.000Z", "to": "2026-03-29T00:00:00.000Z", "reason": "off"}},
         {"started_at": "2026-03-29T02:00:00.000Z", "ended_at": "2026-03-29T02:01:00.000Z",
          "end_reason": "skipped", "name": "Quo"},
         {"name": "Quo"},

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, RedirectResponse
 
-from spotify_logger.monitoring.health import OVERDUE_AFTER
-from spotify_logger.monitoring.status import status
+from spotify_logger.monitoring.status import OVERDUE_AFTER, status
 from spotify_logger.web.request_params import read_form
 
 if TYPE_CHECKING:

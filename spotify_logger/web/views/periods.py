@@ -10,8 +10,7 @@ from starlette.responses import Response
 
 from spotify_logger.core import periods
 from spotify_logger.core.redis_keys import FIRST_DAY
-from spotify_logger.queries import charts
-from spotify_logger.queries import review as reviews
+from spotify_logger.queries import charts, summary
 from spotify_logger.queries.question import INTERVALS, WEEK, parse_year
 from spotify_logger.web.request_params import BadRequest
 
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from spotify_logger.queries.charts import HourOfWeek
-    from spotify_logger.queries.figures import Best
     from spotify_logger.queries.question import Question
+    from spotify_logger.queries.summary import Best
     from spotify_logger.web.listeners import ListenerPage
 
 
@@ -60,16 +59,16 @@ async def calendar(page: ListenerPage, request: Request) -> Response:
 async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year in review."""
     question, about = _about_year(page, request)
-    data = await page.ask(request, reviews.year, question)
+    data = await page.ask(request, summary.year, question)
     covers = await page.cover_urls(ranked_keys(data.top))
-    albums = await page.album_queries(line.key for line in data.top.albums)
+    albums = await page.album_queries(line.key for line in data.top["albums"])
     return page.render(request, "review.html", data=data, covers=covers, albums=albums, **about)
 
 
 async def review_image(page: ListenerPage, request: Request) -> Response:
     """Render a year in review as an SVG image to share; it has only numbers and names."""
     question, about = _about_year(page, request)
-    data = await page.ask(request, reviews.year, question)
+    data = await page.ask(request, summary.year, question)
     headers = {
         "cache-control": "private, no-cache",
         "content-disposition": f'inline; filename="spotify-{data.year}.svg"',
@@ -103,4 +102,4 @@ def _sum(hours: Sequence[HourOfWeek]) -> HourOfWeek:
 
 def ranked_keys(top: Best) -> list[str]:
     """Return the catalog keys of the tracks and albums of rankings."""
-    return [line.key for line in (*top.tracks, *top.albums)]
+    return [line.key for line in (*top["tracks"], *top["albums"])]

@@ -15,7 +15,6 @@ from spotify_logger.core.times import seconds_of
 from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import timeline as queries
 from spotify_logger.queries.question import parse_day
-from spotify_logger.queries.timeline import GapLine
 from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import BadRequest, search_text
 from spotify_logger.web.views.periods import ranked_keys
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from spotify_logger.core.periods import Zone
-    from spotify_logger.queries.timeline import DayTimeline, Timeline
-    from spotify_logger.storage.bulk import PlayData
+    from spotify_logger.queries.timeline import DayTimeline, Line, Timeline
     from spotify_logger.web.listeners import ListenerPage
 
 RECENT_PLAYS = 50
@@ -52,7 +50,7 @@ async def home(page: ListenerPage, request: Request) -> Response:
         this_day=str(page.today),
         overview=overview,
         covers=await page.cover_urls([*ranked_keys(overview.top), *_played_keys(plays)]),
-        albums=await page.album_queries(line.key for line in overview.top.albums),
+        albums=await page.album_queries(line.key for line in overview.top["albums"]),
     )
 
 
@@ -76,10 +74,9 @@ async def live(page: ListenerPage, request: Request) -> Response:
 async def recent(page: ListenerPage, request: Request) -> Response:
     """Show the newest plays and the gaps between them."""
 
-    def day_of(line: PlayData | GapLine) -> str:
-        if isinstance(line, GapLine):
-            return str(page.zone.day(seconds_of(line.gap.from_ or "") or 0))
-        return str(page.zone.day(second_of_key(str(line["key"])) or 0))
+    def day_of(line: Line) -> str:
+        begin = seconds_of(line["gap"]["from"]) if "gap" in line else second_of_key(str(line["key"]))
+        return str(page.zone.day(begin or 0))
 
     question = page.params(request).question(limit=RECENT_PLAYS, period=False)
     timeline = await page.ask(request, queries.recent, question)
@@ -128,8 +125,8 @@ async def _about_plays(page: ListenerPage, timeline: Timeline) -> dict[str, Any]
     return {"covers": covers, "open_key": timeline.now_playing}
 
 
-def _played_keys(lines: Iterable[PlayData | GapLine]) -> list[str]:
-    return [catalog_key_of_play(line) for line in lines if not isinstance(line, GapLine)]
+def _played_keys(lines: Iterable[Line]) -> list[str]:
+    return [catalog_key_of_play(line) for line in lines if "gap" not in line]
 
 
 class Segment(NamedTuple):
@@ -146,10 +143,10 @@ def day_segments(zone: Zone, day: date, timeline: Timeline) -> list[Segment]:
     return [part for line in timeline.lines if (part := _segment(zone, day, line)) is not None]
 
 
-def _segment(zone: Zone, day: date, line: PlayData | GapLine) -> Segment | None:
-    if isinstance(line, GapLine):
+def _segment(zone: Zone, day: date, line: Line) -> Segment | None:
+    if gap := line.get("gap"):
         kind, what = UNOBSERVED, "not observed"
-        begin, end = seconds_of(line.gap.from_ or ""), seconds_of(line.gap.to or "")
+        begin, end = seconds_of(gap["from"]), seconds_of(gap["to"])
     else:
         kind = SKIPPED_PLAY if line.get("end_reason") == SKIPPED else HEARD
         what = str(line.get("name") or "?")
