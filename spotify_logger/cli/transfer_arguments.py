@@ -27,7 +27,7 @@ def add_transfer_commands(commands: Commands) -> None:
     bring.add_argument("--restore", action="store_true", help="include plays that you have deleted")
     what = "write nothing, only report what would be imported"
     bring.add_argument("--dry-run", action="store_true", help=what)
-    bring.set_defaults(check=_check_import)
+    bring.set_defaults(check=_check)
     export = add_command(commands, "export", "export the log, or one period of it", csv=False, json=False)
     forms = export.add_mutually_exclusive_group()
     for form, what in (
@@ -52,14 +52,14 @@ def add_transfer_commands(commands: Commands) -> None:
     what = "; ".join(f"{action}: {words}" for action, words in actions.items())
     forward.add_argument("action", choices=tuple(actions), metavar="ACTION", help=what)
     forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {question.DAY_FORMS}")
-    forward.set_defaults(check=_check_forward)
+    forward.set_defaults(check=_check)
     what = "permanently delete plays, after showing them and asking"
     forget = add_command(commands, "forget", what, csv=False)
     what = "a title, artist or album, or a key such as listening:<second>"
     forget.add_argument("text", nargs="*", metavar="TEXT", type=search_text, help=what)
     forget.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_options(forget, PERIOD)
-    forget.set_defaults(check=_check_forget)
+    forget.set_defaults(check=_check)
     what = "verify that the index, catalog and plays agree (exit code 1 if not)"
     check = add_command(commands, "check", what, csv=False)
     check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
@@ -67,19 +67,14 @@ def add_transfer_commands(commands: Commands) -> None:
     check.add_argument("--yes", action="store_true", help=what)
 
 
-def _check_import(options: argparse.Namespace) -> None:
-    if options.samples == bool(options.paths):
-        raise ValueError("import needs files, folders or ZIP archives, or else --samples")
-
-
-def _check_forward(options: argparse.Namespace) -> None:
-    if (options.action == "backlog") != (options.since is not None):
-        raise ValueError("forward backlog needs --since and a day, and nothing else takes it")
-
-
-def _check_forget(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace) -> None:
+    """Raise ValueError for arguments that do not go together."""
     period = options.question.period
-    if not options.text and period.begin is None and period.end is None:
+    if options.command == "import" and options.samples == bool(options.paths):
+        raise ValueError("import needs files, folders or ZIP archives, or else --samples")
+    if options.command == "forward" and (options.action == "backlog") != (options.since is not None):
+        raise ValueError("forward backlog needs --since and a day, and nothing else takes it")
+    if options.command == "forget" and not options.text and period.begin is None and period.end is None:
         raise ValueError(
             "forget needs a text, a key or a period such as --last 2h: it does not delete the whole log"
         )

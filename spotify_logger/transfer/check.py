@@ -5,7 +5,7 @@ number is kept in memory for each play.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import chain
 
@@ -21,19 +21,16 @@ from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
 from spotify_logger.transfer.delete import (
-    NO_TERMINAL,
     Confirmation,
-    catalog_hashes,
     day_of_index_key,
     indexed_days,
+    item_hashes,
     remove_items,
 )
 from spotify_logger.transfer.findings import FindingKind, Findings
 
-RECENT_SECONDS = 30 * keys.ONE_DAY
-"""Plays that the logger writes during the check started at most this many seconds before it."""
-CATALOG_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")
-"""The catalog fields that a play's hash has, too."""
+RECENT_SECONDS = 30 * keys.ONE_DAY  # plays that the logger writes during the check started since then
+CATALOG_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")  # which a play's hash has, too
 PLAY_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """The fields of a play that its index entry depends on."""
 MAX_TRIES = 3  # how many times an index entry is written if the logger changes the play meanwhile
@@ -55,8 +52,10 @@ def check(
     items, gaps = _scan(archive, findings, plays)
     if plays.lost:
         findings.why_kept = archive.persistence().eviction
-        if repair and not findings.why_kept:
-            findings.why_kept = _refusal(plays.lost, confirmation)
+        if repair and not findings.why_kept and confirmation is not None:
+            ends = (format_time(confirmation.zone, second) for second in (min(plays.lost), max(plays.lost)))
+            left = f"all that is left of {counted(len(plays.lost), 'play')}, {' to '.join(ends)}"
+            findings.why_kept = confirmation.refusal(f"Permanently delete {left}: the index entries?")
         if findings.why_kept:
             items -= set(plays.lost.values()) - plays.items.keys()
         elif repair:
@@ -89,18 +88,6 @@ def _scan(archive: Archive, findings: Findings, plays: "PlayCheck") -> tuple[set
         gaps.update(found["gap"])
         plays.check_plays(found["listening"])
     return items, gaps
-
-
-def _refusal(seconds: Collection[int], confirmation: Confirmation | None) -> str:
-    """Return why index entries of plays that are gone may not be deleted, or "" if they may."""
-    if confirmation is None:
-        return ""
-    if not confirmation.is_possible:
-        return NO_TERMINAL
-    first, last = (format_time(confirmation.zone, second) for second in (min(seconds), max(seconds)))
-    gone = counted(len(seconds), "play")
-    question = f"Permanently delete all that is left of {gone}, {first} to {last}: the index entries?"
-    return "" if confirmation.is_given(question) else "you chose to keep them"
 
 
 PlayFinding = tuple[FindingKind, Play | None, str]
@@ -255,7 +242,7 @@ def _check_catalog(
             lines = zip(rows.seconds, rows.items, strict=True)
             unused.difference_update(item for second, item in lines if second not in plays.seen)
     for batch in batched(sorted(unused), HASHES_PER_BATCH):
-        items = catalog_hashes(archive, batch)
+        items = item_hashes(archive, batch)
         for key in items:
             findings.add(FindingKind.UNUSED_ITEM, key)
         if findings.repair:
@@ -287,23 +274,23 @@ def _check_gaps(archive: Archive, findings: Findings, seconds: Sequence[int]) ->
     recheck = _find_wrong_gaps(archive, seconds) if first else {}
     key, commands = archive.key(keys.GAPS), list[Command]()
     for name in sorted(recheck.keys() & first.keys()):
-        kind, line = recheck[name]
-        findings.add(kind, f"{keys.GAPS} {name}" if kind is FindingKind.LOST_GAP else f"gap:{name}")
-        if kind is not FindingKind.STRANGE:
-            commands.append(("HSET", key, name, line) if line else ("HDEL", key, name))
+        line = recheck[name]
+        if line is None:
+            findings.add(FindingKind.STRANGE, f"gap:{name}")
+        elif line:
+            findings.add(FindingKind.UNLISTED_GAP, f"gap:{name}")
+            commands.append(("HSET", key, name, line))
+        else:
+            findings.add(FindingKind.LOST_GAP, f"{keys.GAPS} {name}")
+            commands.append(("HDEL", key, name))
     if findings.repair:
         archive.write(commands)
 
 
-def _find_wrong_gaps(archive: Archive, seconds: Sequence[int]) -> dict[str, tuple[FindingKind, str]]:
-    """Return the problems by index field, each with the correct entry."""
+def _find_wrong_gaps(archive: Archive, seconds: Sequence[int]) -> dict[str, str | None]:
+    """Return the correct entries of wrong ones: "" without a gap, None if its hash is that of no gap."""
     hashes = zip(seconds, archive.hashes(map(keys.gap_key, seconds)), strict=True)
-    wanted = {str(second): keys.gap_value(second, fields) for second, fields in hashes}
+    wanted = {str(second): keys.gap_value(second, fields) or None for second, fields in hashes}
     lines = archive.hash(keys.GAPS)
-    wrong = {name: (FindingKind.LOST_GAP, "") for name in lines if name not in wanted}
-    for name, line in wanted.items():
-        if not line:
-            wrong[name] = (FindingKind.STRANGE, "")
-        elif lines.get(name) != line:
-            wrong[name] = (FindingKind.UNLISTED_GAP, line)
-    return wrong
+    lost = dict.fromkeys(lines.keys() - wanted.keys(), "")
+    return lost | {name: line for name, line in wanted.items() if line is None or line != lines.get(name)}

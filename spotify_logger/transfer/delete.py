@@ -37,16 +37,16 @@ class Confirmation(NamedTuple):
     screen: TextIO
     zone: Zone
 
-    @property
-    def is_possible(self) -> bool:
-        """Whether there is a terminal to ask on."""
-        return self.keyboard.isatty() and self.screen.isatty()
-
-    def is_given(self, question: str) -> bool:
-        """Ask a question, and return whether the user agrees."""
+    def refusal(self, question: str, preview: Answer | None = None) -> str:
+        """Ask a question, below a preview; return "" if the user agrees, or why nothing may be deleted."""
+        if not (self.keyboard.isatty() and self.screen.isatty()):
+            return NO_TERMINAL
+        if preview is not None:
+            write_answer(preview, self.screen)
         self.screen.write(f"{question} [y/N] ")
         self.screen.flush()
-        return self.keyboard.readline().strip().casefold() in {"y", "yes"}
+        is_agreed = self.keyboard.readline().strip().casefold() in {"y", "yes"}
+        return "" if is_agreed else "you chose to keep them"
 
 
 class Selection(NamedTuple):
@@ -62,10 +62,7 @@ class Selection(NamedTuple):
 
 
 def forget(archive: Archive, selection: Selection, now: float, confirmation: Confirmation | None) -> Answer:
-    """Preview the selected plays, ask for confirmation unless it is None, and delete them.
-
-    The exit code is 1 if the user declined. After a StoreError, running it again completes it.
-    """
+    """Preview the selected plays, ask unless `confirmation` is None, and delete them; exit code 1 if not."""
     deletion = Deletion(archive, now)
     seconds = deletion.without_open_play(find_plays(archive, selection))
     is_agreed = not seconds or confirmation is None or _is_confirmed(archive, seconds, confirmation)
@@ -129,8 +126,6 @@ def _matching_items(archive: Archive, selection: Selection) -> set[str]:
 
 
 def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confirmation) -> bool:
-    if not confirmation.is_possible:
-        raise SpotifyLoggerError(f"nothing was deleted: {NO_TERMINAL}")
     zone, rows = confirmation.zone, []
     for second, fields in archive.plays(seconds[-MAX_PLAYS_SHOWN:]):
         heard = format_duration(whole_number(fields.get("ms_played")) or 0)
@@ -140,9 +135,12 @@ def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confir
     page: list[str | Table] = [f"{counted(len(seconds), 'play')}, {when}"]
     if len(seconds) > MAX_PLAYS_SHOWN:
         page.append(f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'earlier play')}")
-    write_answer(Answer(None, [*page, Table(rows, right_aligned=[2])]), confirmation.screen)
     these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
-    return confirmation.is_given(f"Permanently delete {these}?")
+    preview = Answer(None, [*page, Table(rows, right_aligned=[2])])
+    refusal = confirmation.refusal(f"Permanently delete {these}?", preview)
+    if refusal == NO_TERMINAL:
+        raise SpotifyLoggerError(f"nothing was deleted: {refusal}")
+    return not refusal
 
 
 class Deletion:
@@ -183,30 +181,24 @@ class Deletion:
             self._archive.write([("HDEL", key, second) for key, second in zip(index, batch, strict=True)])
 
     def _delete_hashes(self, seconds: Sequence[int]) -> None:
-        """Write tombstones, then delete the plays' hashes."""
-        found = {second: Play.from_hash(second, fields) for second, fields in self._archive.plays(seconds)}
-        plays = {second: play for second, play in found.items() if play is not None}
-        ends = {second: -(-play.ended_ms // 1000) for second, play in plays.items()}
-        ends |= self._ends_in_index([second for second in seconds if second not in plays])
-        self._items.update(play.item.key for play in plays.values())
+        """Write tombstones, then delete the plays' hashes; what is no play at their keys stays."""
+        key = self._archive.key
+        exist = self._archive.send([("EXISTS", key(keys.play_key(second))) for second in seconds])
+        lines, ends = self._archive.index_lines(seconds), dict[int, int]()
+        for (second, fields), exists in zip(self._archive.plays(seconds), exist, strict=True):
+            play, row = Play.from_hash(second, fields), keys.read_row(str(second), lines.get(second, ""))
+            if play is not None:
+                self._items.add(play.item.key)
+                ends[second] = play.ended_ms
+            elif exists:
+                self.unrecognized.append(keys.play_key(second))
+            elif row is not None:  # it exists only in the index
+                ends[second] = second * 1000 + row[2]
         self.deleted.update(ends)
-        tombstones = ((second, max(second, end)) for second, end in ends.items())
+        tombstones = ((second, max(second, -(-end_ms // 1000))) for second, end_ms in ends.items())
         if ends:
-            self._archive.write(
-                [("HSET", self._archive.key(keys.TOMBSTONES), *chain.from_iterable(tombstones))]
-            )
-        self._archive.send([("DEL", self._archive.key(keys.play_key(second))) for second in plays])
-
-    def _ends_in_index(self, seconds: Sequence[int]) -> dict[int, int]:
-        """Return the ends of plays that exist only in the index; other values at their keys are kept."""
-        exist = self._archive.send(
-            [("EXISTS", self._archive.key(keys.play_key(second))) for second in seconds]
-        )
-        kept = {second for second, exists in zip(seconds, exist, strict=True) if exists}
-        self.unrecognized += map(keys.play_key, sorted(kept))
-        lines = self._archive.index_lines([second for second in seconds if second not in kept])
-        rows = (keys.read_row(str(second), line) for second, line in lines.items())
-        return {row[0]: row[0] + -(-row[2] // 1000) for row in rows if row is not None}
+            self._archive.write([("HSET", key(keys.TOMBSTONES), *chain.from_iterable(tombstones))])
+        self._archive.send([("DEL", key(keys.play_key(second))) for second in ends])
 
     def _scan_index(self) -> None:
         """Find the items in use, on days of wrong clocks too, and plays that an interrupted run left."""
@@ -251,18 +243,16 @@ def remove_items(archive: Archive, items: Iterable[str], now: float, excluded: C
     """
     removed = 0
     for batch in batched(sorted(items), KEYS_PER_BATCH):
-        hashes = catalog_hashes(archive, batch)
+        hashes = item_hashes(archive, batch)
         archive.send([("DEL", archive.key(key)) for key in hashes])
         days = archive.rows(int(now) - keys.ONE_DAY)
         lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
         back = hashes.keys() & {item for second, item in lines if second not in excluded}
-        archive.write(
-            [("HSET", archive.key(key), *chain.from_iterable(hashes[key].items())) for key in sorted(back)]
-        )
+        archive.write([("HSET", archive.key(key), *chain.from_iterable(hashes[key].items())) for key in back])
         removed += len(hashes) - len(back)
     return removed
 
 
-def catalog_hashes(archive: Archive, items: Sequence[str]) -> dict[str, Mapping[str, str]]:
+def item_hashes(archive: Archive, items: Sequence[str]) -> dict[str, Mapping[str, str]]:
     """Return the catalog hashes of items, leaving out keys that hold anything else."""
     return {key: fields for key, fields in zip(items, archive.hashes(items), strict=True) if "uri" in fields}

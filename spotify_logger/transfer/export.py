@@ -27,13 +27,12 @@ from spotify_logger.system.errors import SpotifyLoggerError
 
 PLAYS_PER_BATCH = 500  # plays read per pipeline, about half a megabyte
 NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
-CSV_COLUMNS = (
+CSV_COLUMNS = (  # after `second`
     *("started_at", "ended_at", "ms_played", "end_reason", "source"),
     *("type", "name", "artists", "album", "duration_ms", "explicit"),
     *("device_name", "device_type", "device_volume", "shuffle_state", "repeat_state"),
     *("context_uri", "uri", "isrc", "artist_list"),
 )
-"""The columns after `second`."""
 CSV_CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc", "artist_list")
 
 ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz"]
@@ -63,11 +62,9 @@ def export(
     read = _listens if form == "listenbrainz" else records
     lines = map(json.dumps, _counting(read(archive, begin, end), plays))
     if form == "json":
-        before = "["
-        for line in lines:
-            out.write(f"{before}\n{line}")
-            before = ","
-        out.write("[]\n" if before == "[" else "\n]\n")
+        out.write("[")
+        out.writelines(f"{',' if number else ''}\n{line}" for number, line in enumerate(lines))
+        out.write("\n]\n")
     else:
         out.writelines(f"{line}\n" for line in lines)
     return plays["play"]

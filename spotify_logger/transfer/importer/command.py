@@ -1,7 +1,4 @@
-"""`spotify-logger import`: import the exports of Spotify, of other loggers, and our own.
-
-An interrupted import can be run again and continues where it stopped.
-"""
+"""`spotify-logger import`: import the exports of Spotify, of other loggers, and our own."""
 
 import re
 import time
@@ -27,7 +24,7 @@ from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sampl
 from spotify_logger.transfer.importer.writer import ImportSummary, PlayWriter
 
 RESULTS = (*RowStatus, *SkipReason)
-SAMPLE_KEYS = "activity:*"
+SAMPLE_KEYS = "activity:*"  # a million a year
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 
 
@@ -51,8 +48,7 @@ def import_history(
 ) -> Answer:
     """Import the plays, items and gaps in files, folders and zips, and show the progress on a terminal.
 
-    Raise SpotifyLoggerError if there is nothing to import, or no space for a temporary file. After a
-    StoreError, what was imported so far is kept.
+    An interrupted import can be run again, and continues where it stopped.
     """
     found = find_sources(paths, options.users)
     if not found.sources and not found.refused:
@@ -78,7 +74,6 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
     writer, is_empty = PlayWriter(archive, dry_run=dry_run), list[bool]()
     with _import_on(screen) as progress:
         found = (match for names in archive.scan(SAMPLE_KEYS) for match in map(_SAMPLE.fullmatch, names))
-        # There may be a million a year.
         seconds = array("q", sorted({int(match[1]) for match in found if match is not None}))
         if not seconds:
             raise SpotifyLoggerError(

@@ -24,10 +24,8 @@ from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 T = TypeVar("T")
 
-CONTEXT_MS = ONE_DAY_MS
-"""Milliseconds around a row within which all known plays are needed to decide about it."""
-NAMES = ("name", "artists", "album")
-"""The fields that a better account of a play takes over from a worse one if it lacks them."""
+CONTEXT_MS = ONE_DAY_MS  # around a row, within which all known plays are needed to decide about it
+NAMES = ("name", "artists", "album")  # which a better account takes over from a worse one if it lacks them
 
 
 class RowStatus(Enum):
@@ -78,8 +76,8 @@ class Candidate:
     @property
     def loggers(self) -> set[FieldValue]:
         """The other loggers that have a listen of the play."""
-        found = (each.entry.play.fields.get("logged_by") for each in self.accounts)
-        return {logger for logger in found if logger is not None}
+        found = (each.entry.play.fields for each in self.accounts)
+        return {fields["logged_by"] for fields in found if "logged_by" in fields}
 
     def join(self, other: "Candidate") -> None:
         """Note that another account is of the same play."""
@@ -153,7 +151,7 @@ class Deduplicator:
         for play in known:
             name = identity(play.entry.play)
             if name in new:  # it has been written, perhaps under a later second
-                new[name].entry = play.entry
+                new[name].entry = new[name].entry._replace(play=play.entry.play)
             elif name not in self._replaced:
                 found.append(play)
         for play in found:

@@ -37,12 +37,10 @@ from spotify_logger.core.times import from_iso
 from spotify_logger.core.tracker import OVER_AFTER_MS
 
 EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000  # no play is older than Spotify
-START_TOLERANCE_MS = 5_000
-"""Milliseconds by which a start may be too late for `ms_played` to fit before the end."""
+START_TOLERANCE_MS = 5_000  # a start may be later by this much than `ms_played` before the end
 MAX_OFFLINE_MS = 31 * ONE_DAY_MS  # a device has to be online once in thirty days, so an older start is wrong
 MIN_UPLOAD_DELAY_MS = 60_000  # an offline play whose reported end is this late was uploaded later, not paused
-MIN_MILLISECOND_STAMP = 10**11
-"""A stamp from here on is in milliseconds; in seconds it would be in the year 5138."""
+MIN_MILLISECOND_STAMP = 10**11  # from here on in milliseconds; in seconds it would be in the year 5138
 
 _SKIPS = ("fwdbtn", "backbtn", "clickrow", "clickside", "playbtn", "endplay", "remote", "uriopen", "popup")
 _STOPS = ("logout", "unexpected-exit", "unexpected-exit-while-paused")
@@ -116,9 +114,11 @@ ParsedRow = ImportedPlay | OtherRecord | SkippedRow
 def read_listening(kind: SourceKind, row: Row, now_ms: int) -> ParsedRow:
     """Read a row of the extended streaming history or of the account data."""
     end, length = ("ts", "ms_played") if kind is SourceKind.EXTENDED else ("endTime", "msPlayed")
-    reported_end_ms, ms_played = _timestamp(row[end], now_ms), integer(row.get(length))
-    if reported_end_ms is None:
+    # The oldest exports write "2012-03-21 21:36:50 UTC".
+    reported_end_ms = from_iso(text_of(row[end]).removesuffix(" UTC"))
+    if reported_end_ms is None or not is_plausible(reported_end_ms, now_ms):
         return malformed(f"{end} is not a time between 2006 and now")
+    ms_played = integer(row.get(length))
     if ms_played is None or ms_played > MAX_ITEM_MS:
         return malformed(f"{length} is not a number of milliseconds")
     if not ms_played:
@@ -131,7 +131,9 @@ def read_listening(kind: SourceKind, row: Row, now_ms: int) -> ParsedRow:
             return SkippedRow(SkipReason.NAMELESS)
     # Account data has neither a start nor an end reason.
     started_ms = _start(row.get("offline_timestamp"), reported_end_ms, ms_played)
-    ended_ms = _end(started_ms, reported_end_ms, ms_played, is_offline=flag(row.get("offline")) is True)
+    idle_ms = reported_end_ms - started_ms - ms_played
+    longest_ms = MIN_UPLOAD_DELAY_MS if flag(row.get("offline")) else OVER_AFTER_MS
+    ended_ms = reported_end_ms if 0 <= idle_ms <= longest_ms else started_ms + ms_played
     reason, fields = _reason(row.get("reason_end"), flag(row.get("skipped"))), fields_of(item)
     if device := text_of(row.get("platform")):
         fields["device_name"] = device
@@ -191,12 +193,6 @@ def fields_of(item: Item) -> dict[str, FieldValue]:
     return fields if item.key.startswith("local:") else {**fields, "id": item.key.partition(":")[2]}
 
 
-def _timestamp(value: object, now_ms: int) -> int | None:
-    # The oldest exports write "2012-03-21 21:36:50 UTC".
-    moment = from_iso(text_of(value).removesuffix(" UTC"))
-    return moment if moment is not None and is_plausible(moment, now_ms) else None
-
-
 def stamp_ms(number: int) -> int:
     """Return the milliseconds since the epoch of a stamp in seconds or milliseconds."""
     return number if number >= MIN_MILLISECOND_STAMP else number * 1000
@@ -207,13 +203,6 @@ def _start(value: object, reported_end_ms: int, ms_played: int) -> int:
     start, latest = stamp_ms(integer(value) or 0), reported_end_ms - ms_played
     is_possible = max(EARLIEST_PLAY_MS, latest - MAX_OFFLINE_MS) <= start <= latest + START_TOLERANCE_MS
     return start if is_possible else latest
-
-
-def _end(started_ms: int, reported_end_ms: int, ms_played: int, *, is_offline: bool) -> int:
-    idle_ms = reported_end_ms - started_ms - ms_played
-    if idle_ms > (MIN_UPLOAD_DELAY_MS if is_offline else OVER_AFTER_MS):
-        return started_ms + ms_played
-    return max(reported_end_ms, started_ms + ms_played)
 
 
 def _reason(reason_end: object, skipped: bool | None) -> str:  # noqa: FBT001 - a field of the row

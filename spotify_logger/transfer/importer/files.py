@@ -22,14 +22,12 @@ from spotify_logger.transfer.importer.formats import format_of
 from spotify_logger.transfer.importer.rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
 
 MAX_MEMBER_BYTES = 1 << 30  # maximum size of a member of a zip, in bytes; Spotify's have 13 million
-MAX_ZIP_MEMBERS = 2000
-"""Maximum number of members; Spotify's zips have a few dozen. zipfile lists all whenever one is opened."""
+MAX_ZIP_MEMBERS = 2000  # Spotify's zips have a few dozen, and zipfile lists all whenever one is opened
 MAX_ZIP_DEPTH = 2  # how many zips may be in each other; the bomb that contains itself has no end
 
 _HISTORY = re.compile(r"streaming.?history|endsong|endvideo", re.IGNORECASE)
 """What Spotify calls its files: one that is damaged from its first row on is said to be so."""
-_JSON = re.compile(r"(?!\._).*\.jsonl?", re.IGNORECASE)
-"""The name of a file that should hold rows; macOS puts further ones, beginning with "._", into zips."""
+_JSON = re.compile(r"(?!\._).*\.jsonl?", re.IGNORECASE)  # macOS puts further files, named "._...", into zips
 _HEAD_CHARS = 1 << 16
 _ROWS_TO_TRY = 10
 _MISTAKEN = {
@@ -46,8 +44,7 @@ _MISTAKEN = {
 """What a file is that holds no plays, by its beginning."""
 _USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|;Date#([^\n"]+)')
 """The user whom an export names: in a field, or in the header of the CSV of lastfmstats.com."""
-_ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')
-"""The beginning of the file with the user's own data, beside those with the plays."""
+_ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')  # the file with the user's own data begins so
 
 
 class SourceFile(NamedTuple):
@@ -91,15 +88,12 @@ class SourceFile(NamedTuple):
 
 @dataclass
 class FoundFiles:
-    """The files that hold plays, the numbers of other files and of other users' files, and what is refused.
-
-    Each refused file or folder has its name, and why it is not read.
-    """
+    """The files that hold plays, and the numbers of other files and of other users' files."""
 
     sources: list[SourceFile] = field(default_factory=list)
     others: int = 0
     other_users: int = 0
-    refused: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)  # files and folders, and why
     _users: dict[str, str] = field(default_factory=dict, compare=False)  # by folder
 
     def add(self, path: Path, *, is_named: bool = False) -> None:
@@ -110,10 +104,6 @@ class FoundFiles:
                 self._add_zip(source)
             else:
                 self._add_source(source, is_named=is_named)
-
-    def refuse(self, error: OSError) -> None:
-        """Note a folder that cannot be read."""
-        self.refused.append((error.filename, f"cannot be read: {describe_error(error)}"))
 
     def _add_zip(self, outer: SourceFile) -> None:
         try:
@@ -143,28 +133,24 @@ class FoundFiles:
         name = PurePosixPath(source.name)
         is_json = _JSON.fullmatch(name.name) is not None
         is_history = is_json and _HISTORY.search(name.name) is not None
+        head = why = ""
         try:
             with source.open() as text:
                 head = text.read(_HEAD_CHARS)
         except (UnreadableFile, *READ_ERRORS) as error:
-            self._set_aside(source, str(error), is_said=is_named or is_history or bool(source.members))
-            return
+            why = str(error)
         user, is_csv = _USER.search(head), head.lstrip()[:1] not in {"[", "{"}
         source = source._replace(is_csv=is_csv, user=(user[1] or user[2]) if user else "")
         service = _service(source, head)
         if service or (is_history and not is_csv):
             self.sources.append(source._replace(service=service or "Spotify"))
-            return
-        if source.user and _ACCOUNT.match(head):
-            self._users[str(name.parent)] = source.user
-        why = next(words for beginning, words in _MISTAKEN.items() if re.match(beginning, head))
-        self._set_aside(source, why, is_said=is_named or is_history or (is_json and is_csv))
-
-    def _set_aside(self, source: SourceFile, why: str, *, is_said: bool) -> None:
-        if is_said:
+        elif is_named or is_history or (is_json and is_csv):
+            why = why or next(words for start, words in _MISTAKEN.items() if re.match(start, head))
             self.refused.append((source.name, why))
         else:
             self.others += 1
+            if source.user and _ACCOUNT.match(head):
+                self._users[str(name.parent)] = source.user
 
     def choose(self, users: Collection[str]) -> None:
         """Leave the files of other users aside; raise SpotifyLoggerError if a user has to be chosen."""
@@ -196,21 +182,20 @@ def _service(source: SourceFile, head: str) -> str:
 
 
 def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFiles:
-    """Find the files of some users, or of one, that hold plays: in folders, those inside them, and zips.
-
-    Raise SpotifyLoggerError if one of the paths cannot be read, or a user has to be chosen.
-    """
+    """Find the files of some users, or of one, that hold plays: in folders, those inside them, and zips."""
     found = FoundFiles()
+
+    def refuse(error: OSError) -> None:
+        found.refused.append((error.filename, f"cannot be read: {describe_error(error)}"))
+
     for path in paths:
         try:
-            mode = path.stat().st_mode
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
         except OSError as error:
             raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
-        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-            raise SpotifyLoggerError(f"{path} is not a regular file: save its contents to a file first")
-        found.add(path, is_named=True)
-        for folder, _, names in os.walk(path, onerror=found.refuse) if stat.S_ISDIR(mode) else ():
+        named = [(path.parent, (), (path.name,))]
+        for folder, _, names in os.walk(path, onerror=refuse) if is_folder else named:
             for name in sorted(names):
-                found.add(Path(folder, name))
+                found.add(Path(folder, name), is_named=not is_folder)
     found.choose(users)
     return found

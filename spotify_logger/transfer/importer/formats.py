@@ -19,10 +19,8 @@ from spotify_logger.transfer.importer import export_rows as rows
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, ParsedRow, Row, SkippedRow, SkipReason
 from spotify_logger.transfer.importer.rows import is_damaged
 
-LEAST_LISTEN_MS = 30_000
-"""What is credited if nothing tells the length: other loggers count from about half a minute on."""
-_NAME_FIELDS = "alias aliases #text name albumtitle"
-"""The fields that name an artist or album which is an object: of Koito, Last.fm, and old and new Maloja."""
+LEAST_LISTEN_MS = 30_000  # for an unknown length: other loggers count from about half a minute on
+_NAME_FIELDS = "alias aliases #text name albumtitle"  # in an object: Koito, Last.fm, old and new Maloja
 _OPEN_SPOTIFY_TRACK = "https://open.spotify.com/track/"
 
 
@@ -39,6 +37,7 @@ class Logger(NamedTuple):
 
 
 _ABOUT = "track_metadata.additional_info"
+_LAST_FM_MOMENT = "uts timestamp date.uts date.#text date @attr.nowplaying"  # in its dumps and of tools
 _LOGGERS = (
     Logger(
         "ListenBrainz",
@@ -51,13 +50,7 @@ _LOGGERS = (
     ),
     Logger("Koito", "track.aliases", "artists", "album.aliases", "listened_at", "track.duration"),
     Logger("Maloja", "track.title", "track.artists", "track.album", "time", "duration track.length"),
-    Logger(
-        "Last.fm",
-        title="track name title",
-        artists="artist",
-        album="album",
-        moment="uts timestamp date.uts date.#text date @attr.nowplaying",
-    ),
+    Logger("Last.fm", "track name title", "artist", "album", _LAST_FM_MOMENT),
 )
 
 

@@ -20,11 +20,9 @@ from spotify_logger.transfer.importer.rows import UnreadableFile
 from spotify_logger.transfer.importer.writer import PlayWriter
 
 ROWS_PER_BATCH = 1000  # rows after which the progress is reported, and records that are not plays are written
-PLAYS_PER_BATCH = 1000
-"""Plays after which a silence ends a batch, which is decided and written together; half of the most."""
+PLAYS_PER_BATCH = 1000  # plays after which a silence ends a batch; after twice as many it ends anyway
 SILENCE_MS = 120_000  # milliseconds of silence that separate rows which have nothing to do with each other
-LONG_SILENCE_MS = 2 * CONTEXT_MS
-"""Milliseconds of silence after which a new batch begins, so that the plays in between are not read."""
+LONG_SILENCE_MS = 2 * CONTEXT_MS  # after which a new batch begins: the plays in between are not read
 LONGEST_LISTEN_MS = 900_000  # milliseconds for which a listen of another logger may have gone on
 
 _SCHEMA = """
@@ -32,11 +30,10 @@ _SCHEMA = """
     CREATE TABLE plays (started_ms INTEGER NOT NULL, play BLOB NOT NULL);
     CREATE INDEX plays_by_start ON plays (started_ms);
 """
-_FIELDS = (
+_FIELDS = (  # of a logged play, as far as matching needs them
     *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "shuffle_state"),
     *("logged_by", "playing", "started_at", "ended_at", "ms_played", "end_reason", "source"),
 )
-"""The fields of a logged play that matching needs."""
 
 
 @contextmanager

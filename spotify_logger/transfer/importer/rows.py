@@ -32,8 +32,7 @@ _FIRST_LIST = re.compile(
     r'\s*+\[?\s*+\{(?:\s*"(?:recenttracks|payload)"\s*:\s*\{)?(?:[^\[\]{}]|\{[^\[\]{}]*\})*?' + _LIST
 )
 """The beginning of a file whose rows are in a list inside an object."""
-_CSV_COLUMNS = ["artist", "album", "track", "date"]
-"""The columns of CSV files without a header, as lastfm-to-csv writes them."""
+_CSV_COLUMNS = ["artist", "album", "track", "date"]  # without a header, as lastfm-to-csv writes them
 _CSV_DATE = re.compile(r"([0-9]{1,2} [A-Z][a-z]{2} [0-9]{4},? [0-9:]+)?")
 """What the last of them looks like; it is empty for what was playing at the time."""
 
@@ -43,10 +42,9 @@ class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - the state of a file
 
 
 def read_rows(text: TextIO, *, is_csv: bool = False) -> Iterator[object]:
-    """Yield the rows of a file; a line that is not JSON and a row that is not UTF-8 are yielded as text.
+    """Yield the rows of a file until it ends or raises UnreadableFile.
 
-    Raises:
-        UnreadableFile: It cannot be read any further; the rows before that have been yielded.
+    A line that is not JSON and a row that is not UTF-8 are yielded as text.
     """
     try:
         yield from _csv_rows(text) if is_csv else _json_rows(text)
@@ -94,7 +92,6 @@ def _skip(between: re.Pattern[str], text: str, place: int) -> int:
 
 
 def _csv_rows(text: TextIO) -> Iterator[object]:
-    """Yield rows by the names of the columns."""
     lines = iter(partial(text.readline, MAX_ROW_CHARS), "")
     first = next(lines, "")
     rows = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count))

@@ -19,9 +19,7 @@ from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherReco
 
 LAST_FIELD = "uri"  # the catalog field that is written last: if it exists, so do the others
 MAX_ROWS_SHOWN = 10  # maximum number of malformed rows shown
-
-Problem = tuple[str, int, str]
-"""The file, the number of the row, counted from 1, and what is wrong with it."""
+Problem = tuple[str, int, str]  # file, number of the row, counted from 1, and what is wrong with it
 
 
 @dataclass
