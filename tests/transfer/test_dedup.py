@@ -171,6 +171,15 @@ def test_neighbours_of_a_short_deleted_play_are_new(late: int) -> None:
     assert [found.status for found in decide(rows, tombstones=[span])] == [NEW, FORGOTTEN, NEW]
 
 
+def test_row_of_several_deleted_plays_stays_away_until_all_of_them_are_restored() -> None:
+    parts = [(NOON, NOON + 70), (NOON + 70, NOON + 140), (NOON + 140, NOON + 201)]
+    spans, rows = [*parts, (NOON + 197, NOON + 400)], [extended(A, 0, 200)]
+    assert [found.status for found in decide(rows, tombstones=spans)] == [FORGOTTEN]
+    deduplicator = Deduplicator(spans, restore=True)
+    (found,) = deduplicator.decide(map(entry, rows), [], {})
+    assert (found.status, deduplicator.lifted) == (NEW, {second for second, _ in parts})
+
+
 LENGTHS = {A: 65.123, B: 200.456, C: 301.789}
 SOURCES = ("live", "backfill", "account data", "export of 2020", "export of today")
 

@@ -227,13 +227,6 @@ def test_better_accounts_replace_listens_in_any_order(
     assert plays == dict.fromkeys((0, 200, 950), "track:A 200000 trackdone") | {800: live.index}
 
 
-NONSENSE: tuple[object, ...] = (
-    NOON,
-    "\ud800",
-    [{"alias": "\udcff", "is_primary": 1}],
-    {"#text": [[]]},
-    "12 Feb 0000 1:1",
-)
 values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
