@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.importer.file_rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
 from spotify_logger.transfer.importer.formats import format_of
-from spotify_logger.transfer.importer.rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
 
 MAX_MEMBER_BYTES = 1 << 30  # maximum size of a member of a zip, in bytes; Spotify's have 13 million
 MAX_ZIP_MEMBERS = 2000  # Spotify's zips have a few dozen, and zipfile lists all whenever one is opened

@@ -17,7 +17,7 @@ from spotify_logger.core.player_state import MAX_ITEM_MS, Item, dict_get, encode
 from spotify_logger.core.times import from_iso
 from spotify_logger.transfer.importer import export_rows as rows
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, ParsedRow, Row, SkippedRow, SkipReason
-from spotify_logger.transfer.importer.rows import is_damaged
+from spotify_logger.transfer.importer.file_rows import is_damaged
 
 LEAST_LISTEN_MS = 30_000  # for an unknown length: other loggers count from about half a minute on
 _NAME_FIELDS = "alias aliases #text name albumtitle"  # in an object: Koito, Last.fm, old and new Maloja

@@ -14,9 +14,9 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkippedRow
+from spotify_logger.transfer.importer.file_rows import UnreadableFile
 from spotify_logger.transfer.importer.files import SourceFile
 from spotify_logger.transfer.importer.formats import LEAST_LISTEN_MS, read_row
-from spotify_logger.transfer.importer.rows import UnreadableFile
 from spotify_logger.transfer.importer.writer import PlayWriter
 
 ROWS_PER_BATCH = 1000  # rows after which the progress is reported, and records that are not plays are written

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.transfer.importer import rows as file_rows
-from spotify_logger.transfer.importer.rows import UnreadableFile, read_rows
+from spotify_logger.transfer.importer import file_rows
+from spotify_logger.transfer.importer.file_rows import UnreadableFile, read_rows
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(),
