@@ -179,6 +179,7 @@ def test_each_file_is_read_once_whatever_the_links(tmp_path: Path) -> None:
     (inner / "outer").symlink_to(tmp_path)
     (inner / "endsong_2.json").symlink_to(inner / "endsong_2.json")
     assert names(path, tmp_path, path) == ["endsong_0.json"]
+    assert "symbolic links" in refusal(tmp_path)
 
 
 def test_missing_file_is_an_error_and_a_pipe_is_not_read(tmp_path: Path) -> None:

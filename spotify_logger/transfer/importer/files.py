@@ -97,9 +97,10 @@ class FoundFiles:
     _users: dict[str, str] = field(default_factory=dict, compare=False)  # by folder
 
     def add(self, path: Path, *, is_named: bool = False) -> None:
-        """Add a file, or those in a zip, if they hold plays."""
-        if path.is_file():
-            source = SourceFile(str(path), path, (), path.stat().st_size)
+        """Add a file, or those in a zip, if they hold plays; raise OSError if there is none."""
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            source = SourceFile(str(path), path, (), status.st_size)
             if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
                 self._add_zip(source)
             else:
@@ -160,9 +161,8 @@ class FoundFiles:
         names = {user for _, user in found}
         is_ambiguous = not users and len(found) > len({service for service, _ in found})
         if is_ambiguous or not names.issuperset(users):
-            raise SpotifyLoggerError(
-                f"the files are of {', '.join(sorted(names)) or 'unnamed users'}: choose with --user NAME"
-            )
+            whose = ", ".join(sorted(names)) or "unnamed users"
+            raise SpotifyLoggerError(f"the files are of {whose}: choose with --user NAME")
         kept = [source for source in self.sources if not (users and source.user) or source.user in users]
         self.other_users, self.sources = len(self.sources) - len(kept), kept
 
@@ -196,6 +196,9 @@ def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFil
         named = [(path.parent, (), (path.name,))]
         for folder, _, names in os.walk(path, onerror=refuse) if is_folder else named:
             for name in sorted(names):
-                found.add(Path(folder, name), is_named=not is_folder)
+                try:
+                    found.add(Path(folder, name), is_named=not is_folder)
+                except OSError as error:
+                    refuse(error)
     found.choose(users)
     return found
