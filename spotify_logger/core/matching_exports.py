@@ -56,11 +56,6 @@ class PlayEvidence:
     end_reason: str | None
 
     @property
-    def is_done(self) -> bool:
-        """Whether it was played to its end."""
-        return self.end_reason == TRACKDONE
-
-    @property
     def has_start(self) -> bool:
         """Whether the source reports the start, rather than it being the end minus the time played."""
         return self.end_ms - self.begin_ms != self.ms_played
@@ -135,7 +130,8 @@ def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
         return False
     # An item on repeat is played for the same time in each repetition.
-    is_repeated = one.is_done and other.is_done and 2 * overlap_ms(one, other) < one.ms_played
+    is_done = one.end_reason == other.end_reason == TRACKDONE
+    is_repeated = is_done and 2 * overlap_ms(one, other) < one.ms_played
     return not is_repeated and is_same_in_exports(one, other)
 
 
@@ -146,7 +142,8 @@ def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
     outside_ms = max(0, late_ms, -MINUTE_MS - late_ms)
     # A play may have been left long after it was paused, which the log does not show. Two plays have the same
     # length to the millisecond only by chance, unless both were played to the end.
-    was_left_later = not differs_ms and not extended.is_done and 0 <= late_ms <= ONE_DAY_MS
+    is_done = extended.end_reason == TRACKDONE
+    was_left_later = not differs_ms and not is_done and 0 <= late_ms <= ONE_DAY_MS
     if differs_ms > MS_PLAYED_TOLERANCE_MS or (outside_ms > SAME_END_MS and not was_left_later):
         return None
     return differs_ms * ONE_DAY_MS + outside_ms if is_same_in_exports(account, extended) else None
