@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -94,7 +93,7 @@ print(time.perf_counter() - begun)
 
 
 class Cost(NamedTuple):
-    """What a command takes: seconds, and megabytes of memory at its peak."""
+    """What an answer takes: seconds, and megabytes of memory at its peak."""
 
     seconds: float
     memory: float
@@ -134,20 +133,16 @@ def used(client: redis.Redis) -> int:
     return int(client.info("memory")["used_memory"])
 
 
-def command(python: str, question: str, prefix: str = "") -> Cost:
-    """Run a whole command, some times, and return what the fastest run took."""
+def command(python: str, question: str, prefix: str = "") -> float:
+    """Return the seconds of the fastest of some runs of a whole command."""
     environment = {**os.environ, "REDIS_PREFIX": prefix}
     program = [python, "-P", "-m", "spotify_logger", *question.split()]
-    costs = []
+    best = 1e9
     for _ in range(RUNS):
         begun = time.perf_counter()
-        process = subprocess.Popen(
-            program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        costs.append(Cost(time.perf_counter() - begun, usage.ru_maxrss / 1024))
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return min(costs)
+        subprocess.run(program, env=environment, check=False, capture_output=True)
+        best = min(best, time.perf_counter() - begun)
+    return best
 
 
 def ask(question: str) -> float:
@@ -177,10 +172,17 @@ def sync(store: Archive) -> float:
         return time.perf_counter() - begun
 
 
-def alone(question: str) -> float:
-    """Return the seconds of an answer, in a process of its own."""
-    program = [sys.executable, __file__, "--ask", question]
-    return float(subprocess.run(program, check=True, capture_output=True).stdout)
+def peak_memory() -> float:
+    """Return the peak memory of this process so far, in megabytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def alone(*arguments: str) -> Cost:
+    """Let a process of its own answer a question (--ask) or build the index (--index)."""
+    program = [sys.executable, __file__, *arguments]
+    words = subprocess.run(program, check=True, capture_output=True).stdout.split()
+    return Cost(*map(float, words))
 
 
 def plain(url: str, days: Sequence[str] = ()) -> float:
@@ -208,10 +210,10 @@ def measure(plays: int, before: str) -> None:
             print(", ".join(f"{name} {size:.0f}" for name, size in sizes.items()), end="; ")
             print(f"in all {sum(sizes.values()):.0f}, {sum(sizes.values()) * plays / 1e6:,.0f} MB")
             measure_index(server.url, plays)
-            start = command(sys.executable, EMPTY, "empty:").seconds
+            start = command(sys.executable, EMPTY, "empty:")
             print(f"start of the command: {start:.2f} s", end="")
             if before:
-                print(f", {start / command(before, EMPTY, 'empty:').seconds:.2f} of before", end="")
+                print(f", {start / command(before, EMPTY, 'empty:'):.2f} of before", end="")
             print(f"\n{'':<36}{'alone':>10}{'plain':>8}{'whole':>10}{'before':>8}{'memory':>10}")
             for questions, days in ((ALL_TIME, []), (ONE_YEAR, days_of(2025))):
                 measure_questions(questions, plain(server.url, days), before)
@@ -221,9 +223,8 @@ def measure(plays: int, before: str) -> None:
 
 def measure_index(url: str, plays: int) -> None:
     """Print how long the first build takes, and a sync afterwards."""
-    process = subprocess.run([sys.executable, __file__, "--index"], check=True, capture_output=True)
-    seconds, megabytes = map(float, process.stdout.split())
-    print(f"first build: {seconds:.2f} s, {megabytes:.0f} MB", end="; ")
+    first = alone("--index")
+    print(f"first build: {first.seconds:.2f} s, {first.memory:.0f} MB", end="; ")
     (last,) = deque(SyntheticHistory(plays, YEARS, int(plays * TRACKS_PER_PLAY), UNTIL).live(), 1)
     with closing(Archive(url)) as store:
         time.sleep(12)  # readers trust no revision of the last ten seconds
@@ -237,10 +238,10 @@ def measure_questions(questions: Sequence[str], plain_seconds: float, before: st
     """Print what each question takes."""
     print(f"{'top tracks, the plain way':<36}{plain_seconds:>8.2f} s")
     for question in questions:
-        seconds, whole = alone(question), command(sys.executable, question)
-        times = f"{command(before, question).seconds / whole.seconds:.1f}" if before else ""
-        print(f"{question:<36}{seconds:>8.3f} s{plain_seconds / seconds:>8.0f}", end="")
-        print(f"{whole.seconds:>8.2f} s{times:>8}{whole.memory:>7.0f} MB", flush=True)
+        answer, whole = alone("--ask", question), command(sys.executable, question)
+        times = f"{command(before, question) / whole:.1f}" if before else ""
+        print(f"{question:<36}{answer.seconds:>8.3f} s{plain_seconds / answer.seconds:>8.0f}", end="")
+        print(f"{whole:>8.2f} s{times:>8}{answer.memory:>7.0f} MB", flush=True)
 
 
 def main() -> None:
@@ -258,10 +259,10 @@ def main() -> None:
     parser.add_argument("--index", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ask:
-        print(ask(options.ask))
+        print(ask(options.ask), peak_memory())
     elif options.index:
         with closing(Archive(os.environ["REDIS_URL"])) as store:
-            print(sync(store), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            print(sync(store), peak_memory())
     else:
         for plays in options.plays:
             measure(plays, options.before)
