@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.config.sources import AUTH_FILE, RawSetting, printable, strip_pasted
 from spotify_logger.system import atomic_file, log, ownership
-from spotify_logger.system.errors import Misconfigured
+from spotify_logger.system.errors import Misconfigured, bounded_nesting
 
 if TYPE_CHECKING:
     import os
@@ -53,12 +53,12 @@ def read_pointed(name: str, pointer: RawSetting, directory: Path) -> RawSetting 
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
     """Yield the strings that `auth.py` (never run) assigns to `AUTH_NAMES`; Misconfigured if invalid."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), bounded_nesting():
             warnings.simplefilter("ignore")  # about invalid escapes; the values are validated anyway
             tree = ast.parse(source)
     except SyntaxError as error:
         raise Misconfigured(f"{path}:{error.lineno or 1} is not valid Python ({error.msg})") from None
-    except (ValueError, MemoryError, RecursionError):
+    except (ValueError, MemoryError):
         raise Misconfigured(f"{path} is not valid Python") from None
     for statement in tree.body:
         match statement:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain, combinations, pairwise
 from math import comb
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from spotify_logger.core.player_state import dict_get
 from spotify_logger.core.text import fold
+from spotify_logger.system.errors import bounded_nesting
 
 ARTIST_FIELDS = ("artists", "artist_ids", "artist_list")
 """The fields that identify an item's artists."""
@@ -55,10 +57,9 @@ def artists_of(entry: CatalogEntry) -> list[Artist]:
 
 @lru_cache(maxsize=4096)
 def _read_list(text: str) -> Sequence[Artist]:
-    try:
+    values: object = ()
+    with suppress(ValueError), bounded_nesting():
         values = json.loads(text or "[]")
-    except (ValueError, RecursionError):
-        return ()
     listed = values if isinstance(values, list) else ()
     pairs = [(dict_get(each, "name"), dict_get(each, "id")) for each in listed]
     return [Artist(name, str(identity or "")) for name, identity in pairs if isinstance(name, str) and name]

@@ -20,6 +20,7 @@ from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.storage import listen_queue
 from spotify_logger.storage.sqlite_file import SqliteFile
 from spotify_logger.system import log
+from spotify_logger.system.errors import bounded_nesting
 from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
@@ -304,13 +305,13 @@ def _one_of(keys: Sequence[int]) -> str:
 
 
 def _read_fields(text: str) -> dict[str, str]:
-    with suppress(ValueError, TypeError, RecursionError):
+    with suppress(ValueError, TypeError), bounded_nesting():
         return {name: str(value) for name, value in dict(json.loads(text)).items()}
     return {}
 
 
 def _read_play(second: int, fields: str, catalog: str) -> Play | None:
-    with suppress(ValueError, TypeError, RecursionError):
+    with suppress(ValueError, TypeError), bounded_nesting():
         return Play.from_hash(second, _read_fields(fields), dict(json.loads(catalog)))
     return None
 

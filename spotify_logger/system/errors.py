@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class SpotifyLoggerError(Exception):
     """The base class of all errors that this project raises."""
@@ -37,3 +43,12 @@ LOGIN_ADVICE = "run `spotify-logger login`"
 def chain(error: BaseException | None) -> list[BaseException]:
     """Return an error and its causes, the root cause last."""
     return [error, *chain(error.__cause__ or error.__context__)] if error is not None else []
+
+
+@contextmanager
+def bounded_nesting() -> Iterator[None]:
+    """Parse text in this block; nesting that is too deep for Python becomes a ValueError, too."""
+    try:
+        yield
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -10,6 +10,8 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from spotify_logger.system.errors import bounded_nesting
+
 T = TypeVar("T")
 _cached_hints: Any = cache(get_type_hints)
 
@@ -25,7 +27,7 @@ def _as_dict(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass; 
 
 def from_json(kind: type[T], text: str | bytes) -> T | None:
     """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
-    with suppress(ValueError, RecursionError):  # nested too deeply
+    with suppress(ValueError), bounded_nesting():
         return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is not JSON
     return None
 

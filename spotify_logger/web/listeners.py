@@ -7,7 +7,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
@@ -25,7 +27,7 @@ from spotify_logger.web.request_params import BadRequest, RequestParams, read_fo
 from spotify_logger.web.templating import NOBODY, CurrentListener
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -54,6 +56,13 @@ class TooManyQuestions(SpotifyLoggerError):  # noqa: N818 - named after the stat
     """Too many questions are waiting."""
 
 
+class _Asked(NamedTuple):
+    """A question that waits or is being answered, and the requests that wait for it."""
+
+    requests: list[Request]
+    answer: asyncio.Task[Any]
+
+
 class Questions:
     """Answers questions about the log in the settings."""
 
@@ -61,25 +70,25 @@ class Questions:
         self._settings = settings
         self._pool = ThreadPoolExecutor(THREADS, "questions")
         self._free = asyncio.Semaphore(THREADS)
-        self._waiting = 0
+        self._asked: dict[Hashable, _Asked] = {}
         self._local = threading.local()
         self._opened: list[tuple[Archive, Index]] = []
 
-    async def ask(self, request: Request, query: Callable[..., T], question: Question, *more: object) -> T:
+    async def ask(self, request: Request, query: Callable[..., T], question: Question, *more: Hashable) -> T:
         """Return the result of a query, called with the log, the question and `more`.
 
         Raises TooManyQuestions if too many are waiting, and StoreError if Redis does not answer.
         """
-        if self._waiting >= MAX_WAITING:
-            raise TooManyQuestions("too many questions are waiting: try again in a moment")
-        self._waiting += 1
-        async with self._free:
-            self._waiting -= 1
-            if await request.is_disconnected():
-                raise ClientDisconnect
-            return await self._in_thread(
-                lambda store, index: query(Log(index.sync(), store), question, *more)
-            )
+        key = (query, replace(question, now=0.0), *more)  # one that is asked already is not asked again
+        if key not in self._asked:
+            if len(self._asked) >= THREADS + MAX_WAITING:
+                raise TooManyQuestions("too many questions are waiting: try again in a moment")
+            task = asyncio.create_task(self._answer(key, partial(_query, query, question, more)))
+            self._asked[key] = _Asked([], task)
+        asked = self._asked[key]
+        asked.requests.append(request)
+        found: T = await asyncio.shield(asked.answer)
+        return found
 
     async def run(self, work: Callable[[Archive], T]) -> T:
         """Return what a function reads from the store, in a thread."""
@@ -93,6 +102,15 @@ class Questions:
             index.close()
             store.close()
 
+    async def _answer(self, key: Hashable, work: Callable[[Archive, Index], T]) -> T:
+        try:
+            async with self._free:
+                if all([await request.is_disconnected() for request in self._asked[key].requests]):
+                    raise ClientDisconnect
+                return await self._in_thread(work)
+        finally:
+            del self._asked[key]
+
     async def _in_thread(self, work: Callable[[Archive, Index], T]) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, lambda: work(*self._connections()))
@@ -105,6 +123,12 @@ class Questions:
             self._opened.append(self._local.connections)
         found: tuple[Archive, Index] = self._local.connections
         return found
+
+
+def _query(
+    query: Callable[..., T], question: Question, more: Sequence[object], store: Archive, index: Index
+) -> T:
+    return query(Log(index.sync(), store), question, *more)
 
 
 class ListenerPage(Questions):

@@ -96,6 +96,21 @@ def test_answers_with_what_was_written_a_moment_ago(settings: Settings, redis_ur
     log.store.close()
 
 
+def test_equal_questions_are_asked_once(settings: Settings) -> None:
+    slow = Slow()
+
+    async def work(pool: Questions) -> None:
+        tasks = [ask(pool, slow, name) for name in ("A", "A", "B", "A")]
+        await begun(tasks)
+        slow.go_on.set()
+        assert await asyncio.gather(*tasks) == [f"answer to {name}" for name in "AABA"]
+        assert slow.asked == {"A": 1, "B": 1}
+        assert await ask(pool, slow, "A") == "answer to A"
+        assert slow.asked["A"] == 2
+
+    run(settings, work)
+
+
 def test_too_many_are_rejected(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listeners, "MAX_WAITING", 1)
     slow = Slow()
@@ -117,13 +132,17 @@ def test_questions_whose_clients_have_left_are_dropped(settings: Settings) -> No
     async def work(pool: Questions) -> None:
         busy = [ask(pool, slow, f"busy {number}") for number in range(THREADS)]
         await begun(busy)
-        waiting = [ask(pool, slow, "dropped", leaving), ask(pool, slow, "kept")]
+        waiting = [
+            ask(pool, slow, "dropped", leaving),
+            ask(pool, slow, "kept", leaving),
+            ask(pool, slow, "kept"),
+        ]
         await begun(waiting)
         leaving.is_gone = True
         slow.go_on.set()
-        dropped, kept = await asyncio.gather(*waiting, return_exceptions=True)
+        dropped, *kept = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(dropped, ClientDisconnect)
-        assert kept == "answer to kept"
+        assert kept == ["answer to kept"] * 2
         assert "dropped" not in slow.asked
 
     run(settings, work)

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TextIO
 from zipfile import BadZipFile
 
-from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.system.errors import SpotifyLoggerError, bounded_nesting
 
 MAX_ROW_CHARS = 1 << 20  # maximum length of a row, in characters; no record is longer
 CHARS_PER_READ = 1 << 13
@@ -63,7 +63,7 @@ def _json_rows(text: TextIO) -> Iterator[object]:
         first, last = first or read.strip()[:1], read.strip()[-1:] or last
         may_be_damaged = is_damaged(rest)
         place = _skip(between, rest, 0)
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError), bounded_nesting():
             while place < len(rest):
                 row, end = _DECODER.raw_decode(rest, place)
                 if end == len(rest) and more:
