@@ -162,7 +162,6 @@ CALLS: tuple[Callable[[Archive], object], ...] = (
     lambda store: list(store.catalog(["track:x"], ["name", "uri"])),
     lambda store: list(store.scan("listening:*")),
     lambda store: list(store.rows(1_800_000_000, 1_800_086_400)),
-    lambda store: store.mark(1_800_000_000, 1_800_086_400),
 )
 """What logger, command and page ask of a store."""
 

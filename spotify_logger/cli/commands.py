@@ -56,7 +56,7 @@ def _login(settings: Settings, *, as_json: bool) -> Answer:
     with closing(open_store(settings)) as store:
         owner = store.known_owner()
         # With --json, nothing but JSON goes to standard output.
-        token = login.login_on_terminal(settings, sys.stderr if as_json else sys.stdout, owner)
+        token = login.login(settings, sys.stdin, sys.stderr if as_json else sys.stdout, owner)
         if oauth.account_conflict(token, owner):  # and it was confirmed
             store.set_owner(token.account)
     return Answer({"login_valid_until": utc_time(oauth.valid_until(token))}, [])

@@ -120,14 +120,15 @@ class Failover:
         if takes_over:
             log.info(f"taking over from the logger on {self._other_machine}")
             self.poller.alerts.resolve(_SILENT)
-            if self._lease.invalid_reason:  # it would not have expired
+            if self._lease.was_invalid:  # it would not have expired
                 text = (
-                    f"The lease in Redis (key {LEASE}) {self._lease.invalid_reason}, and nothing was written"
-                    f" for {INVALID_LEASE_GRACE:.0f} s: the logger on {self._lease.machine} has taken over"
+                    f"The lease in Redis (key {LEASE}) had a value or an expiry that no logger sets,"
+                    f" and nothing was written for {INVALID_LEASE_GRACE:.0f} s: the logger on"
+                    f" {self._lease.machine} has taken over"
                 )
                 log.warning(text)
                 self.poller.alerts.notify(_VOID, text)
-                self._lease.invalid_reason = ""
+                self._lease.was_invalid = False
         fence = self._lease.fence
         if state is LeaseState.HELD and fence != self._fence:
             if takes_over or (self._fence and fence != self._fence + 1):

@@ -24,7 +24,7 @@ from spotify_logger.core.forwarding import (
 from spotify_logger.core.listens import is_music, track_metadata
 from spotify_logger.core.matching import identity
 from spotify_logger.spotify.http import Request
-from spotify_logger.storage.listen_queue import RETRY_NOTE, Listen, ListenQueue
+from spotify_logger.storage.listen_queue import RETRY_NOTE, ForwardingOutbox, Listen
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
 from spotify_logger.system.state import to_json
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.play import Play
     from spotify_logger.daemon.alerts import Alerts
     from spotify_logger.daemon.poller import Environment
-    from spotify_logger.storage.outbox import Outbox, OutboxPlay
+    from spotify_logger.storage.outbox import OutboxPlay
 
 PAUSE = 1.0  # seconds between two requests to a receiver
 MIN_RETRY, MAX_RETRY = 60.0, 3600.0  # seconds before a failed request is retried
@@ -61,9 +61,13 @@ class _Receiver:
 class Forwarder:
     """Sends what is playing, and the listens in the outbox, oldest first."""
 
-    def __init__(self, settings: Settings, environment: Environment, outbox: Outbox, alerts: Alerts) -> None:
+    open_outbox = ForwardingOutbox
+
+    def __init__(
+        self, settings: Settings, environment: Environment, outbox: ForwardingOutbox, alerts: Alerts
+    ) -> None:
         self._send, self._clock, chance = environment.send_alert, environment.clock, environment.chance
-        self._outbox, self._queue, self._alerts = outbox, ListenQueue(outbox), alerts
+        self._outbox, self._alerts = outbox, alerts
         self._room = min(MAX_REQUEST, 0.8 * settings.poll_min)  # seconds before a poll in which none begins
         self._receivers = [
             _Receiver(target, Backoff(MIN_RETRY, MAX_RETRY, chance)) for target in settings.forward
@@ -88,7 +92,7 @@ class Forwarder:
             track = track_metadata(play.item.key, {**play.item.catalog, **play.fields})
             self._post(receiver, "playing_now", [json.dumps({"track_metadata": track})])
             return
-        listens = self._queue.unsent(receiver.target.number, receiver.batch + 1)
+        listens = self._outbox.unsent(receiver.target.number, receiver.batch + 1)
         if receiver.trouble and len(listens) > 1:  # if another listen is taken, the receiver is well
             listens = [listen for listen in listens if listen != receiver.suspect]
         self._forward(receiver, listens[: receiver.batch])
@@ -99,7 +103,7 @@ class Forwarder:
 
     def _status(self, receiver: _Receiver) -> ReceiverStatus:
         target, is_stopped = receiver.target, receiver.due == NEVER
-        waiting, (refused, latest) = self._queue.count(target.number), self._queue.refused(target.number)
+        waiting, (refused, latest) = self._outbox.count(target.number), self._outbox.refused(target.number)
         why = f"{_title(latest)}: {latest.refusal}" if latest else ""
         return ReceiverStatus(
             target.setting, target.host, waiting, refused, why, receiver.trouble, is_stopped
@@ -122,7 +126,7 @@ class Forwarder:
         busy = (
             each
             for each in self._receivers
-            if each.due < NEVER and (self._unannounced(each) or self._queue.unsent(each.target.number, 1))
+            if each.due < NEVER and (self._unannounced(each) or self._outbox.unsent(each.target.number, 1))
         )
         return min(busy, key=lambda receiver: receiver.due, default=None)
 
@@ -138,7 +142,7 @@ class Forwarder:
         bodies = [listen.body for listen in listens]
         outcome = self._post(receiver, "single" if len(bodies) == 1 else "import", bodies)
         if outcome.verdict is Verdict.TAKEN:
-            self._queue.mark_sent(listens)
+            self._outbox.mark_sent(listens)
             receiver.batch = min(2 * receiver.batch, outcome.max_batch)
         elif outcome.verdict in (Verdict.REFUSED, Verdict.FAILED):
             receiver.batch = max(1, len(listens) // 2)
@@ -148,7 +152,7 @@ class Forwarder:
                 log.warning(
                     f"{receiver.target.host} does not take {title} ({outcome.why}); going on without it"
                 )
-                self._queue.refuse(listens[0], outcome.why)
+                self._outbox.refuse(listens[0], outcome.why)
             receiver.suspect = listens[0]
 
     def _post(self, receiver: _Receiver, listen_type: str, bodies: Sequence[str]) -> Outcome:

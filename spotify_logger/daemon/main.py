@@ -12,7 +12,6 @@ from spotify_logger.config.settings import load
 from spotify_logger.daemon.failover import Failover
 from spotify_logger.daemon.poller import DEFAULT_TIMINGS, Environment
 from spotify_logger.spotify.http import HttpSender
-from spotify_logger.spotify.rate_limit import boot_id
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.clock import Clock
@@ -71,7 +70,7 @@ def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) ->
         clock = Clock(stop.wake_fd)
         send = HttpSender(read_timeout=timings.read_timeout, deadline=timings.request_deadline)
         send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=4.0)  # may be retried
-        environment = Environment(clock, send, send_alert, boot_id(), timings=timings)
+        environment = Environment(clock, send, send_alert, timings=timings)
         failover = Failover(settings, environment, os.uname().nodename)
         for each in (send, send_alert, failover):
             resources.enter_context(closing(each))

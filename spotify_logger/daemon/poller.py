@@ -71,7 +71,6 @@ class Environment(NamedTuple):
     clock: Clock
     send: Send
     send_alert: Send  # for heartbeats and forwarded plays too
-    boot_id: str  # the ID of this boot of the machine
     chance: Callable[[], float] = random.random
     connect: Callable[[str], RedisClient] = RedisClient
     open_database: Callable[[str], sqlite3.Connection] | None = None  # of the outbox
@@ -97,8 +96,14 @@ class Poller:
             settings.redis_url, settings.redis_prefix, clock.utc, environment.connect, settings.listener
         )
         path, disk_retry = settings.state_dir / OUTBOX_FILE, self._timings.disk_retry
-        self.outbox = Outbox(path, clock.monotonic, environment.open_database, disk_retry)
-        rate_limit = RateLimit(settings.state_dir / RATE_LIMIT_FILE, clock, environment.boot_id)
+        disk = path, clock.monotonic, environment.open_database, disk_retry
+        forwarding_outbox = None
+        if settings.forward:
+            from spotify_logger.daemon.forwarder import Forwarder  # noqa: PLC0415 - memory: most need none
+
+            forwarding_outbox = Forwarder.open_outbox(*disk)
+        self.outbox = Outbox(*disk) if forwarding_outbox is None else forwarding_outbox
+        rate_limit = RateLimit(settings.state_dir / RATE_LIMIT_FILE, clock)
         token_file = TokenFile(settings.state_dir / TOKEN_FILE)
         self.spotify = Spotify(environment.send, settings, token_file, clock, rate_limit)
         redis_backoff = Backoff(1.0, self._timings.max_wait, chance)
@@ -106,10 +111,8 @@ class Poller:
         self.recorder.may_write = environment.may_write
         self.alerts = Alerts(environment.send_alert, settings.alert_url, clock, self.outbox, chance)
         self.forwarder: Forwarder | None = None
-        if settings.forward:
-            from spotify_logger.daemon.forwarder import Forwarder  # noqa: PLC0415 - memory: most need none
-
-            self.forwarder = Forwarder(settings, environment, self.outbox, self.alerts)
+        if forwarding_outbox is not None:
+            self.forwarder = Forwarder(settings, environment, forwarding_outbox, self.alerts)
         self._heartbeat = Heartbeat(environment.send_alert, settings.heartbeat_url, clock)
         self._backfiller = Backfiller(self.spotify, self.outbox, clock, self.recorder)
         self._gap_monitor = GapMonitor(self.outbox, clock, MAX_IDLE_FACTOR * settings.poll_max)

@@ -29,7 +29,7 @@ from spotify_logger.config.settings import NotConfigured, is_visible_ascii, load
 from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, strip_pasted
 from spotify_logger.daemon.standalone import own_address
 from spotify_logger.spotify import oauth
-from spotify_logger.spotify.login import Prompt, login_on_terminal
+from spotify_logger.spotify.login import Prompt, login
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
@@ -146,7 +146,7 @@ def _ensure_login(settings: Settings) -> None:
     if oauth.TokenFile(path).load() or settings.refresh_token:
         return
     if _on_terminal():
-        login_on_terminal(settings, sys.stdout)
+        login(settings, sys.stdin, sys.stdout)
     elif not path.exists():  # with a damaged token file the loop waits, as with an expired login
         raise LoginNeeded(f"not logged in to Spotify yet: {LOGIN_ADVICE} on a terminal, as this user")
 

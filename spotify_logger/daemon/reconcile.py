@@ -16,8 +16,8 @@ from spotify_logger.core.matching import account_rank, identity, is_same_play, n
 from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play, index_line, item_of
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
+from spotify_logger.storage.client import Persistence
 from spotify_logger.storage.outbox import ACKNOWLEDGED, PLAYS_PER_QUERY, WAITING
-from spotify_logger.storage.redis_replies import Persistence
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json, to_json
 

@@ -15,9 +15,8 @@ from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.core.times import from_iso, local, seconds_of, utc_time
 from spotify_logger.storage.bulk import Archive, gap_data, play_data
-from spotify_logger.storage.client import StoreError
+from spotify_logger.storage.client import FORGETS, StoreError
 from spotify_logger.storage.outbox import OUTBOX_FILE
-from spotify_logger.storage.redis_replies import FORGETS
 from spotify_logger.system import lock_file
 from spotify_logger.system.errors import LOGIN_ADVICE
 from spotify_logger.system.log import sanitize

@@ -17,7 +17,7 @@ from spotify_logger.report.answers import blocks, columns, csv_rows, nothing_pla
 from spotify_logger.report.blocks import Block, Note, Table
 from spotify_logger.report.cells import heard
 from spotify_logger.report.words import counted, exact_duration, local_time, rough_duration
-from spotify_logger.storage.redis_replies import FORGETS
+from spotify_logger.storage.client import FORGETS
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:

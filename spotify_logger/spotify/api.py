@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from spotify_logger.core.backoff import Backoff
 from spotify_logger.spotify.http import Request
 from spotify_logger.spotify.oauth import (
     TokenManager,
     account_conflict,
-    request_account,
     valid_until,
     with_account,
 )
@@ -51,15 +51,13 @@ class _Refusal:
     """What Spotify refuses, to which login; the delay before the next attempt doubles every time."""
 
     def __init__(self, clock: Clock, longest: float) -> None:
-        self._clock, self._longest = clock, longest
-        self._next_delay, self._until = FIRST_RETRY_DELAY, 0.0
-        self.message, self.login_count = "", 0
+        self._clock, self._backoff = clock, Backoff(FIRST_RETRY_DELAY, longest, lambda: 1.0)
+        self.end()
 
     def begin(self, message: str = "", login_count: int = 0) -> None:
         """Start or prolong it."""
         self.message, self.login_count = message, login_count
-        self._until = self._clock.monotonic() + self._next_delay
-        self._next_delay = min(2 * self._next_delay, self._longest)
+        self._until = self._clock.monotonic() + self._backoff.failed()
 
     def is_current(self) -> bool:
         """Return whether no retry is due yet."""
@@ -67,7 +65,8 @@ class _Refusal:
 
     def end(self) -> None:
         """Forget it."""
-        self._next_delay, self._until = FIRST_RETRY_DELAY, 0.0
+        self._backoff.succeeded()
+        self.message, self.login_count, self._until = "", 0, 0.0
 
 
 class Spotify:
@@ -80,11 +79,8 @@ class Spotify:
         self.is_time_known = False  # whether a response has set the clock in this process
         self.slowdown = rate_limit.slowdown
         self.owner: str | None = None  # whose plays the log has, "" if nobody's; None until it is known
-        self._send = send
-        self._settings, self._url = settings, settings.api_url
+        self._send, self._settings, self._clock, self._rate_limit = send, settings, clock, rate_limit
         self._asked_with = ""  # the access token with which the account was asked for
-        self._clock = clock
-        self._rate_limit = rate_limit
         self._token_manager = TokenManager(self._send_counted, settings, token_file, clock, rate_limit)
         self._renewal = _Refusal(clock, MAX_RENEWAL_RETRY_DELAY)
         paths = (PLAYER_PATH, RECENTLY_PLAYED_PATH)
@@ -120,23 +116,24 @@ class Spotify:
         refusal = self._refusals[path]
         if refusal.is_current() and refusal.login_count == self._token_manager.login_count:
             raise LoginNeeded(refusal.message)
-        url = f"{self._url}{path}?{query}"
-        response, monotonic = self._request(url, token)
-        detail = _error_detail(response, token.access_token)
+        url = f"{self._settings.api_url}{path}?{query}"
+        response, detail, monotonic = self._request(url, token)
         if _can_renewal_help(response.status, detail):
             if self._renewal.is_current():
                 raise TryLater(f"Spotify refuses even a fresh access token{detail}")
             token = self._of_owner(self._token_manager.renew(token))
             self._renewal.begin()
-            response, monotonic = self._request(url, token)
-            detail = _error_detail(response, token.access_token)
+            response, detail, monotonic = self._request(url, token)
         if response.status not in _SUCCESS:
             raise self._error(response, detail, refusal)
         self._rate_limit.end_cooldown("api")
         self._renewal.end()
         refusal.end()
-        utc = self._clock.utc() - (self._clock.monotonic() - monotonic)
-        return ApiResponse(_parse_body(response), monotonic, utc)
+        utc, body = self._clock.utc() - (self._clock.monotonic() - monotonic), response.json
+        is_empty = response.status == HTTPStatus.NO_CONTENT or not response.body.strip()
+        if body is None and not (is_empty and response.status != HTTPStatus.OK):
+            raise TryLater(f"Spotify answers {response.status} without a JSON object")
+        return ApiResponse(body, monotonic, utc)
 
     def _of_owner(self, token: Token) -> Token:
         """Return `token`; raise LoginNeeded if it would mix the plays of two people.
@@ -146,10 +143,9 @@ class Spotify:
         if not token.account and token.access_token != self._asked_with:
             self._asked_with, unknown = token.access_token, token
             with suppress(TryLater):
-                response = request_account(self._send_counted, self._settings, token)
+                token, response = with_account(self._send_counted, self._settings, token)
                 if response.status == HTTPStatus.TOO_MANY_REQUESTS:
                     raise self._error(response, "", self._refusals[PLAYER_PATH])
-                token = with_account(token, response)
             if token.account:
                 self._token_manager.adopt(token, unknown)
         if conflict := account_conflict(token, self.owner or ""):
@@ -174,11 +170,12 @@ class Spotify:
             return self._rate_limit.start_cooldown("api", asked, reason, QUOTA_COOLDOWN)
         return self._rate_limit.start_cooldown("api", asked, "Spotify's rate limit is reached")
 
-    def _request(self, url: str, token: Token) -> tuple[Response, float]:
-        """Return the response of any status, and the middle of the request by the monotonic clock."""
+    def _request(self, url: str, token: Token) -> tuple[Response, str, float]:
+        """Return the response, its error for people, and the middle of the request by the monotonic clock."""
         before = self._clock.monotonic()
         response = self._send_counted(Request("GET", url, {"Authorization": f"Bearer {token.access_token}"}))
-        return response, (before + self._clock.monotonic()) / 2
+        detail = _error_detail(response, token.access_token)
+        return response, detail, (before + self._clock.monotonic()) / 2
 
     def _send_counted(self, request: Request) -> Response:
         """Send a request to either service, count it, and set the clock by its response."""
@@ -199,16 +196,6 @@ def _can_renewal_help(status: int, detail: str) -> bool:
     if status == HTTPStatus.BAD_REQUEST:  # for a malformed access token (spotipy-dev/spotipy#687)
         return "valid bearer authentication" in detail
     return status == HTTPStatus.UNAUTHORIZED and _LACKS_PERMISSION not in detail
-
-
-def _parse_body(response: Response) -> dict[str, object] | None:
-    """Return the JSON object of a success; None for an empty one. May raise TryLater."""
-    is_empty = response.status != HTTPStatus.OK and not response.body.strip()
-    if is_empty or response.status == HTTPStatus.NO_CONTENT:
-        return None
-    if (body := response.json) is None:
-        raise TryLater(f"Spotify answers {response.status} without a JSON object")
-    return body
 
 
 def _error_object(response: Response) -> dict[str, object]:

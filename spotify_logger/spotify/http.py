@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
 _MAX_RETRY_AFTER = 366 * 86400.0
 _PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099
-_DEAD = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _CAUSES: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
     socket.gaierror: "its name could not be resolved",
     TimeoutError: "no answer within {seconds:.0f} s",
@@ -85,7 +84,6 @@ class Response:
         return min(max(0.0, until - (_parse_date(self.headers.get("date", "")) or now)), _MAX_RETRY_AFTER)
 
 
-@lru_cache(maxsize=4)  # the date of a response is asked for several times
 def _parse_date(text: str) -> float | None:
     with suppress(TypeError, ValueError, IndexError, OverflowError):
         date = parsedate_to_datetime(text)
@@ -93,15 +91,14 @@ def _parse_date(text: str) -> float | None:
     return None
 
 
-Send: TypeAlias = Callable[[Request], Response]
-"""Sends a request, and returns the whole response, of any status; raises Unreachable if there is none."""
+Send: TypeAlias = Callable[[Request], Response]  # sends a request, as `HttpSender` does
 
 
 class HttpSender:
     """Sends HTTP and HTTPS requests, one at a time, over connections that are kept alive.
 
-    Follows no redirect, keeps no cookie, and sends nothing twice, except for a GET whose kept connection
-    turned out to be dead. Proxies and a CA bundle are taken from the environment, as `requests` does.
+    Follows no redirect, keeps no cookie, and sends nothing twice. Proxies and a CA bundle are taken from the
+    environment, as `requests` does.
     """
 
     def __init__(
@@ -116,7 +113,6 @@ class HttpSender:
         urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
         self._timeouts = (connect_timeout, read_timeout)
         self._deadline, self._body_limit = deadline, body_limit
-        self._keeps_connection = False  # which may have died unnoticed
         self._session = _Session()
 
     def __call__(self, request: Request) -> Response:
@@ -125,7 +121,7 @@ class HttpSender:
             self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
         begun = time.monotonic()
         try:
-            with deadline(self._deadline, partial(_shut_down, get_ident())), self._answer(request) as answer:
+            with deadline(self._deadline, partial(_shut_down, get_ident())), self._send(request) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 response = Response(answer.status_code, headers, self._body(answer))
             if time.monotonic() - begun >= self._deadline:
@@ -136,22 +132,11 @@ class HttpSender:
             self.close()
             words = _cause(TimeoutError() if seconds >= self._deadline else error, seconds)
             raise Unreachable(f"{_host_and_port(request.url)}: {words}") from None
-        self._keeps_connection = True
         return response
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
         self._session.close()
-        self._keeps_connection = False
-
-    def _answer(self, request: Request) -> requests.Response:
-        try:
-            return self._send(request)
-        except Exception as error:
-            if not self._keeps_connection or not any(isinstance(link, _DEAD) for link in chain(error)):
-                raise
-        self.close()
-        return self._send(request)
 
     def _send(self, request: Request) -> requests.Response:
         text_type = {} if request.text is None else {"Content-Type": "text/plain; charset=utf-8"}

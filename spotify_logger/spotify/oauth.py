@@ -10,7 +10,6 @@ import base64
 import calendar
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -56,7 +55,6 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._content: bytes | None = None
-        self._unchanged: tuple[int, ...] | None = None  # what `_stamp` was when the file had this content
 
     def load(self) -> Token | None:
         """Return the token; None if there is none, or the file is invalid, which is logged."""
@@ -65,15 +63,17 @@ class TokenFile:
             self._content = atomic_file.read(self.path)
         except OSError as error:
             log.warning(f"{self.path} cannot be read ({error.strerror}): correct its owner or mode")
-        token = _parse_token(self._content or b"")
-        if token is None and self._content is not None:
-            log.warning(f"{self.path} contains no token; it is kept, and a new login is needed")
-        return token
+        token = from_json(Token, self._content or b"")
+        if token and is_visible_ascii(token.refresh_token):
+            log.add_secret(token.refresh_token)
+            access_token = token.access_token if is_visible_ascii(token.access_token) else ""
+            return replace(token, access_token=access_token, dead_reason=log.sanitize(token.dead_reason))
+        if self._content is not None:
+            log.warning(f"{self.path} contains no token: a new login is needed")
+        return None
 
     def save(self, token: Token) -> None:
-        """Replace the file; an invalid one is kept, with ".bad" appended to its name. May raise OSError."""
-        if _parse_token(self._read() or b"") is None and self.path.exists():
-            self.path.replace(self.path.with_name(f"{self.path.name}.bad"))
+        """Replace the file; may raise OSError."""
         text = to_json(token, indent=1) + "\n"
         atomic_file.write_atomically(self.path, text)
         self._content = text.encode()
@@ -81,25 +81,10 @@ class TokenFile:
 
     def changed(self) -> bool:
         """Return whether the file is not as it was last loaded or saved here."""
-        stamp = self._stamp()  # costs less than reading, with every answer
-        if stamp != self._unchanged and self._read() != self._content:
-            return True
-        self._unchanged = stamp
-        return False
-
-    def _stamp(self) -> tuple[int, ...]:
-        """Return what changes whenever the file is replaced, written or given another mode."""
         try:
-            status = self.path.stat()
+            return atomic_file.read(self.path) != self._content
         except OSError:
-            return ()
-        return status.st_ino, status.st_ctime_ns, status.st_size
-
-    def _read(self) -> bytes | None:
-        try:
-            return atomic_file.read(self.path)
-        except OSError:
-            return None
+            return self._content is not None
 
 
 class TokenManager:
@@ -109,21 +94,15 @@ class TokenManager:
         self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, rate_limit: RateLimit
     ) -> None:
         self.login_count = 0  # how often a token was loaded from the file; grows with every login
-        self._send = send
-        self._settings = settings
-        self._file = token_file
-        self._clock = clock
-        self._rate_limit = rate_limit
+        self._send, self._settings, self._file = send, settings, token_file
+        self._clock, self._rate_limit = clock, rate_limit
         self.current = Token(settings.refresh_token) if settings.refresh_token else None  # without a file
-        self._is_unsaved = False
         self._load()
 
     def token(self) -> Token:
         """Return a token whose access token is not known to be refused; the errors are those of `renew`."""
         if self._file.changed():
             self._load()
-        elif self._is_unsaved and self.current is not None:
-            self._save(self.current)
         token = self._require()
         if token.dead_at is None:
             return token if token.access_token else self.renew(token)
@@ -140,7 +119,7 @@ class TokenManager:
         self.current = replace(token, access_token="")
         self._rate_limit.check("accounts")
         try:
-            renewed = refresh(self._send, self._settings, token, self._clock.utc())
+            renewed = request_token(self._send, self._settings, {}, token, self._clock.utc())
         except NotBefore as limit:
             reason = "Spotify's accounts service asks us to wait"
             raise self._rate_limit.start_cooldown("accounts", limit.seconds, reason) from None
@@ -166,7 +145,6 @@ class TokenManager:
         if "invalid_client" in token.dead_reason:
             token = replace(token, asked_at=None)  # the settings may have been corrected since
         self.current = token
-        self._is_unsaved = False
         self.login_count += 1
 
     def adopt(self, token: Token, origin: Token) -> bool:
@@ -176,20 +154,13 @@ class TokenManager:
             if self._require().refresh_token != origin.refresh_token:
                 return False
         self.current = token
-        self._save(token)
-        return True
-
-    def _save(self, token: Token) -> None:
-        was_unsaved, self._is_unsaved = self._is_unsaved, False
         try:
             self._file.save(token)
         except OSError as error:
-            self._is_unsaved = True
-            if not was_unsaved:
-                log.warning(f"the login cannot be saved ({error.strerror}): kept in memory, and retried")
+            log.warning(f"the login cannot be saved ({error.strerror}): kept in memory until it is renewed")
+        return True
 
 
-@lru_cache(maxsize=1)  # it is asked for with every answer
 def valid_until(token: Token | None) -> float | None:
     """Return when a login expires, in seconds since the epoch; None if there is none, or it is unknown."""
     if token is None or token.authorized_at is None or not is_second(token.authorized_at):
@@ -201,20 +172,15 @@ def valid_until(token: Token | None) -> float | None:
     return end.timestamp()
 
 
-def refresh(send: Send, settings: Settings, token: Token, now: float) -> Token:
-    """Return `token` with a new access token, see `request_token`."""
-    form = {"grant_type": "refresh_token", "refresh_token": token.refresh_token}
-    return request_token(send, settings, form, token, now)
-
-
 def request_token(send: Send, settings: Settings, form: dict[str, str], token: Token, now: float) -> Token:
-    """Request an access token by a grant, and return `token` with it, and with a new refresh token if any.
+    """Request an access token by the grant in `form`, or by the refresh token, and return `token` with it.
 
     A login without a refresh token begins now (seconds since the epoch), or at the `Date` of the response.
     Raises LoginNeeded if the grant is not accepted, Misconfigured if the client is unknown, NotBefore for a
     rate limit, and TryLater for anything else: the grant may be valid.
     """
-    headers = {"Accept": "application/json"}
+    form = form or {"grant_type": "refresh_token", "refresh_token": token.refresh_token}
+    headers: dict[str, str] = {}
     if settings.client_secret:
         pair = f"{settings.client_id}:{settings.client_secret}"
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -225,8 +191,18 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
     texts = (body.get("error"), body.get("error_description"))  # RFC 6749, 5.2
     error = ": ".join(text for text in texts if isinstance(text, str))
     detail = log.sanitize(error, log.DETAIL_LIMIT) or "no reason given"
-    if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
-        _raise_refusal(body.get("error"), detail, is_new=not token.refresh_token)
+    refusal = (
+        body.get("error") if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED} else ""
+    )
+    if refusal == "invalid_client":
+        raise Misconfigured(
+            f"Spotify does not know this client ({detail}): correct SPOTIFY_CLIENT_ID and "
+            "SPOTIFY_CLIENT_SECRET, or client_id and client_secret in auth.py"
+        )
+    if refusal == "invalid_grant" and token.refresh_token:
+        raise LoginNeeded(f"Spotify no longer accepts the login ({detail}): {LOGIN_ADVICE}")
+    if refusal == "invalid_grant":
+        raise LoginNeeded(f"Spotify does not accept this code ({detail})")
     if response.date is not None and abs(response.date - now) > DATE_TOLERANCE:
         now = response.date  # the age of a login matters for months
     if response.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -248,16 +224,12 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
     )
 
 
-def request_account(send: Send, settings: Settings, token: Token) -> Response:
-    """Ask whose account a token is for (`GET /v1/me`, whose ID needs no scope); may raise TryLater."""
+def with_account(send: Send, settings: Settings, token: Token) -> tuple[Token, Response]:
+    """Return `token` with the ID of its account, if Spotify tells, and the response; may raise TryLater."""
     headers = {"Authorization": f"Bearer {token.access_token}"}
-    return send(Request("GET", f"{settings.api_url}/v1/me", headers))
-
-
-def with_account(token: Token, response: Response) -> Token:
-    """Return `token` with the ID of its account, if the response to `request_account` has it."""
+    response = send(Request("GET", f"{settings.api_url}/v1/me", headers))  # whose ID needs no scope
     account = (response.json or {}).get("id") if response.status == HTTPStatus.OK else None
-    return replace(token, account=log.sanitize(account)) if isinstance(account, str) else token
+    return (replace(token, account=log.sanitize(account)) if isinstance(account, str) else token), response
 
 
 def account_conflict(token: Token, owner: str) -> str:
@@ -265,26 +237,3 @@ def account_conflict(token: Token, owner: str) -> str:
     if not owner or token.account in {"", owner}:
         return ""
     return f"this login is of the Spotify account {token.account}, but the log has the plays of {owner}"
-
-
-def _raise_refusal(error: object, detail: str, *, is_new: bool) -> None:
-    """Raise an error that only a person can fix, if it is one."""
-    match error:
-        case "invalid_client":
-            raise Misconfigured(
-                f"Spotify does not know this client ({detail}): correct SPOTIFY_CLIENT_ID and "
-                "SPOTIFY_CLIENT_SECRET, or client_id and client_secret in auth.py"
-            )
-        case "invalid_grant" if is_new:
-            raise LoginNeeded(f"Spotify does not accept this code ({detail})")
-        case "invalid_grant":
-            raise LoginNeeded(f"Spotify no longer accepts the login ({detail}): {LOGIN_ADVICE}")
-
-
-def _parse_token(text: bytes) -> Token | None:
-    token = from_json(Token, text)
-    if token is None or not is_visible_ascii(token.refresh_token):
-        return None
-    log.add_secret(token.refresh_token)
-    access_token = token.access_token if is_visible_ascii(token.access_token) else ""
-    return replace(token, access_token=access_token, dead_reason=log.sanitize(token.dead_reason))

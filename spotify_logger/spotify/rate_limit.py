@@ -1,7 +1,7 @@
 """Rate limits: cooldowns during which nothing is sent, kept on disk; and the requests of the last 24 hours.
 
-While the machine runs, a cooldown is measured by the monotonic clock, in whichever process: steps of the UTC
-clock neither shorten nor prolong it. A reboot resets the monotonic clock; then the UTC clock counts, but only
+A cooldown is measured by the monotonic clock: steps of the UTC clock neither shorten nor prolong it. A reboot
+resets the monotonic clock, so that for what a process finds in the file the UTC clock counts, too, but only
 once the kernel reports it as synchronised: a Pi boots with the time of its last shutdown, or any other.
 """
 
@@ -11,16 +11,15 @@ import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from spotify_logger.core.times import is_second
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import NotBefore
 from spotify_logger.system.state import from_json, from_plain, to_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spotify_logger.system.clock import Clock
 
 RATE_LIMIT_FILE = "not_before.json"  # the name of the file in the state folder
@@ -30,12 +29,9 @@ MAX_EXTRA_WAIT = 60.0  # the maximum seconds added to a `Retry-After`
 RECENT_LIMIT_AGE = 6 * 3600.0  # seconds since its end; several recent cooldowns slow down polling
 MAX_SLOWDOWN = 4.0  # the largest factor on the time between polls
 MAX_REMEMBERED_LIMITS = 8  # how many ends of cooldowns are kept
-PROGRESS_SAVE_INTERVAL = 600.0  # seconds between two saves of how much of a cooldown has passed
 HOUR, WINDOW_HOURS = 3600, 24  # Spotify counts its daily quota over a rolling 24 hours
 
 EndpointGroup = Literal["api", "accounts"]  # the Web API and the token endpoint have a rate limit each
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -44,25 +40,16 @@ class Cooldown:
 
     seconds: float
     monotonic: float  # its start
-    utc: float  # the same moment, in seconds since the epoch; an earlier one if `rebooted`
+    utc: float  # the same moment, in seconds since the epoch
     times: int  # the number of limits in a row, including this one
-    boot: str = ""  # the boot ID that `monotonic` belongs to
     reason: str = ""  # for errors raised during the cooldown
-    rebooted: bool = False  # the machine was off for a time that the monotonic clock did not count
-
-    def resumed(self, monotonic: float, boot: str) -> Cooldown:
-        """Return the same cooldown for a process that starts now, perhaps after a reboot."""
-        if boot and boot == self.boot:
-            return replace(self, monotonic=min(self.monotonic, monotonic))
-        # After a reboot, at least the time since then has passed: the monotonic clock began at 0.
-        maybe_same_run = "" in {boot, self.boot} and self.monotonic <= monotonic
-        return replace(self, monotonic=self.monotonic if maybe_same_run else 0.0, boot=boot, rebooted=True)
+    is_resumed: bool = False  # from another process, perhaps before a reboot
 
     def remaining(self, clock: Clock) -> float:
         """Return the seconds that are left."""
         passed = clock.monotonic() - self.monotonic
         # Only the UTC clock knows how long the machine was off, and only if it is synchronised.
-        if self.rebooted and clock.is_synchronized():
+        if self.is_resumed and clock.is_synchronized():
             passed = max(passed, clock.utc() - self.utc)
         return max(0.0, self.seconds - max(0.0, passed))
 
@@ -76,35 +63,17 @@ def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
     return min(seconds, MAX_COOLDOWN)
 
 
-def boot_id() -> str:
-    """Return the boot ID of this machine; "" if the system (not Linux) has none."""
-    with suppress(OSError, ValueError):
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    return ""
-
-
 class RateLimit:
-    """The current cooldowns, at most one per endpoint group, kept in a file; `boot` is the boot ID."""
+    """The current cooldowns, at most one per endpoint group, kept in a file."""
 
-    def __init__(self, path: Path, clock: Clock, boot: str) -> None:
-        self._path = path
-        self._clock = clock
-        self._boot = boot
-        self._is_saved, self._has_warned = True, False
-        cooldowns, self._limits = _load(path)
-        self._cooldowns = {group: each.resumed(clock.monotonic(), boot) for group, each in cooldowns.items()}
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path, self._clock = path, clock
+        self._cooldowns, self._limits = _load(path, clock.monotonic())
 
     def check(self, group: EndpointGroup) -> None:
         """Raise NotBefore if nothing may be sent yet."""
-        if cooldown := self._cooldowns.get(group):
-            left = cooldown.remaining(self._clock)
-            passed = cooldown.seconds - left
-            if passed >= PROGRESS_SAVE_INTERVAL:  # after a reboot, only what was saved counts
-                now, utc = self._clock.monotonic(), cooldown.utc + passed
-                self._cooldowns[group] = replace(cooldown, seconds=left, monotonic=now, utc=utc)
-                self._is_saved = False
-        self._save()
-        if cooldown and left > 0:
+        cooldown = self._cooldowns.get(group)
+        if cooldown and (left := cooldown.remaining(self._clock)) > 0:
             raise NotBefore(cooldown.reason, left)
 
     def slowdown(self) -> float:
@@ -119,57 +88,45 @@ class RateLimit:
         """Start a cooldown after a 429, and return the error to raise; for the lengths, see above."""
         times = 1 if group not in self._cooldowns else self._cooldowns[group].times + 1
         seconds, now = cooldown_seconds(asked, guess, times), self._clock.utc()
-        self._cooldowns[group] = Cooldown(seconds, self._clock.monotonic(), now, times, self._boot, reason)
+        self._cooldowns[group] = Cooldown(seconds, self._clock.monotonic(), now, times, reason)
         if group == "api":
             self._limits = [*self._limits, now + seconds][-MAX_REMEMBERED_LIMITS:]
-        self._is_saved = False
         self._save()
         return NotBefore(reason, seconds)
 
     def end_cooldown(self, group: EndpointGroup) -> None:
         """Forget the last cooldown, because an answer other than 429 arrived."""
         if self._cooldowns.pop(group, None) is not None:
-            self._is_saved = False
             self._save()
 
     def _save(self) -> None:
-        """Save unsaved changes; a failure is logged once, and retried."""
-        if self._is_saved:
-            return
         kept: dict[str, object] = dict(self._cooldowns.items(), limits=self._limits)
         try:
             atomic_file.write_atomically(self._path, to_json(kept, indent=1) + "\n")
-            self._is_saved, self._has_warned = True, False
         except OSError as error:
-            if not self._has_warned:
-                log.warning(
-                    f"{self._path} cannot be written ({error.strerror}): a restart may poll too early"
-                )
-            self._has_warned = True
+            log.warning(f"{self._path} cannot be written ({error.strerror}): a restart may poll too early")
 
 
-def _load(path: Path) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:
-    """Return the cooldowns and the ends of the last ones; none, and a warning, if one is invalid."""
+def _load(path: Path, monotonic: float) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:
+    """Return the cooldowns and the ends of the last ones; none, and a warning, if the file is invalid."""
     content: bytes | None = b""
     with suppress(OSError):
         content = atomic_file.read(path)
     kept = {} if content is None else from_json(dict[str, object], content)
-    groups = [group for group in get_args(EndpointGroup) if kept and group in kept]
-    cooldowns = {group: found for group in groups if kept and (found := _parse_cooldown(kept[group]))}
-    if kept is None or len(cooldowns) < len(groups):
+    if kept is None:
         log.warning(f"{path} cannot be read: a cooldown may have been lost")
         return {}, []
-    ends = map(partial(from_plain, float), from_plain(list[object], kept.get("limits")) or [])
-    return cooldowns, [end for end in ends if end is not None][-MAX_REMEMBERED_LIMITS:]
+    read = {group: from_plain(Cooldown, kept.get(group)) for group in get_args(EndpointGroup)}
+    cooldowns = {group: _resumed(found, monotonic) for group, found in read.items() if found}
+    return cooldowns, (from_plain(list[float], kept.get("limits")) or [])[-MAX_REMEMBERED_LIMITS:]
 
 
-def _parse_cooldown(value: object) -> Cooldown | None:
-    """Return a cooldown from the file, within bounds; None if it is invalid."""
-    found = from_plain(Cooldown, value)
-    if not found or not all(map(is_second, (found.seconds, found.monotonic, found.utc, found.times))):
-        return None
-    reason = log.sanitize(found.reason, log.DETAIL_LIMIT)
-    return replace(found, seconds=min(found.seconds, MAX_COOLDOWN), times=max(1, found.times), reason=reason)
+def _resumed(cooldown: Cooldown, monotonic: float) -> Cooldown:
+    """Return a cooldown from the file, within bounds, for a process that starts now."""
+    # A reboot sets the clock to 0. If it has gone further again by now, less counts than has passed.
+    began = cooldown.monotonic if cooldown.monotonic <= monotonic else 0.0
+    seconds, reason = min(cooldown.seconds, MAX_COOLDOWN), log.sanitize(cooldown.reason, log.DETAIL_LIMIT)
+    return replace(cooldown, seconds=seconds, monotonic=began, reason=reason, is_resumed=True)
 
 
 class Quota:
@@ -181,11 +138,12 @@ class Quota:
 
     def add(self, requests: int, utc: float) -> None:
         """Count requests sent at a moment, in seconds since the epoch."""
-        hour = int(utc // HOUR)
-        if hour not in self._by_hour:
-            self._by_hour = self._of_last_day(hour)
+        now = int(utc // HOUR)
+        if now not in self._by_hour:
+            last_day = {hour: n for hour, n in self._by_hour.items() if n and 0 <= now - hour < WINDOW_HOURS}
+            self._by_hour = Counter(last_day)
         if requests:
-            self._by_hour[hour] += requests
+            self._by_hour[now] += requests
 
     def merge(self, text: str) -> None:
         """Add the counts of another process, which may have been added before."""
@@ -198,6 +156,3 @@ class Quota:
     def to_text(self) -> str:
         """Return the counts for another process: "<hour since the epoch>:<requests>", comma-separated."""
         return ",".join(f"{hour}:{count}" for hour, count in sorted(self._by_hour.items()))
-
-    def _of_last_day(self, now: int) -> Counter[int]:
-        return Counter({hour: n for hour, n in self._by_hour.items() if n and 0 <= now - hour < WINDOW_HOURS})

@@ -14,13 +14,13 @@ from pathlib import Path
 from spotify_logger.system import log
 from spotify_logger.system.atomic_file import write_atomically
 
-COPY = "damaged"
-"""The folder for a copy of what was there before, in the server's folder; the next repair replaces it."""
+COPY = "damaged"  # the folder, in the server's folder, for a copy of what was there before the last repair
 MANIFEST = "appendonly.aof.manifest"
 _CHECK = "redis-check-aof"
 _MANIFEST_LINE = re.compile(r"file (\S+) seq \d+ type [bhi].*")
-_PART = re.compile(r"appendonly\.aof(?:\.(\d+)\.(base|incr)\.(?:rdb|aof))?")
-"""A file of the folder; a base that a Redis before 7.0 wrote has no number."""
+_PART = re.compile(
+    r"appendonly\.aof(?:\.(\d+)\.(base|incr)\.(?:rdb|aof))?"
+)  # a file of the folder; a base that a Redis before 7.0 wrote has no number
 
 
 def repair(directory: Path | str, program: str) -> None:
@@ -78,9 +78,7 @@ def _list_parts(folder: Path) -> None:
     found = sorted((int(match[1] or 1), match[2] or "base", match[0]) for match in matches if match)
     bases = [part for part in found if part[1] == "base"]
     parts = bases[-1:] + [part for part in found if part[1] == "incr"]
-    manifest = folder / MANIFEST
+    (folder / MANIFEST).unlink(missing_ok=True)
     if parts:
         lines = (f"file {name} seq {number} type {kind[0]}\n" for number, kind, name in parts)
-        write_atomically(manifest, "".join(lines))
-    else:
-        manifest.unlink(missing_ok=True)
+        write_atomically(folder / MANIFEST, "".join(lines))

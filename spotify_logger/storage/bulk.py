@@ -5,10 +5,8 @@ Bulk results are yielded in batches, so that memory does not grow with the size 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from contextlib import suppress
-from datetime import date, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -17,31 +15,25 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.play_rows import PlayRows, read_day
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
 from spotify_logger.core.times import utc_time
-from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.redis_replies import Refusal
+from spotify_logger.storage.client import Refusal, StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
 
     from spotify_logger.storage.client import Command
 
     PlayData = Mapping[str, str | int | bool | None]  # the key of a play, and the fields of its hash
     GapData = Mapping[str, str | None]  # from, to, reason
 
-DAYS_PER_BATCH = 64
-"""Days of the index read in one batch: half a megabyte for a busy listener."""
-KEYS_PER_SCAN = 1000
-"""The COUNT of a SCAN."""
+DAYS_PER_BATCH = 64  # days of the index read in one batch: half a megabyte for a busy listener
+KEYS_PER_SCAN = 1000  # the COUNT of a SCAN
+# Error codes of servers that refuse writes but can be read from.
 READ_ONLY_CODES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
-"""Error codes of servers that refuse writes but can be read from."""
-RECENT_DAYS = 3
-"""Latest days on which plays may still change; on earlier ones they are only added or deleted."""
-ITEM_KEYS = ("track:", "episode:", "local:")
-"""What the keys of the catalog begin with."""
-FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)
-"""The first second with a play: none is older than Spotify."""
+ITEM_KEYS = ("track:", "episode:", "local:")  # what the keys of the catalog begin with
+FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)  # the first second with a play: none is older than Spotify
 
 
 class Archive(Store):
@@ -50,43 +42,15 @@ class Archive(Store):
     def rows(self, begin: int = FIRST_SECOND, end: int | None = None) -> Iterator[PlayRows]:
         """Yield the plays that started from `begin` to before `end`, one UTC day at a time, in order."""
         end = self._end() if end is None else min(end, self._end())
-        begin = max(begin, FIRST_SECOND)
-        for rows in self._indexes(begin, end):
-            if inside := rows.between(begin, end):
-                yield inside
+        midnights = range(max(begin, FIRST_SECOND) // keys.ONE_DAY * keys.ONE_DAY, end, keys.ONE_DAY)
+        for some in batched(map(keys.day_of, midnights), DAYS_PER_BATCH):
+            for rows in map(read_day, self.hashes(map(keys.index_key, some))):
+                if inside := rows.between(begin, end):
+                    yield inside
 
     def items_before(self, second: int) -> set[str]:
         """Return the catalog keys of all items played before a second."""
-        whole = second // keys.ONE_DAY * keys.ONE_DAY
-        days = chain(self._indexes(FIRST_SECOND, min(whole, self._end())), self.rows(whole, second))
-        return set(chain.from_iterable(rows.items for rows in days))
-
-    def mark(self, begin: int = FIRST_SECOND, end: int | None = None) -> tuple[str, int]:
-        """Return a fingerprint of a period without reading all its plays, and how many there are.
-
-        It changes when plays are added or deleted, or when any of the `RECENT_DAYS` or the gaps have changed.
-        """
-        last = self._end()
-        end = last if end is None else min(end, last)
-        days = list(_days(max(begin, FIRST_SECOND), end))
-        lengths: list[int] = []
-        for some in batched(days, DAYS_PER_BATCH):
-            questions = [("HLEN", self.key(keys.index_key(day))) for day in some]
-            found = self.send(questions) if self._may_have_plays(some) else [0] * len(some)
-            lengths += [length or 0 for length in found]
-        young_from = last - RECENT_DAYS * keys.ONE_DAY
-        young = [
-            keys.index_key(day) for day in days[-RECENT_DAYS - 1 :] if keys.second_of_day(day) > young_from
-        ]
-        lines = [sorted(each.items()) for each in self.hashes([*young, keys.GAPS])]
-        state = repr((begin, end if end != last else None, lengths, lines))
-        return hashlib.blake2b(state.encode(), digest_size=16).hexdigest(), sum(lengths)
-
-    def _indexes(self, begin: int, end: int) -> Iterator[PlayRows]:
-        """Yield the plays on the UTC days of a period, one day at a time."""
-        for days in batched(_days(begin, end), DAYS_PER_BATCH):
-            if self._may_have_plays(days):
-                yield from map(read_day, self.hashes(map(keys.index_key, days)))
+        return {item for rows in self.rows(end=second) for item in rows.items}
 
     def _end(self) -> int:
         """Return the second up to which there may be plays; a Pi may boot in 1970, so the status counts."""
@@ -161,10 +125,7 @@ class Archive(Store):
                 yield [name.removeprefix(self._prefix) for name in names]
 
     def write(self, commands: Sequence[Command]) -> None:
-        """Send commands that write, and the revisions of what they change.
-
-        Raises StoreError, with one of the keys, if some were refused.
-        """
+        """Send writes, and the revisions of what they change; raises StoreError if some were refused."""
         names = [str(command[1]).removeprefix(self._prefix) for command in commands]
         touched = {name.removeprefix("plays:") for name in names if name.startswith("plays:")}
         if not touched and any(name.startswith(ITEM_KEYS) for name in names):
@@ -176,14 +137,6 @@ class Archive(Store):
         for command, reply in zip(commands, self._client.send(commands), strict=True):
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])
-
-
-def _days(begin: int, end: int) -> Iterator[date]:
-    """Yield the UTC days of a period."""
-    day = keys.day_of(begin)
-    while keys.second_of_day(day) < end:
-        yield day
-        day += timedelta(days=1)
 
 
 def play_data(play: tuple[int, Mapping[str, str]]) -> dict[str, str | int | bool | None]:

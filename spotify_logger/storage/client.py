@@ -1,23 +1,27 @@
-"""The client for Redis, made of redis-py's: for one server, for Sentinels, or for a cluster."""
+"""The client for Redis, made of redis-py's: for one server, for Sentinels, or for a cluster.
+
+It also knows what the errors of a server mean, and how the server keeps its data.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 from contextlib import contextmanager, suppress
-from itertools import chain
+from dataclasses import dataclass
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
+from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, parse_url
 from redis.retry import Retry
 
 from spotify_logger.config.settings import URL_FORMS, parse_topology
-from spotify_logger.storage.redis_replies import Refusal, explain, to_refusal
 from spotify_logger.system.clock import deadline
-from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, chain
+from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,6 +53,67 @@ _SERVER_URL = re.compile(
 _NUMBERS = {"DEL", "EVAL", "EXISTS", "HDEL", "HEXISTS", "HLEN", "HSET", "HSETNX", "INCR", "PTTL", "SET"}
 _TEXTS = {"GET", "HGET", "SET"}
 _HASHES = {"CONFIG GET", "HGETALL"}
+
+MAX_SERVER_TEXT = 200  # maximum characters of a server's own error text that are passed on
+NO_RIGHTS = "denies this user: allow the command in its ACL, on keys that begin with REDIS_PREFIX"
+REPLICA = "is a read-only replica: point REDIS_URL to the primary"
+NO_MASTERS = "is a node of a Redis Cluster with missing slots: some of its masters are down"
+CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
+
+# What is wrong and what to do, by the code of an error, in phrases that follow the name of the server. Some
+# codes redis-py strips from the text, in later versions even more, and turns them into classes.
+ADVICE_BY_CODE = {
+    "WRONGTYPE": (None, "has a key of another type there: rename or delete it, or set REDIS_PREFIX"),
+    "OOM": (exceptions.OutOfMemoryError, "is out of memory: raise maxmemory, or free some"),
+    "MISCONF": (None, "cannot save to disk and does not accept writes: free disk space, and check its log"),
+    "NOPERM": (exceptions.NoPermissionError, NO_RIGHTS),
+    "NOREPLICAS": (None, "has too few replicas to accept writes (min-replicas-to-write)"),
+    "READONLY": (exceptions.ReadOnlyError, REPLICA),
+    "MASTERDOWN": (exceptions.MasterDownError, REPLICA),
+    "MOVED": (exceptions.MovedError, CLUSTER),
+    "ASK": (exceptions.AskError, CLUSTER),
+    "CLUSTERDOWN": (exceptions.ClusterDownError, NO_MASTERS),
+}
+# For errors without a code of their own, by a part of their text.
+ADVICE_BY_TEXT = (
+    ("max number of clients", "has too many clients: close some, or raise maxclients"),
+    ("without any password", "has no password, but REDIS_URL has one: remove it"),
+    ("no password is set", "has no password, but REDIS_URL has one: remove it"),
+    ("Authentication required", "requires a password: set it in REDIS_URL, redis://:password@host"),
+    ("cluster support disabled", "is not a node of a cluster: write redis:// in REDIS_URL"),
+    ("slots are not covered", "is an incomplete cluster: some of its slots have no server"),
+    ("No master found", "is unknown to its Sentinels, or down: check name and addresses in REDIS_URL"),
+    ("DB index", "does not have that database: check the number at the end of REDIS_URL"),
+)
+ADVICE_BY_CLASS = (
+    (exceptions.BusyLoadingError, "is still loading its data: wait until it is done"),
+    (exceptions.AuthenticationError, "rejected the user name or password: check both in REDIS_URL"),
+    (exceptions.TimeoutError, "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"),
+    ((exceptions.ConnectionError, ConnectionError), "closed the connection: it may be restarting"),
+)
+CLOSED_ERRORS = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+UNKNOWN = "unknown"
+FORGETS = "none: it forgets with its next restart"
+SNAPSHOTS = "snapshots"
+APPEND_ONLY_FILE = "append-only file"
+_WORST_FIRST = (UNKNOWN, FORGETS, SNAPSHOTS, APPEND_ONLY_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error reply to one command; other commands in the batch are not affected."""
+
+    code: str  # the first word of the error, such as "WRONGTYPE" or "OOM"; "ERR" if there is none
+    advice: str  # what is wrong and what to do, without naming server or key
+
+
+class Persistence(NamedTuple):
+    """How a server persists data; of several servers, the worst counts."""
+
+    run: str = ""  # the server's `run_id`, which changes with every start; "" if it does not tell
+    words: str = UNKNOWN  # a description for people
+    eviction: str = ""  # that plays may be deleted when its memory is full, and what to do; "" if not
+    trouble: str = ""  # why plays may be lost nevertheless, and what to do; "" if all is well
 
 
 class StoreError(SpotifyLoggerError):
@@ -104,6 +169,13 @@ class RedisClient:
         with self._exchange() as client:
             return [_run(server, commands) for server in self._servers(client)]
 
+    def persistence(self) -> Persistence:
+        """Return how the server persists data, as far as it says."""
+        servers = [_persistence(*said) for said in self.send_to_each([("INFO",), ("CONFIG GET", "save")])]
+        runs, words, evictions, troubles = zip(*servers, strict=True)
+        worst = min(words, key=_WORST_FIRST.index)
+        return Persistence(" ".join(sorted(runs)), worst, max(evictions), max(troubles))
+
     def scan(self, pattern: str, count: int) -> Iterator[list[str]]:
         """Yield all keys that match a pattern, in batches of about `count`; some may occur twice."""
         with self._exchange() as client:
@@ -111,10 +183,9 @@ class RedisClient:
         for server in servers:
             cursor = None
             while cursor != 0:
+                command = ("SCAN", cursor or 0, "MATCH", pattern, "COUNT", count)
                 with self._exchange():
-                    ((cursor, keys),) = _run(
-                        server, [("SCAN", cursor or 0, "MATCH", pattern, "COUNT", count)]
-                    )
+                    ((cursor, keys),) = _run(server, [command])
                 yield keys
 
     def close(self) -> None:
@@ -194,7 +265,7 @@ def _is_valid(command: Command, reply: Reply) -> bool:
             is_whole = name == "HKEYS" or (name == "HMGET" and len(reply) == len(command) - 2)
             return is_whole and set(map(type, reply)) <= {str, NoneType}
         case dict():
-            texts = chain.from_iterable(reply.items())
+            texts = (*reply, *reply.values())
             return name == "INFO" or (name in _HASHES and set(map(type, texts)) <= {str})
         case (int(), list(keys)):
             return name == "SCAN" and set(map(type, keys)) <= {str}
@@ -224,3 +295,53 @@ def _describe(topology: RedisTopology | None, options: dict[str, Any]) -> str:
     if topology.kind == "sentinel":
         return f"{topology.service} (Sentinel)"
     return ",".join(f"{host}:{port}" for host, port in topology.hosts) + " (cluster)"
+
+
+def to_refusal(error: redis.ResponseError) -> Refusal:
+    """Convert an error reply of redis-py."""
+    text = str(error)
+    first = text.split(" ", 1)[0]
+    for code, (kind, advice) in ADVICE_BY_CODE.items():
+        if type(error) is kind or first == code:
+            return Refusal(code, advice)
+    advice = _advice_by_text(text) or f"says: {sanitize(text, MAX_SERVER_TEXT)}"
+    return Refusal(first if first.isupper() else "ERR", advice)
+
+
+def _advice_by_text(text: str) -> str:
+    return next((words for part, words in ADVICE_BY_TEXT if part in text), "")
+
+
+def explain(error: BaseException) -> str:
+    """Explain why there is no connection, or no answer."""
+    causes = list(chain(error))
+    for link in causes:
+        if isinstance(link, redis.ResponseError):
+            return to_refusal(link).advice
+    if advice := _advice_by_text(" ".join(map(str, causes))):
+        return advice
+    for link in causes:  # redis-py raises while handling the system's error
+        if isinstance(link, OSError) and link.strerror and not isinstance(link, CLOSED_ERRORS):
+            reason = sanitize(link.strerror, MAX_SERVER_TEXT)
+            return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
+    what_it_is = (words for kind, words in ADVICE_BY_CLASS if any(isinstance(link, kind) for link in causes))
+    return next(what_it_is, "is not a Redis server: something else answers there. Check REDIS_URL")
+
+
+def _persistence(*replies: Reply) -> Persistence:
+    """Read what a server replied to `INFO` and `CONFIG GET save`; either may have been refused."""
+    info, save = (reply if isinstance(reply, dict) else {} for reply in replies)
+    words, eviction, trouble = UNKNOWN, "", ""
+    policy, has_file = info.get("maxmemory_policy", ""), info.get("aof_enabled") == 1
+    if has_file:
+        words = APPEND_ONLY_FILE
+    elif "save" in save:
+        words = SNAPSHOTS if str(save["save"]).strip() else FORGETS
+    if info.get("maxmemory") and str(policy).startswith("allkeys-"):
+        fault = f"this Redis deletes plays when its memory is full (maxmemory-policy {policy})"
+        eviction = f"{fault}: set `maxmemory-policy noeviction`"
+    if has_file and info.get("aof_last_write_status", "ok") != "ok":
+        trouble = "this Redis cannot write its append-only file: check its disk and its log"
+    elif info.get("rdb_last_bgsave_status", "ok") != "ok":
+        trouble = "this Redis cannot save its snapshots: check its disk and its log"
+    return Persistence(str(info.get("run_id", "")), words, eviction, trouble or eviction)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -75,26 +74,18 @@ def is_listening(host: str, port: int) -> bool:
 
 
 class EmbeddedServer:
-    """A server process that ends with this one.
+    """A server process that ends with this one, and holds a lock, if any, as long as it runs.
 
-    Args:
-        directory: The folder for its append-only file and its log; created 0700.
-        host: A numeric loopback address (IPv4).
-        lock_fd: A lock that the server holds as long as it runs, if any.
-
-    Attributes:
-        process: The server process after the first start.
-        url: The URL for a Redis client.
+    It keeps its append-only file and its log in a folder that it creates (0700), and listens on a numeric
+    loopback address (IPv4).
     """
 
     def __init__(self, directory: Path | str, host: str, port: int, lock_fd: int | None = None) -> None:
-        self._directory = directory
-        self._host = host
-        self._port = port
-        self._lock_fd = lock_fd
-        self.process: subprocess.Popen[bytes] | None = None
+        self._directory, self._lock_fd = directory, lock_fd
+        self._host, self._port = host, port
+        self.process: subprocess.Popen[bytes] | None = None  # after the first start
         self.address = f"{host}:{port}"
-        self.url = f"redis://{self.address}/0"
+        self.url = f"redis://{self.address}/0"  # for a Redis client
 
     @property
     def pid(self) -> int | None:
@@ -109,11 +100,8 @@ class EmbeddedServer:
     def start(self, timeout: float = 10.0) -> None:
         """Start the server, and wait up to `timeout` seconds until it answers; it may still load its data.
 
-        Where it cannot load its data, that is repaired.
-
-        Raises:
-            Misconfigured: There is no server program on this machine, or others can change its folder.
-            TryLater: It could not be started, exited at once (with its last log line), or does not answer.
+        Where it cannot load its data, that is repaired. Raises Misconfigured if there is no program on this
+        machine, or others can change its folder; TryLater if it cannot be started, exits or does not answer.
         """
         try:
             self._start(timeout)
@@ -167,8 +155,7 @@ class EmbeddedServer:
     def _acl_options(self, program: str) -> list[str]:
         command = [program, "--version"]  # says "Redis server v=7.0.15 sha=..."
         said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout  # noqa: S603 - the server
-        version = re.search(rb" v=(\d+)\.", said)
-        return _ACL.split() if version and int(version[1]) >= 6 else []  # noqa: PLR2004 - the first with ACLs
+        return [] if b" v=5." in said else _ACL.split()  # version 6 is the first with ACLs
 
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from redis.lock import Lock
 
@@ -31,41 +31,19 @@ RENEW_INTERVAL = 5.0  # seconds between renewals while a standby waits, and betw
 UNCONTESTED_SECONDS = 60.0  # seconds by which the lease outlasts the next turn while no standby waits
 RETRY_DELAY = 10.0  # seconds before Redis is tried again after a failure; each attempt may take a few
 MAX_LEASE_SECONDS = 8 * 3600.0  # no valid lease is longer: POLL_MAX, idle, and a rate limit make 7 hours
-INVALID_LEASE_GRACE = 60.0  # seconds without a write after which a lease that would not expire is taken over
+INVALID_LEASE_GRACE = (
+    60.0  # seconds without a write after which a lease that no logger can have set is replaced
+)
 
 # What only the holder may do. A renewal is not worth a write to the disk: after a restart of Redis, a standby
 # waits for longer than the holder needs to take the lease again.
 RENEW = f"{SKIP_LOG} {Lock.LUA_REACQUIRE_SCRIPT}"
 RELEASE = Lock.LUA_RELEASE_SCRIPT
-# Deletes an invalid lease, unless a logger has set a valid one since; `GET` fails for other types.
-DROP_INVALID = (
-    "local held = redis.pcall('GET', KEYS[1]) "
-    "if type(held) == 'string' and held ~= ARGV[1] and string.match(held, '^%d+ %x+ [ -~]+$')"
-    " then return 0 end "
-    "return redis.call('DEL', KEYS[1])"
-)
-_NOT_THERE, _NO_EXPIRY = -2, -1  # replies to `PTTL`
-_VALUE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{1,32}) ([ -~]{1,80})")
+_NOT_THERE = -2  # the reply to `PTTL`
+_VALUE = re.compile(r"([0-9]{1,18}) ([0-9a-f]{1,32}) ([ -~]{1,80})")  # fencing token, ID, machine
 
 
 LeaseState = Enum("LeaseState", ["HELD", "HELD_BY_OTHER", "UNKNOWN"])  # unknown: Redis does not answer
-
-
-class LeaseHolder(NamedTuple):
-    """The holder of a lease, as its value has it."""
-
-    fence: int
-    logger_id: str
-    machine: str
-
-    def __str__(self) -> str:
-        return f"{self.fence} {self.logger_id} {self.machine}"
-
-
-def read_holder(value: object) -> LeaseHolder | None:
-    """Parse the value of a lease; None if it is invalid."""
-    found = _VALUE.fullmatch(value) if isinstance(value, str) else None
-    return None if found is None else LeaseHolder(int(found[1]), found[2], found[3])
 
 
 class Lease:
@@ -84,16 +62,12 @@ class Lease:
     ) -> None:
         self.renewal = renewal
         self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
-        self._client = client
+        self._client, self._clock, self._logger_id, self._stood_by = client, clock, logger_id, stood_by
         names = LEASE, STANDBY, STATUS, FENCE
         self._lease, self._standby, self._status, self._fence = (prefix + name for name in names)
-        self._logger_id = logger_id
-        self._clock = clock
-        self._stood_by = stood_by
         self._held = ""
         self._renewed_at = self._expires_at = self._retry_at = self._watched_since = float("-inf")
-        self._connection = 0
-        self._left = renewal
+        self._connection, self._left = 0, renewal
         self._is_contested = False  # a standby waits while this logger holds the lease
         self._is_shown = self._has_seen = False
         self._since: dict[str, tuple[object, float]] = {}  # what was last seen, and since when
@@ -102,7 +76,7 @@ class Lease:
         self.other_machine = ""  # the machine of the holder, or of the standby; "" if there is none
         self.was_overwritten = False  # whether an earlier holder has written after this logger took over
         self.refusal = ""  # the error if Redis refused a command
-        self.invalid_reason = ""  # what was wrong with a lease that was taken over before it expired
+        self.was_invalid = False  # whether a lease was replaced before it expired
         self.silent_seconds = 0.0  # since the active logger should have written, while this one stands by
 
     @property
@@ -173,22 +147,22 @@ class Lease:
             return self._acquire(due)
         self._stood_by = False
         self._renewed_at, self._expires_at = asked_at, asked_at + milliseconds / 1000
-        waiting, was_awaited = read_holder(f"0 {awaited}"), self._is_contested
-        self._is_contested = waiting is not None and waiting.logger_id != self._logger_id
-        self.other_machine = waiting.machine if waiting is not None and self._is_contested else ""
+        waiting, was_contested = _VALUE.fullmatch(f"0 {awaited}"), self._is_contested
+        self.other_machine = waiting[3] if waiting and waiting[2] != self._logger_id else ""
+        self._is_contested = self.other_machine != ""
         last_writer = whole_number(shown) or 0
         self.was_overwritten |= self._is_shown and last_writer < self.fence
         self._is_shown = last_writer == self.fence
         # A new standby must not have to wait for the long expiry.
-        return self._renew(due) if self._is_contested and not was_awaited else LeaseState.HELD
+        return self._renew(due) if self._is_contested and not was_contested else LeaseState.HELD
 
     def _acquire(self, due: float) -> LeaseState:
         """Take the lease if it is free, or read who holds it."""
         shown = ("HMGET", self._status, "last_poll", "next_poll", "fence")
         value, left, written = self._client.ask([("GET", self._lease), ("PTTL", self._lease), shown])
-        holder = read_holder(value)
-        if holder is not None and holder.logger_id == self._logger_id:
-            self._held, self.fence = str(holder), holder.fence  # our own, from before a restart
+        holder = _VALUE.fullmatch(value or "")
+        if holder and holder[2] == self._logger_id:
+            self._held, self.fence = value, int(holder[1])  # our own, from before a restart
             return self._renew(due)
         next_poll = seconds_of(f"{written[1]}") if written else None
         is_due = next_poll is None or next_poll <= self._clock.utc()
@@ -197,34 +171,27 @@ class Lease:
         waited = self._clock.monotonic() - self._watched_since
         if left == _NOT_THERE and (not self._stood_by or self._has_seen or waited >= LEASE_SECONDS):
             return self._take(due)
-        invalid_reason = ""
-        if left != _NOT_THERE and holder is None:
-            invalid_reason = "has a value that no logger writes"
-        elif left == _NO_EXPIRY:
-            invalid_reason = "has no expiry"
-        elif left > MAX_LEASE_SECONDS * 1000:
-            invalid_reason = "has a longer expiry than any logger sets"
-        seen = self._seconds_seen("lease", (invalid_reason, value, written))
-        if invalid_reason and seen >= INVALID_LEASE_GRACE:
-            self._client.ask([("EVAL", DROP_INVALID, 1, self._lease, value or "")])
-            self.invalid_reason = invalid_reason
-            return self._take(due)
+        is_invalid = left != _NOT_THERE and not (holder and 0 <= left <= MAX_LEASE_SECONDS * 1000)
+        seen = self._seconds_seen("lease", (is_invalid, value, written))
+        if is_invalid and seen >= INVALID_LEASE_GRACE:
+            self.was_invalid = True
+            return self._take(due, "XX")
         announced = f"{self._logger_id} {self.machine}"
         self._client.ask([("SET", self._standby, announced, "PX", round(3 * LEASE_SECONDS * 1000))])
         self._stood_by = True
         self._left = left / 1000 if left > 0 else self.renewal
         if left != _NOT_THERE:
             self._has_seen = True
-            self.other_machine = "?" if holder is None else holder.machine
+            self.other_machine = holder[3] if holder else "?"
         return LeaseState.HELD_BY_OTHER
 
-    def _take(self, due: float) -> LeaseState:
+    def _take(self, due: float, condition: str = "NX") -> LeaseState:
         (number,) = self._client.ask([("INCR", self._fence)])
-        holder = LeaseHolder(max(number or 0, self.fence + 1), self._logger_id, self.machine)
-        take = ("SET", self._lease, str(holder), "NX", "PX", self._milliseconds(due))
-        if self._client.ask([take]) != [True]:
+        fence = max(number or 0, self.fence + 1)
+        held = f"{fence} {self._logger_id} {self.machine}"
+        if self._client.ask([("SET", self._lease, held, condition, "PX", self._milliseconds(due))]) != [True]:
             return self._acquire(due)
-        self._held, self.fence, self._is_shown = str(holder), holder.fence, False
+        self._held, self.fence, self._is_shown = held, fence, False
         return self._renew(due)
 
     def _milliseconds(self, due: float) -> int:

@@ -8,26 +8,22 @@ item does not become a new play; it is never sent again.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness, next_free_second
 from spotify_logger.core.play import LIVE, Play
-from spotify_logger.core.times import from_iso, to_iso
-from spotify_logger.storage import listen_queue
+from spotify_logger.core.redis_keys import gap_value
+from spotify_logger.core.times import to_iso
 from spotify_logger.storage.sqlite_file import SqliteFile
 from spotify_logger.system import log
-from spotify_logger.system.errors import bounded_nesting
 from spotify_logger.system.state import from_json
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
-    from spotify_logger.storage.listen_queue import Listen
     from spotify_logger.storage.sqlite_file import Row
 
     Gaps = Mapping[int, Mapping[str, str]]  # their hashes, by the seconds in their keys
@@ -43,7 +39,9 @@ NEWEST_CANDIDATES = 100  # newest plays in which the latest live one is looked f
 WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2  # values of the column `safe`
 ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")  # of a deleted play
 
-_THIS_PLAY = "started_ms = ? AND uri = ?"
+SELECT = "SELECT key, second, fields, catalogue FROM plays WHERE"
+THIS_PLAY = "started_ms = ? AND uri = ?"
+_ALL_OF = "(SELECT value FROM json_each(?))"
 _INSERT = "INTO plays VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -57,8 +55,7 @@ class OutboxPlay(NamedTuple):
 class Outbox(SqliteFile):
     """The outbox of one listener."""
 
-    SCHEMA = (
-        """
+    SCHEMA = """
     CREATE TABLE IF NOT EXISTS plays (
         started_ms INTEGER NOT NULL,
         uri TEXT NOT NULL,
@@ -77,10 +74,7 @@ class Outbox(SqliteFile):
     );
     CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
     """
-        + listen_queue.SCHEMA
-    )
-    TABLES = ("plays", "gaps", "notes", "listens")
-    listens_of: Callable[[OutboxPlay], Iterable[Listen]] = staticmethod(lambda _: ())  # to forward
+    TABLES: ClassVar[tuple[str, ...]] = ("plays", "gaps", "notes")
 
     def put(self, plays: Collection[Play], notes: Mapping[str, str] = {}, gaps: Gaps = {}) -> None:  # noqa: B006
         """Save plays (new ones under the first free second from their start on), gaps and notes at once."""
@@ -89,7 +83,7 @@ class Outbox(SqliteFile):
 
         def put(database: sqlite3.Connection) -> None:
             _insert_or_update(database, rows)
-            listen_queue.add(database, self._listens(database, plays))
+            self._saved(database, plays)
             database.executemany("REPLACE INTO gaps VALUES (?, ?, ?)", gap_rows)
             database.executemany("REPLACE INTO notes VALUES (?, ?)", notes.items())
 
@@ -97,15 +91,8 @@ class Outbox(SqliteFile):
             self.write(put)
             self._evict()
 
-    def _listens(self, database: sqlite3.Connection, plays: Iterable[Play]) -> Iterator[Listen]:
-        """Yield what is to be forwarded of plays, just after they were saved, if they are closed."""
-        query = (
-            f"SELECT key, second, fields, catalogue FROM plays WHERE {_THIS_PLAY} AND closed = 1 AND safe < 2"  # noqa: S608 - ours
-        )
-        for play in plays:
-            for key, *columns in database.execute(query, identity(play)):
-                if (saved := _read_play(*columns)) is not None:
-                    yield from self.listens_of(OutboxPlay(key, saved))
+    def _saved(self, database: sqlite3.Connection, plays: Iterable[Play]) -> None:
+        """Do what else belongs into the transaction that has just saved plays."""
 
     def set_note(self, name: str, text: str) -> None:
         """Save a note."""
@@ -113,30 +100,28 @@ class Outbox(SqliteFile):
 
     def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[OutboxPlay]:
         """Return up to `limit` queued plays, oldest first, without the keys in `exclude`."""
-        waiting = self._keys("safe = 0 ORDER BY key")
-        return self.rows(list(islice((key for key in waiting if key not in exclude), limit)))
+        condition = f"safe = 0 AND key NOT IN {_ALL_OF} ORDER BY key LIMIT ?"
+        return self._rows(condition, json.dumps([*exclude]), limit)
 
     def key(self, play: Play) -> int | None:
         """Return the second in the key of a play; None if it is not here."""
-        return next(iter(self._keys(_THIS_PLAY, *identity(play))), None)
+        return next(iter(self._keys(THIS_PLAY, *identity(play))), None)
 
     def is_taken(self, key: int, play: Play) -> bool:
         """Return whether another play has a key."""
-        return bool(self._keys(f"key = ? AND NOT ({_THIS_PLAY})", key, *identity(play)))
+        return bool(self._keys(f"key = ? AND NOT ({THIS_PLAY})", key, *identity(play)))
 
     def rekey(self, play: Play, key: int) -> None:
         """Change the key of a play, because another play has it in Redis."""
-        for column in ("plays SET key", "listens SET second"):
-            self._execute(f"UPDATE {column} = ? WHERE {_THIS_PLAY}", [(key, *identity(play))])
+        self._execute(f"UPDATE plays SET key = ? WHERE {THIS_PLAY}", [(key, *identity(play))])  # noqa: S608 - ours
 
     def replace(self, play: Play, another: tuple[int, Play]) -> None:
         """Replace a play with its state and key in Redis."""
-        self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
+        self._execute(f"DELETE FROM plays WHERE {THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
         self.adopt([another])
 
     def drop_listens(self, play: Play) -> None:
-        """Drop what waits to be forwarded of a play."""
-        self._execute(f"DELETE FROM listens WHERE {_THIS_PLAY} AND body != ''", [identity(play)])  # noqa: S608 - ours
+        """Drop what waits to be forwarded of a play, where plays are forwarded."""
 
     def mark(self, safe: int, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
         """Mark plays (by key) and gaps (by second) as `ACKNOWLEDGED` or `WAITING`; drop the oldest."""
@@ -159,13 +144,10 @@ class Outbox(SqliteFile):
         for batch in batched((key for key in known if key in keys), PLAYS_PER_QUERY):
             anonymous = [_row(row.key, _anonymized(row.play), DELETED) for row in self.rows(batch)]
             self._execute(f"REPLACE {_INSERT}", anonymous)
-        unsent = self.read("SELECT DISTINCT second FROM listens WHERE body != ''")
-        if gone := [row for row in unsent if row[0] in keys]:
-            self._execute("DELETE FROM listens WHERE body != '' AND second = ?", gone)
 
     def is_deleted(self, play: Play) -> bool:
         """Return whether a play is here and marked as deleted."""
-        return bool(self._keys(f"{_THIS_PLAY} AND safe = 2", *identity(play)))
+        return bool(self._keys(f"{THIS_PLAY} AND safe = 2", *identity(play)))
 
     def keys(self) -> set[int]:
         """Return the keys of all plays."""
@@ -176,13 +158,13 @@ class Outbox(SqliteFile):
         return self._keys("safe = 1 AND key >= ? ORDER BY key", oldest)
 
     def rows(self, keys: Sequence[int]) -> list[OutboxPlay]:
-        """Return the plays with these keys, at most `PLAYS_PER_QUERY`."""
-        return self._rows(f"{_one_of(keys)} ORDER BY key", *keys) if keys else []
+        """Return the plays with these keys."""
+        return self._rows(f"key IN {_ALL_OF} ORDER BY key", json.dumps(keys)) if keys else []
 
     def hashes(self, keys: Sequence[int]) -> dict[int, dict[str, str]]:
         """Return the hashes that Redis should have of these plays, by key; a damaged one is empty."""
-        query = f"SELECT key, fields FROM plays WHERE {_one_of(keys)}"  # noqa: S608 - ours
-        return {key: _read_fields(fields) for key, fields in self.read(query, *keys)}
+        query = f"SELECT key, fields FROM plays WHERE key IN {_ALL_OF}"  # noqa: S608 - ours
+        return {key: _read_fields(fields) for key, fields in self.read(query, json.dumps(keys))}
 
     def kept(self, ended_from_ms: int = 0) -> list[Play]:
         """Return the plays that ended at `ended_from_ms` or later, in the order of their starts."""
@@ -195,8 +177,7 @@ class Outbox(SqliteFile):
 
     def newest(self) -> Play | None:
         """Return the polled play that started last."""
-        keys = self._keys("safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
-        rows = (row for key in keys for row in self.rows([key]))
+        rows = self._rows("safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
         return next((row.play for row in rows if row.play.source == LIVE), None)
 
     def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
@@ -216,9 +197,10 @@ class Outbox(SqliteFile):
     def gaps(self, safe: int = WAITING) -> Gaps:
         """Return the gaps that wait, or those in another state; invalid ones are deleted."""
         found = self.read("SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second", safe)
-        gaps = [(second, _gap_fields(text)) for second, text in found]
-        self._discard("DELETE FROM gaps WHERE second = ?", [second for second, fields in gaps if not fields])
-        return {second: fields for second, fields in gaps if fields}
+        gaps = {second: _read_fields(text) for second, text in found}
+        invalid = [second for second, fields in gaps.items() if not gap_value(second, fields)]
+        self._discard("DELETE FROM gaps WHERE second = ?", invalid)
+        return {second: fields for second, fields in gaps.items() if second not in invalid}
 
     def note(self, name: str) -> str:
         """Return the note called `name`; "" if there is none."""
@@ -226,18 +208,20 @@ class Outbox(SqliteFile):
         return str(found[0][0]) if found else ""
 
     @property
-    def size(self) -> int:
-        """The bytes in use."""
+    def is_full(self) -> bool:
+        """Whether more bytes are in use than it may have."""
+        limit = MAX_BYTES_ON_DISK if self.on_disk else MAX_BYTES_IN_MEMORY
         tables = "pragma_page_count, pragma_freelist_count, pragma_page_size"
-        return int(self.read(f"SELECT (page_count - freelist_count) * page_size FROM {tables}")[0][0])  # noqa: S608 - ours
+        query = f"SELECT (page_count - freelist_count) * page_size > ? FROM {tables}"  # noqa: S608 - ours
+        return bool(self.read(query, limit)[0][0])
 
     def _keys(self, condition: str, *values: object) -> list[int]:
         return [key for (key,) in self.read(f"SELECT key FROM plays WHERE {condition}", *values)]  # noqa: S608 - ours
 
-    def _rows(self, condition: str, *values: int) -> list[OutboxPlay]:
+    def _rows(self, condition: str, *values: object) -> list[OutboxPlay]:
         """Return the plays that a query finds; invalid ones are deleted."""
-        query = f"SELECT key, second, fields, catalogue FROM plays WHERE {condition}"  # noqa: S608 - ours
-        plays = [(key, _read_play(*columns)) for key, *columns in self.read(query, *values)]
+        found = self.read(f"{SELECT} {condition}", *values)
+        plays = [(key, read_play(*columns)) for key, *columns in found]
         self._discard("DELETE FROM plays WHERE key = ?", [key for key, play in plays if play is None])
         return [OutboxPlay(key, play) for key, play in plays if play is not None]
 
@@ -255,22 +239,15 @@ class Outbox(SqliteFile):
             super().merge(database, table, row)
             return
         started_ms, uri, _, _, ended_ms, closed, *_ = row
-        newer = f"SELECT 1 FROM plays WHERE {_THIS_PLAY} AND (closed, ended_ms) > (?, ?)"  # noqa: S608 - ours
+        newer = f"SELECT 1 FROM plays WHERE {THIS_PLAY} AND (closed, ended_ms) > (?, ?)"  # noqa: S608 - ours
         if not database.execute(newer, (started_ms, uri, closed, ended_ms)).fetchone():
             _insert_or_update(database, [row])
 
     def _evict(self) -> None:
-        """Drop the oldest listens, and then the oldest plays, while the outbox is too large."""
-        max_size = MAX_BYTES_ON_DISK if self.on_disk else MAX_BYTES_IN_MEMORY
-        while self.size > max_size and self.read("SELECT 1 FROM listens LIMIT 1"):
-            self._execute(listen_queue.EVICT, [()])
-            self._is_complete = self.on_disk
+        """Drop the oldest plays while the outbox is too large."""
         query = "SELECT key, safe, started_ms FROM plays ORDER BY safe DESC, started_ms LIMIT ?"
         lost: list[int] = []
-        while self.size > max_size:
-            going = self.read(query, PLAYS_PER_EVICTION)
-            if not going:
-                break
+        while self.is_full and (going := self.read(query, PLAYS_PER_EVICTION)):
             self._execute("DELETE FROM plays WHERE key = ?", [(key,) for key, _, _ in going])
             self._is_complete = self.on_disk  # what is dropped from memory stays on disk
             lost += [started_ms for _, safe, started_ms in going if not safe]
@@ -279,12 +256,17 @@ class Outbox(SqliteFile):
             log.error(f"lost {len(lost)} plays, from {since}: the outbox is full, and Redis is away")
 
 
+def read_play(second: int, fields: str, catalog: str) -> Play | None:
+    """Return a play as its columns have it; None if they are invalid."""
+    return Play.from_hash(second, _read_fields(fields), from_json(dict[str, str | int], catalog) or {})
+
+
 def _insert_or_update(database: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Update plays, or insert them under the first free keys from their own on."""
     # A play restored after a restart has no catalog fields; keep the known ones.
     update = (
         "UPDATE plays SET ended_ms = ?, closed = ?, safe = CASE safe WHEN 2 THEN 2 ELSE ? END, fields = ?,"  # noqa: S608 - ours
-        f" catalogue = coalesce(nullif(?, '{{}}'), catalogue) WHERE {_THIS_PLAY}"
+        f" catalogue = coalesce(nullif(?, '{{}}'), catalogue) WHERE {THIS_PLAY}"
     )
     is_taken = "SELECT 1 FROM plays WHERE key = ?"
     for started_ms, uri, second, first, *values in rows:
@@ -300,20 +282,8 @@ def _row(key: int, play: Play, safe: int) -> Row:
     return (*identity(play), play.second, key, play.ended_ms, is_closed, safe, fields, catalog)
 
 
-def _one_of(keys: Sequence[int]) -> str:
-    return f"key IN ({', '.join('?' * len(keys))})"
-
-
 def _read_fields(text: str) -> dict[str, str]:
-    with suppress(ValueError, TypeError), bounded_nesting():
-        return {name: str(value) for name, value in dict(json.loads(text)).items()}
-    return {}
-
-
-def _read_play(second: int, fields: str, catalog: str) -> Play | None:
-    with suppress(ValueError, TypeError), bounded_nesting():
-        return Play.from_hash(second, _read_fields(fields), dict(json.loads(catalog)))
-    return None
+    return {name: str(value) for name, value in (from_json(dict[str, object], text) or {}).items()}
 
 
 def _anonymized(play: Play) -> Play:
@@ -321,9 +291,3 @@ def _anonymized(play: Play) -> Play:
     fields = {name: play.fields[name] for name in ANONYMOUS_FIELDS if name in play.fields}
     catalog = {name: play.item.catalog[name] for name in ("isrc",) if name in play.item.catalog}
     return replace(play, fields=fields, item=replace(play.item, catalog=catalog))
-
-
-def _gap_fields(text: str) -> dict[str, str] | None:
-    fields = from_json(dict[str, str], text) or {}
-    is_valid = "reason" in fields and None not in {from_iso(fields.get(name, "")) for name in ("from", "to")}
-    return {name: fields[name] for name in ("from", "to", "reason")} if is_valid else None

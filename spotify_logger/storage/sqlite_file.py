@@ -44,11 +44,8 @@ class SqliteFile:
         connect: Callable[[str], sqlite3.Connection] | None = None,  # tests pass one that fails
         disk_retry: float = DISK_RETRY,
     ) -> None:
-        self._path = path
-        self._monotonic = monotonic
-        self._connect = connect or _connect
-        self._disk_retry = disk_retry
-        self._retry_at = 0.0
+        self._path, self._monotonic, self._connect = path, monotonic, connect or _connect
+        self._disk_retry, self._retry_at = disk_retry, 0.0
         self._is_complete = True  # whether the memory has had all that is on the disk
         self.on_disk = True  # not in memory
         self.trouble = ""  # what is wrong with the disk

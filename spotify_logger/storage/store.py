@@ -18,13 +18,14 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.client import SKIP_LOG, Command, RedisClient, Reply, StoreError
-from spotify_logger.storage.redis_replies import Persistence, Refusal, read_persistence
+from spotify_logger.storage.client import SKIP_LOG, Command, RedisClient, Refusal, Reply, StoreError
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from datetime import date
+
+    from spotify_logger.storage.client import Persistence
 
 HASHES_PER_BATCH = 200  # whole hashes read at once; for plays, about 200 KB
 ITEMS_PER_BATCH = 1000  # hashes of which a few fields are read at once
@@ -106,11 +107,9 @@ class Store:
         connect: Callable[[str], RedisClient] = RedisClient,  # tests pass a fake server
         listener: str = "",
     ) -> None:
-        self._client = connect(url)
-        self._prefix = prefix
-        self._listener = listener
+        self._client, self._utc = connect(url), utc
+        self._prefix, self._listener = prefix, listener
         self._shared_prefix = keys.remove_listener(prefix, listener)
-        self._utc = utc
         self._connection = 0
         self._written: dict[str, dict[str, str]] = {}
         self._logged_at = float("-inf")
@@ -189,7 +188,7 @@ class Store:
 
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""
-        return read_persistence(self._client.send_to_each([("INFO",), ("CONFIG GET", "save")]))
+        return self._client.persistence()
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands and return the replies; None for keys of another type, which are not ours."""
@@ -255,15 +254,9 @@ class Store:
         day, span = keys.day_of(max(last, int(self._utc()) + keys.ONE_DAY)), 8
         while day >= keys.FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
-            if self._may_have_plays(block):
-                replies = self.send([("EXISTS", self.key(keys.index_key(day))) for day in block])
-                yield from (day for day, exists in zip(block, replies, strict=True) if exists)
+            replies = self.send([("EXISTS", self.key(keys.index_key(day))) for day in block])
+            yield from (day for day, exists in zip(block, replies, strict=True) if exists)
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
-
-    def _may_have_plays(self, days: Iterable[date]) -> bool:
-        """Return whether any of some days may have plays, so that empty years take one query."""
-        names = (self.key(keys.index_key(day)) for day in days)
-        return self._client.is_cluster or bool(self.send([("EXISTS", *names)])[0])
 
     def _write(self, batch: Batch) -> None:
         self._client.connect()
@@ -279,18 +272,12 @@ class Store:
             writes = [
                 write for key in batch.hashes for write in self._changes(batch, key, known.get(key, {}))
             ]
-            commands = [write if is_logged else _unlogged(write) for write in writes]
-            if last := batch.now_playing:
-                writes.append(last)
-                commands.append(_unlogged(last) if self._may_skip_log else last)
-            replies = self._client.send(commands)
-            scripts = (
-                reply for command, reply in zip(commands, replies, strict=True) if command[0] == "EVAL"
-            )
-            if self._lacks_fields(writes, replies):
+            writes += [batch.now_playing] if batch.now_playing else []
+            replies = self._client.send(writes if is_logged else [*map(_unlogged, writes)])
+            if any(map(self._lacks_fields, writes, replies)):
                 self._written.clear()
                 self.has_lost_data = True
-            elif any(isinstance(reply, Refusal) for reply in scripts):
+            elif not is_logged and any(isinstance(reply, Refusal) for reply in replies):
                 self._may_skip_log = False  # the plain commands may be accepted, or it is clearer why not
             elif self._client.connections == self._connection:
                 self._logged_at = self._utc() if is_logged else self._logged_at
@@ -309,32 +296,25 @@ class Store:
         if gone:
             yield ("HDEL", key, *sorted(gone))
 
-    def _lacks_fields(self, commands: Sequence[Command], replies: Sequence[Reply]) -> bool:
+    def _lacks_fields(self, command: Command, reply: Reply) -> bool:
         """Return whether a hash was written of which Redis has lost fields: it had to add some again."""
-        for command, reply in zip(commands, replies, strict=True):
-            if command[0] == "HSET" and isinstance(reply, int):
-                known = self._written.get(str(command[1]))
-                if known and reply > len(set(command[2::2]) - known.keys()):
-                    return True
-        return False
+        known = self._written.get(str(command[1])) if command[0] == "HSET" else None
+        return isinstance(reply, int) and bool(known and reply > len(set(command[2::2]) - known.keys()))
 
     def _confirm(self, batch: Batch, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
         """Cache what was written; raise StoreError if some of it was refused."""
         answers = zip(commands, replies, strict=True)
         refusals = {str(command[1]): reply for command, reply in answers if isinstance(reply, Refusal)}
         for key in batch.hashes.keys() - refusals.keys():
-            known = self._written.pop(key, {})
-            self._written[key] = ({} if key in batch.replaced else known) | batch.hashes[key]
-            if len(self._written) > MAX_CACHED_KEYS:
-                del self._written[next(iter(self._written))]
-        if refusals:
+            known = {} if key in batch.replaced else self._written.get(key, {})
+            self._written[key] = known | batch.hashes[key]
+        if refusals or len(self._written) > MAX_CACHED_KEYS:
             self._written.clear()
-            by_advice: dict[str, list[str]] = {}
-            for key, refusal in refusals.items():
-                by_advice.setdefault(refusal.advice, []).append(sanitize(key, 100))
-            complaints = "; and ".join(f"{advice} ({_some(names)})" for advice, names in by_advice.items())
+        if refusals:
+            (key, first), more = next(iter(refusals.items())), len(refusals) - 1
+            names = sanitize(key, 100) + (f" and {more} more" if more else "")
             raise StoreError(
-                f"Redis at {self.where} {complaints}",
+                f"Redis at {self.where} {first.advice} ({names})",
                 (key.removeprefix(self._prefix) for key in refusals),
                 (refusal.code for refusal in refusals.values()),
             )
@@ -345,7 +325,3 @@ def _unlogged(command: Command) -> Command:
     if name == "HDEL":
         return command  # repeated later, it would delete nothing, and so not be logged
     return ("EVAL", UNLOGGED, 1, key, name, *rest)
-
-
-def _some(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -8,11 +8,9 @@ from __future__ import annotations
 import io
 import threading
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from spotify_logger.spotify import login, oauth
-from spotify_logger.spotify.http import HttpSender
 from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -45,7 +43,6 @@ class LoginThread(threading.Thread):
             raise Misconfigured(f"{trouble}: set STATE_DIR to the folder that the logger uses") from None
         self.is_done = False
         self._owner = owner
-        self._token_file = oauth.TokenFile(settings.state_dir / oauth.TOKEN_FILE)
         self._output = io.StringIO()
         self._prompt = login.Prompt(self._output)
         self._attempt = login.LoginAttempt(settings, self._prompt)
@@ -79,12 +76,11 @@ class LoginThread(threading.Thread):
                 while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:
                     self._stopped.wait(login.POLL_SECONDS)
             if attempt.answer:
-                with closing(HttpSender()) as send:
-                    token = login.exchange_redirect(send, attempt, attempt.answer, time.time, prompt)
+                token = login.exchange_redirect(attempt, time.time(), prompt)
                 if token and (conflict := oauth.account_conflict(token, self._owner)):
                     prompt.say(f"Not saved: {conflict}. {OTHER_ACCOUNT}")
                 elif token:
-                    login.save_token(self._token_file, token)
+                    login.save_token(attempt.settings, token)
                     self.is_done = True
         except SpotifyLoggerError as error:
             prompt.say(f"{error}.")

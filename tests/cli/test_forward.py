@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.storage.listen_queue import ListenQueue
-from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
+from spotify_logger.storage.listen_queue import ForwardingOutbox
+from spotify_logger.storage.outbox import OUTBOX_FILE
 from tests.cli.conftest import NOW, play, run_main, write
 from tests.scripted_server import ScriptedServer, http_response, respond_with
 
@@ -24,7 +24,7 @@ TOKEN = "a-token-made-up"
 
 
 @pytest.fixture
-def outbox(tmp_path: Path, here: pytest.MonkeyPatch, store: Archive) -> Iterator[Outbox]:
+def outbox(tmp_path: Path, here: pytest.MonkeyPatch, store: Archive) -> Iterator[ForwardingOutbox]:
     """The outbox of a running logger, which forwards to two receivers; and a log of years."""
     for prefix in ("FORWARD", "FORWARD_2"):
         here.setenv(f"{prefix}_URL", "http://127.0.0.1:9/apis/listenbrainz")
@@ -38,7 +38,7 @@ def outbox(tmp_path: Path, here: pytest.MonkeyPatch, store: Archive) -> Iterator
         play("New", NOW - 3600, 345_000, "trackdone"),
         replace(play("Open", NOW - 60, 345_000), end_reason=None),
     )
-    with closing(Outbox(tmp_path / "state" / OUTBOX_FILE, lambda: 0.0)) as outbox:
+    with closing(ForwardingOutbox(tmp_path / "state" / OUTBOX_FILE, lambda: 0.0)) as outbox:
         yield outbox
 
 
@@ -48,25 +48,26 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     return out + err
 
 
-def titles(outbox: Outbox, target: int = 1) -> list[str]:
-    listens = (json.loads(listen.body) for listen in ListenQueue(outbox).unsent(target, 99))
+def titles(outbox: ForwardingOutbox, target: int = 1) -> list[str]:
+    listens = (json.loads(listen.body) for listen in outbox.unsent(target, 99))
     return [listen["track_metadata"]["track_name"] for listen in listens]
 
 
 def test_backlog_queues_what_counts_for_each_receiver_once(
-    outbox: Outbox, capsys: pytest.CaptureFixture[str]
+    outbox: ForwardingOutbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "2 listens" in run(capsys, "backlog", "--since", "2026-11")
     assert titles(outbox) == titles(outbox, 2) == ["New"]
-    ListenQueue(outbox).mark_sent(ListenQueue(outbox).unsent(1, 9))
+    outbox.mark_sent(outbox.unsent(1, 9))
     assert json.loads(run(capsys, "backlog", "--since", "2020", "--json")) == {"queued": 2}
     assert (titles(outbox), titles(outbox, 2)) == (["Old"], ["Old", "New"])
 
 
-def test_retry_takes_up_what_was_refused(outbox: Outbox, capsys: pytest.CaptureFixture[str]) -> None:
+def test_retry_takes_up_what_was_refused(
+    outbox: ForwardingOutbox, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(capsys, "backlog", "--since", "2026")
-    queue = ListenQueue(outbox)
-    queue.refuse(queue.unsent(1, 1)[0], "answered 400")
+    outbox.refuse(outbox.unsent(1, 1)[0], "answered 400")
     assert titles(outbox) == []
     assert "1 listen" in run(capsys, "retry")
     assert titles(outbox) == ["New"]
@@ -96,7 +97,7 @@ def test_check(
 
 
 def test_status_shows_what_the_logger_says(
-    outbox: Outbox, store: Archive, capsys: pytest.CaptureFixture[str]
+    outbox: ForwardingOutbox, store: Archive, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "FORWARD_URL" in run(capsys, "status")
     state = {"setting": "FORWARD_TOKEN", "host": "lb.test", "waiting": 1200, "refused": 1, "stopped": True}
@@ -116,7 +117,7 @@ def test_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_where_no_logger_has_run(
-    outbox: Outbox, tmp_path: Path, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    outbox: ForwardingOutbox, tmp_path: Path, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here.setenv("STATE_DIR", str(tmp_path / "elsewhere"))
     assert "as its user" in run(capsys, "retry", code=1)

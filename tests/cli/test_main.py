@@ -108,12 +108,12 @@ class TestLoginCommand:
     def test_with_json_the_dialog_goes_to_stderr(
         self, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        def login(settings: Settings, screen: TextIO, _: str) -> Token:
+        def login(settings: Settings, _: object, screen: TextIO, __: str) -> Token:
             screen.write(f"{settings.client_id}\n")
             return Token("a refresh token", authorized_at=float(NOW))
 
         here.setenv("SPOTIFY_CLIENT_ID", "0123456789abcdef")
-        here.setattr("spotify_logger.spotify.login.login_on_terminal", login)
+        here.setattr("spotify_logger.spotify.login.login", login)
         assert run_main(["login"], capsys) == (0, "0123456789abcdef\n", "")
         code, out, err = run_main(["login", "--json"], capsys)
         assert (code, err) == (0, "0123456789abcdef\n")
@@ -126,7 +126,7 @@ class TestLoginCommand:
         store.set_owner("anna")
         here.setenv("SPOTIFY_CLIENT_ID", "0123456789abcdef")
         token = Token("a refresh token", account=account)
-        here.setattr("spotify_logger.spotify.login.login_on_terminal", lambda *_: token)
+        here.setattr("spotify_logger.spotify.login.login", lambda *_: token)
         assert run_main(["login"], capsys)[0] == 0
         assert store.known_owner() == (account or "anna")
 

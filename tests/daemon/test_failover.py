@@ -99,7 +99,6 @@ class FailoverMachine:
             self._world.clock,
             self._send,
             self._send_alert,
-            "boot",
             random.Random(f"jitter of {self.name}").random,
             connect=lambda _: CuttableClient(self._redis, self),
         )

@@ -21,7 +21,7 @@ from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.http import HttpSender, Response
 from spotify_logger.storage import listen_queue
-from spotify_logger.storage.outbox import Outbox
+from spotify_logger.storage.listen_queue import ForwardingOutbox
 from spotify_logger.system.errors import Unreachable
 from tests.scripted_server import ScriptedServer, http_response, respond_with
 from tests.testbed.fake_redis import FakeRedis
@@ -76,14 +76,14 @@ class Rig:
         self.requests: list[Request] = []
         self._folder = folder
         self._settings = replace(make_settings(folder, "redis://none/0"), forward=(target,))
-        self._opened: list[Outbox] = []
+        self._opened: list[ForwardingOutbox] = []
         self.restart()
 
     def restart(self) -> None:
         """Start anew with what is on disk, as after kill -9."""
-        self.outbox = Outbox(self._folder / "outbox.sqlite", self.clock.monotonic)
+        self.outbox = ForwardingOutbox(self._folder / "outbox.sqlite", self.clock.monotonic)
         self._opened.append(self.outbox)
-        environment = Environment(self.clock, self._send, self._send, "boot", lambda: 1.0)
+        environment = Environment(self.clock, self._send, self._send, lambda: 1.0)
         alerts = Alerts(self._send, "https://alerts.test", self.clock, self.outbox, lambda: 1.0)
         self.forwarder = Forwarder(self._settings, environment, self.outbox, alerts)
 
@@ -411,7 +411,7 @@ def run_logger(folder: Path, names: Sequence[str], offline: str = "") -> LoggerR
     targets = [ForwardTarget(number, "T", f"http://{name}", TOKEN) for number, name in enumerate(receivers)]
     settings = replace(make_settings(folder, "redis://stand-in/0"), forward=tuple(targets))
     redis = FakeRedis(lambda: world.clock.now, world.clock.sleep, "aof")
-    environment = Environment(world.clock, send, send_listens, "boot", lambda: 0.5, redis.client)
+    environment = Environment(world.clock, send, send_listens, lambda: 0.5, redis.client)
     with closing(Failover(settings, environment, "here")) as failover:
         while world.clock.now < T + HOUR:
             turn = failover.turn()

@@ -75,7 +75,7 @@ def test_alerts_and_heartbeats_have_a_sender_of_their_own(tmp_path: Path, redis_
         addresses.append(request.url)
         return Response(200, {}, b"")
 
-    environment = Environment(world.clock, world.send, send_alert, "a run")
+    environment = Environment(world.clock, world.send, send_alert)
     urls = {"alert_url": "https://ntfy.test/x", "heartbeat_url": "https://hc.test/x"}
     settings = replace(make_settings(tmp_path, redis_url), **urls)  # type: ignore[arg-type]
     token = settings.refresh_token
@@ -103,7 +103,7 @@ def test_a_reminder_waits_until_the_time_is_known(tmp_path: Path, redis_url: str
         return Response(200, {}, b"")
 
     settings = replace(make_settings(tmp_path, redis_url), alert_url="https://ntfy.test/x", refresh_token="")
-    environment = Environment(world.clock, send_without_date, send_alert, "a run")
+    environment = Environment(world.clock, send_without_date, send_alert)
     with closing(Poller(settings, environment)) as poller:
         assert poller.turn().ok
     assert alerts == []

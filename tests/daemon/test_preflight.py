@@ -103,7 +103,7 @@ class PreflightInProcess:
         self._monkeypatch.setattr("builtins.input", ask)
         self._monkeypatch.setattr(getpass, "getpass", ask)
         self._monkeypatch.setattr(preflight, "_on_terminal", lambda: True)
-        self._monkeypatch.setattr(preflight, "login_on_terminal", lambda *_: None)
+        self._monkeypatch.setattr(preflight, "login", lambda *_: None)
 
 
 @pytest.fixture

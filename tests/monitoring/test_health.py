@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from spotify_logger.monitoring.status import LoggerEvidence, problems, unobserved_since
-from spotify_logger.storage.redis_replies import APPEND_ONLY_FILE, FORGETS, SNAPSHOTS
+from spotify_logger.storage.client import APPEND_ONLY_FILE, FORGETS, SNAPSHOTS
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp()
 WELL = {

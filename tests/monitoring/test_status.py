@@ -14,7 +14,7 @@ from spotify_logger.core.redis_keys import OPEN, STANDBY
 from spotify_logger.core.times import to_iso
 from spotify_logger.monitoring import status
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.redis_replies import FORGETS
+from spotify_logger.storage.client import FORGETS
 from spotify_logger.system.errors import LOGIN_ADVICE
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 

@@ -50,7 +50,6 @@ def world() -> VirtualWorld:
 @pytest.fixture
 def spotify(world: VirtualWorld, tmp_path: Path) -> Spotify:
     environ = {
-        "HOME": str(tmp_path),
         "STATE_DIR": str(tmp_path),
         "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
         "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
@@ -59,7 +58,7 @@ def spotify(world: VirtualWorld, tmp_path: Path) -> Spotify:
     }
     token_file = TokenFile(tmp_path / TOKEN_FILE)
     token_file.save(Token(DEMO_REFRESH_TOKEN, account="me"))
-    rate_limit = RateLimit(tmp_path / RATE_LIMIT_FILE, world.clock, "boot")
+    rate_limit = RateLimit(tmp_path / RATE_LIMIT_FILE, world.clock)
     return Spotify(world.send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
 
 

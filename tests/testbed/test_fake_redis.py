@@ -12,9 +12,15 @@ import pytest
 import redis
 
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.client import ANSWER_TIMEOUT, Command, RedisClient, Reply, StoreError
-from spotify_logger.storage.lease import DROP_INVALID, RELEASE, RENEW
-from spotify_logger.storage.redis_replies import Refusal, read_persistence
+from spotify_logger.storage.client import (
+    ANSWER_TIMEOUT,
+    Command,
+    RedisClient,
+    Refusal,
+    Reply,
+    StoreError,
+)
+from spotify_logger.storage.lease import RELEASE, RENEW
 from spotify_logger.storage.store import UNLOGGED
 from tests.conftest import start_server, wait_until
 from tests.testbed.fake_redis import SAVE_SECONDS, SNAPSHOT_SECONDS, FakeRedis
@@ -33,7 +39,7 @@ QUESTIONS: list[Command] = [("INFO",), ("CONFIG GET", "save")]
 
 def commands_of(text: str) -> list[Command]:
     """Read commands that are separated by commas; the names of scripts stand for the scripts."""
-    scripts = {"RENEW": RENEW, "RELEASE": RELEASE, "DROP_INVALID": DROP_INVALID, "UNLOGGED": UNLOGGED}
+    scripts = {"RENEW": RENEW, "RELEASE": RELEASE, "UNLOGGED": UNLOGGED}
     return [tuple(scripts.get(word, word) for word in command.split()) for command in text.split(",")]
 
 
@@ -60,8 +66,6 @@ CONVERSATIONS = {
         *commands_of("SET a x NX PX 60000, EVAL RENEW 1 a y 50000, EVAL RENEW 1 a x 50000, GET a"),
         *commands_of("EVAL RENEW 1 none x 9000, EVAL RELEASE 1 a y, EVAL RELEASE 1 a x, EVAL RELEASE 1 a x"),
         ("SET", "a", "7 ab pi"),
-        *[("EVAL", DROP_INVALID, 1, "a", found) for found in ("8 cd pi", "x", "7 ab pi", "")],
-        *[("HSET", "a", "f", "v"), ("EVAL", DROP_INVALID, 1, "a", ""), ("EXISTS", "a")],
     ],
 }
 EVERY_COMMAND = commands_of(
@@ -159,7 +163,7 @@ def test_an_expired_string_is_gone_for_every_command(fake: FakeWithClock, real: 
 
 
 def test_it_describes_its_persistence_as_a_real_server(fake: FakeWithClock, real: RedisClient) -> None:
-    said = [read_persistence([ask(client, *QUESTIONS)])._replace(run="") for client in (fake.client, real)]
+    said = [client.persistence()._replace(run="") for client in (fake.client, real)]
     assert said[0] == said[1]
     assert Archive("", connect=fake.redis.client).version() == "redis 7.2.4"
 
@@ -269,7 +273,7 @@ def test_a_full_disk_keeps_nothing_until_there_is_room(persistence: Persistence)
         fake.ask(("SET", "a", 1))
         fake.redis.refusing = "MISCONF"
         fake.clock.sleep(1000)
-        said = read_persistence([fake.ask(*QUESTIONS)])
+        said = fake.client.persistence()
         assert said.trouble
         if has_room:
             fake.redis.refusing = ""

@@ -89,9 +89,7 @@ class VirtualRun:
     def start(self) -> None:
         """Start the logger, or restart it: what it had only in memory is lost."""
         self.close()
-        environment = Environment(
-            self._world.clock, self._send, self._send, "a run of the machine", self._chance
-        )
+        environment = Environment(self._world.clock, self._send, self._send, self._chance)
         self._poller = self.poller = Poller(self._settings, environment)
         self.poller.schedule = self._schedule or self.poller.schedule
         self.spotify, self.store, self.outbox = self.poller.spotify, self.poller.store, self.poller.outbox

@@ -154,7 +154,6 @@ class YearSimulation:
         self.redis.after_send = lambda _: self._crash_if_due("redis after")
         self._folder = folder
         self._settings = replace(make_settings(folder, "redis://stand-in/0"), alert_url=ALERT_URL)
-        self._boot = 0
         self._poller: Poller | None = None
         self._databases: list[sqlite3.Connection] = []
         self._start_at = DEFAULT_START
@@ -253,7 +252,6 @@ class YearSimulation:
             self.clock,
             self._send,
             self._receive_alert,
-            f"run {self._boot} of the machine",
             self._chance.random,
             self.redis.client,
             self._open_database,
@@ -435,7 +433,6 @@ class YearSimulation:
         self._kill()
         self.redis.crash()
         self._start_at = max(self._start_at, self.clock.now + fault.seconds)
-        self._boot += 1
         back = self.clock.now + fault.seconds
         clock = VirtualClock(back, fault.number)
         clock.now = self.clock.now  # it is off until then; nobody reads it
@@ -595,13 +592,13 @@ class YearSimulation:
 @contextmanager
 def _cached_parsing() -> Iterator[None]:
     """Parse no play twice: every hour the logger looks through those of two days."""
-    from_hash, read_play = Play.from_hash, lru_cache(4096)(outbox._read_play)
+    from_hash, read_play = Play.from_hash, lru_cache(4096)(outbox.read_play)
     parse = lru_cache(4096)(lambda second, *kept: from_hash(second, dict(kept)))
 
     def parse_once(second: int, kept: Mapping[str, str], *catalog: Mapping[str, FieldValue]) -> Play | None:
         return from_hash(second, kept, *catalog) if catalog else parse(second, *kept.items())
 
-    with patch.object(Play, "from_hash", parse_once), patch.object(outbox, "_read_play", read_play):
+    with patch.object(Play, "from_hash", parse_once), patch.object(outbox, "read_play", read_play):
         yield
 
 

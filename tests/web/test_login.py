@@ -12,7 +12,6 @@ from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.service import Service
-from spotify_logger.spotify import login as login_module
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.oauth import TokenFile
 from spotify_logger.system import log
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_secrets", set())
-    monkeypatch.setattr(login_module, "RETRY_DELAYS", (0.0, 0.0))
 
 
 @pytest.fixture
