@@ -225,9 +225,6 @@ def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
     return longest, Streak() if is_over else current
 
 
-# Plays by local time
-
-
 def sums_by(log: Log, question: Question, unit: str, items: str = "") -> list[LocalSums]:
     """Return the plays of the period by `BY_DAY`, `BY_HOUR` or `BY_WEEK_HOUR`, in order.
 

@@ -215,9 +215,6 @@ def _is_new(question: Question, kind: str) -> str:
     return f"NOT EXISTS (SELECT 1 FROM {same} = grouped AND first < {bounds(question.period).begin})"
 
 
-# What was played most
-
-
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
     """Make a temporary table, like `tracks_of_tally`, of the groups with plays that count."""
     query = f"SELECT grouped, plays, ms_played, item FROM ({by_group(question, kind, table)}) WHERE plays > 0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
+from spotify_logger.core.batched import batched
 from spotify_logger.core.display import format_title
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.times import seconds_of
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     Row = tuple[str, Cell]
 
 HOUR_MS = 60 * MINUTE_MS
-HOURS = tuple(map(str, range(DAY_HOURS)))
 FEW_HOURS = 10  # below which minutes are shown
 HIGHLIGHTS = ("first play", "most repeated", "late night", "discovery")
 COLUMNS = ("name", "artists", "plays", "heard_ms", "when", "key")
@@ -37,9 +37,6 @@ COLUMNS = ("name", "artists", "plays", "heard_ms", "when", "key")
 def figures(*rows: Row) -> Table:
     """Return a table of figures, without those that do not exist."""
     return Table([row for row in rows if row[1] is not None])
-
-
-# stats
 
 
 @blocks.register(Stats)
@@ -97,21 +94,18 @@ def _streak(streak: Streak) -> Cell:
     return phrase(streak.days, f"{plural(streak.days, 'day')} from {streak.from_}") if streak.days else None
 
 
-# clock, calendar, course
-
-
 @blocks.register(Clock)
 def _(result: Clock, question: Question) -> Sequence[Block]:
     if not result.plays and not result.heard_ms:
         return [nothing_played(question.period)]
     unit, values = _in_unit(result.week, question.by)
-    most = max(values)
+    most, hours = max(values), range(DAY_HOURS)
     busiest = result.week[values.index(most)]
     of = plural(most, unit.removesuffix("s"))
     when = filled(f"{busiest.weekday} {busiest.hour}:00, {{}} {of}", most) if most else None
     return [
-        Heatmap(_by_day(values), unit),
-        Note(Sparkline(HOURS, [sum(values[hour::DAY_HOURS]) for hour in range(DAY_HOURS)], unit)),
+        Heatmap(list(batched(values, DAY_HOURS)), unit),
+        Note(Sparkline([*map(str, hours)], [sum(values[hour::DAY_HOURS]) for hour in hours], unit)),
         Note(_weekdays(result, question.by)),
         Note(figures(*_sums(result, question), ("busiest hour", when))),
         *gap_note(result.unseen),
@@ -153,22 +147,14 @@ def _sums(result: Clock | Calendar, question: Question) -> list[Row]:
     ]
 
 
-def _by_day(hours: Sequence[int]) -> list[Sequence[int]]:
-    """Return the hours of a week by day."""
-    return [hours[first : first + DAY_HOURS] for first in range(0, len(hours), DAY_HOURS)]
-
-
 def _weekdays(result: Clock, by: str) -> Table:
     """Return the weekdays as columns, which takes fewer lines than rows."""
     unit, unit_ms = ("hours", HOUR_MS) if by == TIME else (PLAYS, 1)
-    days = [sum(day) for day in _by_day([measure(each, by) for each in result.week])]
+    days = [sum(day) for day in batched([measure(each, by) for each in result.week], DAY_HOURS)]
     numbers = [amount // unit_ms for amount in (*days, sum(days))]
     shares = [share(day, sum(days) or 1) for day in days]
     rows: list[Sequence[Cell]] = [(unit, *numbers), ("share", *shares, None)]
     return Table(rows, ("", *WEEKDAYS, "all"), range(1, len(WEEKDAYS) + 2), flexible=0)
-
-
-# year
 
 
 @blocks.register(Review)

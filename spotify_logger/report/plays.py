@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from spotify_logger.report.csv_output import CsvRow
 
 
-# recent, day, on-this-day
-
 CSV_FIELDS = (
     "name", "artists", "album", "end_reason", "device_name", "source", "uri", "ms_played", "duration_ms",
 )  # fmt: skip
@@ -114,9 +112,6 @@ def ending(play: Line, *, is_now: bool) -> str:
     if not is_now:
         return "open"
     return "playing" if play.get("playing") else "paused"
-
-
-# status, now
 
 
 @blocks.register(status.NowPlaying)
