@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+from argparse import ArgumentTypeError
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -61,10 +61,6 @@ def measure(of: Amount, by: str) -> int:
     return of.heard_ms if by == TIME else of.plays
 
 
-class BadValue(ValueError, argparse.ArgumentTypeError):  # noqa: N818 - as argparse names it
-    """The text of a parameter is not valid; the message is for people."""
-
-
 class Parameter(NamedTuple):
     """How the text of a parameter is read; what is wrong with another text, and what to try instead."""
 
@@ -73,11 +69,11 @@ class Parameter(NamedTuple):
     example: str
 
     def value(self, text: str) -> Any:  # noqa: ANN401 - of any parameter
-        """Return the value of a text, or raise `BadValue`."""
+        """Return the value of a text, or raise ArgumentTypeError with a message for people."""
         try:
             return self.read(text)
         except ValueError:
-            raise BadValue(f"{self.problem}: {text!r} (try {self.example})") from None
+            raise ArgumentTypeError(f"{self.problem}: {text!r} (try {self.example})") from None
 
 
 def from_mapping(texts: Mapping[str, str], now: float, **defaults: object) -> Question:
@@ -87,7 +83,7 @@ def from_mapping(texts: Mapping[str, str], now: float, **defaults: object) -> Qu
         if text := texts.get(name, "").strip():
             try:
                 values[ATTRIBUTES.get(name, name)] = parameter.value(text)
-            except ValueError as error:
+            except ArgumentTypeError as error:
                 raise ValueError(f"{name}: {error}") from None
     return from_values(values, now)
 

@@ -20,6 +20,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from spotify_logger.core.periods import WEEKDAYS
+from spotify_logger.queries.charts import DAY_HOURS
 from spotify_logger.report import blocks
 from spotify_logger.report.cells import for_people
 from spotify_logger.report.words import MONTHS
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 COLUMN_GAP, TABLE_GAP = 2, 4  # spaces between two columns, and between two tables
 WEEKDAY_WIDTH = 4  # with the space after it
-DAY_HOURS = 24
 MAX_COLUMN_WIDTH = 16  # of every column but the flexible one
 MIN_FLEXIBLE_WIDTH = 12  # of the flexible column, however narrow the terminal
 MIN_READABLE_WIDTH = 30  # of a table beside another one, unless its content is shorter
