@@ -102,8 +102,7 @@ def free_port() -> int:
 class OpenServer(EmbeddedServer):
     """The embedded server without access rules: tests empty it, change its settings, and break it."""
 
-    def _acl_options(self, program: str) -> list[str]:
-        return []
+    ACL = ""
 
 
 def start_server(directory: Path, kind: type[EmbeddedServer] = OpenServer) -> EmbeddedServer:

@@ -178,11 +178,9 @@ def _cause(error: BaseException, seconds: float) -> str:
 
 def _host_and_port(url: str) -> str:
     """Return the host of `url`, and its port if it has one: the part that holds no secret."""
-    try:
-        parts = urllib3.util.parse_url(url)
-    except ValueError:
-        return "an invalid URL"
-    return sanitize(parts.netloc or "", DETAIL_LIMIT)
+    with suppress(ValueError):
+        return sanitize(urllib3.util.parse_url(url).netloc or "", DETAIL_LIMIT)
+    return "an invalid URL"
 
 
 _sockets: dict[int, socket.socket | None] = {}  # by thread: the one that its last request waits for

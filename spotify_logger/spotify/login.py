@@ -89,10 +89,9 @@ def login(
 
 def open_browser(url: str) -> bool:
     """Open `url` in a browser with a window on this screen; return False if there is none."""
-    if "SSH_CONNECTION" in os.environ:
+    is_text_only = sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if "SSH_CONNECTION" in os.environ or is_text_only:  # a text browser would take over this terminal
         return False
-    if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        return False  # a text browser would take over this terminal
     with suppress(webbrowser.Error, OSError):
         return webbrowser.open(url)
     return False

@@ -57,7 +57,6 @@ _HASHES = {"CONFIG GET", "HGETALL"}
 MAX_SERVER_TEXT = 200  # maximum characters of a server's own error text that are passed on
 NO_RIGHTS = "denies this user: allow the command in its ACL, on keys that begin with REDIS_PREFIX"
 REPLICA = "is a read-only replica: point REDIS_URL to the primary"
-NO_MASTERS = "is a node of a Redis Cluster with missing slots: some of its masters are down"
 CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
 
 # What is wrong and what to do, by the code of an error, in phrases that follow the name of the server. Some
@@ -72,7 +71,7 @@ ADVICE_BY_CODE = {
     "MASTERDOWN": (exceptions.MasterDownError, REPLICA),
     "MOVED": (exceptions.MovedError, CLUSTER),
     "ASK": (exceptions.AskError, CLUSTER),
-    "CLUSTERDOWN": (exceptions.ClusterDownError, NO_MASTERS),
+    "CLUSTERDOWN": (exceptions.ClusterDownError, "is an incomplete cluster: some of its masters are down"),
 }
 # For errors without a code of their own, by a part of their text.
 ADVICE_BY_TEXT = (

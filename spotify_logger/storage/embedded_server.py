@@ -42,10 +42,6 @@ _OPTIONS = (
     " --hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024"
 )
 
-# Every user of this machine can connect, e.g. with `redis-cli`: they may read and write keys and inspect the
-# server, but not change its settings, role or users, flush it, or shut it down.
-_ACL = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
-
 
 def bound_to_parent(command: Sequence[str]) -> list[str]:
     """Return a command that runs another one (a path and its arguments) until this process ends."""
@@ -79,6 +75,10 @@ class EmbeddedServer:
     It keeps its append-only file and its log in a folder that it creates (0700), and listens on a numeric
     loopback address (IPv4).
     """
+
+    # Every user of this machine can connect, e.g. with `redis-cli`: they may read and write keys and inspect
+    # the server, but not change its settings, role or users, flush it, or shut it down.
+    ACL = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
 
     def __init__(self, directory: Path | str, host: str, port: int, lock_fd: int | None = None) -> None:
         self._directory, self._lock_fd = directory, lock_fd
@@ -152,11 +152,6 @@ class EmbeddedServer:
         except OSError as error:
             raise TryLater(f"cannot start the embedded Redis server: {error}") from error
 
-    def _acl_options(self, program: str) -> list[str]:
-        command = [program, "--version"]  # says "Redis server v=7.0.15 sha=..."
-        said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout  # noqa: S603 - the server
-        return [] if b" v=5." in said else _ACL.split()  # version 6 is the first with ACLs
-
     def _launch(self, program: str) -> subprocess.Popen[bytes]:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
         if reason := ownership.distrust_reason(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
@@ -165,7 +160,10 @@ class EmbeddedServer:
             from spotify_logger.storage import append_only_file  # noqa: PLC0415 - loads `pathlib`
 
             append_only_file.repair(self._directory, program)
-        options = [option.strip("'") for option in _OPTIONS.split()] + self._acl_options(program)
+        version = [program, "--version"]  # says "Redis server v=7.0.15 sha=..."
+        said = subprocess.run(version, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout  # noqa: S603 - the server
+        acl = [] if b" v=5." in said else self.ACL.split()  # version 6 is the first with users
+        options = [option.strip("'") for option in _OPTIONS.split()] + acl
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
         # The log of one run, so that it stays small. O_NOFOLLOW: a symlink must not truncate another file.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
