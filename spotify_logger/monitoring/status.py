@@ -298,8 +298,8 @@ def _login_trouble(found: Mapping[str, str]) -> str:
 def _why_silent(found: Mapping[str, str], evidence: LoggerEvidence) -> str:
     """Explain why no logger writes although Redis accepts writes."""
     if evidence.standby:
-        who = f"the logger on {evidence.standby} is on standby, but the one that holds the lease"
-        return f"{who} writes nothing: check the logs of both"
+        why = "is on standby, but the one that holds the lease writes nothing: check the logs of both"
+        return f"the logger on {evidence.standby} {why}"
     if evidence.is_running:
         return "the logger is running but writes nothing to this Redis: check its log"
     if seconds_of(found.get("next_poll")) is None:
