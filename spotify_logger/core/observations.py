@@ -4,7 +4,7 @@ Moments are milliseconds on one timeline that follows the monotonic clock, so th
 between two answers changes no duration. It starts at the wall-clock time of the first answer.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from spotify_logger.core import matching
@@ -79,9 +79,13 @@ class PrivateSession:
     ended: int
 
 
+SAVED = ("play", "last", "previous", "unseen", "answered", "hidden", "blind", "left", "pace")
+"""The fields that are kept across a restart: keys of stored JSON."""
+
+
 @dataclass(frozen=True, slots=True)
-class SavedObservations:
-    """What is kept of the answers across a restart. The field names are keys of stored JSON."""
+class Observations:
+    """What is known about the player from its states so far."""
 
     play: tuple[int, int] | None = None  # the second and `ms_played` of the open play
     last: Observation | None = None  # the last answer that brought information
@@ -92,26 +96,6 @@ class SavedObservations:
     blind: bool = False  # whether there was a gap since `last`: what happened meanwhile is unknown
     left: dict[str, int] = field(default_factory=dict)  # the positions at which items were left, by URI
     pace: Pace | None = None  # of the latest episode
-
-    def is_in_order(self) -> bool:
-        """Return whether the moments are in chronological order; those of damaged JSON may not be."""
-        seen = [observation for observation in (self.previous, self.last) if observation is not None]
-        hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
-        moments = [0, *(each.at for each in seen), *hidden, self.answered or 0, MAX_STAMP_MS]
-        is_plausible = all(0 <= (each.doubted or 0) <= each.at for each in seen)
-        if self.pace is not None:
-            rates = (self.pace.rate, self.pace.estimate)
-            is_plausible &= self.pace.at <= (self.answered or 0) and MIN_RATE <= min(rates) <= max(rates)
-        return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= (self.answered or 0)
-
-
-_SAVED = tuple(kept.name for kept in fields(SavedObservations))
-
-
-@dataclass(frozen=True, slots=True)
-class Observations(SavedObservations):
-    """What is known about the player from its states so far."""
-
     state: PlayerState = NO_STATE  # the current answer
     before: PlayerState = NO_STATE  # the answer before it
     now: int = 0  # the moment of the current answer; before it came, that of the last one before a restart
@@ -121,15 +105,26 @@ class Observations(SavedObservations):
 
     def serialize(self) -> str:
         """Return the JSON that another process needs to continue."""
-        return to_json({name: getattr(self, name) for name in _SAVED} | {"answered": self.now or None})
+        return to_json({name: getattr(self, name) for name in SAVED} | {"answered": self.now or None})
 
     @classmethod
     def restore(cls, memory: str) -> Self:
         """Return the observations from `serialize`; damaged JSON counts as none."""
-        saved = from_json(SavedObservations, memory)
-        if saved is None or not saved.is_in_order():
-            return cls(play=None if saved is None else saved.play)
-        return cls(**{name: getattr(saved, name) for name in _SAVED}, now=saved.answered or 0)
+        saved = from_json(cls, memory) or cls()
+        if not saved.is_in_order():
+            return cls(play=saved.play)
+        return cls(**{name: getattr(saved, name) for name in SAVED}, now=saved.answered or 0)
+
+    def is_in_order(self) -> bool:
+        """Return whether the moments are in chronological order; those of damaged JSON may not be."""
+        seen, answered = [each for each in (self.previous, self.last) if each is not None], self.answered or 0
+        hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
+        moments = [0, *(each.at for each in seen), *hidden, answered, MAX_STAMP_MS]
+        is_plausible = all(0 <= (each.doubted or 0) <= each.at for each in seen)
+        if self.pace is not None:
+            rates = (self.pace.rate, self.pace.estimate)
+            is_plausible &= self.pace.at <= answered and MIN_RATE <= min(rates) <= max(rates)
+        return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= answered
 
     def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> Self:
         """Return these observations with the next answer as the current one."""
@@ -204,11 +199,21 @@ class Observations(SavedObservations):
     @property
     def remaining_ms(self) -> int | None:
         """Milliseconds until the current item ends if it plays on; None if unknown, or overdue."""
-        item, position, duration = self.state.item, self.state.progress_ms, self.state.duration_ms
-        if position is None or duration is None:
+        left = self._left_ms(self.state.item, self.state.progress_ms, self.now)
+        return left if left and left > 0 else None
+
+    def natural_end(self, play: Play | None) -> int | None:
+        """Return when a play that was playing would end if it simply played on; None if unknown."""
+        if play is None or self.last is None or not self.last.playing:
             return None
-        left = duration - self._foreseen(item, position, self.now)
-        return round(left / self.rate_of(item)) if left > 0 else None
+        left = self._left_ms(play.item, self.last.progress_ms, self.last.at)
+        return None if left is None else self.last.at + max(0, left)
+
+    def _left_ms(self, item: Item | None, position: int | None, at: int) -> int | None:
+        """Return the milliseconds until an item ends if it plays on from its position at a moment."""
+        if item is None or item.duration_ms is None or position is None:
+            return None
+        return round((item.duration_ms - self._foreseen(item, position, at)) / self.rate_of(item))
 
     @property
     def last_at(self) -> int:
@@ -278,14 +283,6 @@ class Observations(SavedObservations):
         was_away = earliest is None or self.now - earliest > AWAY_MS
         return was_away and self.stamp_ms - state.changed_ms > state.duration_ms + AWAY_MS
 
-    def natural_end(self, play: Play | None) -> int | None:
-        """Return when a play that was playing would end if it simply played on; None if unknown."""
-        last, duration = self.last, None if play is None else play.item.duration_ms
-        if play is None or duration is None or last is None or not last.playing or last.progress_ms is None:
-            return None
-        left = duration - self.position_after(play.item, 0)
-        return last.at + max(0, round(left / self.rate_of(play.item)))
-
     def starts_again(self, play: Play | None) -> bool:
         """Return whether the item of a play is where it is if it was started again since `last`.
 
@@ -331,49 +328,38 @@ class Observations(SavedObservations):
         known = matching.recording_of(play.item, play.fields)
         return matching.is_same_recording(known, matching.recording_of(item, self.state.fields))
 
-    def played_on(self) -> bool:
-        """Return whether the item advanced as the clock did: then it played, seen or not."""
-        if self.advanced is None or not self.was_playing or not self.state.playing:
-            return False
-        return abs(self.advanced - self.elapsed) <= SEAMLESS_MS
+    def played_since_last(self) -> int:
+        """Return the milliseconds of the same item played since `last`: as a rule, advancing progress.
 
-    def played_since_last(self) -> int:  # noqa: PLR0911 - one for each case
-        """Return the milliseconds of the same item played since `last`: as a rule, advancing progress."""
-        advanced, elapsed = self.advanced, self.elapsed
-        if advanced is None:  # Spotify leaves the position out
-            return elapsed if self.was_playing and self.state.playing else 0
-        if self.hidden is not None:
+        Where Spotify's `timestamp` says when the state changed last, what was played after that is known, and
+        the position tells the rest. A position that the time cannot explain was sought: then only time tells.
+        """
+        advanced, elapsed, was, is_playing = self.advanced, self.elapsed, self.was_playing, self.state.playing
+        if self.hidden is not None and advanced is not None:
             # It turned private and public again somewhere between two answers each: half of that is public.
             return max(0, min(advanced, elapsed) - (self.hidden.ended - self.hidden.begun)) // 2
-        if not self.was_playing and not self.state.playing:
-            return advanced if JITTER_MS < advanced <= elapsed + JITTER_MS else 0
+        if not was and not is_playing:
+            return advanced if advanced and JITTER_MS < advanced <= elapsed + JITTER_MS else 0
         changed = self.changed_within(self.last_at, self.now)
-        if is_episode(self.state.item) and not self.blind:
-            is_untouched = self.last is not None and self.state.changed_ms == self.last.changed_ms
-            if not self.was_playing or not self.state.playing:
-                advanced = elapsed + BLIP_MS if changed is not None else advanced  # the change tells more
-            elif is_untouched or self.rate_of(self.state.item) != 1:
-                return elapsed  # whatever the position, which may be a report
-        is_credible = -step_back_ms(self.state.duration_ms) <= advanced <= elapsed + JITTER_MS
-        if self.was_playing and self.state.playing and (not is_credible or self._sought_back(advanced)):
-            return elapsed
-        if is_credible:
-            return max(0, advanced)
-        # The position jumped, and it was paused or resumed as well.
-        if changed is None:
+        until = self.now if changed is None else changed
+        after = self.now - until if is_playing else 0
+        before, room = (advanced or 0) - after, until - self.last_at
+        slack = step_back_ms(self.state.duration_ms) if changed is None else JITTER_MS
+        if advanced is not None and self._is_position_real(changed) and -slack <= before <= room + JITTER_MS:
+            return max(0, before) + after
+        if changed is None and was != is_playing:
             return elapsed // 2
-        return self.now - changed if self.state.playing else changed - self.last_at
+        return (room if was else 0) + after
 
-    def _sought_back(self, advanced: int) -> bool:
-        """Return whether progress lags behind the clock because of a seek back rather than a pause.
-
-        Episodes have a button for that. Otherwise the `timestamp` decides: if the position at the last change
-        was behind that of `last`, a pause cannot explain it.
-        """
-        if is_episode(self.state.item) and abs(self.elapsed - advanced - SKIP_BUTTON_MS) <= JITTER_MS:
+    def _is_position_real(self, changed: int | None) -> bool:
+        """Return whether the position advances in real time, which that of an episode may not do."""
+        if self.blind or self.last is None or not is_episode(self.state.item):
             return True
-        changed = self.changed_within(self.last_at, self.now)
-        return changed is not None and advanced - (self.now - changed) < -JITTER_MS
+        if not self.was_playing or not self.state.playing:
+            return changed is None
+        is_back = abs(self.elapsed - (self.advanced or 0) - SKIP_BUTTON_MS) <= JITTER_MS
+        is_report = self.state.changed_ms == self.last.changed_ms
+        return not is_back and not is_report and self.rate_of(self.state.item) == 1
 
 
 def is_episode(item: Item | None) -> bool:

@@ -9,7 +9,7 @@ from spotify_logger.core.play import near_end_ms
 from spotify_logger.core.player_state import StateKind
 
 DELAY_AFTER_END = 1.0  # seconds from the end of an item until the next one shows, as in Home Assistant
-ATTENTIVE_SECONDS = 50.0  # of quick polling after the listener did something unexpected
+ATTENTIVE_SECONDS = 30.0  # of quick polling after the listener did something unexpected
 SETTLING_MS = 20_000  # from the beginning of an item, in which it is most likely to be skipped
 EXPECTED_TOLERANCE_MS = 3_000  # a position this close to the predicted one was expected
 FIRST_IDLE_WAIT = 10.0  # seconds to the first request after playback has stopped; later waits grow from there
@@ -28,6 +28,7 @@ class PollSchedule:
         self.slowdown = 1.0
         self._attentive_until = float("-inf")
         self._idle = 0.0
+        self._fade = 0.0  # seconds before its end that the player went on from an item: crossfade, automix
 
     def wait_after(self, seen: Observations, now: float) -> float:
         """Return the seconds to wait after an answer at `now` seconds of the monotonic clock."""
@@ -41,7 +42,11 @@ class PollSchedule:
             self._idle = min(max(first_idle_wait, self._idle * IDLE_GROWTH), longest)
             return self.slowdown * self._idle
         self._idle = 0.0
-        if not _was_expected(seen):
+        was_left_early_ms = _left_early_ms(seen)
+        if _was_expected(seen, was_left_early_ms):
+            is_next = was_left_early_ms is not None and state.uri != seen.before.uri
+            self._fade = max(0, was_left_early_ms or 0) / 1000 if is_next else self._fade
+        else:
             ago_ms = min(position or 0, seen.interval) if state.uri != seen.before.uri else 0
             self._attentive_until = now - ago_ms / 1000 + ATTENTIVE_SECONDS
         if state.kind is StateKind.ADVERTISEMENT:
@@ -49,24 +54,30 @@ class PollSchedule:
         is_quick = now < self._attentive_until or (position is not None and position < SETTLING_MS)
         wait = self.slowdown * (self._poll_min if is_quick else self._poll_max)
         end = wait if remaining is None else remaining / 1000 + min(DELAY_AFTER_END, self._poll_min)
-        return min(wait, end)
+        return min(wait, max(end - self._fade, min(end, self._poll_min)))
 
 
-def _was_expected(seen: Observations) -> bool:
+def _was_expected(seen: Observations, left_early_ms: int | None) -> bool:
     """Return whether the player just played on: the same item, or the next one after its end."""
     state, before = seen.state, seen.before
     if not before.playing or not before.uri:
         return before.playing  # what follows an advertisement is never a choice
     if state.progress_ms is None or before.progress_ms is None:
         return before.uri == state.uri
-    expected = before.progress_ms + seen.interval
     if before.uri == state.uri:
+        expected = before.progress_ms + seen.interval
         is_on_course = abs(state.progress_ms - expected) <= EXPECTED_TOLERANCE_MS
         # Where an episode is at another speed, some players report only now and then.
         is_untouched = state.changed_ms == before.changed_ms or seen.rate_of(state.item) != 1
         if is_on_course or (is_episode(state.item) and is_untouched):
             return True
-    if before.duration_ms is None:
-        return False
-    beyond_end = expected - before.duration_ms + near_end_ms(before.duration_ms)
-    return beyond_end >= 0 and state.progress_ms <= beyond_end + EXPECTED_TOLERANCE_MS
+    longest = near_end_ms(before.duration_ms or 0) + EXPECTED_TOLERANCE_MS
+    return left_early_ms is not None and left_early_ms <= longest
+
+
+def _left_early_ms(seen: Observations) -> int | None:
+    """Return how long before the end of the previous item the current one began; None if unknown."""
+    state, before = seen.state, seen.before
+    if before.duration_ms is None or before.progress_ms is None or state.progress_ms is None:
+        return None
+    return before.duration_ms - (before.progress_ms + seen.interval - state.progress_ms)

@@ -101,27 +101,21 @@ class Tracker:
             self.seen = replace(seen, blind=True, unseen=seen.last.at if seen.unseen is None else seen.unseen)
 
     def _time_out(self, until: int) -> list[Play]:
-        """Close a play that was paused or unobserved for too long; at its natural end if that was missed."""
-        seen, play, natural = self.seen, self.play, self.seen.natural_end(self.play)
+        """Close a play that was paused or unobserved for too long, where it last advanced."""
+        seen, play, natural = self.seen, self.play, self.seen.natural_end(self.play) or until
         if play is None or until - self._played_until < OVER_AFTER_MS:
             return []
         if seen.hidden is not None:
             return [self._lose(play)]
-        if natural is not None and self._has_ended(natural):
-            return [self._close(play, natural, natural - seen.last_at, TRACKDONE)]
-        if seen.was_playing and (seen.blind or (natural or until) < (seen.unseen or 0)):
-            return [self._close(play, self._played_until, 0, UNKNOWN)]
-        reason = UNKNOWN if seen.unseen is None and seen.was_playing else STOPPED
-        return [self._close(play, self._played_until, 0, self._reason(play, 0, reason))]
+        reason = self._reason(play, 0, UNKNOWN if seen.unseen is None and seen.was_playing else STOPPED)
+        if seen.was_playing and natural > seen.last_at and (seen.blind or natural < (seen.unseen or 0)):
+            reason = UNKNOWN
+        return [self._close(play, self._played_until, 0, reason)]
 
     @staticmethod
     def _longest(play: Play) -> int:
         """Return how much longer a play can have gone on at an unknown position, in milliseconds."""
         return max(0, (play.item.duration_ms or MAX_ITEM_MS) - play.ms_played)
-
-    def _has_ended(self, natural: int) -> bool:
-        """Return whether a play came to its natural end: just after it, the player showed nothing more."""
-        return self.seen.unseen is not None and natural <= self.seen.unseen <= natural + SEAMLESS_MS
 
     def _private(self, *, is_same: bool) -> list[Play]:
         """Follow a private session: it is not logged, and another item ends the play."""
@@ -136,11 +130,11 @@ class Tracker:
         """Continue the open play, or start its item again."""
         seen = self.seen
         if seen.starts_again(play):
-            return self._again(play, state)
+            return self._other(state)
         played = seen.played_since_last()
         if seen.advanced is None:
             played = min(played, self._longest(play))
-        if not seen.played_on() and (over := self._time_out(seen.now - played)):
+        if over := self._time_out(seen.now - played):
             return over + self._other(state)
         if played:
             end = seen.now if state.playing else seen.last_at + played
@@ -149,19 +143,8 @@ class Tracker:
         self.seen = seen.keep()
         return [] if self.play == play else [self.play]
 
-    def _again(self, play: Play, state: PlayerState) -> list[Play]:
-        """Follow an item back to its beginning: it was started again, or the player has stopped."""
-        if state.playing or (state.progress_ms or 0) > SILENT_MS:
-            return self._other(state)
-        seen = self.seen
-        played = max(0, self._guess(seen.last_at, seen.now) - seen.last_at) if seen.was_playing else 0
-        end = seen.last_at + played if played else self._played_until
-        closed = self._close(play, end, played, self._reason(play, played, SKIPPED))
-        self.seen = seen.keep()
-        return [closed]
-
     def _other(self, state: PlayerState) -> list[Play]:
-        """Leave the open play for another item or an advertisement."""
+        """Leave the open play for another item, an advertisement, or the beginning of its own item."""
         seen, begun, changed = self.seen, self._beginning(state), []
         if self.play is not None:
             left = self._guess(seen.last_at, seen.now) if begun is None else begun
@@ -187,7 +170,7 @@ class Tracker:
         if seen.rate_of(play.item) != 1:
             natural = max(natural, min(left, natural + BLIP_MS))  # it is only estimated
         if left > natural + SEAMLESS_MS:
-            return natural - seen.last_at if self._has_ended(natural) else 0
+            return 0  # only `recently-played` can tell whether it was played to its end
         was_followed = natural - left <= near_end_ms(natural - self._begun)
         return min(left, natural) - seen.last_at if was_seen or was_followed else 0
 
@@ -232,9 +215,9 @@ class Tracker:
     def _beginning_of_paused(self, state: PlayerState) -> int | None:
         """Return where a paused item began, if it took over from a playing one at its own beginning."""
         seen, progress, earliest = self.seen, state.progress_ms, self.seen.earliest_start
-        if not progress or not seen.was_playing or earliest is None:
+        if progress is None or not seen.was_playing or earliest is None:
             return None
-        if progress > seen.now - earliest + JITTER_MS:
+        if not SILENT_MS < progress <= seen.now - earliest + JITTER_MS:
             return None
         changed = seen.changed_within(earliest + progress, seen.now)
         if changed is not None:
@@ -284,16 +267,14 @@ class Tracker:
         seen, left = self.seen, max(left, self._played_until)
         played = max(0, self._played_before_leaving(play, left))
         played_until = seen.last_at + played if played else self._played_until
-        is_lost = seen.was_playing and not played and left - seen.last_at > SEAMLESS_MS
-        if is_lost and (seen.blind or seen.unseen is None):
+        may_have_gone_on = seen.was_playing and (seen.natural_end(play) or left) > seen.last_at
+        if may_have_gone_on and not played and left - seen.last_at > SEAMLESS_MS:
             return self._close(play, self._played_until, 0, UNKNOWN)
+        if left - played_until >= OVER_AFTER_MS:
+            return self._close(play, played_until, played, self._reason(play, played, STOPPED))
         shown_until = played_until if seen.was_playing or seen.unseen is not None else seen.last_at
-        is_over = left - played_until >= OVER_AFTER_MS
-        reason = self._reason(play, played, UNKNOWN if is_lost else STOPPED if is_over else SKIPPED)
-        if is_over:
-            return self._close(play, played_until, played, reason)
-        is_followed = left - shown_until <= SEAMLESS_MS  # by the next one; else by silence
-        return self._close(play, left if is_followed else shown_until, played, reason)
+        end = left if left - shown_until <= SEAMLESS_MS else shown_until  # followed by silence
+        return self._close(play, end, played, self._reason(play, played, SKIPPED))
 
     def _lose(self, play: Play) -> Play:
         """Close a play that continued in private: where it last advanced, or a little later."""

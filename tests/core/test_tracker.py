@@ -288,15 +288,23 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
             at(1003, B, 32, playing=False, changed=600),
             *played(B, 1100, (1101,), 32),
         ],
-        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 961, None, 33, None)],
+        [ExpectedPlay("A", 0, 181, 181, "unknown"), ExpectedPlay("B", 961, None, 33, None)],
     ),
     "an answer that is late: nobody saw the end": (
         [*played(A, 0, (1, 181)), none(215), *played(B, 240, (243,))],
         [ExpectedPlay("A", 0, 181, 181, "unknown"), ExpectedPlay("B", 240, None, 3, None)],
     ),
-    "silence just after its end, long before the next track": (
+    "silence from about its end on: it may have been left before": (
         [*played(A, 0, (1, 181)), *map(none, (201, 211)), *played(B, 600, (603,))],
-        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 600, None, 3, None)],
+        [ExpectedPlay("A", 0, 181, 181, "unknown"), ExpectedPlay("B", 600, None, 3, None)],
+    ),
+    "silence from about its end on, for good": (
+        [*played(A, 0, (1, 181)), *map(none, range(201, 2100, 60))],
+        [ExpectedPlay("A", 0, 181, 181, "unknown")],
+    ),
+    "silence from about its end on, and only the last seconds were not seen": (
+        [*played(A, 0, (1, 191)), *map(none, (201, 211)), *played(B, 600, (603,))],
+        [ExpectedPlay("A", 0, 191, 191, "unknown"), ExpectedPlay("B", 600, None, 3, None)],
     ),
     "paused, and then another track": (
         [
