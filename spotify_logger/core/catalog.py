@@ -133,8 +133,3 @@ def recordings(
         for each in (own, own[:2]):
             known.setdefault(each, found[key])
     return found
-
-
-def is_episode(key: str) -> bool:
-    """Return whether a catalog key is that of an episode, not of music."""
-    return key.startswith("episode:")

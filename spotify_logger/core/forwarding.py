@@ -1,28 +1,39 @@
-"""Decide what is forwarded, and what a receiver with ListenBrainz's API means by its answers. Pure.
+"""Turn plays into listens in ListenBrainz's JSON, and tell what a receiver with its API means. Pure.
 
-Sources: the code of ListenBrainz (2026-08), Koito (0.2) and Maloja (3.2.6).
+The fields are those of <https://listenbrainz.readthedocs.io/en/latest/users/json.html>; those with "spotify"
+in their names are those of its own importer for Spotify's exports. What receivers answer is from the code of
+ListenBrainz (2026-08), Koito (0.2) and Maloja (3.2.6).
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from spotify_logger.core.listens import counts, listen
-from spotify_logger.core.player_state import whole_number
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from spotify_logger.core.player_state import FieldValue
+from spotify_logger import __version__
+from spotify_logger.core.catalog import CatalogEntry, artists_of
+from spotify_logger.core.play import TRACKDONE
+from spotify_logger.core.player_state import FieldValue, whole_number
 
 SUBMIT_PATH, VALIDATE_PATH = "/1/submit-listens", "/1/validate-token"
 MIN_DURATION_MS = 30_000  # shorter tracks are not forwarded: Last.fm's rule
+ALWAYS_COUNTS_MS = 240_000  # a listen needs half of the track or four minutes, whichever is less
+MIN_UNKNOWN_LENGTH_MS = (
+    30_000  # of a skipped one of unknown length, as in ListenBrainz's importer for exports
+)
 MAX_PAUSE, DEFAULT_PAUSE = 3600.0, 60.0  # seconds of a rate limit: at most, and if it is not said
+CATALOG_FIELDS = (*CatalogEntry._fields, "duration_ms")
+PLAY_FIELDS = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")
+CLIENT = {
+    "media_player": "Spotify",
+    "submission_client": "Spotify Logger",
+    "submission_client_version": __version__,
+}
+OPEN_SPOTIFY_URL = "https://open.spotify.com"
+_CONTROL_CHARACTERS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
 
 
 class Verdict(Enum):
@@ -53,7 +64,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class ReceiverStatus:
-    """A receiver in the logger's status, as JSON."""
+    """A receiver, as the logger's status has it in JSON."""
 
     setting: str  # the name of the one with its token
     host: str
@@ -64,8 +75,55 @@ class ReceiverStatus:
     stopped: bool
 
 
+def is_music(fields: Mapping[str, FieldValue]) -> bool:
+    """Return whether an item is a track whose title and artists are known."""
+    return fields.get("type") == "track" and all(_text(fields.get(name, "")) for name in ("name", "artists"))
+
+
+def counts(fields: Mapping[str, FieldValue]) -> bool:
+    """Return whether a play is a listen: enough of a track, whose title and artists are known."""
+    ms_played, duration_ms = (whole_number(fields.get(name)) or 0 for name in ("ms_played", "duration_ms"))
+    if duration_ms:
+        is_enough = ms_played >= min(duration_ms / 2, ALWAYS_COUNTS_MS)
+    else:
+        is_enough = ms_played >= MIN_UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
+    return is_enough and is_music(fields)
+
+
+def listen(second: int, item: str, fields: Mapping[str, FieldValue]) -> dict[str, object]:
+    """Return the listen of a play: the second of its start, the key of its item, and the fields above."""
+    return {"listened_at": second, "track_metadata": track_metadata(item, fields)}
+
+
+def track_metadata(item: str, fields: Mapping[str, FieldValue]) -> dict[str, object]:
+    """Return what a listen says about its track, and how many seconds of it were really heard.
+
+    ListenBrainz refuses NUL characters and blank names, and with one such listen all that are sent with it.
+    """
+    entry = CatalogEntry(**{name: _text(fields.get(name, "")) for name in CatalogEntry._fields})
+    names, ids = [*filter(None, map(_text, map(str, artists_of(entry))))], entry.artist_ids.split()
+    about: dict[str, object] = {
+        "duration_ms": whole_number(fields.get("duration_ms")),
+        "duration_played": (whole_number(fields.get("ms_played")) or 0) // 1000,
+        "artist_names": names if len(names) >= len(ids) else [],  # they are told apart
+        "isrc": entry.isrc,
+        **CLIENT,
+    }
+    if item.startswith("track:"):
+        url = f"{OPEN_SPOTIFY_URL}/track/{item.removeprefix('track:')}"
+        about |= {
+            "music_service": "spotify.com",
+            "origin_url": url,
+            "spotify_id": url,
+            "spotify_album_id": entry.album_id and f"{OPEN_SPOTIFY_URL}/album/{entry.album_id}",
+            "spotify_artist_ids": [f"{OPEN_SPOTIFY_URL}/artist/{artist}" for artist in ids],
+        }
+    track = {"artist_name": entry.artists, "track_name": entry.name, "release_name": entry.album}
+    return _without_blanks({**track, "additional_info": _without_blanks(about)})
+
+
 def encode_listen(second: int, item: str, fields: Mapping[str, FieldValue]) -> str | None:
-    """Return the listen of a play as JSON; None if it does not count (see `listens.listen`)."""
+    """Return the listen of a play as JSON; None if it does not count."""
     duration_ms = whole_number(fields.get("duration_ms"))
     if not counts(fields) or (duration_ms and duration_ms < MIN_DURATION_MS):
         return None
@@ -94,10 +152,18 @@ def read_answer(
     max_batch = 1 if remaining is None else 100
     is_api = body is not None and "error" not in body
     # Maloja answers 409 as long as it has another track in the second of a listen: forever.
-    is_taken = is_api if status == HTTPStatus.OK else status == HTTPStatus.CONFLICT and count == 1
-    if is_taken:
+    if is_api if status == HTTPStatus.OK else status == HTTPStatus.CONFLICT and count == 1:
         return Outcome(Verdict.TAKEN, "", pause, max_batch)
     detail = f": {body['error']}" if body and "error" in body else ""
     if body is None and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _VERDICTS:
         detail = ", but not as ListenBrainz does: is its URL right?"
     return Outcome(_VERDICTS.get(status, Verdict.LATER), f"answered {status}{detail}", pause, max_batch)
+
+
+def _text(value: FieldValue) -> str:
+    """Return a text without control characters."""
+    return str(value).translate(_CONTROL_CHARACTERS).strip()
+
+
+def _without_blanks(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value}

@@ -3,6 +3,8 @@
 A day begins at local midnight and has 23, 24 or 25 hours.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -49,38 +51,28 @@ class Zone:
         naive = moment.replace(tzinfo=None, fold=0)
         zone = self._zone
         found = int(second_of_local(naive) if zone is None else naive.replace(tzinfo=zone).timestamp())
-        return found if self.local(found) == naive else self._change_near(found, naive)
+        if self.local(found) == naive:
+            return found
+        near = range(found - DAY_SECONDS, found + DAY_SECONDS)
+        return near.start + bisect_left(near, naive, key=self.local)
 
     def offsets(self, begin: int, end: int) -> list[tuple[int, int]]:
         """Return the UTC offsets in seconds from `begin` to before `end`, each after its first second."""
-        ahead = self.offset(begin)
-        found = [(begin, ahead)]
+        found = [(begin, self.offset(begin))]
         for known in range(begin, end - 1, OFFSET_SECONDS):
-            changed = min(known + OFFSET_SECONDS, end - 1)
-            if (other := self.offset(changed)) != ahead:
-                ahead = other
-                found.append((self._change_between(known, changed), ahead))
+            week = range(known, min(known + OFFSET_SECONDS, end - 1))
+            if (ahead := self.offset(week.stop)) != found[-1][1]:
+                found.append((self._change_in(week), ahead))
         return found
+
+    def _change_in(self, span: range) -> int:
+        """Return the first second of a span that has the UTC offset of its end."""
+        ahead = self.offset(span.stop)
+        return span.start + bisect_left(span, 1, key=lambda second: self.offset(second) == ahead)
 
     def midnight(self, day: date) -> int:
         """Return the second since the epoch at which a local day begins."""
         return self.second(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - local time
-
-    def _change_between(self, before: int, after: int) -> int:
-        """Return the first second with the UTC offset of `after`, which is that of `before` no more."""
-        ahead = self.offset(after)
-        while after - before > 1:
-            middle = (before + after) // 2
-            before, after = (before, middle) if self.offset(middle) == ahead else (middle, after)
-        return after
-
-    def _change_near(self, second: int, moment: datetime) -> int:
-        """Return the first second, within a day of another, at which the local time is past `moment`."""
-        low, high = second - DAY_SECONDS, second + DAY_SECONDS
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self.local(middle) < moment else (low, middle)
-        return high
 
 
 def second_of_local(moment: datetime) -> float:
@@ -103,22 +95,23 @@ class Period:
 
 def year(zone: Zone, number: int) -> Period:
     """Return a calendar year, and the one before it as `previous`."""
-    begin, end = (zone.midnight(date(number + more, 1, 1)) for more in (0, 1))
-    earlier = zone.midnight(date(number - 1, 1, 1))
-    return Period(begin, end, str(number), Period(earlier, begin, str(number - 1)))
+    return _from_days(zone, "%Y", [date(number + more, 1, 1) for more in (-1, 0, 1)])
 
 
 def month(zone: Zone, first: date) -> Period:
     """Return the calendar month that begins on `first`, and the one before it as `previous`."""
-    before, after = _months_later(first, -1), _months_later(first, 1)
-    earlier, begin, end = map(zone.midnight, (before, first, after))
-    return Period(begin, end, f"{first:%Y-%m}", Period(earlier, begin, f"{before:%Y-%m}"))
+    return _from_days(zone, "%Y-%m", [_months_later(first, more) for more in (-1, 0, 1)])
 
 
 def day(zone: Zone, which: date) -> Period:
     """Return a local day, and the one before it as `previous`."""
-    earlier, begin, end = map(zone.midnight, (which - ONE_DAY, which, which + ONE_DAY))
-    return Period(begin, end, which.isoformat(), Period(earlier, begin, (which - ONE_DAY).isoformat()))
+    return _from_days(zone, "%Y-%m-%d", [which + more * ONE_DAY for more in (-1, 0, 1)])
+
+
+def _from_days(zone: Zone, form: str, days: Sequence[date]) -> Period:
+    """Return the period between the last two of three days, named by the first of them in a format."""
+    earlier, begin, end = map(zone.midnight, days)
+    return Period(begin, end, f"{days[1]:{form}}", Period(earlier, begin, f"{days[0]:{form}}"))
 
 
 def last(zone: Zone, now: float, number: int, unit: str) -> Period:

@@ -1,10 +1,15 @@
-"""The plays of a UTC day, read from its index, as columns. Pure."""
+"""Rows of the index: the plays of a UTC day as columns, and the sessions that plays make. Pure."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from spotify_logger.core.redis_keys import read_row
+
+SESSION_PAUSE_MS = 30 * 60_000  # a listening session ends when nothing is played for this long
+
+Session = tuple[int, int]
+"""The second in which its first play started, and the millisecond in which the last one ended."""
 
 
 @dataclass(slots=True)
@@ -31,3 +36,16 @@ def read_day(lines: Mapping[str, str]) -> PlayRows:
     """Return the rows of a day's index; invalid ones are skipped."""
     read = sorted(row for row in map(read_row, lines.keys(), lines.values()) if row is not None)
     return PlayRows(*map(list, zip(*read, strict=True))) if read else PlayRows()
+
+
+def sessions(plays: Iterable[tuple[int, int]]) -> Iterator[Session]:
+    """Yield the sessions of plays, given as seconds and milliseconds played, in chronological order."""
+    begin, end_ms = 0, -SESSION_PAUSE_MS
+    for second, ms_played in plays:
+        if second * 1000 - end_ms >= SESSION_PAUSE_MS:
+            if end_ms >= 0:
+                yield begin, end_ms
+            begin, end_ms = second, second * 1000
+        end_ms = max(end_ms, second * 1000 + ms_played)
+    if end_ms >= 0:
+        yield begin, end_ms

@@ -113,7 +113,7 @@ def read_player_state(body: object) -> PlayerState:
         return PlayerState(StateKind.NO_INFORMATION, private=private)
     fields = playback_fields(item, body)
     progress = _duration(fields.get("progress_ms"))
-    if progress is not None and item.duration_ms is not None:
+    if progress and item.duration_ms:
         progress = min(progress, item.duration_ms)
     playing, changed_ms = fields.get("playing") == 1, whole_number(fields.get("timestamp"))
     return PlayerState(StateKind.ITEM, item, playing, progress, changed_ms, private, fields)
@@ -159,10 +159,11 @@ def playback_fields(item: Item, body: object) -> dict[str, FieldValue]:
             **{name: dict_get(body, path) for name, path in FIELD_PATHS.items()},
         },
     )
-    numbers = {name: whole_number(fields[name]) for name in INTEGER_FIELDS & fields.keys()}
-    numbers |= {name: None for name in BOOLEAN_FIELDS & fields.keys() if fields[name] not in {0, 1}}
-    known = {**fields, **numbers}
-    return {name: value for name, value in known.items() if value is not None}
+    for name in NUMERIC_FIELDS & fields.keys():
+        number = whole_number(fields.pop(name))
+        if number is not None and (name in INTEGER_FIELDS or number in {0, 1}):
+            fields[name] = number
+    return fields
 
 
 def is_spotify_id(value: object) -> TypeGuard[str]:
@@ -177,9 +178,7 @@ def catalog_key(item_type: str, identity: str, uri: str) -> str:
 
 def encode_artists(artists: Iterable[tuple[str, str]]) -> str:
     """Return names and IDs of artists as JSON for the catalog; "" if there are none, or too many to store."""
-    named = [
-        {"name": name, **({"id": artist_id} if artist_id else {})} for name, artist_id in artists if name
-    ]
+    named = [{"name": name} | ({"id": artist_id} if artist_id else {}) for name, artist_id in artists if name]
     text = json.dumps(named, ensure_ascii=False) if named else ""
     return text if len(text) <= MAX_TEXT_LENGTH else ""
 

@@ -100,11 +100,11 @@ class TextSearch:
 
     def match_title(self, title: str, others: str = "") -> Match:
         """Return how well the text matches a title, with or without what names its edition."""
-        found, bare = self.match(search_words(title), others), bare_title(title)
-        is_edition = (
-            bare != title and found < Match.WHOLE and self.match(search_words(bare), others) is Match.WHOLE
-        )
-        return Match.EDITION if is_edition else found
+        found = self.match(search_words(title), others)
+        if found in (Match.NONE, Match.WHOLE):
+            return found
+        bare = self.match(search_words(bare_title(title)), others)
+        return Match.EDITION if bare is Match.WHOLE else found
 
     def match_item(self, title: str, artists: str, album: str) -> Match:
         """Return how well the text matches a track by any of its names; only the title is not folded yet."""

@@ -19,9 +19,10 @@ from spotify_logger.core.forwarding import (
     Verdict,
     encode_listen,
     encode_request,
+    is_music,
     read_answer,
+    track_metadata,
 )
-from spotify_logger.core.listens import is_music, track_metadata
 from spotify_logger.core.matching import identity
 from spotify_logger.spotify.http import Request
 from spotify_logger.storage.listen_queue import RETRY_NOTE, ForwardingOutbox, Listen

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
-from spotify_logger.core.catalog import Artist, CatalogEntry, is_episode, recordings, tell_apart
+from spotify_logger.core.catalog import Artist, CatalogEntry, recordings, tell_apart
+from spotify_logger.core.play_rows import sessions
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.search_text import indexed_words
-from spotify_logger.core.sessions import sessions
 from spotify_logger.core.text import fold
 from spotify_logger.queries.index_schema import ENDINGS, OPEN, SKIPPED
 from spotify_logger.queries.question import MIN_LISTENED_MS
@@ -137,7 +137,8 @@ class IndexSync:
         insert = "INSERT INTO items (key, recording, is_episode) VALUES (?, ?, ?)"
         for key in unknown:
             if key not in self._items:
-                self._items[key] = self._database.execute(insert, (key, key, is_episode(key))).lastrowid or 0
+                row = (key, key, key.startswith("episode:"))
+                self._items[key] = self._database.execute(insert, row).lastrowid or 0
 
     def _count_hours(self, span: Span) -> None:
         self._database.execute("DELETE FROM hours WHERE hour >= ? / 3600 AND hour < ? / 3600", span)
@@ -177,7 +178,7 @@ class IndexSync:
             if fields == known:
                 continue
             entry = CatalogEntry._make(texts)
-            if not is_episode(key):  # they have shows, no artists
+            if not key.startswith("episode:"):  # they have shows, no artists
                 changed[item] = entry
                 titles |= {fold(known[0]), fold(entry.name)}
             more = (fold(entry.name), indexed_words(entry.name, entry.artists, entry.album))

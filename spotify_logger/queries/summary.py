@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.sessions import sessions
+from spotify_logger.core.play_rows import sessions
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts
 from spotify_logger.queries.charts import BY_DAY, DAY, HOUR

@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
-from spotify_logger.core import listens
+from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
 from spotify_logger.core.redis_keys import gap_key, play_key
@@ -120,10 +120,10 @@ def _csv_rows(archive: Archive, begin: int, end: int | None) -> Iterator[dict[st
 
 
 def _listens(archive: Archive, begin: int, end: int | None) -> Iterator[JsonObject]:
-    fields = listens.PLAY_FIELDS, listens.CATALOG_FIELDS
+    fields = forwarding.PLAY_FIELDS, forwarding.CATALOG_FIELDS
     for play in completed_plays(archive, begin, end, *fields):
-        if listens.counts(play.fields):
-            yield listens.listen(*play)
+        if forwarding.counts(play.fields):
+            yield forwarding.listen(*play)
 
 
 def _read_plays(

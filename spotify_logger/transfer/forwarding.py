@@ -7,9 +7,8 @@ from contextlib import closing
 from dataclasses import asdict
 
 from spotify_logger.config.settings import ForwardTarget, Settings
-from spotify_logger.core import listens
+from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
-from spotify_logger.core.forwarding import VALIDATE_PATH, encode_listen, read_answer
 from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import from_iso
 from spotify_logger.monitoring.status import describe_receiver, receivers
@@ -72,7 +71,8 @@ def check(settings: Settings) -> Answer:
 
 
 def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
-    request = Request("GET", target.url + VALIDATE_PATH, {"Authorization": f"Token {target.token}"})
+    url = target.url + forwarding.VALIDATE_PATH
+    request = Request("GET", url, {"Authorization": f"Token {target.token}"})
     try:
         response = send(request)
     except TryLater as error:
@@ -80,7 +80,8 @@ def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
     found = response.json or {}
     if found.get("valid") is True:
         return True, sanitize(f"accepts {target.setting}, for {found.get('user_name') or '?'}", DETAIL_LIMIT)
-    why = read_answer(response.status, response.headers, response.json, 1).why or "the token is not valid"
+    outcome = forwarding.read_answer(response.status, response.headers, response.json, 1)
+    why = outcome.why or "the token is not valid"
     return False, sanitize(f"does not accept {target.setting}: {why}", DETAIL_LIMIT)
 
 
@@ -94,9 +95,9 @@ def _backlog(outbox: sqlite3.Connection, store: Archive, settings: Settings, beg
 
 
 def _listens(store: Archive, settings: Settings, begin: int) -> Iterator[Listen]:
-    names = (*listens.PLAY_FIELDS, "started_at", "uri")
-    for play in completed_plays(store, begin, None, names, listens.CATALOG_FIELDS):
-        started_ms, body = from_iso(play.fields.get("started_at", "")), encode_listen(*play)
+    names = (*forwarding.PLAY_FIELDS, "started_at", "uri")
+    for play in completed_plays(store, begin, None, names, forwarding.CATALOG_FIELDS):
+        started_ms, body = from_iso(play.fields.get("started_at", "")), forwarding.encode_listen(*play)
         if body and started_ms is not None and "end_reason" in play.fields:  # or it is still open
             for target in settings.forward:
                 yield Listen(target.number, started_ms, play.fields.get("uri", ""), play.second, body)
