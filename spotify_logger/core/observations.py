@@ -309,14 +309,7 @@ class Observations:
         if changed is not None:
             is_behind = has_fallen or reached - position > SEAMLESS_MS
             return is_behind and abs(self.now - position - changed) <= SILENT_MS
-        return has_fallen and self._is_timestamp_frozen()
-
-    def _is_timestamp_frozen(self) -> bool:
-        """Return whether Spotify's `timestamp` says nothing about what happened since `last`."""
-        changed = self.changed_within(0, self.last_at)
-        if self.last is None or changed is None or self.state.changed_ms != self.last.changed_ms:
-            return True
-        return self.progress - (self.last_at - changed) < -SILENT_MS
+        return has_fallen
 
     def is_relinked(self, play: Play) -> bool:
         """Return whether a play goes on under another ID of its recording: at the same position."""
