@@ -303,13 +303,9 @@ class Observations:
             return False
         changed = self.changed_within(self.last_at, self.now)
         if not self.state.playing:
-            until = self.now if changed is None else changed
-            is_possible = self.was_playing and position <= until - self.last_at + JITTER_MS
-            return has_fallen and (is_possible or position <= SILENT_MS)
-        if changed is not None:
-            is_behind = has_fallen or reached - position > SEAMLESS_MS
-            return is_behind and abs(self.now - position - changed) <= SILENT_MS
-        return has_fallen
+            return has_fallen and (self.was_playing or position <= SILENT_MS)
+        is_behind = has_fallen or (changed is not None and reached - position > SEAMLESS_MS)
+        return is_behind and (changed is None or abs(self.now - position - changed) <= SILENT_MS)
 
     def is_relinked(self, play: Play) -> bool:
         """Return whether a play goes on under another ID of its recording: at the same position."""
