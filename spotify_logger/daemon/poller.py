@@ -11,13 +11,13 @@ from spotify_logger import __version__
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
 from spotify_logger.core.display import format_play, format_title
-from spotify_logger.core.matching import identity
+from spotify_logger.core.matching import identity, remaining_ms
 from spotify_logger.core.player_state import StateKind, read_player_state
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
 from spotify_logger.core.times import from_iso, local, to_iso
 from spotify_logger.core.tracker import Tracker
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
-from spotify_logger.daemon.backfiller import Backfiller, GapMonitor
+from spotify_logger.daemon.backfiller import LISTENED_INTERVAL_MS, Backfiller, GapMonitor
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
@@ -230,6 +230,8 @@ class Poller:
                 self._backfiller.listened_ms += play.ms_played - known_ms
                 if play.end_reason is not None:
                     log.info(format_play(play))
+                if remaining_ms(play):  # its end was not seen: ask soon
+                    self._backfiller.listened_ms = LISTENED_INTERVAL_MS
         self._pending.clear()
 
     def _restore(self) -> None:
