@@ -13,11 +13,11 @@ from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import OPEN, REVISIONS, day_of, index_key, row_value
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
+from spotify_logger.queries.sql import Log
 from spotify_logger.report.answers import to_answer
 from spotify_logger.report.blocks import Answer, Block, Note, Table, write_answer
-from spotify_logger.report.cells import for_people
+from spotify_logger.report.words import for_people
 from spotify_logger.storage.bulk import Archive
 from tests.report.samples import TerminalStream
 

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.queries import question
-from spotify_logger.queries.tallies import CHOICES
+from spotify_logger.queries.sql import CHOICES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

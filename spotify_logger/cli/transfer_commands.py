@@ -4,7 +4,6 @@ import argparse
 import sys
 
 from spotify_logger.config.settings import Settings
-from spotify_logger.queries.tallies import bounds
 from spotify_logger.report.blocks import Answer
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer import forwarding
@@ -17,7 +16,7 @@ from spotify_logger.transfer.importer.command import ImportOptions, import_histo
 def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer | None:
     """Run the chosen command; return None if it has written its own output."""
     question = options.question
-    begin, end = bounds(question.period).begin, question.period.end
+    begin, end = question.period.begin or 0, question.period.end
     is_asked = "yes" in options and not options.yes
     confirmation = Confirmation(sys.stdin, sys.stderr, question.zone) if is_asked else None
     found: Answer | None = None

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.index_schema import OPEN, SKIPPED
-from spotify_logger.queries.log import Log, Unseen, unseen
 from spotify_logger.queries.question import MIN_LISTENED_MS, MONTH, WEEK
-from spotify_logger.queries.tallies import bounds, counts, source
+from spotify_logger.queries.sql import OPEN, SKIPPED, Log, Unseen, bounds, counts, source, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

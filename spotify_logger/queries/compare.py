@@ -1,53 +1,25 @@
 """Answer `compare`: the artists and tracks that two listeners share, how often, and who heard them first.
 
-Plays are counted in the period. Who was first is decided over all time up to its end: someone who has known
-a track for years is first in every year.
+Who was first is decided over all time up to the end of the period: someone who has known a track for years is
+first in every year.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spotify_logger.core.catalog import Artist, CatalogEntry, recordings
 from spotify_logger.core.times import utc_time
+from spotify_logger.queries import sql
 from spotify_logger.queries.question import TIME, Question
-from spotify_logger.queries.tallies import (
-    ARTISTS,
-    TRACKS,
-    bounds,
-    by_group,
-    counts,
-    groups,
-    make_tally,
-    source,
-)
-from spotify_logger.queries.top import Group, lines
+from spotify_logger.queries.top import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from spotify_logger.queries.log import Log
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """How much one of the two played."""
-
-    name: str  # "" for the listener without one
-    plays: int
-    heard_ms: int
-    artists: int
-    tracks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """How many artists and tracks both played."""
-
-    artists: int
-    tracks: int
+    from spotify_logger.queries.sql import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +41,8 @@ class Comparison:
     from_: str | None
     to: str | None
     by: str
-    listeners: Sequence[Listener]
-    common: Common
+    listeners: Sequence[Mapping[str, Any]]  # the name, plays and time of each, and the number of both kinds
+    common: Mapping[str, int]  # how many artists and tracks both played
     artists: Sequence[SharedLine]
     tracks: Sequence[SharedLine]
 
@@ -78,57 +50,56 @@ class Comparison:
 class _Played(NamedTuple):
     """An artist or a track that one of the two played."""
 
-    group: Group
+    plays: int
+    ms_played: int
     first: int  # the second of the first play
-
-    def together_with(self, other: _Played) -> _Played:
-        most = max(self.group, other.group, key=lambda each: (each.plays, each.ms_played))
-        plays, ms_played = self.group.plays + other.group.plays, self.group.ms_played + other.group.ms_played
-        return _Played(most._replace(plays=plays, ms_played=ms_played), min(self.first, other.first))
+    key: str
+    grouped: str
 
 
 def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Question) -> Comparison:
     """Compare two listeners by their logs and names."""
-    artists = _played(logs, ARTISTS, question, _same_artists(logs))
-    tracks = _played(logs, TRACKS, question, {} if question.exact else _same_recordings(logs))
-    listeners = []
-    for place, (log, name) in enumerate(zip(logs, names_of_both, strict=True)):
+    listeners: list[dict[str, Any]] = []
+    for log, name in zip(logs, names_of_both, strict=True):
+        sql.make_tally(log, question, question.period)
         ((plays, heard_ms),) = log.rows("SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0) FROM tally")
-        listeners.append(Listener(name, plays, heard_ms, len(artists[place]), len(tracks[place])))
-    return Comparison(
-        utc_time(question.period.begin),
-        utc_time(question.period.end),
-        question.by,
-        listeners,
-        Common(*(len(one.keys() & other) for one, other in (artists, tracks))),
-        _lines(logs[0], ARTISTS, question, *artists),
-        _lines(logs[0], TRACKS, question, *tracks),
-    )
+        listeners.append({"name": name, "plays": plays, "heard_ms": heard_ms})
+    common, lines = {}, {}
+    same_recordings = {} if question.exact else _same_recordings(logs)
+    for kind, same in ((sql.ARTISTS, _same_artists(logs)), (sql.TRACKS, same_recordings)):
+        ours, theirs = played = [_played(log, kind, question, same) for log in logs]
+        for listener, found in zip(listeners, played, strict=True):
+            listener[kind] = len(found)
+        pairs = [(each, theirs[name]) for name, each in ours.items() if name in theirs]
+        common[kind], lines[kind] = len(pairs), _lines(logs[0], kind, question, pairs)
+    begin, end = utc_time(question.period.begin), utc_time(question.period.end)
+    return Comparison(begin, end, question.by, listeners, common, **lines)
 
 
-def _played(
-    logs: Iterable[Log], kind: str, question: Question, same: Mapping[str, str]
-) -> list[dict[str, _Played]]:
-    """Return what each of the two played of a kind; `same` names groups as the other log does."""
+def _played(log: Log, kind: str, question: Question, same: Mapping[str, str]) -> dict[str, _Played]:
+    """Return what a listener played of a kind; `same` names groups as the other log does."""
+    sql.make_ranking(log, question, kind)
     query = f"""WITH by_item AS (
-            SELECT item, min(second) AS first FROM {source(question)}
-            WHERE second < ? AND {counts(question)} GROUP BY item
+            SELECT item, min(second) AS first FROM {sql.source(question)}
+            WHERE second < ? AND {sql.counts(question)} GROUP BY item
         ), firsts AS (
             SELECT grouped, min(first) AS first
-            FROM by_item JOIN ({groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped
+            FROM by_item JOIN ({sql.groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped
         )
-        SELECT first, grouped, plays, ms_played, (SELECT key FROM items WHERE id = item)
-        FROM ({by_group(question, kind)}) JOIN firsts USING (grouped) WHERE plays > 0"""
-    both = []
-    for log in logs:
-        make_tally(log, question, question.period)
-        found: dict[str, _Played] = {}
-        for first, *group in log.rows(query, bounds(question.period).end):
-            new = _Played(Group(*group), first)
-            name = same.get(new.group.grouped, new.group.grouped)
-            found[name] = found[name].together_with(new) if name in found else new
-        both.append(found)
-    return both
+        SELECT plays, ms_played, first, (SELECT key FROM items WHERE id = item), grouped
+        FROM {kind}_of_tally JOIN firsts USING (grouped) WHERE plays > 0"""
+    found: dict[str, list[_Played]] = {}
+    for row in map(_Played._make, log.rows(query, sql.bounds(question.period)[1])):
+        found.setdefault(same.get(row.grouped, row.grouped), []).append(row)
+    return {
+        name: _Played(
+            sum(each.plays for each in several),
+            sum(each.ms_played for each in several),
+            min(each.first for each in several),
+            *max(several, key=lambda each: each[:2])[-2:],
+        )
+        for name, several in found.items()
+    }
 
 
 def _same_artists(logs: Iterable[Log]) -> dict[str, str]:
@@ -159,25 +130,26 @@ def _same_recordings(logs: Sequence[Log]) -> dict[str, str]:
 
 
 def _lines(
-    log: Log, kind: str, question: Question, ours: Mapping[str, _Played], theirs: Mapping[str, _Played]
+    log: Log, kind: str, question: Question, pairs: Iterable[tuple[_Played, _Played]]
 ) -> list[SharedLine]:
     """Return the lines of what both played; names are those in the log of the first listener."""
-    pairs = [(each, theirs[group]) for group, each in ours.items() if group in theirs]
 
     def order(pair: tuple[_Played, _Played]) -> tuple[int, int, str]:
-        measures = [each.group.ms_played if question.by == TIME else each.group.plays for each in pair]
-        return -min(measures), -sum(measures), pair[0].group.key
+        measures = [each.ms_played if question.by == TIME else each.plays for each in pair]
+        return -min(measures), -sum(measures), pair[0].key
 
-    best = sorted(pairs, key=order)[: question.limit]
-    named = lines(log, kind, [pair[0].group for pair in best])
-    return [
-        SharedLine(
-            rank,
-            line.title,
-            [each.group.plays for each in pair],
-            [each.group.ms_played for each in pair],
-            [utc_time(each.first) for each in pair],
-            line.key,
+    lines = []
+    for rank, pair in enumerate(sorted(pairs, key=order)[: question.limit], 1):
+        ours, _ = pair
+        name, artists = names(log, kind, ours.grouped, ours.key)
+        lines.append(
+            SharedLine(
+                rank,
+                f"{artists} – {name}" if artists else name,
+                [each.plays for each in pair],
+                [each.ms_played for each in pair],
+                [utc_time(each.first) for each in pair],
+                ours.key,
+            )
         )
-        for rank, (pair, line) in enumerate(zip(best, named, strict=True), 1)
-    ]
+    return lines

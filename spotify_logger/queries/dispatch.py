@@ -9,7 +9,7 @@ from spotify_logger.config.listeners import for_listener
 from spotify_logger.monitoring import status
 from spotify_logger.queries import charts, compare, count, item_page, summary, timeline, top
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.log import Log
+from spotify_logger.queries.sql import Log
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 

@@ -9,19 +9,80 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotify_logger.queries.index_schema import SCHEMA, SCHEMA_VERSION
-from spotify_logger.queries.index_sync import IndexSync
+from spotify_logger.core.catalog import CatalogEntry
+from spotify_logger.queries.index_sync import PLAYS_OF_ITEM, IndexSync
 
 if TYPE_CHECKING:
     from spotify_logger.queries.index_sync import Progress
     from spotify_logger.storage.bulk import Archive
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
-CACHE_KIB = 8 * 1024  # of pages kept in memory
+SCHEMA_VERSION = 4  # an index of another one is made anew
+TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._fields)
+SCHEMA = f"""
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = OFF; -- it can be made anew
+PRAGMA cache_size = -8192; -- KiB
+CREATE TABLE IF NOT EXISTS days (
+    day TEXT PRIMARY KEY, -- UTC
+    revision TEXT NOT NULL -- the one in Redis when the day was read; "" if it had none
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS plays (
+    second INTEGER PRIMARY KEY, -- that names the play: when it started
+    item INTEGER NOT NULL,
+    ms_played INTEGER NOT NULL,
+    ending INTEGER NOT NULL -- index into `ENDINGS`
+);
+{PLAYS_OF_ITEM};
+CREATE TABLE IF NOT EXISTS details ( -- what the day's index lacks, of the plays for which it has been asked
+    second INTEGER PRIMARY KEY, source TEXT NOT NULL, device TEXT NOT NULL, context TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS hours ( -- the plays of each UTC hour, where half a minute counts
+    hour INTEGER PRIMARY KEY, plays INTEGER NOT NULL, all_plays INTEGER NOT NULL, ms_played INTEGER NOT NULL,
+    skips INTEGER NOT NULL, open INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS sessions (begin INTEGER PRIMARY KEY, end_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS items (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE, -- in the catalog
+    is_episode INTEGER NOT NULL, -- not music
+    {TEXTS}, -- for episodes, the album is the show
+    duration_ms INTEGER, -- NULL if unknown
+    title TEXT NOT NULL DEFAULT '', -- the name, folded
+    words TEXT NOT NULL DEFAULT (char(10, 10)), -- of name, artists and album, a line each
+    recording TEXT NOT NULL, -- what all items of a recording share
+    first_artist INTEGER, -- NULL if unknown
+    is_doubtful INTEGER NOT NULL DEFAULT 0, -- its artists cannot be told apart yet
+    first INTEGER, -- the second of its first play; NULL if all are gone
+    last INTEGER -- and of its last one
+);
+CREATE INDEX IF NOT EXISTS items_of_recording ON items (recording, first);
+CREATE INDEX IF NOT EXISTS items_of_title ON items (title);
+CREATE INDEX IF NOT EXISTS items_of_album ON items (album_id, first_artist);
+CREATE TABLE IF NOT EXISTS artists (
+    id INTEGER PRIMARY KEY,
+    spotify_id TEXT NOT NULL, -- "" if unknown
+    name TEXT NOT NULL,
+    folded TEXT NOT NULL,
+    words TEXT NOT NULL, -- as `indexed_words` returns them
+    first INTEGER, -- the second of the first play under this name
+    last INTEGER, -- and of the last one
+    person TEXT NOT NULL, -- what all names of an artist share: the ID, or the folded name without one
+    UNIQUE (spotify_id, name)
+);
+CREATE INDEX IF NOT EXISTS artists_of_person ON artists (person, first);
+CREATE INDEX IF NOT EXISTS artists_of_name ON artists (folded);
+CREATE TABLE IF NOT EXISTS credits ( -- of music
+    item INTEGER NOT NULL, position INTEGER NOT NULL, artist INTEGER NOT NULL, PRIMARY KEY (item, position)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS credits_of_artist ON credits (artist, item);
+CREATE TABLE IF NOT EXISTS gaps (begin INTEGER PRIMARY KEY, end INTEGER NOT NULL, reason TEXT NOT NULL);
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
 
 
 def cache_folder() -> Path:
@@ -44,12 +105,12 @@ class Index:
 
     def __init__(self, store: Archive, progress: Progress | None = None) -> None:
         self._store, self._progress = store, progress
+        self._database: sqlite3.Connection | None = None
         self.path: Path | None = None
         with suppress(OSError, RuntimeError):  # no home, or one without permission
             path = index_path(store)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path = path
-        self._database: sqlite3.Connection | None = None
 
     def sync(self) -> sqlite3.Connection:
         """Bring the index up to date with Redis, and return a connection to it; may raise StoreError."""
@@ -70,50 +131,24 @@ class Index:
         self._database = None
 
     def _open(self) -> sqlite3.Connection:
-        if self.path is not None and _schema_of(self.path) not in (0, SCHEMA_VERSION):
-            _delete(self.path)
-        self._database = connect(self.path)
-        self._database.executescript(SCHEMA)
-        return self._database
+        self._database = database = sqlite3.connect(
+            self.path or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+        if self.path is not None:
+            self.path.chmod(0o600)
+        ((version,),) = database.execute("PRAGMA user_version")
+        if version not in (0, SCHEMA_VERSION):
+            raise sqlite3.DatabaseError(f"schema {version}")
+        database.executescript(SCHEMA)
+        return database
 
     def _give_up_file(self, error: sqlite3.Error) -> None:
-        """Delete a damaged file; go on in memory if the file cannot be written. Raise the error of a bug."""
-        if self.path is None:
+        """Delete a file that is no index; without a file, go on in memory; raise the error of a bug."""
+        path, self.path = self.path, None
+        if path is None:
             raise error
-        is_damaged = not isinstance(error, sqlite3.OperationalError)
-        if not is_damaged or not _delete(self.path):
-            self.path = None
-
-
-def connect(path: Path | None) -> sqlite3.Connection:
-    """Return a connection to an index, or to a new one in memory."""
-    where = ":memory:" if path is None else str(path)
-    database = sqlite3.connect(where, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    try:
-        if path is not None:
-            path.chmod(0o600)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = OFF")  # it can be made anew
-        database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _schema_of(path: Path) -> int:
-    """Return the schema version of a file; 0 if it does not exist."""
-    if not path.exists():
-        return 0
-    with closing(sqlite3.connect(path)) as database:
-        return int(database.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _delete(path: Path) -> bool:
-    """Delete an index, and return whether that worked."""
-    try:
-        for ending in ("", "-wal", "-shm"):
-            path.with_name(path.name + ending).unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
+        if not isinstance(error, sqlite3.OperationalError):
+            with suppress(OSError):
+                for ending in ("", "-wal", "-shm"):
+                    path.with_name(path.name + ending).unlink(missing_ok=True)
+                self.path = path

@@ -5,6 +5,7 @@ Every writer touches the revision of a day together with the day, so only those 
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,12 @@ from spotify_logger.core.play_rows import sessions
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.search_text import indexed_words
 from spotify_logger.core.text import fold
-from spotify_logger.queries.index_schema import ENDINGS, OPEN, SKIPPED
+from spotify_logger.queries import sql
 from spotify_logger.queries.question import MIN_LISTENED_MS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from spotify_logger.storage.bulk import Archive
 
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
 
 DAYS_PER_BATCH = 64
 DAYS_APART = 31  # changed days up to which each one is counted anew by itself
-VALUES_PER_QUERY = 500
 SETTLED_MS = 10_000  # the nodes of a cluster may get a batch of writes in any order, but within this time
 UNSETTLED = "?"  # stands for a revision that is younger than that
 TEXTS = CatalogEntry._fields
 COLUMNS = ", ".join((*TEXTS, "duration_ms"))
 WITHIN = "WHERE second >= ? AND second < ?"
 END_OF_TIME = 2**40
+PLAYS_OF_ITEM = "CREATE INDEX IF NOT EXISTS plays_of_item ON plays (item, second, ms_played, ending)"
+ONE_OF = "IN (SELECT value FROM json_each(?))"
 
 
 class IndexSync:
@@ -56,15 +58,11 @@ class IndexSync:
             self._database.execute("BEGIN IMMEDIATE")
             days = self._changed_days()  # another process may have read some meanwhile
             if keys.CATALOG in days:
-                self._touched.update(item for (item,) in self._rows("SELECT id FROM items"))
-            is_new = not self._rows("SELECT 1 FROM plays LIMIT 1")
-            if is_new:  # sorting at the end is faster
+                self._touched = self._ids("SELECT id FROM items")
+            if not self._rows("SELECT 1 FROM plays LIMIT 1"):  # sorting at the end is faster
                 self._database.execute("DROP INDEX plays_of_item")
             self._read_days(days)
-            if is_new:
-                self._database.execute(
-                    "CREATE INDEX plays_of_item ON plays (item, second, ms_played, ending)"
-                )
+            self._database.execute(PLAYS_OF_ITEM)
             for span in _spans(days.keys() - {keys.CATALOG}):
                 self._count_hours(span)
                 self._find_sessions(span)
@@ -75,19 +73,21 @@ class IndexSync:
     def _rows(self, query: str, *values: object) -> list[Any]:
         return self._database.execute(query, values).fetchall()
 
-    def _found(self, query: str, values: Iterable[object]) -> Iterator[Any]:
-        """Yield the rows of a query for each batch of values, which take the place of "{}"."""
-        for some in batched(values, VALUES_PER_QUERY):
-            yield from self._rows(query.format(", ".join("?" * len(some))), *some)
+    def _of(self, query: str, values: Iterable[int | str]) -> list[Any]:
+        """Return the rows of a query that has `ONE_OF` for these values; or change them."""
+        return self._rows(query, json.dumps([*values]))
 
-    # Days
+    def _ids(self, query: str, *values: object) -> set[int]:
+        return {number for (number,) in self._rows(query, *values)}
 
     def _changed_days(self) -> dict[str, str]:
         """Return the days to read, and the revisions to keep for them."""
         fields = self._store.hash(keys.REVISIONS)
         revisions = {day: revision for day, revision in fields.items() if _is_day(day) or day == keys.CATALOG}
         known = dict(self._rows("SELECT day, revision FROM days"))
-        if self._lacks_days([day for day, revision in known.items() if not revision]) or not known:
+        # A log of earlier versions has no revisions; it may have been emptied or replaced.
+        without = [date.fromisoformat(day) for day, revision in known.items() if not revision]
+        if not known or self._store.count_days(without) < len(without):
             known = dict.fromkeys(known, UNSETTLED)
             revisions = dict.fromkeys(map(str, self._store.days()), "") | revisions
         now_ms = int(self._store.revision())
@@ -101,10 +101,6 @@ class IndexSync:
             if revision == UNSETTLED or known.get(day) != revision
         }
 
-    def _lacks_days(self, without_revision: list[str]) -> bool:
-        """Return whether a log of earlier versions, which has no revisions, was emptied or replaced."""
-        return self._store.count_days(map(date.fromisoformat, without_revision)) < len(without_revision)
-
     def _read_days(self, days: Mapping[str, str]) -> None:
         wanted = sorted(days.keys() - {keys.CATALOG})
         kept = {keys.CATALOG} & days.keys()
@@ -116,44 +112,37 @@ class IndexSync:
                     kept.add(day)
             if self._progress:
                 self._progress(wanted.index(some[-1]) + 1, len(wanted))
-        self._database.executemany("DELETE FROM days WHERE day = ?", ((day,) for day in days))
+        self._of(f"DELETE FROM days WHERE day {ONE_OF}", days)
         self._database.executemany("INSERT INTO days VALUES (?, ?)", ((day, days[day]) for day in kept))
 
     def _write_day(self, span: Span, lines: Mapping[str, str]) -> None:
-        self._touched.update(item for (item,) in self._rows(f"SELECT item FROM plays {WITHIN}", *span))
+        self._touched |= self._ids(f"SELECT item FROM plays {WITHIN}", *span)
         for table in ("plays", "details"):
             self._database.execute(f"DELETE FROM {table} {WITHIN}", span)
         read = filter(None, map(keys.read_row, lines.keys(), lines.values()))
         rows = [row for row in read if span[0] <= row[0] < span[1]]
-        self._learn_items(dict.fromkeys(item for _, item, _, _ in rows))
-        plays = [(second, self._items[item], ms, ENDINGS.index(end)) for second, item, ms, end in rows]
+        unknown = dict.fromkeys(item for _, item, _, _ in rows if item not in self._items)
+        self._items.update(self._of(f"SELECT key, id FROM items WHERE key {ONE_OF}", unknown))
+        insert = "INSERT INTO items (key, recording, is_episode) VALUES (?, ?, ?)"
+        for key in [key for key in unknown if key not in self._items]:
+            row = (key, key, key.startswith("episode:"))
+            self._items[key] = self._database.execute(insert, row).lastrowid or 0
+        plays = [(second, self._items[item], ms, sql.ENDINGS.index(end)) for second, item, ms, end in rows]
         self._database.executemany("INSERT INTO plays VALUES (?, ?, ?, ?)", plays)
         self._touched.update(item for _, item, _, _ in plays)
 
-    def _learn_items(self, met: Iterable[str]) -> None:
-        """Look up the IDs of items, and add those that are new."""
-        unknown = [key for key in met if key not in self._items]
-        self._items.update(self._found("SELECT key, id FROM items WHERE key IN ({})", unknown))
-        insert = "INSERT INTO items (key, recording, is_episode) VALUES (?, ?, ?)"
-        for key in unknown:
-            if key not in self._items:
-                row = (key, key, key.startswith("episode:"))
-                self._items[key] = self._database.execute(insert, row).lastrowid or 0
-
     def _count_hours(self, span: Span) -> None:
         self._database.execute("DELETE FROM hours WHERE hour >= ? / 3600 AND hour < ? / 3600", span)
-        query = f"""
-            INSERT INTO hours
+        query = f"""INSERT INTO hours
             SELECT second / 3600, sum(ms_played >= {MIN_LISTENED_MS}), count(*), sum(ms_played),
-                sum(ending = {SKIPPED}), sum(ending = {OPEN})
-            FROM plays {WITHIN} GROUP BY 1
-        """
+                sum(ending = {sql.SKIPPED}), sum(ending = {sql.OPEN})
+            FROM plays {WITHIN} GROUP BY 1"""
         self._database.execute(query, span)
 
     def _find_sessions(self, span: Span) -> None:
         """Find the sessions of a span anew: from the last one before it to the first after it that stays."""
         ((first,),) = self._rows("SELECT coalesce(max(begin), 0) FROM sessions WHERE begin < ?", span[0])
-        after = {begin for (begin,) in self._rows("SELECT begin FROM sessions WHERE begin >= ?", span[1])}
+        after = self._ids("SELECT begin FROM sessions WHERE begin >= ?", span[1])
         query = "SELECT second, ms_played FROM plays WHERE second >= ? AND ms_played > 0 ORDER BY second"
         found, until = {}, END_OF_TIME
         for begin, end_ms in sessions(self._database.execute(query, (first,))):
@@ -164,14 +153,14 @@ class IndexSync:
         self._database.execute("DELETE FROM sessions WHERE begin >= ? AND begin < ?", (first, until))
         self._database.executemany("INSERT INTO sessions VALUES (?, ?)", found.items())
 
-    # Catalog
-
     def _read_catalog(self) -> None:
         """Read the entries of all touched items, and derive what depends on those that have changed."""
-        query = f"SELECT key, id, {COLUMNS} FROM items WHERE id IN ({{}})"
-        stored = {key: (item, fields) for key, item, *fields in self._found(query, self._touched)}
+        query = f"SELECT key, id, {COLUMNS} FROM items WHERE id {ONE_OF}"
+        stored = {key: (item, fields) for key, item, *fields in self._of(query, self._touched)}
         changed: dict[int, CatalogEntry] = {}
         titles: set[str] = set()
+        places = ", ".join("?" * len(TEXTS))
+        update = f"UPDATE items SET ({COLUMNS}, title, words) = ({places}, ?, ?, ?) WHERE id = ?"
         for key, (*texts, duration) in self._store.catalog(stored, (*TEXTS, "duration_ms")):
             item, known = stored[key]
             fields = [*texts, whole_number(duration)]
@@ -181,56 +170,46 @@ class IndexSync:
             if not key.startswith("episode:"):  # they have shows, no artists
                 changed[item] = entry
                 titles |= {fold(known[0]), fold(entry.name)}
-            more = (fold(entry.name), indexed_words(entry.name, entry.artists, entry.album))
-            places = ", ".join("?" * (len(fields) + len(more)))
-            update = f"UPDATE items SET ({COLUMNS}, title, words) = ({places}) WHERE id = ?"
-            self._database.execute(update, (*fields, *more, item))
-        update = """UPDATE items SET first = (SELECT min(second) FROM plays WHERE item = items.id),
-            last = (SELECT max(second) FROM plays WHERE item = items.id) WHERE id = ?"""
-        self._database.executemany(update, ((item,) for item in self._touched))
+            words = indexed_words(entry.name, entry.artists, entry.album)
+            self._database.execute(update, (*fields, fold(entry.name), words, item))
+        update = f"""UPDATE items SET first = (SELECT min(second) FROM plays WHERE item = items.id),
+            last = (SELECT max(second) FROM plays WHERE item = items.id) WHERE id {ONE_OF}"""
+        self._of(update, self._touched)
         gone = self._entries("last IS NULL AND id", self._touched)
-        self._forget(gone)
         titles |= {fold(entry.name) for entry in gone.values()}
+        # As an index made anew would not have them.
+        self._of(f"DELETE FROM items WHERE id {ONE_OF}", gone)
+        self._forget_credits(gone)
         credited = self._credit_artists({item: changed[item] for item in changed.keys() - gone.keys()})
         self._unite_artists(self._touched | credited.keys())
         titles |= {fold(entry.name) for entry in credited.values()}
         self._join_recordings(credited, titles - {""})
 
-    def _forget(self, items: Iterable[int]) -> None:
-        """Delete items of which nothing is left, as an index made anew would not have them."""
-        self._credited.update(
-            artist for (artist,) in self._found("SELECT artist FROM credits WHERE item IN ({})", items)
-        )
-        rows = [(item,) for item in items]
-        for table, column in (("items", "id"), ("credits", "item")):
-            self._database.executemany(f"DELETE FROM {table} WHERE {column} = ?", rows)
-
-    def _entries(self, condition: str, values: Iterable[object]) -> dict[int, CatalogEntry]:
+    def _entries(self, condition: str, values: Iterable[int | str]) -> dict[int, CatalogEntry]:
         """Return the catalog entries of items by their IDs."""
-        query = f"SELECT id, {', '.join(TEXTS)} FROM items WHERE {condition} IN ({{}})"
-        return {item: CatalogEntry._make(texts) for item, *texts in self._found(query, values)}
+        query = f"SELECT id, {', '.join(TEXTS)} FROM items WHERE {condition} {ONE_OF}"
+        return {item: CatalogEntry._make(texts) for item, *texts in self._of(query, values)}
+
+    def _forget_credits(self, items: Iterable[int]) -> None:
+        deleted = self._of(f"DELETE FROM credits WHERE item {ONE_OF} RETURNING artist", items)
+        self._credited.update(artist for (artist,) in deleted)
 
     def _credit_artists(self, changed: Mapping[int, CatalogEntry]) -> dict[int, CatalogEntry]:
         """Tell the artists of changed and of doubtful items apart; return all these items."""
-        doubtful = self._entries("is_doubtful", [1])
-        wanted = {**doubtful, **changed} if changed else {}
+        wanted = {**self._entries("is_doubtful", [1]), **changed} if changed else {}
         ids = {
             each for entry in wanted.values() if " " in entry.artist_ids for each in entry.artist_ids.split()
         }
-        credited = "SELECT item FROM credits JOIN artists ON artists.id = artist WHERE spotify_id IN ({})"
-        helpful = self._entries("id", {item for (item,) in self._found(credited, ids)})
-        found, doubtful_keys = tell_apart({str(item): each for item, each in (helpful | wanted).items()})
-        known = self._found("SELECT artist FROM credits WHERE item IN ({})", wanted)
-        self._credited.update(artist for (artist,) in known)
+        credited = f"SELECT item FROM credits JOIN artists ON artists.id = artist WHERE spotify_id {ONE_OF}"
+        helpful = self._entries("id", {item for (item,) in self._of(credited, ids)})
+        found, doubtful = tell_apart({str(item): each for item, each in (helpful | wanted).items()})
+        self._forget_credits(wanted)
         for item in wanted:
             artists = list(dict.fromkeys(map(self._artist, found[str(item)])))
-            self._database.execute("DELETE FROM credits WHERE item = ?", (item,))
             rows = ((item, position, artist) for position, artist in enumerate(artists))
             self._database.executemany("INSERT INTO credits VALUES (?, ?, ?)", rows)
             update = "UPDATE items SET first_artist = ?, is_doubtful = ? WHERE id = ?"
-            self._database.execute(
-                update, (artists[0] if artists else None, str(item) in doubtful_keys, item)
-            )
+            self._database.execute(update, (artists[0] if artists else None, str(item) in doubtful, item))
         return wanted
 
     def _artist(self, artist: Artist) -> int:
@@ -244,31 +223,32 @@ class IndexSync:
 
     def _unite_artists(self, items: Iterable[int]) -> None:
         """Find out which artists are one: those with the same ID; a name without one joins the newest."""
-        credited = "SELECT DISTINCT artist, folded FROM credits JOIN artists ON artists.id = artist"
-        rows = set(self._found(f"{credited} WHERE item IN ({{}})", items))
-        rows |= set(self._found("SELECT id, folded FROM artists WHERE id IN ({})", self._credited))
-        update = """UPDATE artists SET (first, last) = (
+        credited = f"SELECT artist FROM credits WHERE item {ONE_OF}"
+        artists = self._credited.union(artist for (artist,) in self._of(credited, items))
+        update = f"""UPDATE artists SET (first, last) = (
                 SELECT min(items.first), max(items.last)
                 FROM credits JOIN items ON items.id = item WHERE artist = artists.id
-            ) WHERE id = ?"""
-        self._database.executemany(update, ((artist,) for artist, _ in rows))
-        person = """UPDATE artists SET person = coalesce((
+            ) WHERE id {ONE_OF}"""
+        self._of(update, artists)
+        update = f"""UPDATE artists SET person = coalesce((
                 SELECT spotify_id FROM artists other
                 WHERE other.folded = artists.folded AND spotify_id <> '' AND last IS NOT NULL
                 ORDER BY last DESC, spotify_id LIMIT 1
-            ), folded) WHERE folded = ? AND spotify_id = ''"""
-        self._database.executemany(person, {(folded,) for _, folded in rows})
+            ), folded)
+            WHERE spotify_id = '' AND folded IN (SELECT folded FROM artists WHERE id {ONE_OF})"""
+        self._of(update, artists)
         self._database.execute("DELETE FROM artists WHERE last IS NULL")
 
     def _join_recordings(self, changed: Mapping[int, CatalogEntry], titles: Iterable[str]) -> None:
         """Find the recordings of changed items, and of those with the same titles."""
         found = {**self._entries("title", titles), **changed}
-        by_id = dict(self._found("SELECT id, key FROM items WHERE id IN ({})", found))
-        artists: dict[str, list[Artist]] = {key: [] for key in by_id.values()}
-        credited = "SELECT item, name, spotify_id FROM credits JOIN artists ON artists.id = artist"
-        for item, *artist in self._found(f"{credited} WHERE item IN ({{}}) ORDER BY item, position", by_id):
-            artists[by_id[item]].append(Artist(*artist))
+        by_id = dict(self._of(f"SELECT id, key FROM items WHERE id {ONE_OF}", found))
         entries = {by_id[item]: entry for item, entry in found.items()}
+        artists: dict[str, list[Artist]] = {key: [] for key in entries}
+        credited = f"""SELECT item, name, spotify_id FROM credits JOIN artists ON artists.id = artist
+            WHERE item {ONE_OF} ORDER BY item, position"""
+        for item, *artist in self._of(credited, found):
+            artists[by_id[item]].append(Artist(*artist))
         update = "UPDATE items SET recording = ? WHERE key = ?"
         rows = ((recording, key) for key, recording in recordings(entries, artists).items())
         self._database.executemany(update, rows)

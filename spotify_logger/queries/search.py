@@ -2,109 +2,109 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from spotify_logger.core.search_text import Match, TextSearch, bare_title, beginning, spellings
-from spotify_logger.queries.tallies import ALBUMS, ARTISTS, TRACKS, groups
+from spotify_logger.core.search_text import (
+    Match,
+    TextSearch,
+    bare_title,
+    beginning,
+    indexed_words,
+    spellings,
+)
+from spotify_logger.queries import sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from spotify_logger.queries.log import Log
+    from spotify_logger.queries.sql import Log
+
 
 MIN_LIKENESS = 0.5  # of a text to what is close: the average similarity of its words
 CANDIDATES, SUGGESTIONS = 50, 3
 WORDS_IN_QUERY, WORDS_CORRECTED = 50, 8  # of a text, at most: the depth of expressions is limited
 
 
-def find_items(log: Log, text: str, kind: str, *, exact: bool = False) -> dict[str, Match]:
-    """Find the tracks, artists or albums that a text names, whenever they were played.
+class Found(NamedTuple):
+    """An item or an artist that a text names."""
 
-    Args:
-        log: The log.
-        text: Words of the name, and of its artists, in any order; or a key: "track:…", "spotify:artist:…".
-        kind: TRACKS, ARTISTS or ALBUMS.
-        exact: Whether each ID of a recording or an album is one of its own.
+    item: int
+    grouped: str  # by what `sql.groups` groups a kind
+    match: Match
+    match_by_name: Match  # without its album
 
-    Returns:
-        How well each matches, the best first, by what `tallies.groups(kind, exact=exact)` groups by:
-        recordings, persons or albums. Empty if nothing matches: see `close_names`.
+
+def find(log: Log, text: str, kind: str, *, exact: bool) -> list[Found]:
+    """Find what a text names, whenever it was played: words of its name and of its artists, or a key.
+
+    `kind` is TRACKS, ARTISTS or ALBUMS; or "" for recordings and episodes by any of their names, and for all
+    of an artist who is, or was, called so. A text that names nothing is tried without what names an edition.
     """
-    searches = dict.fromkeys([text, bare_title(text)])
-    for search in map(TextSearch, searches):
-        found: dict[str, Match] = {}
-        for grouped, match in _matches(log, search, kind, exact=exact):
-            found[grouped] = max(match, found.get(grouped, Match.NONE))
-        if found:
-            return dict(sorted(found.items(), key=lambda each: -each[1]))
-    return {}
+    searches = map(TextSearch, dict.fromkeys([text, bare_title(text)]))
+    return next(filter(None, (list(_matches(log, search, kind, exact=exact)) for search in searches)), [])
 
 
-def _matches(log: Log, search: TextSearch, kind: str, *, exact: bool) -> Iterator[tuple[str, Match]]:
+def matches(found: Iterable[Found]) -> dict[str, Match]:
+    """Return how well each group matches."""
+    return {each.grouped: each.match for each in sorted(found, key=lambda each: each.match)}
+
+
+def _matches(log: Log, search: TextSearch, kind: str, *, exact: bool) -> Iterator[Found]:
     key = search.text.removeprefix("spotify:")
-    own_key = {TRACKS: "key", ARTISTS: "'artist:' || spotify_id", ALBUMS: "'album:' || album_id"}[kind]
-    if kind == ARTISTS:
-        query = f"SELECT person, {own_key}, name, '', words FROM artists"
-    else:
-        query = f"""SELECT grouped, {own_key}, {"album" if kind == ALBUMS else "name"}, artists, words
-            FROM items JOIN ({groups(kind, exact=exact)}) ON item = items.id"""
-    condition, words = contains(search)
-    rows = log.rows(f"{query} WHERE last IS NOT NULL AND ({own_key} = ? OR {condition})", key, *words)
-    for grouped, its_key, name, artists, folded in rows:
-        others = "" if kind == ARTISTS else folded.split("\n")[1]
+    own_key, title, is_credited = "key", "name", "FALSE"
+    source = f"items JOIN ({sql.groups(kind, exact=exact)}) ON item = id"
+    if kind == sql.ARTISTS:
+        own_key = "'artist:' || spotify_id"
+        source = "(SELECT *, person AS grouped, '' AS artists FROM artists)"
+    elif kind == sql.ALBUMS:
+        own_key, title = "'album:' || album_id", "album"
+    elif not kind:
+        source = f"(SELECT *, {'key' if exact else 'recording'} AS grouped FROM items)"
+        is_credited = """id IN (SELECT item FROM credits WHERE artist IN
+            (SELECT id FROM artists WHERE person IN (SELECT person FROM artists WHERE words = :whole)))"""
+    words = {f"word{number}": beginning(word) for number, word in enumerate(search.words[:WORDS_IN_QUERY])}
+    condition = " AND ".join(f"instr(words, :{name})" for name in words) or "FALSE"
+    query = f"""SELECT id, grouped, {own_key} AS own_key, {title}, artists, words, {is_credited} AS credited
+        FROM {source} WHERE last IS NOT NULL AND (own_key = :key OR credited OR {condition})"""
+    values = {"key": key, "whole": indexed_words(search.text), **words}
+    for item, grouped, its_key, name, artists, folded, credited in log.database.execute(query, values):
+        _, its_artists, album, *_ = (line.strip() for line in f"{folded}\n\n".split("\n"))
+        by_name = search.match_title(name, its_artists)
         if its_key == key:
-            yield grouped, Match.KEY
-        elif search.text in (name, f"{artists} {name}", f"{artists} – {name}"):
-            yield grouped, Match.EXACT
-        elif match := search.match_title(name, others):
-            yield grouped, match
-
-
-def contains(search: TextSearch) -> tuple[str, Sequence[str]]:
-    """Return the SQL condition for the column `words` to have the words of a text, and its parameters."""
-    words = list(map(beginning, search.words[:WORDS_IN_QUERY]))
-    return " AND ".join(["instr(words, ?)"] * len(words)) or "0", words
+            by_name = Match.KEY
+        elif kind and search.text in (name, f"{artists} {name}", f"{artists} – {name}"):
+            by_name = Match.EXACT
+        elif not kind and (credited or search.whole == its_artists):
+            by_name = max(by_name, Match.NAMED)
+        match = by_name if kind else max(by_name, search.match_item(name, its_artists, album))
+        if match:
+            yield Found(item, grouped, match, by_name)
 
 
 def close_names(log: Log, text: str, kind: str = "") -> list[str]:
-    """Return up to three names that are like a text, for which `find_items` or a count has found nothing.
-
-    `kind` is TRACKS, ARTISTS or ALBUMS, or "" for any of them.
-    """
-    search = TextSearch(text)
+    """Return up to three names that are like a text for which `find` has found nothing."""
     of_kind = "last IS NOT NULL" + " AND NOT is_episode" * bool(kind)
-    vocabulary = set[str]()
-    for (words,) in log.database.execute(f"SELECT words FROM items WHERE {of_kind}"):
-        vocabulary.update(words.split())
-    meant = [{word: 1.0, **spellings(word, vocabulary)} for word in search.words[:WORDS_CORRECTED]]
+    rows = log.database.execute(f"SELECT words FROM items WHERE {of_kind}")
+    vocabulary = {word for (words,) in rows for word in words.split()}
+    words_asked = TextSearch(text).words[:WORDS_CORRECTED]
+    # What each word may have meant, the likeliest first.
+    meant = [{word: 1.0, **spellings(word, vocabulary)} for word in words_asked]
     if not meant:
         return []
-    one = "CASE {} ELSE 0 END"
-    scores = " + ".join(one.format(" ".join(["WHEN instr(words, ?) THEN ?"] * len(each))) for each in meant)
-    values = [
-        value for each in meant for word, like in _best_first(each) for value in (beginning(word), like)
-    ]
-    query = f"""SELECT name, artists, album, {scores} AS score FROM items
+    cases = ("CASE" + " WHEN instr(words, ?) THEN ?" * len(each) + " ELSE 0 END" for each in meant)
+    values = [value for each in meant for word, like in each.items() for value in (beginning(word), like)]
+    query = f"""SELECT name, artists, album, {" + ".join(cases)} AS score FROM items
         WHERE {of_kind} ORDER BY score DESC, length(name), last DESC LIMIT {CANDIDATES}"""
     found: dict[str, float] = {}
     for name, artists, album, score in log.rows(query, *values):
         title = f"{artists} – {name}" if artists else name
-        names = {ARTISTS: artists, ALBUMS: album, TRACKS: title}  # the shortest first
+        names = {sql.ARTISTS: artists, sql.ALBUMS: album, sql.TRACKS: title}  # the shortest first
         for each in [names[kind]] if kind else names.values():
-            likeness = _likeness(TextSearch(each), meant)
+            words = indexed_words(each)
+            likeness = sum(
+                next((like for word, like in one.items() if beginning(word) in words), 0) for one in meant
+            )
             if each and likeness >= MIN_LIKENESS * len(meant) and (likeness >= score or kind):
                 found.setdefault(each, likeness)
                 break
     return sorted(found, key=lambda name: -found[name])[:SUGGESTIONS]
-
-
-def _best_first(similar: Mapping[str, float]) -> Iterable[tuple[str, float]]:
-    return sorted(similar.items(), key=lambda each: -each[1])
-
-
-def _likeness(name: TextSearch, meant: Sequence[Mapping[str, float]]) -> float:
-    """Return the sum of the similarities of the words that a name has."""
-    words = f" {name.whole}"
-    return sum(
-        max((like for word, like in each.items() if beginning(word) in words), default=0) for each in meant
-    )

@@ -12,24 +12,25 @@ from spotify_logger.core.play_rows import sessions
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts
 from spotify_logger.queries.charts import BY_DAY, DAY, HOUR
-from spotify_logger.queries.log import Log, Unseen, unseen
 from spotify_logger.queries.question import WEEK
-from spotify_logger.queries.tallies import (
+from spotify_logger.queries.sql import (
     ARTISTS,
     KINDS,
     TRACKS,
+    Log,
+    Unseen,
     bounds,
-    by_group,
     counts,
     groups,
+    make_ranking,
     make_tally,
-    order,
     source,
+    unseen,
 )
-from spotify_logger.queries.top import Group, Line, Titled, lines
+from spotify_logger.queries.top import Line, Titled, best, names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from spotify_logger.queries.charts import LocalSums, Streak, Sums
     from spotify_logger.queries.question import Question
@@ -139,7 +140,7 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
     for kind in KINDS:
         make_ranking(log, question, kind)
     query = "SELECT count(*) FROM {}_of_tally WHERE {}"
-    tracks, artists, albums, shows = (log.rows(query.format(kind, "TRUE"))[0][0] for kind in KINDS)
+    tracks, artists, albums, shows = (log.rows(query.format(kind, "plays > 0"))[0][0] for kind in KINDS)
     new = (query.format(kind, _is_new(question, kind)) for kind in (TRACKS, ARTISTS))
     new_tracks, new_artists = (log.rows(each)[0][0] for each in new)
     number_of_sessions, longest_session = _session_figures(log, question)
@@ -171,7 +172,7 @@ def year(log: Log, question: Question) -> Review:
     days = charts.sums_by(log, question, BY_DAY)
     sums, (number, whole) = stats(log, question, days), charts.days_of_year(question)
     query = "SELECT EXISTS (SELECT 1 FROM items WHERE first < ? AND NOT is_episode)"
-    ((has_past,),) = log.rows(query, bounds(question.period).begin)
+    ((has_past,),) = log.rows(query, bounds(question.period)[0])
     new = best(log, question, TRACKS, 1, which=_is_new(question, TRACKS))
     shared = {name: getattr(sums, name) for name in Stats.__slots__ if name in Review.__slots__}
     if not has_past:
@@ -212,30 +213,17 @@ def _is_new(question: Question, kind: str) -> str:
     same = "artists WHERE person"
     if kind != ARTISTS:
         same = f"items WHERE {'key' if question.exact else 'recording'}"
-    return f"NOT EXISTS (SELECT 1 FROM {same} = grouped AND first < {bounds(question.period).begin})"
-
-
-def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
-    """Make a temporary table, like `tracks_of_tally`, of the groups with plays that count."""
-    query = f"SELECT grouped, plays, ms_played, item FROM ({by_group(question, kind, table)}) WHERE plays > 0"
-    log.make_table(f"{kind}_of_{table}", query)
-
-
-def best(  # noqa: PLR0913 - most have defaults
-    log: Log, question: Question, kind: str, number: int, *, which: str = "TRUE", table: str = "tally"
-) -> list[Line]:
-    """Return the first groups `make_ranking` has found, of those for which `which` is true."""
-    query = f"""SELECT grouped, plays, ms_played, (SELECT key FROM items WHERE id = item)
-        FROM {kind}_of_{table} WHERE {which} {order(question)} LIMIT ?"""
-    return lines(log, kind, [Group(*row) for row in log.rows(query, number)])
+    begin = question.period.begin or 0
+    return f"plays > 0 AND NOT EXISTS (SELECT 1 FROM {same} = grouped AND first < {begin})"
 
 
 def _top(log: Log, question: Question) -> Best:
     return {kind: _review_lines(best(log, question, kind, TOP_COUNT)) for kind in KINDS}
 
 
-def _review_lines(lines: Iterable[Line]) -> list[ReviewLine]:
-    return [ReviewLine(line.name, line.artists, line.plays, line.heard_ms, None, line.key) for line in lines]
+def _review_lines(lines: Mapping[str, Line]) -> list[ReviewLine]:
+    values = lines.values()
+    return [ReviewLine(line.name, line.artists, line.plays, line.heard_ms, None, line.key) for line in values]
 
 
 def _first_play(log: Log, question: Question) -> FirstPlay | None:
@@ -255,8 +243,8 @@ def _most_repeated(log: Log, question: Question) -> ReviewLine | None:
     for day, group, times in log.rows(query):
         query = "SELECT key FROM tracks_of_tally JOIN items ON id = item WHERE grouped = ?"
         ((key,),) = log.rows(query, group)
-        (line,) = lines(log, TRACKS, [Group(group, times, 0, key)])
-        return ReviewLine(line.name, line.artists, times, None, str(charts.date_of(day)), key)
+        name, artists = names(log, TRACKS, group, key)
+        return ReviewLine(name, artists, times, None, str(charts.date_of(day)), key)
     return None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_logger.core import periods
 from spotify_logger.core.display import format_title
 from spotify_logger.core.redis_keys import FIRST_DAY, play_key
-from spotify_logger.queries.tallies import (
+from spotify_logger.queries.sql import (
     LAST_SECOND,
     MORE_THAN_MS,
     bounds,
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from spotify_logger.queries.log import Log
     from spotify_logger.queries.question import Question
+    from spotify_logger.queries.sql import Log
 
     Line = Mapping[str, Any]  # the data of a play, or of a gap under "gap"
 

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.log import Log, Unseen, unseen
+from spotify_logger.queries import sql
 from spotify_logger.queries.question import TIME, Question, measure
-from spotify_logger.queries.tallies import (
-    ALBUMS,
-    ARTISTS,
-    CONTEXTS,
-    DETAILS,
-    FIRST_ARTISTS,
-    SHOWS,
-    TRACKS,
-    bounds,
-    by_group,
-    make_tally,
-    order,
-)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from spotify_logger.core.periods import Period
+    from spotify_logger.queries.sql import Log
 
+DETAILS = {sql.DEVICES: "device", sql.CONTEXTS: "context"}  # the columns that name them
 VARIOUS = "various artists"
+NEWEST_NAME = "SELECT name FROM artists WHERE person = {} ORDER BY last DESC, name LIMIT 1"
 
 
 class Titled:
@@ -80,131 +71,118 @@ class Top:
     plays: int
     heard_ms: int
     number: int  # of things with plays that count
-    unseen: Unseen
+    unseen: sql.Unseen
     top: Sequence[RankedLine]
 
 
-class Group(NamedTuple):
-    """A recording, an artist, an album, a show, a device or a context, and how much it was played."""
-
-    grouped: str  # what identifies it
-    plays: int
-    ms_played: int
-    key: str  # of the item that was played most; of a device or a context, what identifies it
-
-
 def top(log: Log, question: Question, kind: str) -> Top:
-    """Return what was played most; `kind` is one of `tallies.CHOICES`."""
-    period = question.period
-    found, sums = _ranking(log, question, kind, period)
-    before = {} if period.previous is None else _sums(log, question, kind, period.previous)
-    whole = sums[question.by == TIME]
+    """Return what was played most; `kind` is one of `sql.CHOICES`."""
+    period, by, table = question.period, question.by, f"{kind}_of_tally"
+    before: dict[str, tuple[int | None, int | None]] = {}
+    if period.previous:
+        _make_ranking(log, question, kind, period.previous, "previous")
+        rows = log.rows(f"SELECT grouped, plays, ms_played FROM {kind}_of_previous")
+        before = {grouped: (plays, ms_played) for grouped, plays, ms_played in rows}
+    _make_ranking(log, question, kind, period, "tally")
+    everything = "tally JOIN items ON id = item WHERE is_episode" + " = FALSE" * (kind != sql.SHOWS)
+    query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
+        (SELECT count(*) FROM {table} WHERE plays > 0) FROM {table if kind in DETAILS else everything}"""
+    ((plays, heard_ms, number),) = log.rows(query)
+    whole, unknown = heard_ms if by == TIME else plays, (0, 0) if period.previous else (None, None)
     ranked = []
-    for rank, (group, line) in enumerate(zip(found, lines(log, kind, found), strict=True), 1):
-        share = round(measure(line, question.by) / whole, 6) if whole else 0.0
-        plays, ms = (None, None) if period.previous is None else before.get(group.grouped, (0, 0))
-        amounts = (line.plays, line.heard_ms, share, plays, ms)
-        ranked.append(RankedLine(rank, line.name, line.artists, *amounts, line.key))
+    for rank, (group, line) in enumerate(best(log, question, kind, question.limit).items(), 1):
+        share = round(measure(line, by) / whole, 6) if whole else 0.0
+        earlier = before.get(group, unknown)
+        ranked.append(
+            RankedLine(rank, line.name, line.artists, line.plays, line.heard_ms, share, *earlier, line.key)
+        )
     begin, end = utc_time(period.begin), utc_time(period.end)
-    return Top(kind, begin, end, question.by, *sums, unseen(log, question), ranked)
+    return Top(kind, begin, end, by, plays, heard_ms, number, sql.unseen(log, question), ranked)
 
 
-def _ranking(
-    log: Log, question: Question, kind: str, period: Period
-) -> tuple[Sequence[Group], tuple[int, int, int]]:
-    """Return the groups that were played most, and plays, milliseconds and number of all; make `tally`."""
-    values: Sequence[int] = ()
-    if kind in DETAILS:
-        _read_details(log, period)
-        values = bounds(period)
-        sums = "SELECT sum(plays), sum(ms_played) FROM found"
-    else:
-        make_tally(log, question, period)
-        of_kind = f"is_episode = {kind == SHOWS}"
-        sums = f"SELECT sum(plays), sum(ms_played) FROM tally JOIN items ON id = item WHERE {of_kind}"
-    found = f"WITH found AS MATERIALIZED ({by_group(question, kind)})"
+def _make_ranking(log: Log, question: Question, kind: str, period: Period, table: str) -> None:
+    """Make the table of the groups of any kind, and except for devices and contexts that of the items."""
+    if kind not in DETAILS:
+        sql.make_tally(log, question, period, table)
+        sql.make_ranking(log, question, kind, table)
+        return
+    # They are of plays, not of items: first read those of all plays that are not in the index yet.
+    query = """SELECT second FROM plays
+        WHERE second >= ? AND second < ? AND second NOT IN (SELECT second FROM details)"""
+    missing = [second for (second,) in log.rows(query, *sql.bounds(period))]
+    found = log.store.fields(missing, ("source", "device_name", "context_uri"))
+    with log.database:
+        log.database.execute("BEGIN IMMEDIATE")
+        rows = ((second, *values) for second, values in found)
+        log.database.executemany("INSERT OR IGNORE INTO details VALUES (?, ?, ?, ?)", rows)
+    query = f"""SELECT ifnull(nullif({DETAILS[kind]}, ''), 'unknown') AS grouped,
+        sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played, item
+        FROM {sql.source(question)} LEFT JOIN details USING (second)
+        WHERE second >= ? AND second < ? GROUP BY 1"""
+    log.make_table(f"{kind}_of_{table}", query, *sql.bounds(period))
+
+
+def best(  # noqa: PLR0913 - most have defaults
+    log: Log,
+    question: Question,
+    kind: str,
+    limit: int,
+    which: str = "plays > 0",
+    *values: object,
+    table: str = "tally",
+) -> dict[str, Line]:
+    """Return the first lines of a ranking, of those for which `which` is true, by what identifies them."""
     key = "grouped" if kind in DETAILS else "(SELECT key FROM items WHERE id = item)"
-    query = f"""{found} SELECT grouped, plays, ms_played, {key}, count(*) OVER ()
-        FROM found WHERE plays > 0 {order(question)} LIMIT ?"""
-    rows = log.rows(query, *values, question.limit)
-    ((plays, heard_ms),) = log.rows(f"{found} {sums}", *values)
-    return [Group(*row[:-1]) for row in rows], (plays or 0, heard_ms or 0, rows[0][-1] if rows else 0)
+    query = f"""SELECT grouped, {key}, plays, ms_played FROM {kind}_of_{table}
+        WHERE {which} {sql.order(question)} LIMIT ?"""
+    return {
+        grouped: Line(*names(log, kind, grouped, key), plays, ms_played, key)
+        for grouped, key, plays, ms_played in log.rows(query, *values, limit)
+    }
 
 
-def lines(log: Log, kind: str, found: Sequence[Group]) -> list[Line]:
-    """Return groups as lines of a ranking."""
-    named = zip(names(log, kind, found), found, strict=True)
-    return [Line(*name, each.plays, each.ms_played, each.key) for name, each in named]
+def names(log: Log, kind: str, grouped: str, key: str) -> tuple[str, str]:
+    """Return the name and the artists of a group, by what identifies it and the key of an item of it."""
+    if kind == sql.ARTISTS:
+        return newest_name(log, grouped), ""
+    if kind == sql.TRACKS:
+        ((name, artists),) = log.rows("SELECT name, artists FROM items WHERE key = ?", key)
+        return (name, artists) if name else (key, "")
+    if kind == sql.ALBUMS:  # the artist of all tracks that were played
+        name, _, identity = grouped.partition("\n")  # the artist, or the ID of the album
+        query = f"""SELECT DISTINCT ifnull(person, '') FROM items LEFT {sql.FIRST_ARTISTS}
+            WHERE album_id = ? AND album_id <> '' AND items.id IN (SELECT item FROM tally)"""
+        people = [person for (person,) in log.rows(query, identity)] or [identity]
+        return name, newest_name(log, people[0]) if len(people) == 1 else VARIOUS
+    return _context_names(log, grouped) if kind == sql.CONTEXTS else (grouped, "")
 
 
-def names(log: Log, kind: str, found: Sequence[Group]) -> list[tuple[str, str]]:
-    """Return the name and the artists of groups."""
-    if kind == ARTISTS:
-        return [(newest_name(log, group.grouped), "") for group in found]
-    if kind == TRACKS:
-        query = "SELECT name, artists FROM items WHERE key = ?"
-        items = [log.rows(query, group.key)[0] for group in found]
-        return [
-            (name, artists) if name else (group.key, "")
-            for group, (name, artists) in zip(found, items, strict=True)
-        ]
-    if kind == ALBUMS:
-        return [_album_name(log, group.grouped) for group in found]
-    return [_context_name(log, group.grouped) if kind == CONTEXTS else (group.grouped, "") for group in found]
-
-
-def _context_name(log: Log, uri: str) -> tuple[str, str]:
+def _context_names(log: Log, uri: str) -> tuple[str, str]:
     """Return the name and the artists of a context: a link if the catalog does not have it."""
     if uri.endswith(":collection"):  # Spotify has several for Liked Songs
         return "Liked Songs", ""
     if not uri.startswith("spotify:"):
         return uri, ""
     kind, _, identity = uri.removeprefix("spotify:").partition(":")
-    found: list[tuple[str, str]] = []
-    if kind == "artist":
-        query = "SELECT name, '' FROM artists WHERE spotify_id = ? ORDER BY last DESC LIMIT 1"
-        found = log.rows(query, identity)
-    elif kind in ("album", "show"):
-        query = f"""SELECT album, iif(count(DISTINCT person) > 1, ?, ifnull(max(artists.name), ''))
-            FROM items LEFT {FIRST_ARTISTS} WHERE album_id = ? AND album <> '' GROUP BY album_id"""
-        found = log.rows(query, VARIOUS, identity)
-    return found[0] if found else (f"https://open.spotify.com/{kind}/{identity.replace(':', '/')}", "")
+    query = "SELECT name, '' FROM artists WHERE spotify_id = ? ORDER BY last DESC LIMIT 1"
+    if kind != "artist":
+        query = f"""SELECT album, iif(count(DISTINCT person) > 1, '{VARIOUS}', ifnull(max(artists.name), ''))
+            FROM items LEFT {sql.FIRST_ARTISTS} WHERE album_id = ? AND album <> '' GROUP BY album_id"""
+    link = f"https://open.spotify.com/{kind}/{identity.replace(':', '/')}", ""
+    return next(iter(log.rows(query, identity)), link)
 
 
 def newest_name(log: Log, person: str) -> str:
     """Return the name under which an artist was played last; "" without an artist."""
-    rows = log.rows("SELECT name FROM artists WHERE person = ? ORDER BY last DESC, name LIMIT 1", person)
-    return str(rows[0][0]) if rows else ""
+    return next((str(name) for (name,) in log.rows(NEWEST_NAME.format("?"), person)), "")
 
 
-def _album_name(log: Log, grouped: str) -> tuple[str, str]:
-    """Return the name of an album, and its artist if all tracks that were played have the same first one."""
-    name, _, identity = grouped.partition("\n")  # the artist, or the ID of the album
-    query = f"""SELECT DISTINCT ifnull(person, '') FROM items LEFT {FIRST_ARTISTS}
-        WHERE album_id = ? AND album_id <> '' AND items.id IN (SELECT item FROM tally)"""
-    artists = [person for (person,) in log.rows(query, identity)] or [identity]
-    return name, newest_name(log, artists[0]) if len(artists) == 1 else VARIOUS
-
-
-def _sums(log: Log, question: Question, kind: str, period: Period) -> Mapping[str, tuple[int, int]]:
-    """Return plays and milliseconds of all groups of a kind in a period."""
-    if kind in DETAILS:
-        _read_details(log, period)
-        rows = log.rows(by_group(question, kind), *bounds(period))
-    else:
-        make_tally(log, question, period, "tally_before")
-        rows = log.rows(by_group(question, kind, "tally_before"))
-    return {grouped: (plays, ms_played) for grouped, plays, ms_played, *_ in rows}
-
-
-def _read_details(log: Log, period: Period) -> None:
-    """Read the details of all plays of a period that are not in the index yet."""
-    query = """SELECT second FROM plays
-        WHERE second >= ? AND second < ? AND second NOT IN (SELECT second FROM details)"""
-    missing = log.rows(query, *bounds(period))
-    seconds = (second for (second,) in missing)
-    found = log.store.fields(seconds, ("source", "device_name", "context_uri"))
-    with log.database:
-        log.database.execute("BEGIN IMMEDIATE")
-        rows = ((second, *values) for second, values in found)
-        log.database.executemany("INSERT OR IGNORE INTO details VALUES (?, ?, ?, ?)", rows)
+def artist_names(log: Log, keys: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names under which the artists of items were played last, by the key of each item."""
+    query = f"""SELECT DISTINCT key, ({NEWEST_NAME.format("credited.person")})
+        FROM items JOIN credits ON item = items.id JOIN artists credited ON credited.id = artist
+        WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key, position"""
+    found: dict[str, list[str]] = {}
+    for key, name in log.rows(query, json.dumps([*keys])):
+        found.setdefault(key, []).append(name)
+    return found

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 from spotify_logger.queries.charts import Sums
 from spotify_logger.queries.question import PLAYS, TIME, Amount, measure
 from spotify_logger.report.blocks import Answer, Block, Note, Table
-from spotify_logger.report.cells import Formatted, heard, phrase
-from spotify_logger.report.words import counted, exact_duration, plural
+from spotify_logger.report.words import Formatted, counted, exact_duration, heard, phrase, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from spotify_logger.core.periods import Period
-    from spotify_logger.queries.log import Unseen
     from spotify_logger.queries.question import Question
-    from spotify_logger.report.cells import Cell
-    from spotify_logger.report.csv_output import CsvRow
+    from spotify_logger.queries.sql import Unseen
+    from spotify_logger.report.blocks import CsvRow
+    from spotify_logger.report.words import Cell
 
 
 @singledispatch
@@ -40,45 +39,31 @@ def csv_rows(result: object) -> Sequence[CsvRow]:
 
 
 def columns(line: object, names: Iterable[str]) -> dict[str, Any]:
-    """Return some fields of a line as a CSV row."""
-    return {name: getattr(line, name) for name in names}
+    """Return some fields of a line as a CSV row; those that it does not have are None."""
+    return {name: getattr(line, name, None) for name in names}
 
 
 @singledispatch
 def to_json(value: object) -> Any:  # noqa: ANN401 - what JSON can hold
     """Return the result of a query, or a part of it, for JSON; `from_` becomes "from", a keyword."""
-    if not is_dataclass(value):
-        return value
-    return {each.name.removesuffix("_"): to_json(getattr(value, each.name)) for each in fields(value)}
-
-
-@to_json.register(Mapping)
-def _(values: Mapping[str, object]) -> dict[str, Any]:
-    return {name: to_json(value) for name, value in values.items()}
-
-
-@to_json.register
-def _(sums: Sums) -> dict[str, Any]:
-    return {sums.unit: sums.when, "plays": sums.plays, "heard_ms": sums.heard_ms}
-
-
-@to_json.register(list)
-@to_json.register(tuple)
-def _(values: Iterable[object]) -> list[Any]:
-    return [to_json(value) for value in values]
+    match value:
+        case Sums(unit, when, plays, heard_ms):
+            return {unit: when, "plays": plays, "heard_ms": heard_ms}
+        case Mapping():
+            return {name: to_json(each) for name, each in value.items()}
+        case list() | tuple():
+            return [to_json(each) for each in value]
+    if is_dataclass(value):
+        return {each.name.removesuffix("_"): to_json(getattr(value, each.name)) for each in fields(value)}
+    return value
 
 
 def to_answer(result: object, question: Question) -> Answer:
-    """Return the answer for the command; one that is an answer already stays as it is."""
-    if isinstance(result, Answer):
-        return result
+    """Return the answer of a command to a question."""
     from spotify_logger.report import music, periods, plays  # noqa: F401, PLC0415 - they need this
 
-    code = getattr(result, "exit_code", 0)
+    code = getattr(result, "exit_code", int(not getattr(result, "known", True)))
     return Answer(to_json(result), blocks(result, question), code, csv_rows(result))
-
-
-# What several answers show
 
 
 def nothing_played(period: Period) -> Note:
@@ -111,11 +96,7 @@ def bars(sums: Sequence[Sums], by: str) -> Table:
     return Table(rows, right_aligned=[1], bars=[measure(each, by) for each in sums])
 
 
-def heading(by: str) -> str:
-    """Return the heading of a column of amounts."""
-    return "heard" if by == TIME else PLAYS
-
-
 def ranking(noun: str, by: str, lines: Iterable[tuple[str, Cell]]) -> Table:
     """Return a table of titles and amounts with their ranks."""
-    return Table([(rank, *line) for rank, line in enumerate(lines, 1)], ("", noun, heading(by)), [0, 2])
+    headings = ("", noun, "heard" if by == TIME else PLAYS)
+    return Table([(rank, *line) for rank, line in enumerate(lines, 1)], headings, [0, 2])

@@ -5,21 +5,30 @@ Foreign text never sends a control character to a terminal. Times are local on s
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 
 from spotify_logger.core.periods import WEEKDAYS
-from spotify_logger.report import csv_output
-from spotify_logger.report.cells import for_programs
-from spotify_logger.system.log import sanitize
+from spotify_logger.report.words import for_programs
+from spotify_logger.system.log import JOINERS, sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
-    from spotify_logger.report.cells import Cell
-    from spotify_logger.report.csv_output import CsvRow
+    from spotify_logger.report.words import Cell
+
+CsvValue: TypeAlias = str | int | float | bool | None
+CsvRow: TypeAlias = Mapping[str, CsvValue]
+"""The values by column name."""
+
+# Excel treats full-width signs (from Japanese keyboards) like the ASCII ones, and skips leading blanks.
+_FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")  # noqa: RUF001 - these are meant
 
 
 class Heading(NamedTuple):
@@ -97,7 +106,7 @@ def write_answer(answer: Answer, out: TextIO, form: Literal["page", "json", "csv
         # ASCII output escapes everything that could change the state of a terminal or the text direction.
         print(json.dumps(answer.data, indent=2), file=out)
     elif form == "csv":
-        csv_output.write_csv(answer.csv_rows, out)
+        write_csv(answer.csv_rows, out)
     elif out.isatty():
         from spotify_logger.report.terminal import render  # noqa: PLC0415 - rich is slow to import
 
@@ -127,3 +136,35 @@ def _lines(block: Block) -> Iterator[Sequence[Cell]]:
             yield from ((day.isoformat(), value) for day, value in sorted(values.items()))
         case Sparkline(labels, values):
             yield from zip(labels, values, strict=True)
+
+
+def to_cell(value: CsvValue) -> str | int | float:
+    """Return a value as a cell that no spreadsheet evaluates as a formula and that is safe on a terminal.
+
+    Control characters become "�", or a space if they are white space. A text that starts with a sign like
+    "=" gets an apostrophe in front; so does one with only blanks and apostrophes before the sign. So this can
+    be reversed: remove one from a cell that starts with one and has such a sign after all of them.
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    if not isinstance(value, str):
+        return value
+    if not value.isprintable():
+        shown = (c if c.isprintable() or c in JOINERS else " " if c.isspace() else "�" for c in value)
+        value = "".join(shown)
+    return f"'{value}" if _FORMULA.match(value) else value
+
+
+def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
+    """Stream rows as CSV (RFC 4180) in UTF-8, with a header line; without any row, nothing is written.
+
+    A row with a column that the first row does not have raises ValueError.
+    """
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(encoding="utf-8")
+    writer = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(out, list(row))
+            writer.writeheader()
+        writer.writerow({name: to_cell(value) for name, value in row.items()})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.periods import Period
@@ -12,168 +14,139 @@ from spotify_logger.queries.compare import Comparison, SharedLine
 from spotify_logger.queries.count import Count
 from spotify_logger.queries.item_page import ItemPage, ItemReport
 from spotify_logger.queries.question import PLAYS, TIME, Question, measure
-from spotify_logger.queries.tallies import ARTISTS, NOUNS, TRACKS
+from spotify_logger.queries.sql import NOUNS
 from spotify_logger.queries.top import VARIOUS, RankedLine, Top
-from spotify_logger.report.answers import (
-    amount,
-    bars,
-    blocks,
-    columns,
-    csv_rows,
-    gap_note,
-    heading,
-    plays_and_others,
-    ranking,
-)
+from spotify_logger.report import answers, words
+from spotify_logger.report.answers import amount, blocks, columns, csv_rows, gap_note
 from spotify_logger.report.blocks import Block, Columns, Note, Sparkline, Table
-from spotify_logger.report.cells import (
-    MINUTE_MS,
-    Cell,
-    change,
-    duration,
-    heard,
-    heard_change,
-    phrase,
-    share,
-)
-from spotify_logger.report.words import counted, format_iso, listening_time, percentage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spotify_logger.queries.count import CountedTrack
-    from spotify_logger.queries.question import Question
     from spotify_logger.queries.top import Line
-    from spotify_logger.report.csv_output import CsvRow
+    from spotify_logger.report.blocks import CsvRow, CsvValue
+    from spotify_logger.report.words import Cell
 
 
-# top
+def _figures(rows: Sequence[tuple[str, Cell]]) -> Table:
+    """Return a table of figures, without those that do not exist."""
+    return Table([row for row in rows if row[1] not in ("", None)])
+
+
+def _first(
+    rows: Sequence[Sequence[Cell]], headings: Sequence[str], right: Sequence[int], limit: int
+) -> list[Block]:
+    """Return the first rows of a table, and how many more there are."""
+    more = len(rows) - limit
+    notes = [Note(f"and {words.counted(more, f'more {headings[0]}')}")] if more > 0 else []
+    return [Table(rows[:limit], headings, right, flexible=0), *notes]
 
 
 @blocks.register(Top)
 def _(result: Top, question: Question) -> Sequence[Block]:
-    noun, period = NOUNS[result.kind], question.period
+    noun, period, by = NOUNS[result.kind], question.period, result.by
     if not result.top:
         return [Note(f"No {noun} has plays {question.rule_words}: {period.words}.")]
-    whole = measure(result, result.by)
-    before = [period.previous.words] if period.previous else []
-    table = Table(
-        [_ranked(line, result.by, whole) for line in result.top],
-        ["", noun, "plays", "heard", "share", *before],
-        [0, 2, 3, 4, 5],
-    )
-    total = f"{period.words}: {counted(result.plays, 'play')} {question.rule_words}"
-    in_all = f"{total}, of {counted(result.number, noun)}; {listening_time(result.heard_ms)} heard in all"
-    return [table, Note(in_all), *gap_note(result.unseen)]
+    whole, headings = measure(result, by), ["", noun, "plays", "heard", "share"]
+    rows: list[list[Cell]] = [
+        [line.rank, line.title, line.plays, words.heard(line.heard_ms), words.share(measure(line, by), whole)]
+        for line in result.top
+    ]
+    if period.previous:
+        headings.append(period.previous.words)
+        rows = [[*row, _change(line, by)] for row, line in zip(rows, result.top, strict=True)]
+    plays, number = words.counted(result.plays, "play"), words.counted(result.number, noun)
+    total = f"{period.words}: {plays} {question.rule_words}, of {number}"
+    in_all = f"{total}; {words.listening_time(result.heard_ms)} heard in all"
+    return [Table(rows, headings, [0, 2, 3, 4, 5]), Note(in_all), *gap_note(result.unseen)]
 
 
-def _ranked(line: RankedLine, by: str, whole: int) -> list[Cell]:
-    row: list[Cell] = [line.rank, line.title, line.plays, heard(line.heard_ms)]
-    row.append(share(measure(line, by), whole))
-    if line.plays_before is None or line.heard_ms_before is None:
-        return row
+def _change(line: RankedLine, by: str) -> Cell:
     if by == TIME:
-        return [*row, heard_change(line.heard_ms, line.heard_ms_before)]
-    return [*row, change(line.plays, line.plays_before)]
-
-
-# compare
+        return words.heard_change(line.heard_ms, line.heard_ms_before or 0)
+    return words.change(line.plays, line.plays_before or 0)
 
 
 @blocks.register(Comparison)
 def _(result: Comparison, question: Question) -> list[Block]:
-    names = [each.name or UNNAMED for each in result.listeners]
-    both = [(each.plays, heard(each.heard_ms), each.artists, each.tracks) for each in result.listeners]
-    figures = list(zip(("plays", "heard", "artists", "tracks"), *both, strict=True))
-    artists, tracks = counted(result.common.artists, "artist"), counted(result.common.tracks, "track")
-    rows = [
-        _shared(line, NOUNS[kind], names, question)
-        for kind, lines in ((ARTISTS, result.artists), (TRACKS, result.tracks))
-        for line in lines
-    ]
-    page: list[Block] = [
+    names = [each["name"] or UNNAMED for each in result.listeners]
+    both = [{**each, "heard": words.heard(each["heard_ms"])} for each in result.listeners]
+    figures = [[name, *(each[name] for each in both)] for name in ("plays", "heard", "artists", "tracks")]
+    in_common = ", ".join(words.counted(number, NOUNS[kind]) for kind, number in result.common.items())
+    rows = [_shared(line, "artist", names, question) for line in result.artists]
+    rows += [_shared(line, "track", names, question) for line in result.tracks]
+    return [
         Note(Table(figures, [question.period.words, *names], right_aligned=[1, 2], flexible=0)),
-        Note(f"In common: {artists}, {tracks}."),
+        Note(f"In common: {in_common}."),
+        *([Table(rows, ["", "", "", *names, "first"], [0, 3, 4], flexible=2)] if rows else []),
     ]
-    return [*page, Table(rows, ["", "", "", *names, "first"], [0, 3, 4], flexible=2)] if rows else page
 
 
 def _shared(line: SharedLine, noun: str, names: Sequence[str], question: Question) -> list[Cell]:
-    amounts = [heard(each) for each in line.heard_ms] if question.by == TIME else line.plays
+    amounts = map(words.heard, line.heard_ms) if question.by == TIME else line.plays
     left, right = (seconds_of(each or "") or 0 for each in line.first)
     first = "both" if left == right else names[left > right]
     return [line.rank, noun, line.name, *amounts, f"{first}, {question.zone.day(min(left, right))}"]
 
 
-# count
-
-CSV_FIELDS = (
-    "name", "artists", "album", "plays", "shorter", "skips", "heard_ms", "first", "last", "rank",
-)  # fmt: skip
-
-
 @blocks.register(Count)
 def _(result: Count, question: Question) -> list[Block]:
-    tracks = result.tracks
-    if not result.known:
-        return [_did_you_mean(f"Nothing matches “{result.text}”.", result.close)]
+    tracks, song = result.tracks, result.song
     if not tracks:
-        return [Note(f"“{result.text}” was not played: {question.period.words}.")]
+        return [_not_found(result, question, f"Nothing matches “{result.text}”.")]
     rank = tracks[0].rank if len(tracks) == 1 else None
-    rows: list[tuple[str, Cell]] = [
-        ("what", result.song.title if result.song else phrase(len(tracks), "tracks")),
+    figures: list[tuple[str, Cell]] = [
+        ("what", song.title if song else words.phrase(len(tracks), "tracks")),
         ("plays", result.plays),
         ("shorter", result.shorter),
         ("skipped", result.skips),
-        ("heard", duration(result.heard_ms)),
-        ("rank", None if rank is None else phrase(rank, "of", result.ranked, "tracks")),
-        ("first", format_iso(question.zone, result.first)),
-        ("last", format_iso(question.zone, result.last)),
+        ("heard", words.duration(result.heard_ms)),
+        ("rank", rank and words.phrase(rank, "of", result.ranked, "tracks")),
+        ("first", words.format_iso(question.zone, result.first)),
+        ("last", words.format_iso(question.zone, result.last)),
     ]
-    page: list[Block] = [Table([row for row in rows if row[1] not in ("", None)])]
-    page += _editions(tracks) if result.song else _list(tracks, question.limit)
+    page: list[Block] = [_figures(figures)]
+    if song:
+        page += _editions(tracks)
+    else:
+        rows = [
+            (each.title, each.plays, words.duration(each.heard_ms), each.rank, each.album) for each in tracks
+        ]
+        page += map(
+            Note, _first(rows, ("track", "plays", "heard", "rank", "album"), [1, 2, 3], question.limit)
+        )
     if result.less_close:
-        page.append(Note(f"Not counted: {counted(result.less_close, 'track')} matching less closely."))
+        page.append(Note(f"Not counted: {words.counted(result.less_close, 'track')} matching less closely."))
     return [*page, *gap_note(result.unseen)]
 
 
 def _editions(tracks: Sequence[CountedTrack]) -> list[Block]:
     """Return which editions of a song were counted together, if there are several."""
-    sums: dict[tuple[str, str], list[int]] = {}
-    for edition in (edition for track in tracks for edition in track.editions):
-        amounts = sums.setdefault((edition.name, edition.album), [0, 0])
-        amounts[0] += edition.plays
-        amounts[1] += edition.heard_ms
-    if len(sums) == 1:
-        return []
-    rows = [(*names, plays, duration(heard_ms)) for names, (plays, heard_ms) in sums.items()]
-    return [Note(Table(rows, ("counted together", "album", "plays", "heard"), [2, 3], flexible=0))]
+    plays, heard_ms = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for edition in chain.from_iterable(track.editions for track in tracks):
+        names = edition["name"], edition["album"]
+        plays[names] += edition["plays"]
+        heard_ms[names] += edition["heard_ms"]
+    rows = [(*names, plays[names], words.duration(heard_ms[names])) for names in plays]
+    table = Table(rows, ("counted together", "album", "plays", "heard"), [2, 3], flexible=0)
+    return [Note(table)] if len(rows) > 1 else []
 
 
-def _did_you_mean(problem: str, close: Sequence[str]) -> Note:
-    """Return that nothing was found, and ask for what is close to it."""
-    *names, last = (f"“{name}”" for name in close) if close else ("",)
-    words = f"{', '.join(names)} or {last}" if names else last
-    return Note(f"{problem} Did you mean {words}?" if close else problem)
-
-
-def _list(tracks: Sequence[CountedTrack], number: int) -> list[Block]:
-    rows = [
-        (track.title, track.plays, duration(track.heard_ms), track.rank, track.album)
-        for track in tracks[:number]
-    ]
-    more = [Note(f"and {counted(len(tracks) - number, 'more track')}")] if len(tracks) > number else []
-    return [Note(Table(rows, ("track", "plays", "heard", "rank", "album"), [1, 2, 3], flexible=0)), *more]
+def _not_found(result: Count | ItemPage, question: Question, problem: str) -> Note:
+    """Return that nothing was played, or that nothing was found; and ask for what is close to it."""
+    if result.known:
+        return Note(f"“{result.text}” was not played: {question.period.words}.")
+    if not result.close:
+        return Note(problem)
+    *names, last = (f"“{name}”" for name in result.close)
+    return Note(f"{problem} Did you mean {', '.join(names)}{' or ' * bool(names)}{last}?")
 
 
 @csv_rows.register(Count)
 def _(result: Count) -> list[CsvRow]:
-    return [columns(track, CSV_FIELDS) | {"key": track.keys[0]} for track in result.tracks]
-
-
-# artist, album, track
-
-LINE = ("name", "artists", "plays", "heard_ms", "key")  # the columns of a line
+    names = "name", "artists", "album", "plays", "shorter", "skips", "heard_ms", "first", "last", "rank"
+    return [columns(track, names) | {"key": track.keys[0]} for track in result.tracks]
 
 
 @blocks.register(ItemPage)
@@ -182,98 +155,89 @@ def _(result: ItemPage, question: Question) -> Sequence[Block]:
         return [*_report(result, result.found, question), *gap_note(result.unseen)]
     if result.candidates:
         return _choice(result, question.limit)
-    if result.known:
-        return [Note(f"“{result.text}” was not played: {question.period.words}.")]
-    return [_did_you_mean(f"No {result.kind} is called “{result.text}”.", result.close)]
+    return [_not_found(result, question, f"No {result.kind} is called “{result.text}”.")]
 
 
 @csv_rows.register(ItemPage)
 def _(result: ItemPage) -> Sequence[CsvRow]:
+    names = ("name", "artists", "plays", "heard_ms", "key")
+
+    def row(what: str, of: object, **more: CsvValue) -> CsvRow:
+        return {"what": what, **columns(of, (*names, "rank", "skips", "first", "last")), **more}
+
     if not result.found:
-        return [columns(line, LINE) for line in result.candidates]
-    found = result.found
-    whole = columns(found, (*LINE, "rank", "skips", "first", "last"))
-    nothing: CsvRow = dict.fromkeys(whole)
+        return [columns(line, names) for line in result.candidates]
     return [
-        {"what": result.kind, **whole},
+        row(result.kind, result.found),
+        *(row("period", each, name=each.when) for each in result.found.periods),
         *(
-            {"what": "period", **nothing, "name": each.when, "plays": each.plays, "heard_ms": each.heard_ms}
-            for each in found.periods
-        ),
-        *(
-            {"what": part.removesuffix("s"), **nothing, **columns(line, LINE), "rank": rank}
+            row(part.removesuffix("s"), line, rank=rank)
             for part in ("tracks", "albums", "ids")
-            for rank, line in enumerate(getattr(found, part), 1)
+            for rank, line in enumerate(getattr(result.found, part), 1)
         ),
     ]
 
 
 def _choice(result: ItemPage, limit: int) -> list[Block]:
     """Return the list of several candidates, and the commands that select the first of them."""
-    noun, number, first = result.kind, len(result.candidates), result.candidates[0]
-    page: list[Block] = [
-        Note(f"{counted(number, noun)} match “{result.text}”:"),
-        Table(
-            [(line.title, line.plays) for line in result.candidates[:limit]], (noun, PLAYS), [1], flexible=0
-        ),
+    noun, lines = result.kind, result.candidates
+    first = lines[0]
+    texts = (
+        [first.text] if first.artists == VARIOUS else [f"{first.artists} {first.name}".strip(), first.text]
+    )
+    commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in dict.fromkeys(texts)]
+    return [
+        Note(f"{words.counted(len(lines), noun)} match “{result.text}”:"),
+        *_first([(line.title, line.plays) for line in lines], (noun, PLAYS), [1], limit),
+        Note(Table(list(zip(("try", "or"), commands, strict=False)))),
     ]
-    if number > limit:
-        page.append(Note(f"and {counted(number - limit, f'more {noun}')}"))
-    by_name = [] if first.artists == VARIOUS else [f"{first.artists} {first.name}".strip()]
-    commands = [
-        f"spotify-logger {noun} {shlex.quote(text)}" for text in dict.fromkeys([*by_name, first.text])
-    ]
-    return [*page, Note(Table(list(zip(("try", "or"), commands, strict=False))))]
 
 
 def _report(result: ItemPage, found: ItemReport, question: Question) -> list[Block]:
-    by, limit = result.by, question.limit
-    page: list[Block] = [Table([row for row in _rows(result, found, question) if row[1]])]
-    tables = [
-        _part(found, noun, lines, by)
-        for noun, lines in (("track", found.tracks), ("album", found.albums))
-        if len(lines) > 1
-    ]
-    page += [Columns(*tables)] if len(tables) == 2 else tables  # noqa: PLR2004 - left and right
+    by = result.by
+
+    def shown(lines: Sequence[Line]) -> list[tuple[str, Cell]]:
+        """Return titles and amounts; an artist whom all lines share is in the first table."""
+        return [(line.title if found.artists == VARIOUS else line.name, amount(line, by)) for line in lines]
+
+    parts = [("track", found.tracks), ("album", found.albums)]
+    tables = [answers.ranking(noun, by, shown(lines)) for noun, lines in parts if len(lines) > 1]
+    page: list[Block] = [Columns(*tables)] if len(tables) == len(parts) else [*tables]
     if len(found.ids) > 1:
         rows = [(f"{line.key} on {line.name}", amount(line, by)) for line in found.ids]
-        page.append(Table(rows, ("ids", heading(by)), [1], flexible=0))
+        page.append(Table(rows, ("ids", "heard" if by == TIME else PLAYS), [1], flexible=0))
     if len(found.periods) > 1:
-        page.append(bars(found.periods, by))
-    hours = [each.heard_ms // MINUTE_MS if by == TIME else each.plays for each in found.hours]
+        page.append(answers.bars(found.periods, by))
+    hours = [each.heard_ms // words.MINUTE_MS if by == TIME else each.plays for each in found.hours]
     labels = [str(each.when) for each in found.hours]
     page.append(Sparkline(labels, hours, "minutes" if by == TIME else PLAYS))
     if found.others:
-        others = [(other.text, other.plays) for other in found.others[:limit]]
+        others = [(other["text"], other["plays"]) for other in found.others[: question.limit]]
         page.append(Table(others, ("others with this name", PLAYS), [1], flexible=0))
-    return [page[0], *map(Note, page[1:])]
+    return [_facts(result, found, question), *map(Note, page)]
 
 
-def _rows(result: ItemPage, found: ItemReport, question: Question) -> list[tuple[str, Cell]]:
+def _facts(result: ItemPage, found: ItemReport, question: Question) -> Table:
     zone, best, run, ids = question.zone, found.most_in_a_day, found.most_in_a_row, found.ids
-    rank: Cell = None
-    if found.rank:
-        of_all = f"{percentage(found.share, 1)} of all {'time heard' if result.by == TIME else PLAYS}"
-        rank = phrase(found.rank, "of", found.ranked, f"{result.kind}{'s' * (found.ranked > 1)}, {of_all}")
-    skip_rate = "" if found.skip_rate is None else f"({percentage(found.skip_rate, 1)})"
-    return [
+    of_all = f"{words.percentage(found.share, 1)} of all {'time heard' if result.by == TIME else PLAYS}"
+    things = f"{result.kind}{'s' * (found.ranked > 1)}, {of_all}"
+    skip_rate = "" if found.skip_rate is None else f"({words.percentage(found.skip_rate, 1)})"
+    rows: list[tuple[str, Cell]] = [
         (result.kind, found.title),
         *([("album", ids[0].name), ("key", ids[0].key)] if len(ids) == 1 else []),
         ("period", "" if question.period == Period() else question.period.words),
-        ("plays", plays_and_others(found.plays, found.shorter, question)),
-        ("heard", heard(found.heard_ms)),
-        ("rank", rank),
+        ("plays", answers.plays_and_others(found.plays, found.shorter, question)),
+        ("heard", words.heard(found.heard_ms)),
+        ("rank", found.rank and words.phrase(found.rank, "of", found.ranked, things)),
         ("tracks", found.number_of_tracks or None),
         ("albums", found.number_of_albums or None),
-        ("skips", phrase(found.skips, skip_rate)),
-        ("first", format_iso(zone, found.first)),
-        ("last", format_iso(zone, found.last)),
-        ("most in a day", found.plays and phrase(amount(best, result.by), f"on {best.when}")),
-        ("most in a row", run.plays > 1 and phrase(run.plays, f"from {format_iso(zone, run.from_)}")),
+        ("skips", words.phrase(found.skips, skip_rate)),
+        ("first", words.format_iso(zone, found.first)),
+        ("last", words.format_iso(zone, found.last)),
     ]
-
-
-def _part(found: ItemReport, noun: str, lines: Sequence[Line], by: str) -> Table:
-    """Return the table of a part; the artist whom all of its lines share is in the first table."""
-    names = [line.title if found.artists == VARIOUS else line.name for line in lines]
-    return ranking(noun, by, zip(names, (amount(line, by) for line in lines), strict=True))
+    if found.plays:
+        rows.append(("most in a day", words.phrase(amount(best, result.by), f"on {best.when}")))
+    if run["plays"] > 1:
+        since = words.format_iso(zone, run["from"])
+        rows.append(("most in a row", words.phrase(run["plays"], f"from {since}")))
+    return _figures(rows)

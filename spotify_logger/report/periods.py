@@ -11,20 +11,30 @@ from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.times import seconds_of
 from spotify_logger.queries.charts import DAY_HOURS, Calendar, Clock, Course
 from spotify_logger.queries.question import PLAYS, TIME, Amount, Question, measure
+from spotify_logger.queries.sql import KINDS, NOUNS
 from spotify_logger.queries.summary import Review, Stats
-from spotify_logger.queries.tallies import KINDS, NOUNS
 from spotify_logger.report import answers, words
 from spotify_logger.report.answers import blocks, csv_rows, gap_note, nothing_played, to_json
 from spotify_logger.report.blocks import Block, Columns, Heading, Heatmap, Note, Sparkline, Table, YearHeatmap
-from spotify_logger.report.cells import MINUTE_MS, Cell, Formatted, filled, heard, phrase, share
-from spotify_logger.report.words import counted, listening_time, plural
+from spotify_logger.report.words import (
+    MINUTE_MS,
+    Cell,
+    Formatted,
+    counted,
+    filled,
+    heard,
+    listening_time,
+    phrase,
+    plural,
+    share,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from spotify_logger.queries.charts import Streak
     from spotify_logger.queries.summary import ReviewLine
-    from spotify_logger.report.csv_output import CsvRow
+    from spotify_logger.report.blocks import CsvRow
 
     Row = tuple[str, Cell]
 

@@ -15,8 +15,7 @@ from spotify_logger.queries.timeline import DayTimeline, Memories, Timeline
 from spotify_logger.report import words
 from spotify_logger.report.answers import blocks, columns, csv_rows, nothing_played, to_json
 from spotify_logger.report.blocks import Block, Note, Table
-from spotify_logger.report.cells import heard
-from spotify_logger.report.words import counted, exact_duration, local_time, rough_duration
+from spotify_logger.report.words import counted, exact_duration, heard, local_time, rough_duration
 from spotify_logger.storage.client import FORGETS
 from spotify_logger.system.log import sanitize
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.timeline import Line
-    from spotify_logger.report.csv_output import CsvRow
+    from spotify_logger.report.blocks import CsvRow
 
 
 CSV_FIELDS = (

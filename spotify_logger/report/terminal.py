@@ -22,8 +22,7 @@ from rich.text import Text
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.queries.charts import DAY_HOURS
 from spotify_logger.report import blocks
-from spotify_logger.report.cells import for_people
-from spotify_logger.report.words import MONTHS
+from spotify_logger.report.words import MONTHS, for_people
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:

@@ -1,16 +1,32 @@
-"""Format times, durations and numbers as text."""
+"""Format times, durations and numbers as text: as phrases, and as the cells of tables.
+
+A cell is text for people on a terminal, and plain numbers for programs in a pipe.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from spotify_logger.core.display import format_duration
 from spotify_logger.core.times import local, seconds_of
 
 if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+MINUTE_MS = 60_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Formatted(NamedTuple):
+    """A value as people see it on a terminal, and as programs get it from a pipe."""
+
+    for_people: str
+    for_programs: str
+
+
+Cell: TypeAlias = str | int | Formatted | None
+"""The value of a cell: numbers get their thousands commas on a terminal only; None is blank."""
 
 
 def local_time(second: float) -> str:
@@ -47,14 +63,19 @@ def rough_duration(seconds: float) -> str:
 
 def exact_duration(seconds: float) -> str:
     """Format a duration in up to two units: "40 s", "50 min", "3 h 20 min", "12 days 4 h"."""
-    whole = int(seconds)
+    if seconds < 2 * DAY:
+        return listening_time(int(seconds) * 1000)
+    days, hours = divmod(int(seconds) // HOUR, 24)
+    return f"{days} days {hours} h" if hours else f"{days} days"
+
+
+def listening_time(milliseconds: int) -> str:
+    """Format a listening time, never in days: "40 s", "50 min", "3 h 20 min", "1,234 h 5 min"."""
+    whole = milliseconds // 1000
     if whole < HOUR:
         return rough_duration(whole)
-    if whole < 2 * DAY:
-        large, rest = f"{whole // HOUR} h", f"{whole % HOUR // MINUTE} min"
-    else:
-        large, rest = f"{whole // DAY} days", f"{whole % DAY // HOUR} h"
-    return large if rest.startswith("0 ") else f"{large} {rest}"
+    hours, minutes = divmod(whole // MINUTE, 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
 
 
 def plural(number: int, noun: str) -> str:
@@ -67,22 +88,66 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {plural(number, noun)}"
 
 
-def listening_time(milliseconds: int) -> str:
-    """Format a listening time, never in days: "40 s", "50 min", "3 h 20 min", "1,234 h 5 min"."""
-    whole = milliseconds // 1000
-    if whole < HOUR:
-        return rough_duration(whole)
-    hours, rest = f"{whole // HOUR:,} h", whole % HOUR // MINUTE
-    return f"{hours} {rest} min" if rest else hours
-
-
 def percentage(part: float, whole: float) -> str:
     """Format a share of a whole: "12.3 %"; a dash if the whole is zero."""
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
-def change(number: int, before: int) -> str:
-    """Format the change from an earlier number: "+12", "-3", "new" if it was zero, "=" if unchanged."""
-    if number == before:
-        return "="
-    return f"{number - before:+,}" if before else "new"
+def for_people(cell: Cell) -> str:
+    """Return a cell as a terminal shows it."""
+    if isinstance(cell, Formatted):
+        return cell.for_people
+    return f"{cell:,}" if isinstance(cell, int) else cell or ""
+
+
+def for_programs(cell: Cell) -> str:
+    """Return a cell as a pipe gets it."""
+    if isinstance(cell, Formatted):
+        return cell.for_programs
+    return "" if cell is None else str(cell)
+
+
+def heard(milliseconds: int) -> Formatted:
+    """Return a listening time: "3 h 20 min"; in a pipe "3:20:00"."""
+    return Formatted(listening_time(milliseconds), _clock(milliseconds))
+
+
+def duration(milliseconds: int) -> Formatted:
+    """Return the duration of something: "5:45"; in a pipe "0:05:45"."""
+    return Formatted(format_duration(milliseconds), _clock(milliseconds))
+
+
+def share(part: float, whole: float) -> Formatted:
+    """Return a share of a whole: "12.3 %"; in a pipe "12.3"."""
+    text = percentage(part, whole)
+    return Formatted(text, text.removesuffix(" %") if whole else "")
+
+
+def change(number: int, before: int) -> Formatted:
+    """Return the change from an earlier number: "+1,234", "-3", "new" or "="; in a pipe "1234"."""
+    difference = number - before
+    text = "=" if not difference else f"{difference:+,}" if before else "new"
+    return Formatted(text, str(difference))
+
+
+def heard_change(milliseconds: int, before: int) -> Formatted:
+    """Return the change from an earlier listening time: "+12 min", "new" or "="; in a pipe "0:12:00"."""
+    minutes = milliseconds // MINUTE_MS - before // MINUTE_MS
+    text = (f"{minutes:+,} min" if minutes else "=") if before else change(milliseconds, 0).for_people
+    return Formatted(text, "-" * (milliseconds < before) + _clock(abs(milliseconds - before)))
+
+
+def phrase(*cells: Cell) -> Formatted:
+    """Return several cells in one: "1,234 plays"; in a pipe "1234 plays"."""
+    return filled(" ".join(["{}"] * len(cells)), *cells)
+
+
+def filled(text: str, *cells: Cell) -> Formatted:
+    """Return a text with cells in place of its braces: "{}, {} of them new"."""
+    return Formatted(text.format(*map(for_people, cells)), text.format(*map(for_programs, cells)))
+
+
+def _clock(milliseconds: int) -> str:
+    """Format a duration as h:mm:ss."""
+    minutes, seconds = divmod(milliseconds // 1000, 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"

@@ -17,9 +17,7 @@ from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
 from spotify_logger.core.redis_keys import gap_key, play_key
-from spotify_logger.report import csv_output
-from spotify_logger.report.blocks import Answer
-from spotify_logger.report.csv_output import CsvValue
+from spotify_logger.report.blocks import Answer, CsvValue, write_csv
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.atomic_file import replacing
@@ -57,7 +55,7 @@ def export(
     """
     plays: Counter[object] = Counter()
     if form == "csv":
-        csv_output.write_csv(_counting(_csv_rows(archive, begin, end), plays), out)
+        write_csv(_counting(_csv_rows(archive, begin, end), plays), out)
         return plays["play"]
     read = _listens if form == "listenbrainz" else records
     lines = map(json.dumps, _counting(read(archive, begin, end), plays))

@@ -12,7 +12,6 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import from_iso
 from spotify_logger.monitoring.status import describe_receiver, receivers
-from spotify_logger.queries.tallies import bounds
 from spotify_logger.report.blocks import Answer, Table
 from spotify_logger.report.words import counted
 from spotify_logger.spotify.http import HttpSender, Request
@@ -45,7 +44,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
                     number = listen_queue.retry(outbox, str(options.question.now))
                 text = f"The logger tries again now, also what was refused: {counted(number, 'listen')}."
                 return Answer({"refused": number}, [text])
-            return _backlog(outbox, store, settings, bounds(options.question.period).begin)
+            return _backlog(outbox, store, settings, options.question.period.begin or 0)
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
             f"cannot write to {path} ({error}): run this where the logger runs, as its user, after its start"

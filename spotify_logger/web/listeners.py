@@ -18,8 +18,8 @@ from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.periods import between
 from spotify_logger.queries import compare, dispatch, summary
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
+from spotify_logger.queries.sql import Log
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.live import NowPlayingStream

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.queries import item_page, summary, tallies, top
+from spotify_logger.queries import item_page, summary, top
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import TIME
+from spotify_logger.queries.sql import ARTISTS, CHOICES, TRACKS, Log
 from spotify_logger.report.answers import to_json
 from tests.random_logs import logs, question_from, write
 
@@ -28,7 +28,7 @@ def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments
     question = question_from(log, words)
     with closing(write(redis_server, log)) as store, closing(Index(store)) as index:
         found = Log(index.sync(), store)
-        for kind in tallies.CHOICES:
+        for kind in CHOICES:
             whole = to_json(top.top(found, replace(question, limit=1000), kind))
             expected: Any = log.top(kind)
             measure = "heard_ms" if question.by == TIME else "plays"
@@ -45,10 +45,10 @@ def test_figures_of_every_track_and_artist(redis_server: EmbeddedServer, case: L
     log, words = case
     question = question_from(log, words)
     tracks = {(log.track(play.item), play.item.key) for play in log.inside if play.item.is_music}
-    artists = {(name, name) for play in log.inside for name in log.things(tallies.ARTISTS, play)}
+    artists = {(name, name) for play in log.inside for name in log.things(ARTISTS, play)}
     with closing(write(redis_server, log)) as store, closing(Index(store)) as index:
         found = Log(index.sync(), store)
-        for kind, things in ((tallies.TRACKS, tracks), (tallies.ARTISTS, artists)):
+        for kind, things in ((TRACKS, tracks), (ARTISTS, artists)):
             for thing, text in things:
                 data = to_json(item_page.page(found, question, kind, str(text)))["found"]
                 expected = log.item(kind, thing)

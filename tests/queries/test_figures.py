@@ -17,7 +17,7 @@ from spotify_logger.queries.charts import (
     total,
 )
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.log import Log
+from spotify_logger.queries.sql import Log
 from tests import reference
 from tests.random_logs import logs, question_from, write
 

@@ -18,10 +18,9 @@ from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.queries import index as index_module
 from spotify_logger.queries import index_sync, top
-from spotify_logger.queries.index import Index, index_path
-from spotify_logger.queries.index_schema import SCHEMA_VERSION
-from spotify_logger.queries.log import Log
+from spotify_logger.queries.index import SCHEMA_VERSION, Index, index_path
 from spotify_logger.queries.question import Question
+from spotify_logger.queries.sql import Log
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.delete import Deletion
 

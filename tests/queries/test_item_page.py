@@ -9,7 +9,7 @@ from spotify_logger.cli.arguments import parse_args
 from spotify_logger.cli.commands import command_parser
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.queries import item_page
-from spotify_logger.queries.tallies import ALBUMS, ARTISTS, TRACKS
+from spotify_logger.queries.sql import ALBUMS, ARTISTS, TRACKS
 from spotify_logger.report.blocks import Columns, Table
 from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, rows, texts
 

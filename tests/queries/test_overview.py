@@ -8,9 +8,8 @@ from typing import Any
 from spotify_logger.core.periods import Period, between
 from spotify_logger.queries import charts, summary, top
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.log import Log
+from spotify_logger.queries.sql import KINDS, Log
 from spotify_logger.queries.summary import TOP_COUNT, overview
-from spotify_logger.queries.tallies import KINDS
 from spotify_logger.report.answers import to_json
 from tests.indexed_log import IndexedLog, data_of
 from tests.queries.items import DUET, QUO, SEXY

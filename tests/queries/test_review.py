@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.queries import summary
 from spotify_logger.report.blocks import Columns, Heading, Sparkline, Table
-from spotify_logger.report.cells import for_people
+from spotify_logger.report.words import for_people
 from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, texts
 from tests.queries.items import DUET, EPISODE, LOSER, QUO, QUO_AGAIN, SEXY
 

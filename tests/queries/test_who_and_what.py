@@ -9,8 +9,7 @@ import pytest
 
 from spotify_logger.queries import compare, count, item_page, summary, top
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.log import Log
-from spotify_logger.queries.tallies import ARTISTS, TRACKS
+from spotify_logger.queries.sql import ARTISTS, TRACKS, Log
 from tests.indexed_log import CatalogItem, IndexedLog, data_of
 
 if TYPE_CHECKING:
@@ -103,4 +102,4 @@ def test_two_listeners_share_what_one_of_them_has_imported(log: IndexedLog) -> N
         logs = [Log(ours.sync(), log.store), Log(theirs.sync(), other.store)]
         found = compare.compare(logs, ["", "other"], log.ask())
     other.store.close()
-    assert found.common == compare.Common(artists=1, tracks=1)
+    assert found.common == {"artists": 1, "tracks": 1}

@@ -8,24 +8,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.report import csv_output
+from spotify_logger.report.blocks import to_cell, write_csv
 
 if TYPE_CHECKING:
-    from spotify_logger.report.csv_output import CsvRow
+    from spotify_logger.report.blocks import CsvRow
 
 SIGNS = "=+-@＝＋－＠"  # noqa: RUF001 - of full width
 
 
 def written(rows: list[CsvRow]) -> str:
     out = io.StringIO(newline="")
-    csv_output.write_csv(rows, out)
+    write_csv(rows, out)
     return out.getvalue()
 
 
 class TestCell:
     def test_numbers_stay_numbers(self) -> None:
         values = (-7, -1.5, None, True, False)
-        assert [csv_output.to_cell(value) for value in values] == [-7, -1.5, "", "true", "false"]
+        assert [to_cell(value) for value in values] == [-7, -1.5, "", "true", "false"]
 
     @pytest.mark.parametrize(
         ("text", "cell"),
@@ -37,18 +37,18 @@ class TestCell:
         ],
     )
     def test_formulas_and_control_characters_are_defused(self, text: str, cell: str) -> None:
-        assert csv_output.to_cell(text) == cell
+        assert to_cell(text) == cell
 
     @settings(max_examples=50)
     @given(st.text(st.sampled_from(SIGNS + "' a1"), max_size=6))
     def test_defusing_can_be_undone(self, text: str) -> None:
-        cell = str(csv_output.to_cell(text))
+        cell = str(to_cell(text))
         assert re.sub(rf"^'(?=[\s']*[{re.escape(SIGNS)}])", "", cell) == text
 
     @settings(max_examples=50)
     @given(st.text(), st.sampled_from(["", *SIGNS]))
     def test_no_text_is_a_formula_or_harms_a_terminal(self, text: str, sign: str) -> None:
-        cell = str(csv_output.to_cell(sign + text))
+        cell = str(to_cell(sign + text))
         assert cell.isprintable()
         assert not cell.lstrip().startswith(tuple(SIGNS))
 
@@ -65,6 +65,6 @@ class TestWriteCsv:
     def test_is_utf_8_in_every_locale(self) -> None:
         raw = io.BytesIO()
         out = io.TextIOWrapper(raw, encoding="ascii", newline="")
-        csv_output.write_csv([{"a": "Łódź"}], out)
+        write_csv([{"a": "Łódź"}], out)
         out.flush()
         assert raw.getvalue() == "a\r\nŁódź\r\n".encode()

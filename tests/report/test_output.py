@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.periods import WEEKDAYS
-from spotify_logger.report import cells
+from spotify_logger.report import words
 from spotify_logger.report.blocks import (
     Answer,
     Columns,
@@ -24,7 +24,7 @@ from tests.report.samples import HARMLESS, NASTY, TerminalStream
 
 if TYPE_CHECKING:
     from spotify_logger.report.blocks import Block
-    from spotify_logger.report.cells import Cell
+    from spotify_logger.report.words import Cell
 
 LEFT, RIGHT = Table([["a", "b"]], headings=["x", "y"]), Table([["c", "d"], ["e", "f"]])
 
@@ -77,13 +77,13 @@ def test_csv_is_safe_also_on_a_terminal() -> None:
 def test_a_pipe_gets_one_table_with_plain_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     people = "می‌خواهم 👩‍🚀"
     row: list[Cell] = [
-        1234, people, cells.heard(12_000_000), cells.share(1, 8), cells.change(1, 2000), cells.change(1, 0),
-        cells.heard_change(60_000, 120_000), cells.phrase(1234, "plays"), None,
+        1234, people, words.heard(12_000_000), words.share(1, 8), words.change(1, 2000), words.change(1, 0),
+        words.heard_change(60_000, 120_000), words.phrase(1234, "plays"), None,
     ]  # fmt: skip
     written = in_pipe(Note(Table([[5, "x"]])), Table([row]), Note("At least: 1 gap"))
     assert written == f"1234\t{people}\t3:20:00\t12.5\t-1999\t1\t-0:01:00\t1234 plays\t\n"
     assert capsys.readouterr().err == "5\tx\nAt least: 1 gap\n"
-    assert [*map(cells.for_people, row)] == [
+    assert [*map(words.for_people, row)] == [
         "1,234", people, "3 h 20 min", "12.5 %", "-1,999", "new", "-1 min", "1,234 plays", "",
     ]  # fmt: skip
 

@@ -52,4 +52,9 @@ def test_listening_time_has_no_days() -> None:
 def test_counts_percentages_and_changes() -> None:
     assert [counted(number, "play") for number in (1, 12345)] == ["1 play", "12,345 plays"]
     assert [percentage(2, 3), percentage(0, 0)] == ["66.7 %", "–"]
-    assert [change(2001, 1), change(1, 4), change(5, 0), change(5, 5)] == ["+2,000", "-3", "new", "="]
+    assert [change(*both).for_people for both in ((2001, 1), (1, 4), (5, 0), (5, 5))] == [
+        "+2,000",
+        "-3",
+        "new",
+        "=",
+    ]

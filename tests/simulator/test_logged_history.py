@@ -9,8 +9,8 @@ import pytest
 from spotify_logger.core.play import BACKFILL, LIVE, SKIPPED, TRACKDONE
 from spotify_logger.queries import top
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.log import Log
 from spotify_logger.queries.question import Question
+from spotify_logger.queries.sql import Log
 from spotify_logger.simulator.demo_catalog import make_demo_catalog
 from spotify_logger.simulator.logged_history import LoggedHistory, make_logged_history
 from spotify_logger.storage.bulk import Archive

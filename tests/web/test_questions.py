@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.queries.log import Log
+    from spotify_logger.queries.sql import Log
 
 ZONE = Zone()
 

@@ -9,7 +9,7 @@ from spotify_logger.core.search_text import TextSearch
 from spotify_logger.core.text import fold
 from spotify_logger.queries import count, item_page
 from spotify_logger.queries import top as rankings
-from spotify_logger.queries.tallies import ALBUMS, ARTISTS, KINDS
+from spotify_logger.queries.sql import ALBUMS, ARTISTS, KINDS
 from spotify_logger.web.request_params import BadRequest, search_text
 
 if TYPE_CHECKING:

@@ -1,23 +1,30 @@
-"""SQL that the questions share: how much each item, track, artist, album or show was played in a period."""
+"""What questions are asked of: the index of a log, and the SQL that they share.
+
+How much each item, track, artist, album or show was played in a period is in temporary tables.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spotify_logger.queries.index_schema import TRACKDONE
+from spotify_logger.core import redis_keys as keys
 from spotify_logger.queries.question import FINISHED, HALF, TIME
 
 if TYPE_CHECKING:
-    from spotify_logger.core.periods import Period
-    from spotify_logger.queries.log import Log
-    from spotify_logger.queries.question import Question
+    import sqlite3
 
+    from spotify_logger.core.periods import Period
+    from spotify_logger.queries.question import Question
+    from spotify_logger.storage.bulk import Archive
+
+ENDINGS = (keys.OPEN, *keys.END_REASONS)
+OPEN, TRACKDONE, SKIPPED = (ENDINGS.index(ending) for ending in (keys.OPEN, "trackdone", "skipped"))
 TRACKS, ARTISTS, ALBUMS, SHOWS = KINDS = ("tracks", "artists", "albums", "shows")
 DEVICES, CONTEXTS = "devices", "contexts"
 CHOICES = (*KINDS, DEVICES, CONTEXTS)
 NOUNS = {kind: kind.removesuffix("s") for kind in CHOICES}
-DETAILS = {DEVICES: "device", CONTEXTS: "context"}  # the columns that name them
-FIRST_SECOND, LAST_SECOND = 0, 2**40
+LAST_SECOND = 2**40
 LONG_PERIOD = 3 * 366 * 86_400  # in seconds: its plays are read faster by item than by second
 MORE_THAN_MS = 10**12  # more milliseconds than anything was ever played
 
@@ -29,17 +36,44 @@ COMPILATIONS = f"""
 """Albums by several artists: Spotify has one ID for each. Pressings of other albums have several."""
 
 
-class Bounds(NamedTuple):
-    """The seconds of a period, for the parameters of a query."""
+class Log(NamedTuple):
+    """A log, and an index of it that is up to date."""
 
-    begin: int
-    end: int
+    database: sqlite3.Connection
+    store: Archive
+
+    def rows(self, query: str, *values: object) -> list[Any]:
+        """Return the rows that a query of the index finds."""
+        return self.database.execute(query, values).fetchall()
+
+    def make_table(self, name: str, query: str, *values: object) -> None:
+        """Make a temporary table of what a query finds."""
+        self.database.execute(f"DROP TABLE IF EXISTS temp.{name}")
+        self.database.execute(f"CREATE TEMP TABLE {name} AS {query}", values)
 
 
-def bounds(period: Period) -> Bounds:
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What could not be observed in a period: figures are at least so much."""
+
+    gaps: int
+    seconds: int
+
+
+def unseen(log: Log, question: Question) -> Unseen:
+    """Return the gaps in a period, from its first play on."""
+    begin, end = bounds(question.period)
+    end = min(end, int(question.now)) if question.period.end is None else end
+    if question.period.begin is None:
+        ((begin,),) = log.rows(f"SELECT ifnull(min(second), {LAST_SECOND}) FROM plays")
+    query = "SELECT max(0, min(end, ?) - max(begin, ?)) FROM gaps WHERE begin < ? AND end > ?"
+    seconds = [length for (length,) in log.rows(query, end, begin, end, begin)]
+    return Unseen(len(seconds), sum(seconds))
+
+
+def bounds(period: Period) -> tuple[int, int]:
     """Return the first second of a period, and the one after its last."""
-    begin, end = period.begin, period.end
-    return Bounds(FIRST_SECOND if begin is None else begin, LAST_SECOND if end is None else end)
+    return period.begin or 0, LAST_SECOND if period.end is None else period.end
 
 
 def counts(question: Question) -> str:
@@ -69,11 +103,19 @@ def make_tally(log: Log, question: Question, period: Period, table: str = "tally
     log.database.execute(query, (begin, end))
 
 
-def groups(kind: str, *, exact: bool, table: str = "") -> str:
-    """Return the query for the groups of a kind that each item belongs to: pairs of `item` and `grouped`.
+def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
+    """Make a temporary table, like `tracks_of_tally`, of the groups of a kind, with the most played item."""
+    grouped = groups(kind, exact=question.exact, table=table)
+    query = f"""SELECT grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
+        max(plays * {MORE_THAN_MS} + ms_played) AS most -- makes `item` the one of which this is true
+        FROM {table} CROSS JOIN ({grouped}) USING (item) GROUP BY grouped"""
+    log.make_table(f"{kind}_of_{table}", query)
 
-    A group is a recording, an artist, an album or a show. With `exact`, each ID of a recording or an album is
-    a group of its own. `table` may limit the items.
+
+def groups(kind: str, *, exact: bool, table: str = "") -> str:
+    """Return the query for what each item belongs to: recordings, artists, albums or shows as `grouped`.
+
+    With `exact`, each ID of a recording or an album is a group of its own. `table` may limit the items.
     """
     if kind == ARTISTS:
         credited = f"{table} CROSS JOIN credits USING (item)" if table else "credits"
@@ -86,19 +128,6 @@ def groups(kind: str, *, exact: bool, table: str = "") -> str:
             album || char(10) || CASE WHEN {by_id} THEN album_id ELSE ifnull(person, '') END AS grouped
             FROM items LEFT {FIRST_ARTISTS} WHERE NOT is_episode AND album <> ''"""
     return f"SELECT id AS item, {'key' if exact else 'recording'} AS grouped FROM items WHERE NOT is_episode"
-
-
-def by_group(question: Question, kind: str, table: str = "tally") -> str:
-    """Return the query for the plays of each group of a kind, and the item of it that was played most."""
-    if kind in DETAILS:  # they are of plays, not of items; the parameters of the query are `Bounds`
-        return f"""SELECT ifnull(nullif({DETAILS[kind]}, ''), 'unknown') AS grouped,
-            sum({counts(question)}) AS plays, sum(ms_played) AS ms_played, item
-            FROM {source(question)} LEFT JOIN details USING (second)
-            WHERE second >= ? AND second < ? GROUP BY 1"""
-    grouped = groups(kind, exact=question.exact, table=table)
-    return f"""SELECT grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
-        max(plays * {MORE_THAN_MS} + ms_played) -- makes `item` the one of which this is true
-        FROM {table} CROSS JOIN ({grouped}) USING (item) GROUP BY grouped"""
 
 
 def order(question: Question) -> str:
