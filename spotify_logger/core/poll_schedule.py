@@ -42,19 +42,18 @@ class PollSchedule:
             self._idle = min(max(first_idle_wait, self._idle * IDLE_GROWTH), longest)
             return self.slowdown * self._idle
         self._idle = 0.0
-        was_left_early_ms = _left_early_ms(seen)
-        if _was_expected(seen, was_left_early_ms):
-            is_next = was_left_early_ms is not None and state.uri != seen.before.uri
-            self._fade = max(0, was_left_early_ms or 0) / 1000 if is_next else self._fade
-        else:
+        left_early_ms = _left_early_ms(seen)
+        if not _was_expected(seen, left_early_ms):
             ago_ms = min(position or 0, seen.interval) if state.uri != seen.before.uri else 0
             self._attentive_until = now - ago_ms / 1000 + ATTENTIVE_SECONDS
+        elif left_early_ms is not None and state.uri != seen.before.uri:
+            self._fade = max(0, left_early_ms) / 1000
         if state.kind is StateKind.ADVERTISEMENT:
             return self.slowdown * first_idle_wait
         is_quick = now < self._attentive_until or (position is not None and position < SETTLING_MS)
         wait = self.slowdown * (self._poll_min if is_quick else self._poll_max)
         end = wait if remaining is None else remaining / 1000 + min(DELAY_AFTER_END, self._poll_min)
-        return min(wait, max(end - self._fade, min(end, self._poll_min)))
+        return min(wait, max(end - self._fade, min(end, self.slowdown * self._poll_min)))
 
 
 def _was_expected(seen: Observations, left_early_ms: int | None) -> bool:

@@ -67,6 +67,7 @@ def test_idle_waits_grow_to_a_limit_and_restart_after_a_play() -> None:
         ("steady", played(EPISODE, 0, (1, 31, 61)), 120),
         ("idle", [none(second) for second in range(0, 1800, 60)], 210),
         ("but not the one until the end of an item", played(A, 0, (1, 100, 185)), 16),
+        ("while it may be left early", [*played(A, 0, (1, 181)), *played(B, 190, (201, 371, 381))], 10),
         ("nor of a short one", played(item("S", 3), 0, (1,)), 3),
     ],
 )
