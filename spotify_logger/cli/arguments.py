@@ -10,6 +10,7 @@ from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from spotify_logger.core import periods
 from spotify_logger.queries import question
 from spotify_logger.queries.sql import CHOICES
 
@@ -34,7 +35,7 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
         if "check" in options:
             options.check(options)
         if "day" in options:
-            options.day = question.parse_day(options.question.zone, options.question.now, options.day)
+            options.day = periods.parse_day(options.question.zone, options.question.now, options.day)
     except ValueError as error:
         parser.error(str(error))
     return options
@@ -54,11 +55,11 @@ PERIOD = "period"
 RANKED = ("by", "n", "exact")
 """The options of a ranked list."""
 _OPTIONS: Mapping[str, tuple[str, str]] = {
-    "since": ("DAY", f"start of the period: {question.DAY_FORMS}"),
+    "since": ("DAY", f"start of the period: {periods.DAY_FORMS}"),
     "until": ("DAY", "end of the period, including all of that year, month or day"),
     "year": ("2026", "one calendar year"),
     "month": ("2026-11", "one calendar month"),
-    "last": ("30d", f"the time up to now: {question.LENGTHS}"),
+    "last": ("30d", f"the time up to now: {periods.LENGTHS}"),
     "tz": ("ZONE", "time zone, such as Europe/Berlin (default: the system's)"),
     "by": ("{plays,time}", "what to rank by (default: plays)"),
     "n": ("N", "maximum number of lines (default: %(default)s)"),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.cli import commands
 from spotify_logger.cli.arguments import parse_args
-from spotify_logger.config import requirements
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
@@ -32,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("spotify_logger"):
             raise
+        from spotify_logger.config import requirements  # noqa: PLC0415 - start-up time
+
         requirements.refuse("spotify-logger", [error.name], alert=False)
     except Misconfigured as error:
         return _fail(error, os.EX_CONFIG)

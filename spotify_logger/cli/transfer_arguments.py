@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_logger.cli.arguments import PERIOD, add_command, add_options, search_text
-from spotify_logger.queries import question
+from spotify_logger.core import periods
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +51,7 @@ def add_transfer_commands(commands: Commands) -> None:
     }
     what = "; ".join(f"{action}: {words}" for action, words in actions.items())
     forward.add_argument("action", choices=tuple(actions), metavar="ACTION", help=what)
-    forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {question.DAY_FORMS}")
+    forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {periods.DAY_FORMS}")
     forward.set_defaults(check=_check)
     what = "permanently delete plays, after showing them and asking"
     forget = add_command(commands, "forget", what, csv=False)

@@ -10,6 +10,8 @@ from spotify_logger.core.redis_keys import add_listener, remove_listener
 if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
 
+UNNAMED = "(no name)"  # stands for the listener without a name
+
 
 def for_listener(settings: Settings, listener: str) -> Settings:
     """Return these settings for another listener; "" is the unnamed one."""

@@ -3,6 +3,7 @@
 A day begins at local midnight and has 23, 24 or 25 hours.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ ONE_DAY = timedelta(days=1)
 DAY_SECONDS = 86_400
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 OFFSET_SECONDS = 7 * DAY_SECONDS  # clocks never change twice in a week
+DAY_FORMS = "2026, 2026-11, 2026-11-22, 2026-11-22T18:30, today or yesterday"
+LENGTHS = "12h, 30d, 4w, 6m or 1y"
+FIRST_YEAR, LAST_YEAR = 1971, 2199  # that the calendar of every supported platform covers
 
 
 class Zone:
@@ -151,3 +155,60 @@ def _back(zone: Zone, second: int, number: int, unit: str) -> int:
 def _months_later(first: date, months: int) -> date:
     number = first.year * 12 + first.month - 1 + months
     return date(number // 12, number % 12 + 1, 1)
+
+
+# Texts; what is not valid raises ValueError
+
+
+def parse_year(text: str) -> int:
+    """Return the year that a text names."""
+    number = int(matched(r"[0-9]{4}", text)[0])
+    if not FIRST_YEAR <= number <= LAST_YEAR:
+        raise ValueError(text)
+    return number
+
+
+def parse_month(text: str) -> date:
+    """Return the first day of the month that a text names."""
+    numbers = matched(r"([0-9]{4})-([0-9]{2})", text)
+    return date(parse_year(numbers[1]), int(numbers[2]), 1)
+
+
+def parse_day(zone: Zone, now: float, text: str) -> date:
+    """Return the local day that a text names."""
+    days_ago = {"today": 0, "yesterday": 1}.get(text)
+    try:
+        found = date.fromisoformat(text) if days_ago is None else zone.day(now) - timedelta(days=days_ago)
+        parse_year(f"{found.year:04}")
+    except ValueError:
+        raise ValueError(f"{text!r} is not a day (try 2026-11-22, today or yesterday)") from None
+    return found
+
+
+def matched(form: str, text: str) -> re.Match[str]:
+    """Return the match of a whole text with a pattern."""
+    if match := re.fullmatch(form, text):
+        return match
+    raise ValueError(text)
+
+
+def parse_length(text: str) -> tuple[int, str]:
+    """Return the number and the unit of a length of time: "30d"."""
+    number, unit = matched(r"([1-9][0-9]{0,3})([hdwmy])", text).groups()
+    return int(number), unit
+
+
+def bounds_of(zone: Zone, now: float, text: str) -> tuple[int, int]:
+    """Return the first second of the date in a text, as in `DAY_FORMS`, and the second after its last one."""
+    if len(text) == len("2026"):
+        found = year(zone, parse_year(text))
+    elif len(text) == len("2026-11"):
+        found = month(zone, parse_month(text))
+    elif "T" in text or " " in text:
+        moment = datetime.fromisoformat(text)
+        parse_year(f"{moment.year:04}")
+        second = zone.second(moment) if moment.tzinfo is None else int(moment.timestamp())
+        return second, second
+    else:
+        found = day(zone, parse_day(zone, now, text))
+    return found.begin or 0, found.end or 0

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.storage.bulk import GapData, PlayData
 
-UNNAMED = "(no name)"  # stands for the listener without a name
 GAP_SECONDS = 30 * 86_400  # for which the status shows gaps
 LATE_AFTER = 120.0  # seconds after the announced poll by which a live logger has written: it takes at most 90
 OVERDUE_AFTER = 30.0  # seconds after the announced poll at which `now_playing` expires

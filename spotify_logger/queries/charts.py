@@ -5,12 +5,12 @@ SQLite knows no time zones: it gets the UTC offsets as a table.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from spotify_logger.core.day_sums import LocalSums, Streak, Sums, date_of, day_figures, sums_of, total
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.times import utc_time
@@ -18,7 +18,7 @@ from spotify_logger.queries.question import MIN_LISTENED_MS, MONTH, WEEK
 from spotify_logger.queries.sql import OPEN, SKIPPED, Log, Unseen, bounds, counts, source, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from spotify_logger.queries.question import Question
 
@@ -27,48 +27,6 @@ DAY_HOURS, WEEK_HOURS = 24, 168
 BY_DAY = f"local / {DAY}"  # since the epoch
 BY_HOUR = f"local / {HOUR} % {DAY_HOURS}"  # of the day
 BY_WEEK_HOUR = f"(local / {HOUR} + 3 * {DAY_HOURS}) % {WEEK_HOURS}"  # from Monday; the epoch was a Thursday
-
-
-class LocalSums(NamedTuple):
-    """The plays of a local day or hour, or of several."""
-
-    number: int  # of the day or hour
-    plays: int  # those that count
-    all_plays: int
-    heard_ms: int
-    skips: int
-    open: int
-
-    @property
-    def skip_rate(self) -> float | None:
-        """The share of skips among the plays that are over; None without such plays."""
-        closed = self.all_plays - self.open
-        return round(self.skips / closed, 6) if closed else None
-
-    def as_day(self) -> Sums:
-        """Return the plays that count, and the time, of a day."""
-        return Sums("day", str(date_of(self.number)), self.plays, self.heard_ms)
-
-
-NOTHING = LocalSums(0, 0, 0, 0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """How much was played on a day, in an hour, a month or another unit of time."""
-
-    unit: str  # names `when` in JSON
-    when: str | int
-    plays: int
-    heard_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Streak:
-    """Consecutive days with at least one play that counts."""
-
-    days: int = 0
-    from_: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,49 +136,11 @@ def by_interval(days: Sequence[LocalSums], question: Question, per: str) -> list
     return sums_of(days, range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1), "from", begin)
 
 
-def sums_of(
-    days: Iterable[LocalSums], wanted: Iterable[int], unit: str, name_of: Callable[[date], str]
-) -> list[Sums]:
-    """Sum up plays and time of wanted days since the epoch, by the name of the unit they are in."""
-    plays, heard_ms = Counter[str](), Counter[str]()
-    known = {day.number: day for day in days}
-    for number in wanted:
-        name, day = name_of(date_of(number)), known.get(number, NOTHING)
-        plays[name] += day.plays
-        heard_ms[name] += day.heard_ms
-    return [Sums(unit, name, plays[name], heard_ms[name]) for name in plays]
-
-
 def days_of_year(question: Question) -> tuple[int, range]:
     """Return the calendar year that is the period of a question, and its days since the epoch."""
     year = question.zone.day(question.period.begin or 0).year
     first, end = ((date(number, 1, 1) - EPOCH_DAY).days for number in (year, year + 1))
     return year, range(first, end)
-
-
-def date_of(day: int) -> date:
-    """Return the date that is `day` days after the epoch."""
-    return EPOCH_DAY + timedelta(days=day)
-
-
-def day_figures(days: Sequence[LocalSums], today: date) -> tuple[int, Streak, Streak, Sums | None]:
-    """Return the number of days with plays that count, the streaks, and the first day with the most time."""
-    counting = [day.number for day in days if day.plays]
-    busiest = max(days, key=lambda day: day.heard_ms, default=None)
-    return len(counting), *streaks(counting, today), busiest and busiest.as_day()
-
-
-def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
-    """Return the first longest streak of days since the epoch, given in order, and the current one."""
-    longest = current = Streak()
-    previous = None
-    for day in days:
-        run = current.days + 1 if previous is not None and day == previous + 1 else 1
-        previous, current = day, Streak(run, str(date_of(day - run + 1)))
-        longest = max(longest, current, key=lambda streak: streak.days)
-    # A streak that reaches yesterday is still current.
-    is_over = previous is None or date_of(previous) < today - timedelta(days=1)
-    return longest, Streak() if is_over else current
 
 
 def sums_by(log: Log, question: Question, unit: str, items: str = "") -> list[LocalSums]:
@@ -244,11 +164,6 @@ def local_plays(question: Question) -> str:
     return f"""SELECT second, item, second + ahead AS local, {counts(question)} AS plays, 1 AS all_plays,
         ms_played, ending = {SKIPPED} AS skips, ending = {OPEN} AS open
         FROM spans CROSS JOIN {source(question)} WHERE second >= since AND second < until"""
-
-
-def total(sums: Sequence[LocalSums]) -> LocalSums:
-    """Return the sums of all days or hours."""
-    return LocalSums(*map(sum, zip(*sums, strict=True))) if sums else NOTHING
 
 
 def _make_spans(log: Log, question: Question) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import for_listener
-from spotify_logger.monitoring import status
-from spotify_logger.queries import charts, compare, count, item_page, summary, timeline, top
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.sql import Log
 from spotify_logger.storage.bulk import Archive
@@ -29,13 +28,13 @@ def answer(
     `progress` hears of the days that are read into the index. `report.answers.to_answer` shows the result.
     """
     question, pause = options.question, 2 * settings.poll_max
-    match options.command:
-        case "status" if options.all:
+    if options.command in ("status", "now"):
+        from spotify_logger.monitoring import status  # noqa: PLC0415 - start-up time
+
+        if options.command == "status" and options.all:
             return status.statuses(settings, question.now)
-        case "status":
-            return status.status(store, question.now, pause, settings.state_dir)
-        case "now":
-            return status.now_playing(store, question.now, pause, settings.state_dir)
+        observe = status.now_playing if options.command == "now" else status.status
+        return observe(store, question.now, pause, settings.state_dir)
     with ExitStack() as stack:
         ours = Log(stack.enter_context(closing(Index(store, progress))).sync(), store)
         if options.command == "compare":
@@ -45,9 +44,15 @@ def answer(
                 raise SpotifyLoggerError(f"no listener called {name!r} has a log here (known: {there})")
             other = stack.enter_context(closing(open_store(for_listener(settings, name))))
             theirs = Log(stack.enter_context(closing(Index(other))).sync(), other)
+            from spotify_logger.queries import compare  # noqa: PLC0415 - start-up time
+
             return compare.compare((ours, theirs), (settings.listener, name), question)
-        query, *names = QUERIES[options.command]
-        return query(ours, question, *(getattr(options, name) for name in names))
+        module, function, *names = QUERIES[options.command]
+        query = getattr(
+            import_module(f"spotify_logger.queries.{module}"), function
+        )  # start-up time: one only
+        result: object = query(ours, question, *(getattr(options, name) for name in names))
+        return result
 
 
 def open_store(settings: Settings) -> Archive:
@@ -55,17 +60,17 @@ def open_store(settings: Settings) -> Archive:
     return Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)
 
 
-QUERIES: Mapping[str, Sequence[Any]] = {
-    "count": (count.count, "text"),
-    "top": (top.top, "kind"),
-    "stats": (summary.stats,),
-    "clock": (charts.clock,),
-    "calendar": (charts.calendar,),
-    "course": (charts.course, "per"),
-    "year": (summary.year,),
-    "recent": (timeline.recent,),
-    "day": (timeline.day, "day"),
-    "on-this-day": (timeline.on_this_day,),
-    **dict.fromkeys(("artist", "album", "track"), (item_page.page, "kind", "text")),
+QUERIES: Mapping[str, Sequence[str]] = {
+    "count": ("count", "count", "text"),
+    "top": ("top", "top", "kind"),
+    "stats": ("summary", "stats"),
+    "clock": ("charts", "clock"),
+    "calendar": ("charts", "calendar"),
+    "course": ("charts", "course", "per"),
+    "year": ("summary", "year"),
+    "recent": ("timeline", "recent"),
+    "day": ("timeline", "day", "day"),
+    "on-this-day": ("timeline", "on_this_day"),
+    **dict.fromkeys(("artist", "album", "track"), ("item_page", "page", "kind", "text")),
 }
-"""What answers each command from the index, and the options that it needs besides the question."""
+"""The module and the function that answers each command, and the options that it needs."""

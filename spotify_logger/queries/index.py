@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Archive
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
-SCHEMA_VERSION = 4  # an index of another one is made anew
+SCHEMA_VERSION = 5  # an index of another one is made anew
 TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._fields)
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;
@@ -80,6 +80,8 @@ CREATE TABLE IF NOT EXISTS credits ( -- of music
     item INTEGER NOT NULL, position INTEGER NOT NULL, artist INTEGER NOT NULL, PRIMARY KEY (item, position)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS credits_of_artist ON credits (artist, item);
+-- Albums by several artists: Spotify has one ID for each. Pressings of other albums have several.
+CREATE TABLE IF NOT EXISTS compilations (album_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gaps (begin INTEGER PRIMARY KEY, end INTEGER NOT NULL, reason TEXT NOT NULL);
 PRAGMA user_version = {SCHEMA_VERSION};
 """

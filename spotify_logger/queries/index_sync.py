@@ -37,6 +37,8 @@ COLUMNS = ", ".join((*TEXTS, "duration_ms"))
 WITHIN = "WHERE second >= ? AND second < ?"
 END_OF_TIME = 2**40
 PLAYS_OF_ITEM = "CREATE INDEX IF NOT EXISTS plays_of_item ON plays (item, second, ms_played, ending)"
+COMPILATIONS = f"""SELECT album_id FROM items {sql.FIRST_ARTISTS}
+    WHERE album_id <> '' GROUP BY album_id HAVING count(DISTINCT person) > 1"""
 ONE_OF = "IN (SELECT value FROM json_each(?))"
 
 
@@ -51,12 +53,12 @@ class IndexSync:
 
     def run(self) -> None:
         """Read what has changed; StoreError leaves the index as it was."""
-        gaps = self._store.gaps()
-        if not self._changed_days() and gaps == self._rows("SELECT * FROM gaps"):
+        gaps, revisions = self._store.gaps(), self._store.hash(keys.REVISIONS)
+        if not self._changed_days(revisions) and gaps == self._rows("SELECT * FROM gaps"):
             return
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
-            days = self._changed_days()  # another process may have read some meanwhile
+            days = self._changed_days(revisions)  # another process may have read some meanwhile
             if keys.CATALOG in days:
                 self._touched = self._ids("SELECT id FROM items")
             if not self._rows("SELECT 1 FROM plays LIMIT 1"):  # sorting at the end is faster
@@ -80,30 +82,25 @@ class IndexSync:
     def _ids(self, query: str, *values: object) -> set[int]:
         return {number for (number,) in self._rows(query, *values)}
 
-    def _changed_days(self) -> dict[str, str]:
+    def _changed_days(self, revisions: dict[str, str]) -> dict[str, str]:
         """Return the days to read, and the revisions to keep for them."""
-        fields = self._store.hash(keys.REVISIONS)
-        revisions = {day: revision for day, revision in fields.items() if _is_day(day) or day == keys.CATALOG}
         known = dict(self._rows("SELECT day, revision FROM days"))
         # A log of earlier versions has no revisions; it may have been emptied or replaced.
         without = [date.fromisoformat(day) for day, revision in known.items() if not revision]
         if not known or self._store.count_days(without) < len(without):
             known = dict.fromkeys(known, UNSETTLED)
             revisions = dict.fromkeys(map(str, self._store.days()), "") | revisions
+        changed = {day: "" for day, revision in known.items() if revision and day not in revisions}
         now_ms = int(self._store.revision())
-        wanted = dict.fromkeys(known, "")
-        for day, revision in revisions.items():
-            is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS
-            wanted[day] = revision if is_settled else UNSETTLED
-        return {
-            day: revision
-            for day, revision in wanted.items()
-            if revision == UNSETTLED or known.get(day) != revision
-        }
+        for day, revision in revisions.items() - known.items():
+            if _is_day(day) or day == keys.CATALOG:
+                is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS
+                changed[day] = revision if is_settled else UNSETTLED
+        return changed
 
     def _read_days(self, days: Mapping[str, str]) -> None:
         wanted = sorted(days.keys() - {keys.CATALOG})
-        kept = {keys.CATALOG} & days.keys()
+        kept = {keys.CATALOG} if days.get(keys.CATALOG) else set()
         for some in batched(wanted, DAYS_PER_BATCH):
             hashes = self._store.hashes(keys.index_key(date.fromisoformat(day)) for day in some)
             for day, lines in zip(some, hashes, strict=True):
@@ -184,6 +181,9 @@ class IndexSync:
         self._unite_artists(self._touched | credited.keys())
         titles |= {fold(entry.name) for entry in credited.values()}
         self._join_recordings(credited, titles - {""})
+        if changed or gone or self._credited:
+            self._database.execute("DELETE FROM compilations")
+            self._database.execute(f"INSERT INTO compilations {COMPILATIONS}")
 
     def _entries(self, condition: str, values: Iterable[int | str]) -> dict[int, CatalogEntry]:
         """Return the catalog entries of items by their IDs."""

@@ -6,10 +6,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from spotify_logger.core import day_sums
+from spotify_logger.core.day_sums import Sums
 from spotify_logger.core.text import fold
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
-from spotify_logger.queries.charts import Sums
 from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.search import close_names, find, matches
 from spotify_logger.queries.top import Line, artist_names, best
@@ -17,8 +18,8 @@ from spotify_logger.queries.top import Line, artist_names, best
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from spotify_logger.core.day_sums import LocalSums
     from spotify_logger.core.search_text import Match
-    from spotify_logger.queries.charts import LocalSums
     from spotify_logger.queries.sql import Log
 
 LONGEST_BY_MONTH = 366 * 86_400 + 3600
@@ -126,7 +127,7 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
     days = charts.sums_by(log, question, charts.BY_DAY, OWN)
     by_hour = charts.sums_by(log, question, charts.BY_HOUR, OWN)
     hours = {each.number: (each.plays, each.heard_ms) for each in by_hour}
-    sums, peak = charts.total(days), max(days, key=lambda day: measure(day, question.by))
+    sums, peak = day_sums.total(days), max(days, key=lambda day: measure(day, question.by))
     return ItemReport(
         name=line.name,
         artists=line.artists,
@@ -201,4 +202,4 @@ def _periods(question: Question, days: Sequence[LocalSums]) -> list[Sums]:
     is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
     length = len("2026-11" if is_short else "2026")
     wanted = range(days[0].number, days[-1].number + 1)
-    return charts.sums_of(days, wanted, "period", lambda day: str(day)[:length])
+    return day_sums.sums_of(days, wanted, "period", lambda day: str(day)[:length])

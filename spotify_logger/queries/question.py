@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentTypeError
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from spotify_logger.core import periods
-from spotify_logger.core.periods import Period, Zone
+from spotify_logger.core.periods import Period, Zone, matched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import date
 
 MIN_LISTENED_MS = 30_000  # the default for what counts as a play: half a minute, as at Spotify
 PLAYS, TIME = "plays", "time"
 HALF, FINISHED = "half", "finished"
 INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
-DAY_FORMS = "2026, 2026-11, 2026-11-22, 2026-11-22T18:30, today or yesterday"
-LENGTHS = "12h, 30d, 4w, 6m or 1y"
-FIRST_YEAR, LAST_YEAR = 1971, 2199  # that the calendar of every supported platform covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,84 +119,29 @@ def _between(zone: Zone, now: float, given: Mapping[str, str], sign: str) -> Per
     bounds = {}
     for name, text in given.items():
         try:
-            bounds[name] = _bounds(zone, now, text)[name == "until"]
+            bounds[name] = periods.bounds_of(zone, now, text)[name == "until"]
         except (ValueError, OverflowError, OSError):
-            raise ValueError(f"{sign}{name}: not a date: {text!r} (try {DAY_FORMS})") from None
+            raise ValueError(f"{sign}{name}: not a date: {text!r} (try {periods.DAY_FORMS})") from None
     begin, end = bounds.get("since"), bounds.get("until")
     if begin is not None and end is not None and begin >= end:
         raise ValueError(f"{sign}until {given['until']} is before {sign}since {given['since']}")
     return periods.between(begin, end, " ".join(f"{name} {text}" for name, text in given.items()))
 
 
-def _bounds(zone: Zone, now: float, text: str) -> tuple[int, int]:
-    """Return the first second of the date in a text, and the second after its last one."""
-    if len(text) == len("2026"):
-        found = periods.year(zone, parse_year(text))
-    elif len(text) == len("2026-11"):
-        found = periods.month(zone, _parse_month(text))
-    elif "T" in text or " " in text:
-        moment = datetime.fromisoformat(text)
-        parse_year(f"{moment.year:04}")
-        second = zone.second(moment) if moment.tzinfo is None else int(moment.timestamp())
-        return second, second
-    else:
-        found = periods.day(zone, parse_day(zone, now, text))
-    return found.begin or 0, found.end or 0
-
-
-# What is not valid raises ValueError
-
-
-def parse_year(text: str) -> int:
-    """Return the year that a text names."""
-    year = int(_matched(r"[0-9]{4}", text)[0])
-    if not FIRST_YEAR <= year <= LAST_YEAR:
-        raise ValueError(text)
-    return year
-
-
-def _parse_month(text: str) -> date:
-    """Return the first day of the month that a text names."""
-    year, month = _matched(r"([0-9]{4})-([0-9]{2})", text).groups()
-    return date(parse_year(year), int(month), 1)
-
-
-def parse_day(zone: Zone, now: float, text: str) -> date:
-    """Return the local day that a text names."""
-    days_ago = {"today": 0, "yesterday": 1}.get(text)
-    try:
-        day = date.fromisoformat(text) if days_ago is None else zone.day(now) - timedelta(days=days_ago)
-        parse_year(f"{day.year:04}")
-    except ValueError:
-        raise ValueError(f"{text!r} is not a day (try 2026-11-22, today or yesterday)") from None
-    return day
-
-
-def _matched(form: str, text: str) -> re.Match[str]:
-    if match := re.fullmatch(form, text):
-        return match
-    raise ValueError(text)
-
-
-def _parse_length(text: str) -> tuple[int, str]:
-    number, unit = _matched(r"([1-9][0-9]{0,3})([hdwmy])", text).groups()
-    return int(number), unit
-
-
 def _parse_threshold(text: str) -> int | str:
-    seconds = _matched(rf"{HALF}|{FINISHED}|([0-9]{{1,5}})s?", text)[1]
+    seconds = matched(rf"{HALF}|{FINISHED}|([0-9]{{1,5}})s?", text)[1]
     return int(seconds) * 1000 if seconds else text
 
 
 PARAMETERS: Mapping[str, Parameter] = {
-    "since": Parameter(str.strip, "not a date", DAY_FORMS),
-    "until": Parameter(str.strip, "not a date", DAY_FORMS),
-    "year": Parameter(parse_year, "not a year", "2026"),
-    "month": Parameter(_parse_month, "not a month", "2026-11"),
-    "last": Parameter(_parse_length, "not a length of time", LENGTHS),
+    "since": Parameter(str.strip, "not a date", periods.DAY_FORMS),
+    "until": Parameter(str.strip, "not a date", periods.DAY_FORMS),
+    "year": Parameter(periods.parse_year, "not a year", "2026"),
+    "month": Parameter(periods.parse_month, "not a month", "2026-11"),
+    "last": Parameter(periods.parse_length, "not a length of time", periods.LENGTHS),
     "min": Parameter(_parse_threshold, "not a threshold", "30s, half, finished or 0"),
-    "by": Parameter(lambda text: _matched(f"{PLAYS}|{TIME}", text)[0], "not a measure", "plays or time"),
-    "n": Parameter(lambda text: int(_matched("0*([1-9][0-9]*)", text)[1][:9]), "not a positive number", "10"),
+    "by": Parameter(lambda text: matched(f"{PLAYS}|{TIME}", text)[0], "not a measure", "plays or time"),
+    "n": Parameter(lambda text: int(matched("0*([1-9][0-9]*)", text)[1][:9]), "not a positive number", "10"),
     "tz": Parameter(Zone, "unknown time zone", "Europe/Berlin"),
 }
 """The parameters of a question by their names in a URL; the command has them as options."""

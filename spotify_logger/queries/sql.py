@@ -29,11 +29,6 @@ LONG_PERIOD = 3 * 366 * 86_400  # in seconds: its plays are read faster by item 
 MORE_THAN_MS = 10**12  # more milliseconds than anything was ever played
 
 FIRST_ARTISTS = "JOIN artists ON artists.id = first_artist"
-COMPILATIONS = f"""
-    SELECT album_id FROM items {FIRST_ARTISTS}
-    WHERE album_id <> '' GROUP BY album_id HAVING count(DISTINCT person) > 1
-"""
-"""Albums by several artists: Spotify has one ID for each. Pressings of other albums have several."""
 
 
 class Log(NamedTuple):
@@ -123,7 +118,7 @@ def groups(kind: str, *, exact: bool, table: str = "") -> str:
     if kind == SHOWS:
         return "SELECT id AS item, album AS grouped FROM items WHERE is_episode AND album <> ''"
     if kind == ALBUMS:
-        by_id = "album_id <> ''" if exact else f"album_id IN ({COMPILATIONS})"
+        by_id = "album_id <> ''" if exact else "album_id IN compilations"
         return f"""SELECT items.id AS item,
             album || char(10) || CASE WHEN {by_id} THEN album_id ELSE ifnull(person, '') END AS grouped
             FROM items LEFT {FIRST_ARTISTS} WHERE NOT is_episode AND album <> ''"""

@@ -8,31 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spotify_logger.core import day_sums
 from spotify_logger.core.play_rows import sessions
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries import charts
+from spotify_logger.queries import charts, sql
 from spotify_logger.queries.charts import BY_DAY, DAY, HOUR
 from spotify_logger.queries.question import WEEK
-from spotify_logger.queries.sql import (
-    ARTISTS,
-    KINDS,
-    TRACKS,
-    Log,
-    Unseen,
-    bounds,
-    counts,
-    groups,
-    make_ranking,
-    make_tally,
-    source,
-    unseen,
-)
+from spotify_logger.queries.sql import Log, Unseen, unseen
 from spotify_logger.queries.top import Line, Titled, best, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from spotify_logger.queries.charts import LocalSums, Streak, Sums
+    from spotify_logger.core.day_sums import LocalSums, Streak, Sums
     from spotify_logger.queries.question import Question
 
     Best = Mapping[str, Sequence["ReviewLine"]]  # what was played most, by kind
@@ -135,13 +123,13 @@ class Review:
 def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None) -> Stats:
     """Return the statistics of a period; `days` saves reading its days. Makes `tally`, ranked by kind."""
     days = charts.sums_by(log, question, BY_DAY) if days is None else days
-    period, sums = question.period, charts.total(days)
-    make_tally(log, question, period)
-    for kind in KINDS:
-        make_ranking(log, question, kind)
+    period, sums = question.period, day_sums.total(days)
+    sql.make_tally(log, question, period)
+    for kind in sql.KINDS:
+        sql.make_ranking(log, question, kind)
     query = "SELECT count(*) FROM {}_of_tally WHERE {}"
-    tracks, artists, albums, shows = (log.rows(query.format(kind, "plays > 0"))[0][0] for kind in KINDS)
-    new = (query.format(kind, _is_new(question, kind)) for kind in (TRACKS, ARTISTS))
+    tracks, artists, albums, shows = (log.rows(query.format(kind, "plays > 0"))[0][0] for kind in sql.KINDS)
+    new = (query.format(kind, _is_new(question, kind)) for kind in (sql.TRACKS, sql.ARTISTS))
     new_tracks, new_artists = (log.rows(each)[0][0] for each in new)
     number_of_sessions, longest_session = _session_figures(log, question)
     return Stats(
@@ -155,7 +143,7 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
         sums.skip_rate,
         number_of_sessions,
         longest_session,
-        *charts.day_figures(days, question.today),
+        *day_sums.day_figures(days, question.today),
         unseen(log, question),
     )
 
@@ -172,8 +160,8 @@ def year(log: Log, question: Question) -> Review:
     days = charts.sums_by(log, question, BY_DAY)
     sums, (number, whole) = stats(log, question, days), charts.days_of_year(question)
     query = "SELECT EXISTS (SELECT 1 FROM items WHERE first < ? AND NOT is_episode)"
-    ((has_past,),) = log.rows(query, bounds(question.period)[0])
-    new = best(log, question, TRACKS, 1, which=_is_new(question, TRACKS))
+    ((has_past,),) = log.rows(query, sql.bounds(question.period)[0])
+    new = best(log, question, sql.TRACKS, 1, which=_is_new(question, sql.TRACKS))
     shared = {name: getattr(sums, name) for name in Stats.__slots__ if name in Review.__slots__}
     if not has_past:
         shared |= {"new_tracks": None, "new_artists": None}
@@ -185,7 +173,7 @@ def year(log: Log, question: Question) -> Review:
         most_repeated=_most_repeated(log, question),
         late_night=_late_night(log, question),
         discovery=next(iter(_review_lines(new)), None) if has_past else None,
-        months=charts.sums_of(days, whole, "month", lambda day: f"{day:%Y-%m}"),
+        months=day_sums.sums_of(days, whole, "month", lambda day: f"{day:%Y-%m}"),
         top=_top(log, question),
         **shared,
     )
@@ -193,7 +181,7 @@ def year(log: Log, question: Question) -> Review:
 
 def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]:
     """Return the number of sessions and the longest; the bounds of the period cut those that reach beyond."""
-    begin, end = bounds(question.period)
+    begin, end = sql.bounds(question.period)
     within = "FROM sessions WHERE begin >= ? AND begin < ?"
     query = f"SELECT ifnull(min(begin), ?), ifnull(max(begin), ?) {within}"
     ((first, last),) = log.rows(query, end, end, begin, end)
@@ -211,14 +199,14 @@ def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]
 def _is_new(question: Question, kind: str) -> str:
     """Return the SQL condition for a track or an artist not to have been heard before, not even in part."""
     same = "artists WHERE person"
-    if kind != ARTISTS:
+    if kind != sql.ARTISTS:
         same = f"items WHERE {'key' if question.exact else 'recording'}"
     begin = question.period.begin or 0
     return f"plays > 0 AND NOT EXISTS (SELECT 1 FROM {same} = grouped AND first < {begin})"
 
 
 def _top(log: Log, question: Question) -> Best:
-    return {kind: _review_lines(best(log, question, kind, TOP_COUNT)) for kind in KINDS}
+    return {kind: _review_lines(best(log, question, kind, TOP_COUNT)) for kind in sql.KINDS}
 
 
 def _review_lines(lines: Mapping[str, Line]) -> list[ReviewLine]:
@@ -227,10 +215,10 @@ def _review_lines(lines: Mapping[str, Line]) -> list[ReviewLine]:
 
 
 def _first_play(log: Log, question: Question) -> FirstPlay | None:
-    first = f"""SELECT second, item FROM {source(question)}
-        WHERE second >= ? AND second < ? AND {counts(question)} ORDER BY second LIMIT 1"""
+    first = f"""SELECT second, item FROM {sql.source(question)}
+        WHERE second >= ? AND second < ? AND {sql.counts(question)} ORDER BY second LIMIT 1"""
     query = f"SELECT second, name, artists, key, album FROM ({first}) JOIN items ON id = item"
-    for second, name, artists, key, album in log.rows(query, *bounds(question.period)):
+    for second, name, artists, key, album in log.rows(query, *sql.bounds(question.period)):
         return FirstPlay(name, artists, None, None, utc_time(second), key, album)
     return None
 
@@ -238,13 +226,14 @@ def _first_play(log: Log, question: Question) -> FirstPlay | None:
 def _most_repeated(log: Log, question: Question) -> ReviewLine | None:
     """Return the track with the most plays in a day, the first one in a tie; None without repeats."""
     query = f"""SELECT {BY_DAY}, grouped, sum(plays) AS times
-        FROM ({charts.local_plays(question)}) JOIN ({groups(TRACKS, exact=question.exact)}) USING (item)
+        FROM ({charts.local_plays(question)})
+        JOIN ({sql.groups(sql.TRACKS, exact=question.exact)}) USING (item)
         WHERE plays GROUP BY 1, 2 HAVING times > 1 ORDER BY times DESC, min(second) LIMIT 1"""
     for day, group, times in log.rows(query):
         query = "SELECT key FROM tracks_of_tally JOIN items ON id = item WHERE grouped = ?"
         ((key,),) = log.rows(query, group)
-        name, artists = names(log, TRACKS, group, key)
-        return ReviewLine(name, artists, times, None, str(charts.date_of(day)), key)
+        name, artists = names(log, sql.TRACKS, group, key)
+        return ReviewLine(name, artists, times, None, str(day_sums.date_of(day)), key)
     return None
 
 
@@ -253,5 +242,5 @@ def _late_night(log: Log, question: Question) -> ReviewLine | None:
     query = f"""SELECT item, sum(plays) AS plays, sum(ms_played) AS ms_played
         FROM ({charts.local_plays(question)}) WHERE local % {DAY} < {NIGHT_ENDS} GROUP BY item"""
     log.make_table("night", query)
-    make_ranking(log, question, TRACKS, "night")
-    return next(iter(_review_lines(best(log, question, TRACKS, 1, table="night"))), None)
+    sql.make_ranking(log, question, sql.TRACKS, "night")
+    return next(iter(_review_lines(best(log, question, sql.TRACKS, 1, table="night"))), None)

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_logger.core import periods
 from spotify_logger.core.display import format_title
 from spotify_logger.core.redis_keys import FIRST_DAY, play_key
-from spotify_logger.queries.sql import (
-    LAST_SECOND,
-    MORE_THAN_MS,
-    bounds,
-    counts,
-    make_tally,
-    order,
-    source,
-)
+from spotify_logger.queries import sql
 from spotify_logger.storage.bulk import gap_data, play_data
 
 if TYPE_CHECKING:
@@ -69,17 +61,17 @@ class Memories:
 
 def recent(log: Log, question: Question) -> Timeline:
     """Return the most recent plays of a period, newest first, with the gaps between and after them."""
-    begin, end = bounds(question.period)
+    begin, end = sql.bounds(question.period)
     query = "SELECT second FROM plays WHERE second >= ? AND second < ? ORDER BY second DESC LIMIT ?"
     seconds = [second for (second,) in log.rows(query, begin, end, question.limit)]
-    found = _timeline(log, seconds, seconds[-1] if seconds else LAST_SECOND, end)
+    found = _timeline(log, seconds, seconds[-1] if seconds else sql.LAST_SECOND, end)
     return Timeline(found.lines[::-1], found.now_playing)
 
 
 def day(log: Log, question: Question, which: date) -> DayTimeline:
     """Return the plays of a local day in order, with the gaps between them."""
-    begin, end = bounds(periods.day(question.zone, which))
-    query = f"""SELECT second, {counts(question)}, ms_played FROM {source(question)}
+    begin, end = sql.bounds(periods.day(question.zone, which))
+    query = f"""SELECT second, {sql.counts(question)}, ms_played FROM {sql.source(question)}
         WHERE second >= ? AND second < ? ORDER BY second"""
     rows = log.rows(query, begin, end)
     timeline = _timeline(log, [row[0] for row in rows], begin, min(end, int(question.now)))
@@ -100,16 +92,16 @@ def on_this_day(log: Log, question: Question) -> Memories:
     """Return what was played on this date in earlier years, the latest year first."""
     query = f"""WITH found AS (
             SELECT recording AS grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
-                max(plays * {MORE_THAN_MS} + ms_played) -- makes `item` the one of which this is true
+                max(plays * {sql.MORE_THAN_MS} + ms_played) -- makes `item` the one of which this is true
             FROM tally JOIN items ON id = item GROUP BY recording
         ) SELECT sum(plays) OVER (), sum(ms_played) OVER (), name, items.artists, album, key
-        FROM found JOIN items ON id = item {order(question)} LIMIT 1"""
+        FROM found JOIN items ON id = item {sql.order(question)} LIMIT 1"""
     today, memories = question.today, []
     is_leap_day = (today.month, today.day) == (2, 29)
     for year in range(today.year - 1, FIRST_DAY.year - 1, -1):
         if not is_leap_day or isleap(year):
             day = today.replace(year=year)
-            make_tally(log, question, periods.day(question.zone, day))
+            sql.make_tally(log, question, periods.day(question.zone, day))
             for plays, ms_played, name, artists, album, key in log.rows(query):
                 title = format_title({"name": name, "artists": artists, "album": album, "uri": key})
                 memories.append(Memory(str(day), plays, ms_played, title, key))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.queries.charts import Sums
+from spotify_logger.core.day_sums import Sums
 from spotify_logger.queries.question import PLAYS, TIME, Amount, measure
 from spotify_logger.report.blocks import Answer, Block, Note, Table
 from spotify_logger.report.words import Formatted, counted, exact_duration, heard, phrase, plural
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from spotify_logger.queries.sql import Unseen
     from spotify_logger.report.blocks import CsvRow
     from spotify_logger.report.words import Cell
+
+    Row = tuple[str, Cell]
+
+
+RENDERERS = {"charts": "periods", "summary": "periods", "timeline": "plays", "status": "plays"}
+"""Where the results of a module are shown; all others are in `report.music`."""
 
 
 @singledispatch
@@ -60,10 +67,15 @@ def to_json(value: object) -> Any:  # noqa: ANN401 - what JSON can hold
 
 def to_answer(result: object, question: Question) -> Answer:
     """Return the answer of a command to a question."""
-    from spotify_logger.report import music, periods, plays  # noqa: F401, PLC0415 - they need this
-
+    module = type(result).__module__.rpartition(".")[2]
+    import_module(f"spotify_logger.report.{RENDERERS.get(module, 'music')}")  # start-up time: one only
     code = getattr(result, "exit_code", int(not getattr(result, "known", True)))
     return Answer(to_json(result), blocks(result, question), code, csv_rows(result))
+
+
+def figures(rows: Iterable[Row]) -> Table:
+    """Return a table of figures, without those that do not exist."""
+    return Table([row for row in rows if row[1] not in ("", None)])
 
 
 def nothing_played(period: Period) -> Note:

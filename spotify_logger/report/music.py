@@ -7,9 +7,9 @@ from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from spotify_logger.config.listeners import UNNAMED
 from spotify_logger.core.periods import Period
 from spotify_logger.core.times import seconds_of
-from spotify_logger.monitoring.status import UNNAMED
 from spotify_logger.queries.compare import Comparison, SharedLine
 from spotify_logger.queries.count import Count
 from spotify_logger.queries.item_page import ItemPage, ItemReport
@@ -17,7 +17,7 @@ from spotify_logger.queries.question import PLAYS, TIME, Question, measure
 from spotify_logger.queries.sql import NOUNS
 from spotify_logger.queries.top import VARIOUS, RankedLine, Top
 from spotify_logger.report import answers, words
-from spotify_logger.report.answers import amount, blocks, columns, csv_rows, gap_note
+from spotify_logger.report.answers import amount, blocks, columns, csv_rows, figures, gap_note
 from spotify_logger.report.blocks import Block, Columns, Note, Sparkline, Table
 
 if TYPE_CHECKING:
@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 
     from spotify_logger.queries.count import CountedTrack
     from spotify_logger.queries.top import Line
+    from spotify_logger.report.answers import Row
     from spotify_logger.report.blocks import CsvRow, CsvValue
     from spotify_logger.report.words import Cell
-
-
-def _figures(rows: Sequence[tuple[str, Cell]]) -> Table:
-    """Return a table of figures, without those that do not exist."""
-    return Table([row for row in rows if row[1] not in ("", None)])
 
 
 def _first(
@@ -72,12 +68,12 @@ def _change(line: RankedLine, by: str) -> Cell:
 def _(result: Comparison, question: Question) -> list[Block]:
     names = [each["name"] or UNNAMED for each in result.listeners]
     both = [{**each, "heard": words.heard(each["heard_ms"])} for each in result.listeners]
-    figures = [[name, *(each[name] for each in both)] for name in ("plays", "heard", "artists", "tracks")]
+    sums = [[name, *(each[name] for each in both)] for name in ("plays", "heard", "artists", "tracks")]
     in_common = ", ".join(words.counted(number, NOUNS[kind]) for kind, number in result.common.items())
     rows = [_shared(line, "artist", names, question) for line in result.artists]
     rows += [_shared(line, "track", names, question) for line in result.tracks]
     return [
-        Note(Table(figures, [question.period.words, *names], right_aligned=[1, 2], flexible=0)),
+        Note(Table(sums, [question.period.words, *names], right_aligned=[1, 2], flexible=0)),
         Note(f"In common: {in_common}."),
         *([Table(rows, ["", "", "", *names, "first"], [0, 3, 4], flexible=2)] if rows else []),
     ]
@@ -96,7 +92,7 @@ def _(result: Count, question: Question) -> list[Block]:
     if not tracks:
         return [_not_found(result, question, f"Nothing matches “{result.text}”.")]
     rank = tracks[0].rank if len(tracks) == 1 else None
-    figures: list[tuple[str, Cell]] = [
+    rows: list[Row] = [
         ("what", song.title if song else words.phrase(len(tracks), "tracks")),
         ("plays", result.plays),
         ("shorter", result.shorter),
@@ -106,15 +102,15 @@ def _(result: Count, question: Question) -> list[Block]:
         ("first", words.format_iso(question.zone, result.first)),
         ("last", words.format_iso(question.zone, result.last)),
     ]
-    page: list[Block] = [_figures(figures)]
+    page: list[Block] = [figures(rows)]
     if song:
         page += _editions(tracks)
     else:
-        rows = [
+        lines = [
             (each.title, each.plays, words.duration(each.heard_ms), each.rank, each.album) for each in tracks
         ]
         page += map(
-            Note, _first(rows, ("track", "plays", "heard", "rank", "album"), [1, 2, 3], question.limit)
+            Note, _first(lines, ("track", "plays", "heard", "rank", "album"), [1, 2, 3], question.limit)
         )
     if result.less_close:
         page.append(Note(f"Not counted: {words.counted(result.less_close, 'track')} matching less closely."))
@@ -222,7 +218,7 @@ def _facts(result: ItemPage, found: ItemReport, question: Question) -> Table:
     of_all = f"{words.percentage(found.share, 1)} of all {'time heard' if result.by == TIME else PLAYS}"
     things = f"{result.kind}{'s' * (found.ranked > 1)}, {of_all}"
     skip_rate = "" if found.skip_rate is None else f"({words.percentage(found.skip_rate, 1)})"
-    rows: list[tuple[str, Cell]] = [
+    rows: list[Row] = [
         (result.kind, found.title),
         *([("album", ids[0].name), ("key", ids[0].key)] if len(ids) == 1 else []),
         ("period", "" if question.period == Period() else question.period.words),
@@ -240,4 +236,4 @@ def _facts(result: ItemPage, found: ItemReport, question: Question) -> Table:
     if run["plays"] > 1:
         since = words.format_iso(zone, run["from"])
         rows.append(("most in a row", words.phrase(run["plays"], f"from {since}")))
-    return _figures(rows)
+    return figures(rows)

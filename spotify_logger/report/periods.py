@@ -14,39 +14,22 @@ from spotify_logger.queries.question import PLAYS, TIME, Amount, Question, measu
 from spotify_logger.queries.sql import KINDS, NOUNS
 from spotify_logger.queries.summary import Review, Stats
 from spotify_logger.report import answers, words
-from spotify_logger.report.answers import blocks, csv_rows, gap_note, nothing_played, to_json
+from spotify_logger.report.answers import blocks, csv_rows, figures, gap_note, nothing_played, to_json
 from spotify_logger.report.blocks import Block, Columns, Heading, Heatmap, Note, Sparkline, Table, YearHeatmap
-from spotify_logger.report.words import (
-    MINUTE_MS,
-    Cell,
-    Formatted,
-    counted,
-    filled,
-    heard,
-    listening_time,
-    phrase,
-    plural,
-    share,
-)
+from spotify_logger.report.words import MINUTE_MS, Cell, Formatted, counted, filled, heard, phrase, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from spotify_logger.queries.charts import Streak
+    from spotify_logger.core.day_sums import Streak
     from spotify_logger.queries.summary import ReviewLine
+    from spotify_logger.report.answers import Row
     from spotify_logger.report.blocks import CsvRow
-
-    Row = tuple[str, Cell]
 
 HOUR_MS = 60 * MINUTE_MS
 FEW_HOURS = 10  # below which minutes are shown
 HIGHLIGHTS = ("first play", "most repeated", "late night", "discovery")
 COLUMNS = ("name", "artists", "plays", "heard_ms", "when", "key")
-
-
-def figures(*rows: Row) -> Table:
-    """Return a table of figures, without those that do not exist."""
-    return Table([row for row in rows if row[1] is not None])
 
 
 @blocks.register(Stats)
@@ -61,7 +44,7 @@ def _(result: Stats, question: Question) -> Sequence[Block]:
     if session:
         longest = filled("{} from {}", heard(session.ms), words.format_iso(question.zone, session.from_))
     rate = "–" if result.skip_rate is None else words.percentage(result.skip_rate, 1)
-    table = figures(
+    rows: list[Row] = [
         ("period", question.period.words),
         ("plays", answers.plays_and_others(result.plays, result.shorter, question)),
         ("heard", heard(result.heard_ms)),
@@ -73,8 +56,8 @@ def _(result: Stats, question: Question) -> Sequence[Block]:
         ("sessions", result.sessions),
         ("longest session", longest),
         *_day_rows(result),
-    )
-    return [table, *gap_note(result.unseen)]
+    ]
+    return [figures(rows), *gap_note(result.unseen)]
 
 
 @csv_rows.register(Stats)
@@ -117,7 +100,7 @@ def _(result: Clock, question: Question) -> Sequence[Block]:
         Heatmap(list(batched(values, DAY_HOURS)), unit),
         Note(Sparkline([*map(str, hours)], [sum(values[hour::DAY_HOURS]) for hour in hours], unit)),
         Note(_weekdays(result, question.by)),
-        Note(figures(*_sums(result, question), ("busiest hour", when))),
+        Note(figures([*_sums(result, question), ("busiest hour", when)])),
         *gap_note(result.unseen),
     ]
 
@@ -128,7 +111,7 @@ def _(result: Calendar, question: Question) -> Sequence[Block]:
         return [nothing_played(question.period)]
     unit, numbers = _in_unit(result.calendar, question.by)
     days = (date.fromisoformat(str(each.when)) for each in result.calendar)
-    table = figures(*_sums(result, question), *_day_rows(result, f"of {len(numbers)}"))
+    table = figures([*_sums(result, question), *_day_rows(result, f"of {len(numbers)}")])
     heatmap = YearHeatmap(result.year, dict(zip(days, numbers, strict=True)), unit)
     return [heatmap, Note(table), *gap_note(result.unseen)]
 
@@ -138,7 +121,7 @@ def _(result: Course, question: Question) -> Sequence[Block]:
     if not result.periods:
         return [nothing_played(question.period)]
     plays = f"{counted(result.plays, 'play')} {question.rule_words}"
-    note = f"{question.period.words}: {plays}, {listening_time(result.heard_ms)} heard"
+    note = f"{question.period.words}: {plays}, {words.listening_time(result.heard_ms)} heard"
     return [answers.bars(result.periods, question.by), Note(note), *gap_note(result.unseen)]
 
 
@@ -162,7 +145,7 @@ def _weekdays(result: Clock, by: str) -> Table:
     unit, unit_ms = ("hours", HOUR_MS) if by == TIME else (PLAYS, 1)
     days = [sum(day) for day in batched([measure(each, by) for each in result.week], DAY_HOURS)]
     numbers = [amount // unit_ms for amount in (*days, sum(days))]
-    shares = [share(day, sum(days) or 1) for day in days]
+    shares = [words.share(day, sum(days) or 1) for day in days]
     rows: list[Sequence[Cell]] = [(unit, *numbers), ("share", *shares, None)]
     return Table(rows, ("", *WEEKDAYS, "all"), range(1, len(WEEKDAYS) + 2), flexible=0)
 
@@ -180,7 +163,7 @@ def _(result: Review, question: Question) -> Sequence[Block]:
     plays = f"{counted(result.plays, 'play')} {question.rule_words}"
     highlights = _highlights(result, question)
     return [
-        Note(Heading(f"{when}: {at_least}{listening_time(result.heard_ms)}, {plays}")),
+        Note(Heading(f"{when}: {at_least}{words.listening_time(result.heard_ms)}, {plays}")),
         Sparkline(words.MONTHS, [time // unit_ms for time in times], unit),
         Columns(tracks, artists),
         Columns(albums, _facts(result, question)),
@@ -236,12 +219,14 @@ def _facts(result: Review, question: Question) -> Table:
     session_day = session and question.zone.day(seconds_of(session.from_) or 0)
     missing = f"{words.exact_duration(unseen.seconds)} in {counted(unseen.gaps, 'gap')}"
     return figures(
-        ("days", phrase(result.days, "with plays")),
-        ("new", new),
-        ("streak", _streak(result.longest_streak)),
-        ("session", filled("{}, {}", heard(session.ms), str(session_day)) if session else None),
-        ("busiest", filled("{}, {}", heard(busiest.heard_ms), str(busiest.when)) if busiest else None),
-        ("missing", missing if unseen.gaps else None),
+        [
+            ("days", phrase(result.days, "with plays")),
+            ("new", new),
+            ("streak", _streak(result.longest_streak)),
+            ("session", filled("{}, {}", heard(session.ms), str(session_day)) if session else None),
+            ("busiest", filled("{}, {}", heard(busiest.heard_ms), str(busiest.when)) if busiest else None),
+            ("missing", missing if unseen.gaps else None),
+        ]
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from spotify_logger.config.listeners import UNNAMED
 from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.play import BACKFILL, TRACKDONE
 from spotify_logger.core.player_state import whole_number
@@ -133,7 +134,7 @@ def _(result: status.Statuses, question: Question) -> list[Block]:  # noqa: ARG0
     rows = []
     for name, each in result.listeners.items():
         health = "well" if each.well else "NOT WELL"
-        rows.append((name or status.UNNAMED, health, "; ".join(each.problems) or each.state or ""))
+        rows.append((name or UNNAMED, health, "; ".join(each.problems) or each.state or ""))
     return [Table(rows, flexible=2)]
 
 

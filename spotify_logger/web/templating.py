@@ -14,11 +14,11 @@ from rich.cells import cell_len, set_cell_size
 from starlette.responses import HTMLResponse, Response
 
 from spotify_logger import __version__
+from spotify_logger.config.listeners import UNNAMED
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.play import PLAY_FIELDS
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import from_iso, utc_time
-from spotify_logger.monitoring.status import UNNAMED
 from spotify_logger.report import words
 from spotify_logger.system.log import sanitize
 from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color

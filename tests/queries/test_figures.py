@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.queries.charts import (
-    BY_HOUR,
-    BY_WEEK_HOUR,
-    LocalSums,
-    date_of,
-    streaks,
-    sums_by,
-    total,
-)
+from spotify_logger.core.day_sums import LocalSums, date_of, streaks, total
+from spotify_logger.queries.charts import BY_HOUR, BY_WEEK_HOUR, sums_by
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.sql import Log
 from tests import reference

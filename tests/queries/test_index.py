@@ -40,6 +40,7 @@ TABLES = {
     "artists": "SELECT spotify_id, name, person, first, last FROM artists",
     "hours": "SELECT * FROM hours",
     "sessions": "SELECT * FROM sessions",
+    "compilations": "SELECT * FROM compilations",
     "gaps": "SELECT * FROM gaps",
 }
 ARTISTS = [("Air", "air"), ("Daft Punk", "punk"), ("AIR", ""), ("Daft Punk 2", "punk"), ("Air", "other")]
@@ -184,6 +185,10 @@ def test_without_a_folder_for_it_the_index_is_in_memory(
 
 
 def test_a_log_without_revisions_is_read_once_and_its_loss_is_noticed(writer: Writer, redis_url: str) -> None:
+    names = {"name": "Quo", "artists": ARTISTS[:1], "album": "Discovery", "album_id": "d", "isrc": ""}
+    writer.change("entry", "track:a", {**names, "has_list": True})
+    with closing(Index(writer.store)) as index:
+        index.sync()
     writer.store.send([("DEL", writer.store.key("spotify_logger:revisions"))])
     with closing(Index(writer.store)) as index:
         assert plays(index, writer.store) == 1

@@ -9,7 +9,6 @@ from spotify_logger.cli import arguments
 from spotify_logger.cli.commands import command_parser
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
-from spotify_logger.queries import question
 from spotify_logger.queries.question import Question, from_values
 
 NOW = datetime(2026, 11, 22, 23, 30, tzinfo=UTC).timestamp()
@@ -153,7 +152,7 @@ class TestBadOptions:
 def test_parse_day() -> None:
     berlin = Zone("Europe/Berlin")
     for text, day in ("today", 23), ("yesterday", 22), ("2026-11-02", 2):
-        assert question.parse_day(berlin, NOW, text) == date(2026, 11, day)
+        assert periods.parse_day(berlin, NOW, text) == date(2026, 11, day)
     for text in ("", "soon", "2026", "2026-02-30", "1970-01-01"):
         with pytest.raises(ValueError, match="is not a day"):
-            question.parse_day(berlin, NOW, text)
+            periods.parse_day(berlin, NOW, text)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from spotify_logger.core import periods
 from spotify_logger.core.redis_keys import FIRST_DAY
 from spotify_logger.queries import charts, summary
-from spotify_logger.queries.question import INTERVALS, WEEK, parse_year
+from spotify_logger.queries.question import INTERVALS, WEEK
 from spotify_logger.web.request_params import BadRequest
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _about_year(page: ListenerPage, request: Request) -> tuple[Question, dict[st
     this_year, params = page.today.year, page.params(request)
     year = request.path_params.get("year", this_year)
     try:
-        period = periods.year(page.zone, parse_year(str(year)))
+        period = periods.year(page.zone, periods.parse_year(str(year)))
     except ValueError:
         raise BadRequest(f"not a year: {year} (try {this_year})") from None
     about = {

@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from spotify_logger.core.periods import parse_day
 from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of
 from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import timeline as queries
-from spotify_logger.queries.question import parse_day
 from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import BadRequest, search_text
 from spotify_logger.web.views.periods import ranked_keys
