@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.cli.arguments import Commands
 
-TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "check")
+TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "check", "token")
 
 
 def add_transfer_commands(commands: Commands) -> None:
@@ -65,6 +65,15 @@ def add_transfer_commands(commands: Commands) -> None:
     check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
     what = "do not ask before deleting index entries of plays that are gone"
     check.add_argument("--yes", action="store_true", help=what)
+    what = "tokens with which programs on other machines may read your log from the page"
+    token = add_command(commands, "token", what, csv=False)
+    what = "new: make one, and show it this once; list: show whose logs each is for; revoke: end one"
+    token.add_argument("action", choices=("new", "list", "revoke"), metavar="ACTION", help=what)
+    what = "its name, such as that of the program that gets it"
+    token.add_argument("name", nargs="?", metavar="NAME", help=what)
+    what = "for new: whose logs it is for (default: that of --listener; - is the one without a name)"
+    token.add_argument("listeners", nargs="*", metavar="LISTENER", help=what)
+    token.set_defaults(check=_check)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -74,6 +83,10 @@ def _check(options: argparse.Namespace) -> None:
         raise ValueError("import needs files, folders or ZIP archives, or else --samples")
     if options.command == "forward" and (options.action == "backlog") != (options.since is not None):
         raise ValueError("forward backlog needs --since and a day, and nothing else takes it")
+    if options.command == "token" and (
+        (options.action == "list") == bool(options.name) or (options.action != "new" and options.listeners)
+    ):
+        raise ValueError("say token list, token revoke NAME, or token new NAME and maybe listeners")
     if options.command == "forget" and not options.text and period.begin is None and period.end is None:
         raise ValueError(
             "forget needs a text, a key or a period such as --last 2h: it does not delete the whole log"

@@ -6,7 +6,7 @@ import sys
 from spotify_logger.config.settings import Settings
 from spotify_logger.report.blocks import Answer
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer import forwarding
+from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation, Selection, forget
 from spotify_logger.transfer.export import export, export_file
@@ -23,6 +23,8 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
     match options.command:
         case "forward":
             found = forwarding.answer(options, store, settings)
+        case "token":
+            found = tokens.answer(options, store, settings.listener)
         case "import" if options.samples:
             found = import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
         case "import":

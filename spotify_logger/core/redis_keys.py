@@ -16,6 +16,7 @@ GAPS = "gaps"  # the index of gaps: start -> end and reason; a year has a few do
 TOMBSTONES = "forgotten"  # deleted plays: the second that named each -> the second in which it ended
 RESTORED = "restored"  # instead of the end: the play was imported again on purpose
 LISTENERS = "spotify_logger:listeners"  # named ones -> the start of their log; never prefixed with a listener
+TOKENS = "spotify_logger:tokens"  # of the API, by name; never prefixed with a listener either
 LEASE = "spotify_logger:lease"  # the holder of the polling lease: fencing number, ID and machine; expires
 FENCE = "spotify_logger:fence"  # the last fencing number issued
 STANDBY = "spotify_logger:standby"  # the machine of a logger on standby; expires

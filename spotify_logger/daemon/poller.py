@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +30,7 @@ from spotify_logger.storage.sqlite_file import DISK_RETRY
 from spotify_logger.storage.store import Store
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
+from spotify_logger.system.state import to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -123,6 +125,7 @@ class Poller:
         self._pending: list[Callable[[Tracker], list[Play]]] = []  # answers that `_tracker` has not got yet
         self._usage = Quota(self.outbox.note(REQUESTS_NOTE))
         self._counted = 0
+        self._polls: Counter[str] = Counter()  # by result, since the start
         self._status: dict[str, FieldValue] = {"pid": os.getpid(), "version": __version__}
         self._trouble: str | None = ""  # None while Spotify answers, "" before the first answer
         self._login_trouble = ""
@@ -192,6 +195,7 @@ class Poller:
             return tracker.observe(player_state, stamp_ms, round(answer.monotonic * 1000))
 
         self._pending.append(feed)
+        self._polls["ok"] += 1
         self._status.update(login="ok", blind="", last_poll=to_iso(stamp_ms))
         if self._is_restored:
             self._track_pending()
@@ -215,6 +219,7 @@ class Poller:
             say(words)
             self._trouble = str(error)
         due = self._clock.monotonic() + wait
+        self._polls[reason] += 1
         self._status["blind"] = reason
         self._gap_monitor.on_failure(reason)
         self._record(due, words, None)
@@ -253,6 +258,7 @@ class Poller:
         self._counted = self.spotify.requests
         self._status["next_poll"] = to_iso(round((now + wait) * 1000))
         self._status["state"] = log.sanitize(words)
+        self._status["polls"] = to_json(self._polls)
         self._status["login_valid_until"] = "" if until is None else to_iso(round(until * 1000))
         if not self._is_restored:  # the rest of the status in Redis is not read yet, and has to stay
             return self.recorder.write(None, wait, self._status)

@@ -60,6 +60,7 @@ class Status:
     login: str | None
     login_valid_until: str | None
     requests_24h: int | None
+    polls: Mapping[str, int]  # by result, since the start of the logger
     outbox: int | None  # plays that wait
     outbox_trouble: str | None
     forwarding: Sequence[ReceiverStatus]
@@ -145,6 +146,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
         blind_reason=current[0] if current else None,
         last_play=None if last is None else play_data(last),
         gaps_30_days=past,
+        polls=from_json(dict[str, int], found.get("polls", "")) or {},
         forwarding=receivers(found),
         redis=redis if server else None,
         standby=evidence.standby or None,

@@ -14,7 +14,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.queries.index_sync import Progress
@@ -47,12 +47,16 @@ def answer(
             from spotify_logger.queries import compare  # noqa: PLC0415 - start-up time
 
             return compare.compare((ours, theirs), (settings.listener, name), question)
-        module, function, *names = QUERIES[options.command]
-        query = getattr(
-            import_module(f"spotify_logger.queries.{module}"), function
-        )  # start-up time: one only
+        query, names = load_query(options.command), QUERIES[options.command][2:]
         result: object = query(ours, question, *(getattr(options, name) for name in names))
         return result
+
+
+def load_query(command: str) -> Callable[..., object]:
+    """Import what answers a command, and nothing else."""
+    module, name, *_ = QUERIES[command]
+    query: Callable[..., object] = getattr(import_module(f"spotify_logger.queries.{module}"), name)
+    return query
 
 
 def open_store(settings: Settings) -> Archive:

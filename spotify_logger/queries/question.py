@@ -142,6 +142,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "min": Parameter(_parse_threshold, "not a threshold", "30s, half, finished or 0"),
     "by": Parameter(lambda text: matched(f"{PLAYS}|{TIME}", text)[0], "not a measure", "plays or time"),
     "n": Parameter(lambda text: int(matched("0*([1-9][0-9]*)", text)[1][:9]), "not a positive number", "10"),
+    "exact": Parameter(lambda text: matched("true|false", text)[0] == "true", "not true or false", "true"),
     "tz": Parameter(Zone, "unknown time zone", "Europe/Berlin"),
 }
 """The parameters of a question by their names in a URL; the command has them as options."""

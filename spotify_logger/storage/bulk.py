@@ -89,8 +89,8 @@ class Archive(Store):
 
     def listeners(self) -> list[str]:
         """Return the names of the listeners with a log here; "" first if there is an unnamed one."""
-        shared = self._shared_prefix
-        names, unnamed = self.send([("HKEYS", shared + keys.LISTENERS), ("EXISTS", shared + keys.STATUS)])
+        questions = (("HKEYS", keys.LISTENERS), ("EXISTS", keys.STATUS))
+        names, unnamed = self.send([(command, self.shared_key(key)) for command, key in questions])
         return [*([""] if unnamed else []), *sorted(filter(keys.is_listener_name, names or []))]
 
     def standby_machine(self) -> str:

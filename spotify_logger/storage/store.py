@@ -125,6 +125,10 @@ class Store:
         """Return a key with the prefix."""
         return self._prefix + name
 
+    def shared_key(self, name: str) -> str:
+        """Return a key that all listeners share, with the prefix."""
+        return self._shared_prefix + name
+
     def connect(self) -> int:
         """Connect if necessary, and return the number of connections so far."""
         return self._client.connect()
@@ -143,7 +147,7 @@ class Store:
     def register_listener(self) -> None:
         """Add this listener to the list of listeners."""
         if self._listener:
-            key, since = self._shared_prefix + keys.LISTENERS, to_iso(round(self._utc() * 1000))
+            key, since = self.shared_key(keys.LISTENERS), to_iso(round(self._utc() * 1000))
             self.send([("HSETNX", key, self._listener, since)])
 
     def invalidate(self, *names: str) -> None:

@@ -8,9 +8,11 @@ import os
 import socket
 import sys
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
@@ -21,6 +23,7 @@ from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.periods import Zone
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
+from spotify_logger.web.api import Api
 from spotify_logger.web.auth import PasswordAuth, set_cookie
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.listeners import Listeners, TooManyQuestions
@@ -28,7 +31,7 @@ from spotify_logger.web.middleware import SESSION_COOKIE, SIGN_IN, SIGN_OUT, Che
 from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import ErrorLog, PageServer, listen
 from spotify_logger.web.static_files import Assets
-from spotify_logger.web.templating import Templates
+from spotify_logger.web.templating import TOKEN_PATHS, Templates, problem
 from spotify_logger.web.views import account, music, periods, plays
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ class WebApp:
         app = Starlette(
             routes=[
                 *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
+                *Api(self.listeners).routes,
                 Route("/health/login", self.listeners.view(account.log_in), methods=["POST"]),
                 Route("/listener", self.listeners.choose, methods=["POST"]),
                 Route("/top", RedirectResponse("/top/tracks", 308)),
@@ -80,6 +84,7 @@ class WebApp:
                 TooManyQuestions: self._error_page(503, "Too busy"),
                 SpotifyLoggerError: self._error_page(503, "Something went wrong"),
                 404: self._error_page(404, "Page not found", ""),
+                HTTPException: self._show_http_error,  # type: ignore[dict-item] # gets no other error
                 500: self._error_page(500, "Internal error", "See the log of the page for details."),
             },
         )
@@ -110,6 +115,12 @@ class WebApp:
         answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
 
+    async def _show_http_error(self, request: Request, error: HTTPException) -> Response:
+        title = HTTPStatus(error.status_code).phrase
+        answer = await self._error_page(error.status_code, title, error.detail)(request, error)
+        answer.headers.update(error.headers or {})
+        return answer
+
     def _error_page(
         self, status: int, title: str, message: str | None = None
     ) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -118,6 +129,8 @@ class WebApp:
         async def show(request: Request, error: Exception) -> Response:
             error.add_note(f"{request.method} {request.url.path}")  # uvicorn logs it with internal errors
             text = log.sanitize(f"{error}") if message is None else message
+            if request.url.path.startswith(TOKEN_PATHS):
+                return problem(status, title, text)
             return self._templates.render(request, "error.html", status, title=title, message=text)
 
         return show

@@ -213,14 +213,14 @@ class Listeners:
         async def answer(request: Request) -> Response:
             listener = await self._requested(request)
             request.state.listener = CurrentListener(listener, self._names)
-            return await show(self._page_of(listener), request)
+            return await show(self.page_of(listener), request)
 
         return answer
 
     async def choose(self, request: Request) -> Response:
         """Keep the chosen listener in a cookie."""
         chosen = (await read_form(request)).get("listener", "")
-        if chosen not in await self._listeners():
+        if chosen not in await self.names():
             raise BadRequest(UNKNOWN_LISTENER)
         answer = RedirectResponse("/", 303)
         set_cookie(request, answer, LISTENER_COOKIE, chosen or NOBODY)
@@ -228,7 +228,7 @@ class Listeners:
 
     async def warm(self) -> None:
         """Make the index of the default listener before the first visitor comes."""
-        page = self._page_of(self._default(await self._listeners()))
+        page = await self.default_page()
 
         def build(store: Archive) -> None:
             with closing(Index(store)) as index:
@@ -248,7 +248,7 @@ class Listeners:
             page.close()
 
     async def _requested(self, request: Request) -> str:
-        names = await self._listeners()
+        names = await self.names()
         requested = request.query_params.get("listener", "")
         chosen = requested or request.cookies.get(LISTENER_COOKIE, "")
         name = "" if chosen == NOBODY else chosen
@@ -256,22 +256,28 @@ class Listeners:
             return name
         if requested:
             raise BadRequest(UNKNOWN_LISTENER)
-        return self._default(names)
+        return self.default(names)
 
-    def _default(self, names: Sequence[str]) -> str:
+    async def default_page(self) -> ListenerPage:
+        """Return the page that is shown if none was chosen."""
+        return self.page_of(self.default(await self.names()))
+
+    def default(self, names: Sequence[str]) -> str:
         """Return the listener to show if none was chosen."""
         ours = self._settings.listener
         return ours if ours in names or not names else names[0]
 
-    async def _listeners(self) -> Sequence[str]:
+    async def names(self) -> Sequence[str]:
+        """Return the names of the listeners, as of a few seconds ago."""
         if time.monotonic() >= self._known_until:
             with suppress(SpotifyLoggerError):  # Redis is unreachable; the page says so
-                page = self._page_of(self._settings.listener)
+                page = self.page_of(self._settings.listener)
                 self._names = await page.run(lambda store: store.listeners())
                 self._known_until = time.monotonic() + NAMES_CACHE_SECONDS
         return self._names
 
-    def _page_of(self, listener: str) -> ListenerPage:
+    def page_of(self, listener: str) -> ListenerPage:
+        """Return the page of a listener."""
         if listener not in self._pages:
             self._pages[listener] = ListenerPage(for_listener(self._settings, listener), *self._shared)
         return self._pages[listener]

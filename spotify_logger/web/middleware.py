@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from spotify_logger.config.settings import is_loopback
+from spotify_logger.web.templating import TOKEN_PATHS, problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 SESSION_COOKIE = "spotify_logger"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
-PUBLIC_PATHS = ("/static/", SIGN_IN, SIGN_OUT)  # need no password: they reveal nothing of the log
+# Need no password: they reveal nothing of the log, or `Api` says who may read it.
+PUBLIC_PATHS = ("/static/", SIGN_IN, SIGN_OUT, "/healthz", *TOKEN_PATHS)
 LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")  # nobody can register these domains
 FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")  # the beginnings of what proxies add
 
@@ -45,11 +47,14 @@ class Checks:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI call."""
         scope = forwarded(scope) if self._behind_proxy else scope
-        answer: ASGIApp = self._refusal(Request(scope)) or self._app
-        await answer(scope, receive, send)
+        request = Request(scope)
+        refusal = self._refusal(request)
+        if refusal and request.url.path.startswith(TOKEN_PATHS):
+            refusal = problem(refusal.status_code, "Refused", bytes(refusal.body).decode().strip())
+        await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
-        if self._auth is None and _is_forwarded(request):
+        if self._auth is None and is_forwarded(request):
             return PlainTextResponse(
                 "This page has no password, and a proxy would expose it to everybody. Start it with "
                 "`spotify-logger web --behind-proxy` to require one; see docs/behind-a-proxy.md.\n",
@@ -79,7 +84,7 @@ class Checks:
             return False
 
 
-def _is_forwarded(request: Request) -> bool:
+def is_forwarded(request: Request) -> bool:
     """Return whether a proxy sent a request: it would expose a page that has no password.
 
     nginx adds no header unless configured to, but speaks HTTP/1.0 by default up to version 1.29, which no

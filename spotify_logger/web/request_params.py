@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
+from spotify_logger.core.periods import parse_day
 from spotify_logger.queries.question import from_mapping
 
 if TYPE_CHECKING:
@@ -36,6 +37,17 @@ class PeriodChoice(NamedTuple):
     is_active: bool
 
 
+def read_question(texts: Mapping[str, str], now: float, **defaults: object) -> Question:
+    """Return the question with some parameters, or raise `BadRequest`."""
+    try:
+        question = from_mapping(texts, now, **defaults)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    if question.limit > MAX_LINES:
+        raise BadRequest(f"n must be a number from 1 to {MAX_LINES}")
+    return question
+
+
 class RequestParams:
     """The query parameters of a request; unknown names are ignored.
 
@@ -57,13 +69,7 @@ class RequestParams:
             texts["since"] = str(start_of_twelve_months(self._today))
         elif period:
             texts |= {name: text for name, text in self.period.items() if name != ALL_TIME}
-        try:
-            question = from_mapping(texts, self._now, tz=self._zone, limit=limit)
-        except ValueError as error:
-            raise BadRequest(str(error)) from None
-        if question.limit > MAX_LINES:
-            raise BadRequest(f"n must be a number from 1 to {MAX_LINES}")
-        return question
+        return read_question(texts, self._now, tz=self._zone, limit=limit)
 
     @property
     def label(self) -> str:
@@ -92,6 +98,14 @@ class RequestParams:
         default = "all time" if self._default_all_time else "last 12 months"
         offered = {default: {}, **{label: query for label, query in offered.items() if label != default}}
         return [PeriodChoice(label, query, query == self.period) for label, query in offered.items()]
+
+
+def read_day(question: Question, text: str) -> date:
+    """Return the local day that a text names, or raise `BadRequest`."""
+    try:
+        return parse_day(question.zone, question.now, text)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _known(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.cells import cell_len, set_cell_size
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from spotify_logger import __version__
 from spotify_logger.config.listeners import UNNAMED
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.web.static_files import Assets
 
+API_PATH = "/api/v1"
+TOKEN_PATHS = (f"{API_PATH}/", "/metrics")  # are for programs: they need a token, and errors are problems
+PROBLEM_JSON = "application/problem+json"
+CACHE_HEADERS = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
 NOBODY = "-"  # stands for the unnamed listener where an empty value means no choice
 SHADES = 5  # of a heatmap, not counting the one for zero
 ELLIPSIS = "…"
@@ -101,12 +105,22 @@ class Templates:
         """Return a rendered page, or 304 if the browser already has it."""
         listener = getattr(request.state, "listener", CurrentListener("", ()))
         text = self.render_text(template, path=request.url.path, listener=listener, **context)
-        headers = {"cache-control": "private, no-cache", "vary": "cookie"}
         if status == HTTPStatus.OK:
-            headers["etag"] = f'W/"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
-            if request.headers.get("if-none-match") == headers["etag"]:
-                return Response(None, HTTPStatus.NOT_MODIFIED, headers)
-        return HTMLResponse(text, status, headers)
+            return cacheable(request, text, "text/html")
+        return HTMLResponse(text, status, CACHE_HEADERS)
+
+
+def problem(status: int, title: str, detail: str) -> Response:
+    """Return an error for programs (RFC 9457)."""
+    return JSONResponse({"title": title, "status": status, "detail": detail}, status, media_type=PROBLEM_JSON)
+
+
+def cacheable(request: Request, text: str, media_type: str) -> Response:
+    """Return a response, or 304 if the client already has it."""
+    headers = {**CACHE_HEADERS, "etag": f'W/"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'}
+    if request.headers.get("if-none-match") == headers["etag"]:
+        return Response(None, HTTPStatus.NOT_MODIFIED, headers)
+    return Response(text, 200, headers, media_type)
 
 
 def _timestamp(stamp: str) -> float:

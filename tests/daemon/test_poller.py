@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -356,7 +357,9 @@ class TestStatus:
         turn = rig.virtual_run.poller.turn()
         polled = rig.world.clock.now
         status = rig.status()
-        tracker = status.pop("tracker")
+        tracker, polls = status.pop("tracker"), json.loads(status.pop("polls"))
+        assert 0 < polls.pop("ok") <= len(rig.requests)
+        assert polls == {}
         last_poll, next_poll = (seconds(status.pop(name)) for name in ("last_poll", "next_poll"))
         (start,) = (play.started_at for play in rig.world.record.heard_by(polled))
         assert '"uri": "spotify:track:' in tracker
@@ -392,6 +395,7 @@ class TestStatus:
         turn = rig.virtual_run.poller.turn()
         status = rig.status()
         assert status["blind"] == "offline"
+        assert json.loads(status["polls"])["offline"] == 1
         assert status["last_poll"] == last_poll
         assert status["login_valid_until"] == ""
         assert seconds(status["next_poll"]) == pytest.approx(T + turn.due, abs=0.01)

@@ -9,14 +9,13 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from spotify_logger.core.periods import parse_day
 from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of
 from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import timeline as queries
 from spotify_logger.web.covers import catalog_key_of_play
-from spotify_logger.web.request_params import BadRequest, search_text
+from spotify_logger.web.request_params import read_day, search_text
 from spotify_logger.web.views.periods import ranked_keys
 
 if TYPE_CHECKING:
@@ -87,10 +86,7 @@ async def recent(page: ListenerPage, request: Request) -> Response:
 async def day(page: ListenerPage, request: Request) -> Response:
     """Show the plays of a day."""
     question = page.params(request).question("min", period=False)
-    try:
-        this = parse_day(page.zone, question.now, request.path_params["day"])
-    except ValueError as error:
-        raise BadRequest(str(error)) from None
+    this = read_day(question, request.path_params["day"])
     data = await page.ask(request, queries.day, question, this)
     return page.render(
         request,
