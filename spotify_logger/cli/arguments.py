@@ -10,7 +10,7 @@ from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core import periods
+from spotify_logger.core import day_sums, periods
 from spotify_logger.queries import question
 from spotify_logger.queries.sql import CHOICES
 
@@ -142,7 +142,7 @@ def add_questions(commands: Commands) -> None:
         add_options(about_a_year, "tz", "min", "by")
     course = add("course", "bar chart of listening by day, week or month")
     what = "one bar per day, week or month (default: month)"
-    course.add_argument("--per", choices=question.INTERVALS, default=question.MONTH, help=what)
+    course.add_argument("--per", choices=day_sums.INTERVALS, default=day_sums.MONTH, help=what)
     add_options(course, "by", *about_a_period)
     for noun in ("artist", "album", "track"):
         page = add(noun, f"everything about one {noun}", *ranked)

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
 
+from spotify_logger.core.periods import Period, Zone
 from spotify_logger.core.redis_keys import EPOCH_DAY
+
+LONGEST_BY_MONTH = 366 * 86_400 + 3600  # in seconds: a leap year and an hour of daylight saving time
+INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +96,38 @@ def sums_of(
         plays[name] += day.plays
         heard_ms[name] += day.heard_ms
     return [Sums(unit, name, plays[name], heard_ms[name]) for name in plays]
+
+
+def by_interval(days: Sequence[LocalSums], period: Period, zone: Zone, today: date, per: str) -> list[Sums]:
+    """Return the sums of each day, week (from Monday) or month of a period.
+
+    They range from the start of the period, or the first play, to its end or today.
+    """
+    if not days:
+        return []
+    first = date_of(days[0].number) if period.begin is None else zone.day(period.begin)
+    last = today if period.end is None else min(zone.day(period.end - 1), today)
+    last = max(last, date_of(days[-1].number))
+
+    def begin(day: date) -> str:
+        if per == WEEK:
+            day -= timedelta(days=day.weekday())
+        return str(day.replace(day=1) if per == MONTH else day)
+
+    return sums_of(days, range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1), "from", begin)
+
+
+def days_of_year(zone: Zone, period: Period) -> tuple[int, range]:
+    """Return the calendar year that is a period, and its days since the epoch."""
+    year = zone.day(period.begin or 0).year
+    first, end = ((date(number, 1, 1) - EPOCH_DAY).days for number in (year, year + 1))
+    return year, range(first, end)
+
+
+def by_year_or_month(days: Sequence[LocalSums], period: Period) -> list[Sums]:
+    """Return the sums of each year, or of each month in a short period, from the first play to the last."""
+    begin, end = period.begin, period.end
+    is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
+    length = len("2026-11" if is_short else "2026")
+    wanted = range(days[0].number, days[-1].number + 1)
+    return sums_of(days, wanted, "period", lambda day: str(day)[:length])

@@ -6,15 +6,14 @@ SQLite knows no time zones: it gets the UTC offsets as a table.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
 from itertools import product
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.day_sums import LocalSums, Streak, Sums, date_of, day_figures, sums_of, total
+from spotify_logger.core import day_sums
+from spotify_logger.core.day_sums import LocalSums, Streak, Sums, total
 from spotify_logger.core.periods import WEEKDAYS
-from spotify_logger.core.redis_keys import EPOCH_DAY
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.question import MIN_LISTENED_MS, MONTH, WEEK
+from spotify_logger.queries.question import MIN_LISTENED_MS
 from spotify_logger.queries.sql import OPEN, SKIPPED, Log, Unseen, bounds, counts, source, unseen
 
 if TYPE_CHECKING:
@@ -96,51 +95,25 @@ def clock(log: Log, question: Question) -> Clock:
 def calendar(log: Log, question: Question) -> Calendar:
     """Return the days of a year; the period of the question is a calendar year."""
     days = sums_by(log, question, BY_DAY)
-    year, whole = days_of_year(question)
+    year, whole = day_sums.days_of_year(question.zone, question.period)
     # Days after today may have plays, logged by a clock ahead of ours.
-    shown = {day for day in whole if date_of(day) <= question.today} | {day.number for day in days}
-    figures = day_figures(days, question.today)
-    found = sums_of(days, sorted(shown), "day", str)
+    shown = {day for day in whole if day_sums.date_of(day) <= question.today} | {day.number for day in days}
+    figures = day_sums.day_figures(days, question.today)
+    found = day_sums.sums_of(days, sorted(shown), "day", str)
     return Calendar(year, *_asked(question, days), *figures, found, unseen(log, question))
 
 
 def course(log: Log, question: Question, per: str) -> Course:
     """Return listening over time; `per` is one of `INTERVALS`."""
     days = sums_by(log, question, BY_DAY)
-    return Course(per, *_asked(question, days), by_interval(days, question, per), unseen(log, question))
+    sums = day_sums.by_interval(days, question.period, question.zone, question.today, per)
+    return Course(per, *_asked(question, days), sums, unseen(log, question))
 
 
 def _asked(question: Question, sums: Sequence[LocalSums]) -> tuple[str | None, str | None, str, int, int]:
     """Return the period and the measure of a question, and its plays and time."""
     period, whole = question.period, total(sums)
     return utc_time(period.begin), utc_time(period.end), question.by, whole.plays, whole.heard_ms
-
-
-def by_interval(days: Sequence[LocalSums], question: Question, per: str) -> list[Sums]:
-    """Return the sums of each day, week or month of the period.
-
-    They range from the start of the period, or the first play, to its end or today.
-    """
-    if not days:
-        return []
-    zone, period = question.zone, question.period
-    first = date_of(days[0].number) if period.begin is None else zone.day(period.begin)
-    last = question.today if period.end is None else min(zone.day(period.end - 1), question.today)
-    last = max(last, date_of(days[-1].number))
-
-    def begin(day: date) -> str:
-        if per == WEEK:
-            day -= timedelta(days=day.weekday())
-        return str(day.replace(day=1) if per == MONTH else day)
-
-    return sums_of(days, range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1), "from", begin)
-
-
-def days_of_year(question: Question) -> tuple[int, range]:
-    """Return the calendar year that is the period of a question, and its days since the epoch."""
-    year = question.zone.day(question.period.begin or 0).year
-    first, end = ((date(number, 1, 1) - EPOCH_DAY).days for number in (year, year + 1))
-    return year, range(first, end)
 
 
 def sums_by(log: Log, question: Question, unit: str, items: str = "") -> list[LocalSums]:

@@ -18,12 +18,9 @@ from spotify_logger.queries.top import Line, artist_names, best
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from spotify_logger.core.day_sums import LocalSums
     from spotify_logger.core.search_text import Match
     from spotify_logger.queries.sql import Log
 
-LONGEST_BY_MONTH = 366 * 86_400 + 3600
-"""Longest period reported by month, in seconds: a leap year and an hour of daylight saving time."""
 OWN = "SELECT item FROM own"  # the items of the thing that is reported on
 
 
@@ -141,7 +138,7 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
         **_rank(log, question, kind, line),
         most_in_a_day=peak.as_day(),
         **_runs(log, question),
-        periods=_periods(question, days),
+        periods=day_sums.by_year_or_month(days, question.period),
         hours=[Sums("hour", hour, *hours.get(hour, (0, 0))) for hour in range(charts.DAY_HOURS)],
         **_parts(log, question, sql.TRACKS, is_empty=kind == sql.TRACKS),
         **_parts(log, question, sql.ALBUMS, is_empty=kind != sql.ARTISTS),
@@ -194,12 +191,3 @@ def _ids(log: Log, question: Question) -> list[Line]:
     query = f"""SELECT album, '', plays, ms_played, key, key AS grouped FROM own JOIN items ON id = item
         {sql.order(question)} LIMIT ?"""
     return [Line(*row[:-1]) for row in log.rows(query, question.limit)]
-
-
-def _periods(question: Question, days: Sequence[LocalSums]) -> list[Sums]:
-    """Return the sums of each year, or of each month in a short period, from the first play to the last."""
-    begin, end = question.period.begin, question.period.end
-    is_short = begin is not None and end is not None and end - begin <= LONGEST_BY_MONTH
-    length = len("2026-11" if is_short else "2026")
-    wanted = range(days[0].number, days[-1].number + 1)
-    return day_sums.sums_of(days, wanted, "period", lambda day: str(day)[:length])

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 MIN_LISTENED_MS = 30_000  # the default for what counts as a play: half a minute, as at Spotify
 PLAYS, TIME = "plays", "time"
 HALF, FINISHED = "half", "finished"
-INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 
 
 @dataclass(frozen=True, slots=True)

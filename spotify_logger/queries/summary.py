@@ -13,7 +13,6 @@ from spotify_logger.core.play_rows import sessions
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
 from spotify_logger.queries.charts import BY_DAY, DAY, HOUR
-from spotify_logger.queries.question import WEEK
 from spotify_logger.queries.sql import Log, Unseen, unseen
 from spotify_logger.queries.top import Line, Titled, best, names
 
@@ -151,14 +150,14 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
 def overview(log: Log, question: Question) -> Overview:
     """Return an overview of a period that begins at a local midnight and includes the present."""
     days = charts.sums_by(log, question, BY_DAY)
-    weeks = charts.by_interval(days, question, WEEK)
+    weeks = day_sums.by_interval(days, question.period, question.zone, question.today, day_sums.WEEK)
     return Overview(stats(log, question, days), _top(log, question), weeks)
 
 
 def year(log: Log, question: Question) -> Review:
     """Return a year in review; the period of the question is a calendar year."""
     days = charts.sums_by(log, question, BY_DAY)
-    sums, (number, whole) = stats(log, question, days), charts.days_of_year(question)
+    sums, (number, whole) = stats(log, question, days), day_sums.days_of_year(question.zone, question.period)
     query = "SELECT EXISTS (SELECT 1 FROM items WHERE first < ? AND NOT is_episode)"
     ((has_past,),) = log.rows(query, sql.bounds(question.period)[0])
     new = best(log, question, sql.TRACKS, 1, which=_is_new(question, sql.TRACKS))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from spotify_logger.core import periods
+from spotify_logger.core.day_sums import INTERVALS, WEEK
 from spotify_logger.core.redis_keys import FIRST_DAY
 from spotify_logger.queries import charts, summary
-from spotify_logger.queries.question import INTERVALS, WEEK
 from spotify_logger.web.request_params import BadRequest
 
 if TYPE_CHECKING:
