@@ -55,7 +55,8 @@ SLOW = (
     "core/test_tracker_properties.py", "test_lying_redis.py", "storage/test_debian_redis.py",
     "daemon/test_failover.py::test_machines_killed_in_turn_log_what_one_alone_does",
     "transfer/test_agreement.py", "transfer/test_importer.py", "queries/test_against_reference.py",
-    "simulator/test_server.py", "transfer/test_dedup.py", "transfer/test_verify.py",
+    "simulator/test_server.py", "transfer/test_dedup.py", "transfer/test_verify.py", "test_package.py",
+    "test_container.py",
 )  # fmt: skip
 """Prefixes of the tests that take most of the time, the longest first. `-m "not slow"` leaves them out."""
 

@@ -99,3 +99,27 @@ def test_the_logger_of_each_listener_is_like_the_only_one() -> None:
         only.pop(name, None)
         each.pop(name, None)
     assert only == each
+
+
+def test_the_install_puts_the_command_its_completions_and_its_man_page_where_all_users_find_them(
+    tmp_path: Path,
+) -> None:
+    text = (PROJECT / "docs" / "install-pi.md").read_text()
+    lines = re.findall(r"^sudo (.* /usr/local/.*)$", text, re.MULTILINE)
+    assert len(lines) == 2
+    for name in ("bin", "share"):
+        (tmp_path / name).mkdir()
+    for line in lines:
+        words = line.replace("/opt/spotify-logger/.venv", sys.prefix).replace("/usr/local", str(tmp_path))
+        subprocess.run(["sh", "-c", words], check=True)
+    done = subprocess.run(
+        ["spotify-logger", "--version"],
+        cwd="/",
+        env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("spotify-logger ")
+    assert (tmp_path / "share" / "bash-completion" / "completions" / "spotify-logger").read_text()
+    assert (tmp_path / "share" / "man" / "man1" / "spotify-logger.1").read_text()

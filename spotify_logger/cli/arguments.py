@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse arguments, by default those of the process; add the `question`, and make `day` a date."""
-    for argument in takewhile("--".__ne__, sys.argv[1:] if arguments is None else arguments):
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    for argument in takewhile("--".__ne__, words):
         # Before Python 3.13, argparse turns `--` as the value of an option into an empty list.
         if given := re.fullmatch(r"(-[^-]|--[^=]+)=?--", argument):
             parser.error(f"argument {given[1]}: expected one argument")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     try:
         options.question = question.from_values(vars(options), time.time(), "--")
         if "text" in options:
@@ -46,6 +49,19 @@ def search_text(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("nothing to search for: the text is empty")
     return text
+
+
+def _kind(text: str) -> str:
+    """Return the kind of top list that a text names, also in the singular."""
+    return f"{text}s" if f"{text}s" in CHOICES else text
+
+
+class _StoreIfGiven(argparse.Action):
+    """Stores the value of a positional argument that may be missing, and leaves that of an option alone."""
+
+    def __call__(self, _: object, namespace: argparse.Namespace, value: object, *_more: object) -> None:
+        if value is not None:
+            setattr(namespace, self.dest, value)
 
 
 # Options that several commands share
@@ -122,13 +138,17 @@ def add_questions(commands: Commands) -> None:
     add("now", "what is playing right now (exit code 1 if unknown)", csv=False)
     add("recent", "the most recent plays", "n", PERIOD).set_defaults(limit=20)
     day = add("day", "the plays of one day, in order", "tz", "min")
+    on_this_day = add("on-this-day", "what you played on this date in earlier years", "tz", "min")
     what = "a date, today or yesterday (default: today)"
-    day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help=what)
-    add("on-this-day", "what you played on this date in earlier years", "tz", "min")
+    for about_a_day in (day, on_this_day):
+        about_a_day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help=what)
     count = add("count", "how often you played something", *ranked)
     _add_text(count, "a title, artist or album, or words from them in any order (ignores case and accents)")
     top = add("top", "what you played most", *ranked)
-    top.add_argument("kind", choices=CHOICES, metavar="KIND", help=", ".join(CHOICES))
+    what = f"{', '.join(CHOICES)} (default: tracks)"
+    top.add_argument(
+        "kind", metavar="KIND", nargs="?", type=_kind, choices=CHOICES, default=CHOICES[0], help=what
+    )
     compare = add("compare", "what two listeners have in common, and who heard it first", *ranked, csv=False)
     what = "listener to compare with (- is the one without a name)"
     compare.add_argument("other", metavar="LISTENER", help=what)
@@ -136,6 +156,7 @@ def add_questions(commands: Commands) -> None:
     add("clock", "heatmap of listening by weekday and hour", "by", *about_a_period)
     calendar = add("calendar", "heatmap of listening by day of a year")
     calendar.add_argument("--year", **_A_YEAR)
+    calendar.add_argument("year", nargs="?", **{**_A_YEAR, "default": None}, action=_StoreIfGiven)
     year = add("year", "your year in review, on one screen")
     year.add_argument("year", nargs="?", **_A_YEAR)
     for about_a_year in (calendar, year):

@@ -9,18 +9,21 @@ import argparse
 import os
 import re
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from spotify_logger import __version__
 from spotify_logger.cli.arguments import add_command, add_questions
 from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfer_commands
 from spotify_logger.config.settings import Settings, load
+from spotify_logger.config.sources import settings_folder
 from spotify_logger.core.times import utc_time
 from spotify_logger.report.answers import to_answer
 from spotify_logger.report.blocks import Answer, write_answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.system.errors import Misconfigured
+from spotify_logger.system.program import module_command
 
 EXAMPLES = """
 examples:
@@ -29,17 +32,25 @@ examples:
   spotify-logger top artists --year 2026 --by time
   spotify-logger recent -n 50 --json | jq -r '.[].name // empty'
 
-Settings come from the environment, .env and auth.py in the current directory.
+Settings come from the environment, .env and auth.py in the current directory, or else in
+~/.config/spotify-logger.
 Exit codes: 0 success; 1 not well, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
 
+PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 FEW_DAYS = 100  # that are read into the index without a progress bar
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the chosen command and return its exit code."""
+    folder = settings_folder(Path.cwd(), os.environ)
+    if options.command == "run":
+        _run_logger(options, folder)
+    if options.command == "demo":
+        limit = [f"--for={options.seconds}"] if options.seconds else []
+        _replace_process("spotify_logger.simulator.demo", *["--web"] * options.web, *limit)
     need_login = options.command == "login"
-    settings = load(Path.cwd(), os.environ, need_login=need_login, listener=options.listener)
+    settings = load(folder, os.environ, need_login=need_login, listener=options.listener)
     if options.command == "web":
         return _serve(options, settings)
     answer = _login(settings, as_json=options.json) if need_login else _answer(options, settings)
@@ -47,6 +58,30 @@ def run(options: argparse.Namespace) -> int:
         return 0
     write_answer(answer, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
     return answer.code
+
+
+def _run_logger(options: argparse.Namespace, folder: Path) -> NoReturn:
+    """Become the supervisor, in the folder of the settings."""
+    with suppress(OSError):  # all settings may be in the environment
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chdir(folder)
+    if options.listener is not None:
+        os.environ["LISTENER"] = options.listener
+    page = ["--web", *_page_arguments(options)] if options.web else []
+    _replace_process("spotify_logger.supervisor", *page)
+
+
+def _replace_process(module: str, *arguments: str) -> NoReturn:
+    """Run a module of this package in place of this process, so that nothing of it stays in memory."""
+    os.execv(sys.executable, module_command(module, *arguments))  # noqa: S606 - this project
+
+
+def _page_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the options of the page that were given, as arguments."""
+    given = {"--host": options.host, "--port": options.port}
+    values = [f"{name}={value}" for name, value in given.items() if value != PAGE_DEFAULTS[name]]
+    values += [f"--name={name}" for name in options.names]
+    return values + ["--behind-proxy"] * options.behind_proxy + ["--no-covers"] * (not options.covers)
 
 
 def _login(settings: Settings, *, as_json: bool) -> Answer:
@@ -84,9 +119,13 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
+    from spotify_logger.cli.own_redis import own_redis  # noqa: PLC0415 - starts a process, seldom
     from spotify_logger.queries import dispatch  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
 
-    with closing(dispatch.open_store(settings)) as store:
+    # Without Redis, the status is that of the logger, and nothing is playing now.
+    may_start = options.command != "now"
+    redis = nullcontext() if options.command == "status" else own_redis(settings, may_start=may_start)
+    with redis, closing(dispatch.open_store(settings)) as store:
         if options.command in TRANSFER_COMMANDS:
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
 
@@ -114,14 +153,30 @@ def command_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
     parser.add_argument("--listener", metavar="NAME", help="use the log of this listener")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    what = "log what you play, until Ctrl-C; the first start asks for app and login"
+    start = add_command(commands, "run", what, json=False)
+    start.add_argument("--web", action="store_true", help="serve the web page, too, with the options below")
+    _add_page_options(start)
+    start.set_defaults(check=_check_run)
+    what = "try it without a Spotify account: a simulated listener, and a Redis server of its own"
+    demo = add_command(commands, "demo", what, json=False)
+    demo.add_argument("--web", action="store_true", help="serve the web page, too, with a made-up year")
+    demo.add_argument("--for", dest="seconds", metavar="SECONDS", help="stop after that time")
     what = "let the logger see what you play (required every six months)"
     add_command(commands, "login", what, csv=False)
     add_questions(commands)
     add_transfer_commands(commands)
-    web = add_command(commands, "web", "serve the web page", json=False)
+    _add_page_options(add_command(commands, "web", "serve the web page", json=False))
+    topic = commands.add_parser("help", help="show this help, or that of a command", allow_abbrev=False)
+    topic.add_argument("topic", nargs="?", metavar="COMMAND", help="a command")
+    return parser
+
+
+def _add_page_options(web: argparse.ArgumentParser) -> None:
     what = "address to listen on, 0.0.0.0 for all (default: %(default)s)"
-    web.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=what)
-    web.add_argument("--port", type=_port, default=8877, help="port to listen on (default: %(default)s)")
+    web.add_argument("--host", default=PAGE_DEFAULTS["--host"], metavar="ADDRESS", help=what)
+    what = "port to listen on (default: %(default)s)"
+    web.add_argument("--port", type=_port, default=PAGE_DEFAULTS["--port"], help=what)
     web.add_argument(
         "--name",
         action="append",
@@ -135,7 +190,11 @@ def command_parser() -> argparse.ArgumentParser:
     web.add_argument("--behind-proxy", action="store_true", help=what)
     what = "do not load album covers from Spotify's image host"
     web.add_argument("--no-covers", dest="covers", action="store_false", help=what)
-    return parser
+
+
+def _check_run(options: argparse.Namespace) -> None:
+    if _page_arguments(options) and not options.web:
+        raise ValueError("the options of the page need --web")
 
 
 def _host_name(text: str) -> str:

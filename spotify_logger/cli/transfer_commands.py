@@ -38,4 +38,6 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
             found = export_file(store, options.form, options.output, begin, end)
         case "export":
             export(store, options.form, sys.stdout, begin, end)
+    if options.command == "import" and not options.dry_run:
+        store.register_listener()
     return found

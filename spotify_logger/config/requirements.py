@@ -36,6 +36,12 @@ MIN_VERSIONS = {
 }
 """The dependencies of `pyproject.toml` except tzdata: most systems have their own time zone database."""
 
+TOOL_COMMANDS = {
+    "uv-receipt.toml": "uv tool upgrade --reinstall spotify-logger",
+    "pipx_metadata.json": "pipx reinstall spotify-logger",
+}
+"""How to install again what uv or pipx has installed, by the file that each leaves in the environment."""
+
 ALERT_DELAYS = (0.0, 5.0, 25.0)  # seconds before each attempt: after a boot, the network may take a while
 ALERT_TIMEOUT = 10.0  # timeout of one attempt, in seconds
 
@@ -88,6 +94,9 @@ def _install_command(root: Path, program: str) -> str:
     `root` is the folder that contains this package: a clone, or site-packages.
     """
     if not (root / "pyproject.toml").exists():
+        for receipt, command in TOOL_COMMANDS.items():
+            if Path(sys.prefix, receipt).exists():
+                return command
         wanted = " ".join(quote(f"{name}>={oldest}") for name, oldest in MIN_VERSIONS.items())
         return f"{quote(sys.executable)} -m pip install {wanted}"
     is_in_venv = sys.prefix != sys.base_prefix

@@ -77,9 +77,10 @@ def load(
 ) -> Settings:
     """Read the settings (Misconfigured), create the state folder (0700), and keep secrets out of the log.
 
-    Without `need_login`, neither client ID nor state folder is needed. A `listener` overrides LISTENER.
+    Without `need_login`, neither client ID nor state folder is needed, and files of settings that this user
+    may not read count as missing. A `listener` overrides LISTENER.
     """
-    found = find_settings(directory, environ)
+    found = find_settings(directory, environ, is_reader=not need_login)
     if listener is not None:
         found["LISTENER"] = RawSetting("LISTENER", listener, "--listener")
     name = _listener(found["LISTENER"])
@@ -107,7 +108,7 @@ def load(
         raise found["POLL_MIN"].error(f"is more than {found['POLL_MAX'].label}: set both of them")
     if need_login and not settings.client_id:
         path = directory / sources.AUTH_FILE
-        advice = f"fill in {path}" if path.exists() else f"copy auth.example.py to {path} and fill it in"
+        advice = f"fill in {path}" if path.exists() else "start the logger on a terminal, which asks for it"
         where = f"the environment or {directory / sources.DOTENV_FILE}"
         raise NotConfigured(f"SPOTIFY_CLIENT_ID is missing: {advice}, or set it in {where}")
     return settings
@@ -237,9 +238,7 @@ def _default_state_dir(environ: Mapping[str, str]) -> str:
     """Return the first folder of systemd's StateDirectory= (systemd.exec(5)), or the XDG state folder."""
     if by_systemd := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
         return by_systemd
-    base = environ.get("XDG_STATE_HOME", "")
-    # The XDG Base Directory Specification says to ignore a relative path.
-    return f"{base if base.startswith('/') else '~/.local/state'}/spotify-logger"
+    return sources.xdg_folder("XDG_STATE_HOME", "~/.local/state", environ)
 
 
 def _conceal(settings: Settings) -> None:

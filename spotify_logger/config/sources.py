@@ -1,7 +1,8 @@
 """Where a setting comes from: the environment, systemd's credentials, `.env`, `auth.py`, or its default.
 
 The first of these that has a value wins; a blank value counts as none. The environment and `.env` may also
-name a file that holds the value, as NAME_FILE; a credential is a file named like the setting.
+name a file that holds the value, as NAME_FILE; a credential is a file named like the setting. For commands
+that only look at the log, the files of the systemd service come before the defaults.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 AUTH_FILE = "auth.py"
 DOTENV_FILE = ".env"
+EXAMPLE_FILE = "auth.example.py"
+SERVICE_FILES = (Path("/etc/spotify-logger.conf"), Path("/etc/spotify-logger.env"))
+"""The settings of the systemd service; the later file wins, and only root can read it."""
 
 FORWARD_PREFIXES = ("FORWARD", *(f"FORWARD_{number}" for number in range(2, 10)))
 SECRET_SETTINGS = {
@@ -66,24 +70,53 @@ class RawSetting:
         return Misconfigured(f"{self.label} {text}")
 
 
-def find_settings(directory: Path, environ: Mapping[str, str]) -> dict[str, RawSetting]:
-    """Return every setting from the first source that has it; Misconfigured if one cannot be read."""
+def find_settings(
+    directory: Path, environ: Mapping[str, str], *, is_reader: bool = False
+) -> dict[str, RawSetting]:
+    """Return every setting from the first source that has it; Misconfigured if one cannot be read.
+
+    One that only looks at the log `is_reader`: any user, who may lack permission to read a file of settings.
+    """
     environment = _not_blank(RawSetting(name, value, "the environment") for name, value in environ.items())
-    dotenv = _not_blank(_from_settings_file(directory / DOTENV_FILE))
+
+    def read(path: Path) -> dict[str, RawSetting]:
+        is_readable = os.access(path, os.R_OK) or not is_reader
+        return _not_blank(_from_settings_file(path)) if is_readable else {}
+
+    dotenv = read(directory / DOTENV_FILE)
     for name in PUBLIC_SETTINGS:
         if pointer := dotenv.get(f"{name}_FILE"):
             # The value would be shown, and with it the content of any file.
             raise pointer.error(f"is not for a secret: write {name}=... there instead")
-    auth = _not_blank(_from_settings_file(directory / AUTH_FILE))
+    auth = read(directory / AUTH_FILE)
+    service = {name: each for path in SERVICE_FILES for name, each in read(path).items()} if is_reader else {}
     # Lazily, in this order: a file that is overridden need not be readable.
     return {
         name: _from_mapping(environment, name, directory)
         or _from_credential(name, environ)
         or _from_mapping(dotenv, name, directory)
         or auth.get(name.removeprefix("SPOTIFY_").lower())
+        or service.get(name)
         or RawSetting(name, default, "")
         for name, default in DEFAULTS.items()
     }
+
+
+def settings_folder(here: Path, environ: Mapping[str, str]) -> Path:
+    """Return the folder of a user's settings: the current one if it has any, else one in the home folder."""
+    if any(os.access(here / name, os.R_OK) for name in (DOTENV_FILE, AUTH_FILE, EXAMPLE_FILE)):
+        return here
+    try:
+        return Path(xdg_folder("XDG_CONFIG_HOME", "~/.config", environ)).expanduser()
+    except RuntimeError:  # a user without a home folder
+        return here
+
+
+def xdg_folder(name: str, default: str, environ: Mapping[str, str]) -> str:
+    """Return our folder below one of the XDG Base Directory Specification; it may begin with "~"."""
+    base = environ.get(name, "")
+    # The specification says to ignore a relative path.
+    return f"{base if base.startswith('/') else default}/spotify-logger"
 
 
 def strip_pasted(text: str) -> str:

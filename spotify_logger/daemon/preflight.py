@@ -26,10 +26,10 @@ if __name__ == "__main__":
 
 from spotify_logger.config.files import parse_auth_file
 from spotify_logger.config.settings import NotConfigured, is_visible_ascii, load
-from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, strip_pasted
+from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, EXAMPLE_FILE, strip_pasted
 from spotify_logger.daemon.standalone import own_address
 from spotify_logger.spotify import oauth
-from spotify_logger.spotify.login import Prompt, login
+from spotify_logger.spotify.login import Prompt, check_client, login
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
@@ -74,7 +74,7 @@ def _settings(directory: Path) -> Settings:
     except NotConfigured:
         if not _on_terminal():
             raise
-        _ask_for_app(directory)
+        _set_up(directory)
         settings = load(directory, os.environ)
     for path in readable_by_others(directory):
         log.warning(f"other users of this machine can read {path}: chmod 600 {path}")
@@ -87,20 +87,32 @@ def readable_by_others(directory: Path) -> list[Path]:
     return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
 
 
-def _ask_for_app(directory: Path) -> None:
-    """Ask for client ID and client secret, and save them in `auth.py`; its other lines stay."""
+def _set_up(directory: Path) -> None:
+    """Ask for client ID and secret until a login with them succeeds; then save them in `auth.py`."""
     settings = load(directory, os.environ, need_login=False)
-    path, example = directory / AUTH_FILE, directory / "auth.example.py"
+    path = directory / AUTH_FILE
+    if reason := atomic_file.write_refusal(directory):
+        raise Misconfigured(f"cannot write {path} ({reason}): check its folder")
     say = Prompt(sys.stdout).say
     say("Spotify Logger needs a Spotify app of your own. Create it once, in a browser:")
     say("1. Open https://developer.spotify.com/dashboard and create an app: any name, with the Web API.")
     say(f"2. Enter this redirect URI: {settings.redirect_uri}")
     say("3. Copy the client ID and client secret from its settings.")
-    values = {"client_id": _ask(input, "Client ID: ", needed=True)}
-    if not settings.client_secret:
-        values["client_secret"] = _ask(getpass.getpass, "Client secret (hidden; optional): ")
+    while True:
+        values = {"client_id": _ask(input, "Client ID: ", needed=True)}
+        if not settings.client_secret:
+            values["client_secret"] = _ask(getpass.getpass, "Client secret (hidden; optional): ")
+        given = {f"SPOTIFY_{name.upper()}": value for name, value in values.items()}
+        app = load(directory, {**os.environ, **given})
+        try:
+            check_client(app)
+            login(app, sys.stdin, sys.stdout)
+        except oauth.UnknownClient as error:
+            say(f"{error}. Nothing is saved. Enter them again:")
+        else:
+            break
     try:
-        source = atomic_file.read(path) or atomic_file.read(example) or b""
+        source = atomic_file.read(path) or atomic_file.read(path.with_name(EXAMPLE_FILE)) or b""
         atomic_file.write_atomically(path, fill_auth_file(source, str(path), values))
     except OSError as error:
         raise Misconfigured(f"cannot write {path} ({error.strerror}): check its folder") from None

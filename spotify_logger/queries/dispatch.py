@@ -74,7 +74,7 @@ QUERIES: Mapping[str, Sequence[str]] = {
     "year": ("summary", "year"),
     "recent": ("timeline", "recent"),
     "day": ("timeline", "day", "day"),
-    "on-this-day": ("timeline", "on_this_day"),
+    "on-this-day": ("timeline", "on_this_day", "day"),
     **dict.fromkeys(("artist", "album", "track"), ("item_page", "page", "kind", "text")),
 }
 """The module and the function that answers each command, and the options that it needs."""

@@ -54,9 +54,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Memories:
-    """The days with plays, the latest first. Its JSON is the days alone."""
+    """The days with plays before a date, the latest first. Its JSON is the days alone."""
 
     lines: Sequence[Memory]
+    date: date
 
 
 def recent(log: Log, question: Question) -> Timeline:
@@ -88,21 +89,21 @@ def _timeline(log: Log, seconds: Iterable[int], begin: int, end: int) -> Timelin
     return Timeline([line for _, line in sorted(lines, key=itemgetter(0))], key)
 
 
-def on_this_day(log: Log, question: Question) -> Memories:
-    """Return what was played on this date in earlier years, the latest year first."""
+def on_this_day(log: Log, question: Question, which: date) -> Memories:
+    """Return what was played on a date in earlier years, the latest year first."""
     query = f"""WITH found AS (
             SELECT recording AS grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
                 max(plays * {sql.MORE_THAN_MS} + ms_played) -- makes `item` the one of which this is true
             FROM tally JOIN items ON id = item GROUP BY recording
         ) SELECT sum(plays) OVER (), sum(ms_played) OVER (), name, items.artists, album, key
         FROM found JOIN items ON id = item {sql.order(question)} LIMIT 1"""
-    today, memories = question.today, []
-    is_leap_day = (today.month, today.day) == (2, 29)
-    for year in range(today.year - 1, FIRST_DAY.year - 1, -1):
+    memories = []
+    is_leap_day = (which.month, which.day) == (2, 29)
+    for year in range(which.year - 1, FIRST_DAY.year - 1, -1):
         if not is_leap_day or isleap(year):
-            day = today.replace(year=year)
+            day = which.replace(year=year)
             sql.make_tally(log, question, periods.day(question.zone, day))
             for plays, ms_played, name, artists, album, key in log.rows(query):
                 title = format_title({"name": name, "artists": artists, "album": album, "uri": key})
                 memories.append(Memory(str(day), plays, ms_played, title, key))
-    return Memories(memories)
+    return Memories(memories, which)

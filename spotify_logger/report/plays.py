@@ -53,9 +53,9 @@ def _(result: DayTimeline, question: Question) -> list[Block]:
 
 
 @blocks.register(Memories)
-def _(result: Memories, question: Question) -> list[Block]:
+def _(result: Memories, _: Question) -> list[Block]:
     if not result.lines:
-        return [Note(f"Nothing was logged on {question.today:%-d %B} in earlier years.")]
+        return [Note(f"Nothing was logged on {result.date:%-d %B} in earlier years.")]
     rows = [(day.day, day.most, day.plays, heard(day.heard_ms)) for day in result.lines]
     return [Table(rows, ("day", "most played", "plays", "heard"), [2, 3])]
 

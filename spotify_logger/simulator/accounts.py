@@ -136,6 +136,8 @@ class Accounts:
             return self._exchange(form, now, with_secret=with_secret)
         if kind == "refresh_token":
             return self._refresh(form, now)
+        if kind == "client_credentials" and with_secret:
+            return self._issue_access_token("", now)
         raise OAuthRefusal(
             "unsupported_grant_type",
             "grant_type must be client_credentials, authorization_code or refresh_token",

@@ -135,7 +135,7 @@ class Demo:
         self._begun = int(time.time())
         self._simulator, self._spotify = _start_simulator(mode)
         resources.callback(_terminate, self._simulator)
-        self._logger = self._start(sys.executable, str(self._folder / "run.py"))
+        self._logger = self._start(*program.module_command("spotify_logger.supervisor"))
         resources.callback(_terminate, self._logger)
         self._running = {"the logger": self._logger}
         self._address = self._start_page(resources) if mode.page else ""
@@ -202,13 +202,9 @@ class Demo:
 
     def _start(self, *command: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - as Popen takes them
         """Start one of our programs in the temporary folder, with these settings only."""
-        for name in ("run.py", "log.py"):
-            shutil.copy(name, self._folder)
-        package_root = str(Path(__file__).resolve().parents[2])
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
         environment = kept | {
             "HOME": str(self._folder),
-            "PYTHONPATH": package_root,
             "SPOTIFY_CLIENT_ID": DEMO_CLIENT_ID,
             "SPOTIFY_CLIENT_SECRET": DEMO_CLIENT_SECRET,
             "SPOTIFY_REFRESH_TOKEN": DEMO_REFRESH_TOKEN,

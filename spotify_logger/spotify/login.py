@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import os
 import secrets
 import select
@@ -12,7 +13,8 @@ import sys
 import threading
 import time
 import webbrowser
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -25,7 +27,7 @@ from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
-from spotify_logger.system.errors import LoginNeeded, Misconfigured, TryLater
+from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,10 +39,25 @@ SCOPES = "user-read-playback-state user-read-recently-played"
 POLL_SECONDS = 0.2  # seconds between two looks for an answer from the browser
 MAX_LINE_BYTES = 16 * 1024  # bytes of a pasted line; the end of a longer one counts
 
+STYLE = """
+:root { color-scheme: light dark; }
+body { background: light-dark(#f6f7f5, #0e1311); color: light-dark(#16201b, #eaf1ec); }
+main { max-width: 32rem; margin: 4rem auto; padding: 1.25rem; font: 100%/1.5 system-ui, sans-serif;
+  background: light-dark(#fff, #171e1a); border: 1px solid light-dark(#d3d8d3, #303b35);
+  border-radius: .75rem; }
+h1 { margin: 0 0 .5rem; font-size: 1.4rem; color: light-dark(#0b6b39, #4fd88c); }
+h1.bad { color: light-dark(#a3231b, #ff9a8f); }
+"""
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} · Spotify Logger</title><link rel="icon" href="data:,"><style>{style}</style>
+<main><h1 class="{kind}">{title}</h1><p>{text}</p></main></html>
+"""
 # The URL of this page contains the code, so it must not be cached, nor passed on.
 PAGE_HEADERS = {
-    "Content-Type": "text/plain; charset=utf-8",
-    "X-Content-Type-Options": "nosniff",
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": f"default-src 'none'; img-src data:; style-src 'sha256-{STYLE_HASH}'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "Connection": "close",
@@ -65,7 +82,7 @@ def login(
     token, is_shown = None, None
     while token is None:
         attempt = LoginAttempt(settings, prompt)
-        with start_callback_server(attempt, prompt) as server:
+        with start_callback_server(attempt, prompt) as server, attempt.result():
             prompt.say("To log in to Spotify, open this address in a browser:")
             prompt.show(f"\n{attempt.url}\n")
             if is_shown is None:
@@ -77,14 +94,23 @@ def login(
                     raise LoginNeeded("login aborted: the answer can neither be pasted nor arrive by itself")
                 for line in pasted or []:
                     attempt.take_line(line)
-        token = exchange_redirect(attempt, now(), prompt)
-        if token and not _is_wanted(oauth.account_conflict(token, owner), prompt, lines):
-            token = None
-    save_token(settings, token)
-    end = oauth.valid_until(token)
-    day = f"{local(end):%Y-%m-%d}" if end else "an unknown day"
-    prompt.say(f"Logged in. Spotify will ask for a new login by {day}.")
+            token = exchange_redirect(attempt, now(), prompt)
+            if token and not _is_wanted(oauth.account_conflict(token, owner), attempt, prompt, lines):
+                token = None
+            if token:
+                attempt.save(token)
     return token
+
+
+def check_client(settings: Settings) -> None:
+    """Raise UnknownClient if Spotify refuses client ID and secret; without an answer, that is not known.
+
+    The grant is for the app alone (Spotify's tutorial "client-credentials-flow"), so it needs a secret.
+    """
+    if settings.client_secret:
+        with closing(HttpSender()) as send, suppress(TryLater, NotBefore):
+            form = {"grant_type": "client_credentials"}
+            oauth.request_token(send, settings, form, Token(""), time.time())
 
 
 def open_browser(url: str) -> bool:
@@ -144,6 +170,8 @@ class LoginAttempt:
         self.settings = settings
         self.verifier = secrets.token_urlsafe(64)
         self.answer: dict[str, str] = {}
+        self.is_done = False  # the token is saved
+        self._result: Future[str] = Future()
         self._state = secrets.token_urlsafe(24)
         self._prompt = prompt
         self.url = authorize_url(settings, self._state, self.verifier)
@@ -156,8 +184,40 @@ class LoginAttempt:
         if trouble := self._take(parse_redirect(f"?{query}")):
             self._prompt.say(f"The browser returned an answer that cannot be used. {trouble}")
             return HTTPStatus.BAD_REQUEST, trouble
-        text = "The answer has arrived: see the result where you started the login. You can close this page."
-        return HTTPStatus.OK, text
+        text = self._result.result()
+        if self.is_done:
+            return HTTPStatus.OK, f"{text} You can close this page."
+        return HTTPStatus.BAD_REQUEST, f"{text} Go on where you started the login."
+
+    @contextmanager
+    def result(self) -> Iterator[None]:
+        """Show in the browser, after the block, what was said last, or the error that ended the block."""
+        try:
+            yield
+        except SpotifyLoggerError as error:
+            self.show(f"{error}.")
+            raise
+        finally:
+            self.show(self._prompt.last)
+
+    def show(self, text: str) -> None:
+        """Let the browser show a text if it waits for one."""
+        if not self._result.done():
+            self._result.set_result(text)
+
+    def save(self, token: Token) -> None:
+        """Save the token, and say so; raises Misconfigured if it cannot be written."""
+        token_file = TokenFile(self.settings.state_dir / oauth.TOKEN_FILE)
+        try:
+            token_file.save(token)
+        except OSError as error:
+            raise Misconfigured(
+                f"{token_file.path} cannot be written ({error.strerror}): the login is not saved"
+            ) from None
+        end = oauth.valid_until(token)
+        day = f"{local(end):%Y-%m-%d}" if end else "an unknown day"
+        self._prompt.say(f"Logged in. Spotify will ask for a new login by {day}.")
+        self.is_done = True
 
     def take_line(self, text: str) -> None:
         """Handle a pasted line."""
@@ -179,8 +239,9 @@ class LoginAttempt:
 class CallbackServer(ThreadingTCPServer):
     """An HTTP server on a loopback address that answers only `GET`, within a `with` block.
 
-    `take_request` takes the target of a request ("/callback?code=...") in another thread, and returns status
-    and text of the page. Not a `ThreadingHTTPServer`, which looks up the name of the address when it starts.
+    `take_request` takes the target of a request ("/callback?code=...") in another thread, one at a time, and
+    returns status and text of the page; the end of the block waits for that. Not a `ThreadingHTTPServer`,
+    which looks up the name of the address when it starts.
     """
 
     allow_reuse_address = True
@@ -189,12 +250,15 @@ class CallbackServer(ThreadingTCPServer):
     def __init__(self, host: str, port: int, take_request: Callable[[str], tuple[HTTPStatus, str]]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.take_request = take_request
+        self.is_answering = threading.Lock()
         super().__init__((host, port), _CallbackHandler)
         threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
         self.server_close()
+        with self.is_answering:  # the browser is still to be told whether the login worked
+            pass
 
 
 class _CallbackHandler(BaseHTTPRequestHandler):
@@ -207,8 +271,12 @@ class _CallbackHandler(BaseHTTPRequestHandler):
             super().handle()
 
     def do_GET(self) -> None:
-        status, text = self.server.take_request(self.path)
-        page = f"{text}\n".encode()
+        with self.server.is_answering:
+            self._respond(*self.server.take_request(self.path))
+
+    def _respond(self, status: HTTPStatus, text: str) -> None:
+        title, kind = ("Logged in", "good") if status == HTTPStatus.OK else ("Not logged in", "bad")
+        page = PAGE.format(style=STYLE, title=title, kind=kind, text=html.escape(text)).encode()
         self.send_response_only(status)
         for name, value in {**PAGE_HEADERS, "Content-Length": str(len(page))}.items():
             self.send_header(name, value)
@@ -224,10 +292,12 @@ class Prompt:
 
     def __init__(self, stdout: TextIO) -> None:
         self._stdout = stdout
+        self.last = ""
 
     def say(self, text: str) -> None:
-        """Print one line."""
-        self.show(log.sanitize(text))
+        """Print one line, and keep it as the `last` one."""
+        self.last = log.sanitize(text)
+        self.show(self.last)
 
     def show(self, text: str) -> None:
         """Print a text as it is."""
@@ -274,11 +344,14 @@ def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:
         time.sleep(POLL_SECONDS)
 
 
-def _is_wanted(conflict: str, prompt: Prompt, lines: Iterator[list[str] | None]) -> bool:
+def _is_wanted(
+    conflict: str, attempt: LoginAttempt, prompt: Prompt, lines: Iterator[list[str] | None]
+) -> bool:
     """Ask whether a login that conflicts with the account of the log is meant; no answer means no."""
     if not conflict:
         return True
     prompt.say(f"{conflict[:1].upper()}{conflict[1:]}.")
+    attempt.show(prompt.last)
     prompt.say("Add what this account plays to the log from now on? [y/N]")
     answer = next(found for found in lines if found is None or found) or [""]
     is_wanted = answer[0].strip().casefold() in {"y", "yes"}
@@ -304,30 +377,19 @@ def start_callback_server(attempt: LoginAttempt, prompt: Prompt) -> AbstractCont
 def exchange_redirect(attempt: LoginAttempt, now: float, prompt: Prompt) -> Token | None:
     """Exchange the code of a redirect for a token; None, and a message, if the listener has to try again."""
     if error := attempt.answer.get("error"):
-        prompt.say(f"Spotify did not log you in ({log.sanitize(error, log.DETAIL_LIMIT)}). Try again:")
+        prompt.say(f"Spotify did not log you in ({log.sanitize(error, log.DETAIL_LIMIT)}).")
         return None
     with closing(HttpSender()) as send:
         try:
             token = exchange_code(send, attempt.settings, attempt.answer["code"], attempt.verifier, now)
         except (LoginNeeded, TryLater) as error:
-            prompt.say(f"{error}. Try again:")
+            prompt.say(f"{error}.")
             return None
         with suppress(TryLater):
             token, _ = oauth.with_account(send, attempt.settings, token)
     granted = (token.scope or SCOPES).split()
     missing = ", ".join(scope for scope in SCOPES.split() if scope not in granted)
     if missing:
-        prompt.say(f"Spotify did not grant {missing}, which is required. Try again:")
+        prompt.say(f"Spotify did not grant {missing}, which is required.")
         return None
     return token
-
-
-def save_token(settings: Settings, token: Token) -> None:
-    """Save the token; raises Misconfigured if it cannot be written."""
-    token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
-    try:
-        token_file.save(token)
-    except OSError as error:
-        raise Misconfigured(
-            f"{token_file.path} cannot be written ({error.strerror}): the login is not saved"
-        ) from None

@@ -35,6 +35,10 @@ LIFETIME_MONTHS = 6  # of a refresh token after the consent, refreshed or not (S
 DEAD_LOGIN_RETRY_INTERVAL = 3600.0  # seconds between two attempts to refresh a refused login
 
 
+class UnknownClient(Misconfigured):
+    """Spotify does not know the client ID, or refuses its secret."""
+
+
 @dataclass(frozen=True)
 class Token:
     """A login. Times are seconds since the epoch, UTC; None if unknown."""
@@ -195,7 +199,7 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
         body.get("error") if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED} else ""
     )
     if refusal == "invalid_client":
-        raise Misconfigured(
+        raise UnknownClient(
             f"Spotify does not know this client ({detail}): correct SPOTIFY_CLIENT_ID and "
             "SPOTIFY_CLIENT_SECRET, or client_id and client_secret in auth.py"
         )

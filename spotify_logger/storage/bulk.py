@@ -89,9 +89,10 @@ class Archive(Store):
 
     def listeners(self) -> list[str]:
         """Return the names of the listeners with a log here; "" first if there is an unnamed one."""
-        questions = (("HKEYS", keys.LISTENERS), ("EXISTS", keys.STATUS))
-        names, unnamed = self.send([(command, self.shared_key(key)) for command, key in questions])
-        return [*([""] if unnamed else []), *sorted(filter(keys.is_listener_name, names or []))]
+        # One that only has imports has no status.
+        questions = (("HKEYS", keys.LISTENERS), ("EXISTS", keys.STATUS), ("EXISTS", keys.REVISIONS))
+        names, *unnamed = self.send([(command, self.shared_key(key)) for command, key in questions])
+        return [*([""] if any(unnamed) else []), *sorted(filter(keys.is_listener_name, names or []))]
 
     def standby_machine(self) -> str:
         """Return the machine of a standby logger; "" if there is none."""

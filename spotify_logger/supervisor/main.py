@@ -1,4 +1,4 @@
-"""The supervisor: restarts the poll loop when it dies or hangs, and runs a Redis server if needed.
+"""The supervisor: restarts the poll loop when it dies or hangs, and runs a Redis server and the page.
 
 A single `select` waits for signals (SIGCHLD among them), beats of the loop, and deadlines. The restart
 policies decide what to do; this module does it. Standard library only: this process runs for years.
@@ -14,7 +14,13 @@ import time
 from typing import TYPE_CHECKING
 
 from spotify_logger.storage.embedded_server import NO_SERVER, EmbeddedServer, find_server, is_listening
-from spotify_logger.supervisor.processes import ChildProcess, LoopProcess, PreflightProcess, RedisProcess
+from spotify_logger.supervisor.processes import (
+    ChildProcess,
+    LoopProcess,
+    PageProcess,
+    PreflightProcess,
+    RedisProcess,
+)
 from spotify_logger.supervisor.restart_policy import (
     DEFAULT_TIMINGS,
     Exit,
@@ -32,23 +38,25 @@ if TYPE_CHECKING:
 
     from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
 
-USAGE = """usage: run.py [--demo [--web] [--for SECONDS]]
+USAGE = """usage: run.py [--web [OPTION ...] | --demo [--web] [--for SECONDS]]
 
 Log every play of a Spotify listener to Redis: run log.py, and restart it whenever it dies or hangs.
 
-  --demo           try it without a Spotify account: a simulated listener and a Redis server of its own
-  --web            serve the web page too, with a made-up year of listening
+  --web            serve the web page too; its options are those of `spotify-logger web`
+  --demo           try it without a Spotify account: a simulated listener and a Redis server of its own,
+                   with --web a made-up year of listening, too
   --for SECONDS    stop the demo after that time
 """
 
 STDERR = 2
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `run.py`, in the folder of `log.py` and the settings, and return the exit code."""
-    if not arguments:
+def main(arguments: Sequence[str], loop: Sequence[str] = (sys.executable, "log.py")) -> int:
+    """Supervise the command of the poll loop, in the folder of the settings, and return the exit code."""
+    if not arguments or arguments[0] == "--web":
         check = program.module_command("spotify_logger.daemon.preflight")
-        return Supervisor(check, [sys.executable, "log.py"]).run()
+        page = program.module_command("spotify_logger", "web", *arguments[1:]) if arguments else None
+        return Supervisor(check, loop, page=page).run()
     if arguments[0] == "--demo":
         demo = program.module_command("spotify_logger.simulator.demo", *arguments[1:])
         os.execv(sys.executable, demo)  # noqa: S606 - this project
@@ -60,16 +68,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 class Supervisor:
-    """Runs the commands of the preflight check, then of the poll loop; and, if needed, a Redis server."""
+    """Runs the preflight check, then the poll loop; and, if wanted, a Redis server and the page."""
 
     def __init__(
-        self, check: Sequence[str], loop: Sequence[str], timings: SupervisorTimings = DEFAULT_TIMINGS
+        self,
+        check: Sequence[str],
+        loop: Sequence[str],
+        timings: SupervisorTimings = DEFAULT_TIMINGS,
+        page: Sequence[str] | None = None,
     ) -> None:
         self._command = loop
         self._timings = timings
         self._preflight = PreflightProcess(check, timings)
         self._loop: LoopProcess | None = None
         self._redis: RedisProcess | None = None
+        self._page = PageProcess(page, timings) if page else None
         self._notify_socket = NotifySocket(os.environ)
         self._messages = NotifyMessages(self._notify_socket.interval)
         self._stopping = False
@@ -82,6 +95,8 @@ class Supervisor:
         self._perform(self._preflight, self._preflight.policy.start(time.monotonic()))
         while self._exit_code is None:
             self._turn(wake_fd)
+        if self._page:
+            self._page.send(signal.SIGTERM)
         if self._redis:
             self._redis.end()
         return self._exit_code
@@ -103,7 +118,7 @@ class Supervisor:
         self._notify_socket.send(self._messages.on_deadline(time.monotonic()))
 
     def _children(self) -> list[ChildProcess]:
-        return [child for child in (self._redis, self._loop or self._preflight) if child]
+        return [child for child in (self._redis, self._page, self._loop or self._preflight) if child]
 
     def _select_timeout(self) -> float | None:
         deadlines = [child.policy.deadline for child in self._children()] + [self._messages.deadline]
@@ -144,10 +159,16 @@ class Supervisor:
                     if should_log:
                         log.warning(text)
                     self._report_down(child, text)
-                case Exit(os.EX_OK) if child is self._preflight and not self._stopping:
-                    self._start_services()
                 case Exit(code):
-                    self._exit_code = code
+                    self._on_final_exit(child, code)
+
+    def _on_final_exit(self, child: ChildProcess, code: int) -> None:
+        if child is self._page:
+            log.warning(f"the page is not restarted after exit code {code}; plays are still logged")
+        elif child is self._preflight and code == os.EX_OK and not self._stopping:
+            self._start_services()
+        else:
+            self._exit_code = code
 
     def _start(self, child: ChildProcess, *, should_log: bool) -> None:
         try:
@@ -173,7 +194,9 @@ class Supervisor:
         if redis:
             self._start_redis(f"{state_dir}/redis", lock_fd, **redis)
         self._loop = LoopProcess(self._command, lock_fd, self._timings)
-        self._perform(self._loop, self._loop.policy.start(time.monotonic()))
+        for child in (self._loop, self._page):
+            if child:
+                self._perform(child, child.policy.start(time.monotonic()))
 
     def _start_redis(self, directory: str, lock_fd: int, host: str, port: int) -> None:
         if is_listening(host, port):

@@ -1,4 +1,4 @@
-"""The child processes of the supervisor: the preflight check, the poll loop, and the embedded Redis server.
+"""The child processes of the supervisor: the preflight check, the poll loop, the Redis server, the page.
 
 Each knows how to start and end its process; its restart policy decides when. Standard library only.
 """
@@ -13,6 +13,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from spotify_logger.storage.embedded_server import bound_to_parent
 from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE
 from spotify_logger.supervisor.restart_policy import Beat, RestartPolicy, describe
 from spotify_logger.system.program import EXIT_INTERRUPTED
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
     from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
 
+EXIT_USAGE = 2  # of argparse
 PIPE_BYTES = 1 << 20  # at least as many as a pipe holds (pipe(7)), so that no line is cut
 MAX_BEAT_INTERVAL = 3600.0  # seconds; a bug in the loop must not hide that it hangs
 _LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
@@ -182,6 +184,20 @@ class RedisProcess(ChildProcess):
         # A process that is killed outright cannot log why.
         why = "" if status == -signal.SIGKILL else f", {self._server.last_log_line()}"
         return self.policy.on_failure(now, describe(status) + why)
+
+
+class PageProcess(ChildProcess):
+    """The web page, in a process group of its own; it ends with the supervisor."""
+
+    def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
+        super().__init__("the page", timings, final={os.EX_CONFIG, EXIT_USAGE})
+        self._command = command
+
+    def launch(self) -> None:
+        """Start the page."""
+        self._process = subprocess.Popen(  # noqa: S603 - this project
+            bound_to_parent(self._command), stdin=subprocess.DEVNULL, process_group=0
+        )
 
 
 def _closed(descriptor: int) -> int:

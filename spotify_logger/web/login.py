@@ -28,7 +28,7 @@ STOP_TIMEOUT = 5.0  # seconds to wait for the thread; one that is requesting the
 class LoginThread(threading.Thread):
     """One attempt to log in, in a thread of its own; with another account than `owner`, if known, it fails.
 
-    `is_done` tells whether it succeeded. Misconfigured without a Spotify app or a STATE_DIR.
+    Misconfigured without a Spotify app or a STATE_DIR.
     """
 
     def __init__(self, settings: Settings, owner: str = "") -> None:
@@ -41,7 +41,6 @@ class LoginThread(threading.Thread):
         except OSError as error:
             trouble = f"{settings.state_dir} cannot be created ({error.strerror})"
             raise Misconfigured(f"{trouble}: set STATE_DIR to the folder that the logger uses") from None
-        self.is_done = False
         self._owner = owner
         self._output = io.StringIO()
         self._prompt = login.Prompt(self._output)
@@ -52,6 +51,11 @@ class LoginThread(threading.Thread):
     def url(self) -> str:
         """The URL to open; "" if the attempt is over."""
         return self._attempt.url if self.is_alive() else ""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it succeeded."""
+        return self._attempt.is_done
 
     @property
     def lines(self) -> list[str]:
@@ -72,15 +76,13 @@ class LoginThread(threading.Thread):
         due = time.monotonic() + ATTEMPT_TIMEOUT
         attempt, prompt = self._attempt, self._prompt
         try:
-            with login.start_callback_server(attempt, prompt):
+            with login.start_callback_server(attempt, prompt), attempt.result():
                 while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:
                     self._stopped.wait(login.POLL_SECONDS)
-            if attempt.answer:
-                token = login.exchange_redirect(attempt, time.time(), prompt)
+                token = login.exchange_redirect(attempt, time.time(), prompt) if attempt.answer else None
                 if token and (conflict := oauth.account_conflict(token, self._owner)):
                     prompt.say(f"Not saved: {conflict}. {OTHER_ACCOUNT}")
                 elif token:
-                    login.save_token(attempt.settings, token)
-                    self.is_done = True
+                    attempt.save(token)
         except SpotifyLoggerError as error:
             prompt.say(f"{error}.")

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
+from spotify_logger.storage.bulk import Archive
 from tests.cli.conftest import NOW, play, run_main, write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.core.play import Play
-    from spotify_logger.storage.bulk import Archive
 
 HOUR, DAY = 3600, 86_400
 
@@ -83,7 +84,8 @@ def test_what_finds_nothing_prints_nothing(capsys: pytest.CaptureFixture[str]) -
     [
         ("", "COMMAND"),
         ("nonsense", "invalid choice: 'nonsense'"),
-        ("top", "KIND"),
+        ("top track artist", "unrecognized arguments: artist"),
+        ("run --port 80", "the options of the page need --web"),
         ("top tracks --last 3 weeks", "not a length of time: '3' (try 12h, 30d, 4w, 6m or 1y)"),
         ("recent --json --csv", "not allowed with argument"),
         ("import --samples x.zip", "import needs files, folders or ZIP archives, or else --samples"),
@@ -145,7 +147,47 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     listed = shown.partition("COMMAND\n")[2].partition("\nexamples")[0].splitlines()
     commands = [line.split()[0] for line in listed if line.startswith("    ") and line[4:5].isalpha()]
     assert {"login", "status", "top", "year", "on-this-day", "import", "check", "web"} <= set(commands)
-    for command in commands:
+    for command in set(commands) - {"help"}:
         code, shown, _ = run_main([command, "--help"], capsys)
         assert code == 0
-        assert ("--json" in shown) == (command != "web")
+        assert ("--json" in shown) == (command not in {"run", "demo", "web"})
+        assert run_main(["help", command], capsys) == (0, shown, "")
+    assert run_main(["help"], capsys) == run_main(["--help"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("top", "top tracks"),
+        ("top device --min 0", "top devices --min 0"),
+        ("calendar 2025", "calendar --year 2025"),
+        ("calendar", "calendar --year 2026"),
+        ("on-this-day", "on-this-day 2026-11-22"),
+    ],
+)
+def test_what_goes_without_saying_may_be_left_out(
+    short: str, long: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = lines(capsys, *short.split())
+    assert found
+    assert found == lines(capsys, *long.split())
+
+
+def test_another_date_on_this_day(capsys: pytest.CaptureFixture[str]) -> None:
+    assert lines(capsys, "on-this-day", "2027-11-22", "--min", "0") == [
+        "2026-11-22\tDaft Punk – Veridis Quo\t4\t0:15:36",
+        "2025-11-22\tDaft Punk – Nightvision\t1\t0:01:44",
+    ]
+    assert "22 March" in run_main(["on-this-day", "2026-03-22"], capsys)[2]
+
+
+def test_a_listener_that_only_has_imports_is_listed(
+    tmp_path: Path, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log.jsonl").write_text("\n".join(lines(capsys, "export")))
+    lines(capsys, "--listener", "anna", "import", "log.jsonl", "--dry-run")
+    lines(capsys, "--listener", "ben", "import", "log.jsonl")
+    with closing(Archive(redis_url)) as store:
+        assert store.listeners() == ["", "ben"]
+    found = lines(capsys, "status", "--all", code=1)
+    assert [line.partition("\t")[0] for line in found] == ["(no name)", "ben"]

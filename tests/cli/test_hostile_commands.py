@@ -30,13 +30,13 @@ VALUES = (
 REQUIRED = {
     "count": ["quo"], "top": ["tracks"], "compare": ["-"], "artist": ["daft punk"],
     "album": ["discovery"], "track": ["quo"], "import": ["--samples"], "forget": ["quo"],
-    "forward": ["status"],
+    "forward": ["status"], "token": ["list"],
 }  # fmt: skip
 """The arguments that a command needs."""
 
 
 def command_lines() -> dict[str, list[list[str]]]:
-    """Return lines for each command that does not wait for somebody.
+    """Return lines for each command that asks Redis, and does not wait for somebody.
 
     An option that several commands share is tried with the first of them only.
     """
@@ -57,7 +57,8 @@ def command_lines() -> dict[str, list[list[str]]]:
             for value in VALUES:
                 words = [f"{option[0]}={value}", *required] if option else ["--", value]
                 found[name].append([name, *words])
-    return {name: lines for name, lines in found.items() if name not in ("web", "login")}
+    others = {"run", "demo", "login", "web", "help"}
+    return {name: lines for name, lines in found.items() if name not in others}
 
 
 COMMAND_LINES = command_lines()

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ["-m", "spotify_logger", "recent"]
-STARTS = (["run.py"], ["log.py"], COMMAND)
+LOGGERS = (
+    ["run.py"],
+    ["run.py", "--web"],
+    ["log.py"],
+    ["-m", "spotify_logger", "run"],
+    ["-m", "spotify_logger", "--listener", "anna", "run", "--web"],
+    ["-m", "spotify_logger.daemon"],
+    ["-m", "spotify_logger.supervisor"],
+)
 
 
 @pytest.fixture
@@ -69,7 +77,7 @@ def refused(clone: Path, venv: Path, arguments: list[str], **environ: str) -> st
     return line
 
 
-@pytest.mark.parametrize("arguments", STARTS, ids=" ".join)
+@pytest.mark.parametrize("arguments", [*LOGGERS, COMMAND], ids=" ".join)
 def test_without_packages_one_line_says_how_to_install_them_and_the_daemon_alerts(
     clone: Path, empty_venv: Path, alerts: ScriptedServer, arguments: list[str]
 ) -> None:
@@ -78,8 +86,8 @@ def test_without_packages_one_line_says_how_to_install_them_and_the_daemon_alert
     assert "(python-dotenv, redis, requests, rich, urllib3)" in line
     python = os.path.realpath(sys.executable)
     install = f" {python} -m venv {empty_venv} && {empty_venv}/bin/pip install '{clone}"
-    assert re.search(rf"{install}(\[embedded\])?'$", line)
-    if arguments in STARTS[:2]:
+    assert re.search(rf"{install}(\[embedded\])?'", line)
+    if arguments in LOGGERS:
         (request,) = alerts.requests
         assert request.startswith(b"POST /topic ")
         assert b"Authorization: Basic " + base64.b64encode(b"me:p w") in request
@@ -140,6 +148,17 @@ def test_install_command_without_a_virtual_environment_or_a_redis_server(
         f" && '{clone}/.venv'/bin/python run.py"
     )
     assert " -m pip install " in requirements._install_command(clone / "elsewhere", "run.py")
+
+
+@pytest.mark.parametrize(
+    ("receipt", "command"), [("uv-receipt.toml", "uv tool upgrade"), ("pipx_metadata.json", "pipx reinstall")]
+)
+def test_install_command_for_an_installed_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, receipt: str, command: str
+) -> None:
+    (tmp_path / receipt).touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert requirements._install_command(tmp_path, "spotify-logger").startswith(command)
 
 
 def test_the_minimum_versions_are_those_of_the_project() -> None:

@@ -44,16 +44,16 @@ class PreflightTerminal:
         )
         self._slave = slave
 
-    def wait_for(self, pattern: str) -> str:
-        """Read until a pattern is shown; return its match, or its group."""
-        while (found := re.search(pattern, self.shown)) is None:
+    def wait_for(self, pattern: str, times: int = 1) -> str:
+        """Read until a pattern is shown so many times; return its last match, or its group."""
+        while len(found := list(re.finditer(pattern, self.shown))) < times:
             readable, _, _ = select.select([self._master], [], [], GENEROUS)
             assert readable, f"nothing more came after: {self.shown!r}"
             self.shown += os.read(self._master, 4096).decode().replace("\r\n", "\n")
-        return found[found.re.groups]
+        return found[times - 1][re.compile(pattern).groups]
 
-    def answer(self, prompt: str, text: str) -> None:
-        self.wait_for(prompt)
+    def answer(self, prompt: str, text: str, times: int = 1) -> None:
+        self.wait_for(prompt, times)
         os.write(self._master, f"{text}\n".encode())
 
     def close(self) -> None:
@@ -103,6 +103,7 @@ class PreflightInProcess:
         self._monkeypatch.setattr("builtins.input", ask)
         self._monkeypatch.setattr(getpass, "getpass", ask)
         self._monkeypatch.setattr(preflight, "_on_terminal", lambda: True)
+        self._monkeypatch.setattr(preflight, "check_client", lambda _: None)
         self._monkeypatch.setattr(preflight, "login", lambda *_: None)
 
 
@@ -123,12 +124,18 @@ def test_first_run_asks_for_app_and_login_and_saves_them(
         environ = {name: value for name, value in stage.environ.items() if not name.startswith("SPOTIFY_")}
         environ |= {"SPOTIFY_ACCOUNTS_URL": stage.server.url, "SPOTIFY_REDIRECT_URI": redirect_uri}
         with closing(PreflightTerminal(tmp_path, environ)) as terminal:
-            terminal.answer("Client ID: ", f"\n not an id\n '{DEMO_CLIENT_ID}'")
-            terminal.answer("Client secret .*: ", DEMO_CLIENT_SECRET)
+            for number, client_id in enumerate(("another-id", DEMO_CLIENT_ID), 1):
+                terminal.answer("Client ID: ", client_id, number)
+                terminal.answer("Client secret .*: ", "another-secret", number)
+                terminal.wait_for("does not know this client", number)
+                assert not (tmp_path / "auth.py").exists()
+            terminal.answer("Client ID: ", f"\n not an id\n '{DEMO_CLIENT_ID}'", 3)
+            terminal.answer("Client secret .*: ", DEMO_CLIENT_SECRET, 3)
             terminal.wait_for(f"redirect URI: {redirect_uri}")
             address = terminal.wait_for(r"\n(http\S+/authorize\?\S+)\n")
+            assert not (tmp_path / "auth.py").exists()
             terminal.answer("Invalid redirect URI", redirect_of(address))
-            terminal.wait_for("Logged in")
+            terminal.wait_for("Saved in")
             assert terminal.process.wait(GENEROUS) == 0
     assert terminal.shown.count("That does not look right") == 2
     assert DEMO_CLIENT_SECRET not in terminal.shown
@@ -161,17 +168,14 @@ def test_a_known_secret_is_not_asked_for_and_the_rest_of_auth_py_stays(
     [
         ([KeyboardInterrupt()], 130, "Interrupted."),
         (["x-id", EOFError()], 78, "SPOTIFY_CLIENT_ID is not set"),
-        (["x-id", ""], 78, "cannot write /proc/auth.py"),
     ],
 )
 def test_questions_that_lead_nowhere_end_with_one_line(
     in_process: PreflightInProcess,
-    monkeypatch: pytest.MonkeyPatch,
     answers: list[str | BaseException],
     code: int,
     words: str,
 ) -> None:
-    monkeypatch.chdir("/proc")
     in_process.answer(*answers)
     outcome = in_process.run()
     assert (outcome.code, outcome.report) == (code, "")
@@ -179,10 +183,18 @@ def test_questions_that_lead_nowhere_end_with_one_line(
     assert words in line
 
 
+def test_nothing_is_asked_that_could_not_be_saved(
+    in_process: PreflightInProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/proc")
+    in_process.answer()
+    assert "cannot write /proc/auth.py" in in_process.run().errors
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "SPOTIFY_CLIENT_ID is missing: copy auth.example.py to"),
+        ({}, "SPOTIFY_CLIENT_ID is missing: start the logger on a terminal"),
         ({"SPOTIFY_CLIENT_ID": "x"}, "run `spotify-logger login`"),
     ],
 )

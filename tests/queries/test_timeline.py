@@ -119,11 +119,11 @@ class TestOnThisDay:
         log.to(LIVE, "2025-11-22 10:00", 201)
         log.to(LIVE, "2025-11-22 23:59:59", 201)
         log.skipped(DUET, "2023-11-22 12:00")
-        answer = log.answer(timeline.on_this_day)
+        answer = log.answer(timeline.on_this_day, date(2026, 11, 22))
         assert table_rows(answer) == [
             ["2025-11-22", "Daft Punk – Veridis Quo (Live)", "4", "13 min"],
             ["2023-11-22", "Air, Beck – Duet", "0", "5 s"],
         ]
         assert [row["day"] for row in answer.csv_rows] == ["2025-11-22", "2023-11-22"]
-        log.now = "2026-03-01 12:00"
-        assert texts(log.answer(timeline.on_this_day)) == ["Nothing was logged on 1 March in earlier years."]
+        answer = log.answer(timeline.on_this_day, date(2026, 3, 1))
+        assert texts(answer) == ["Nothing was logged on 1 March in earlier years."]

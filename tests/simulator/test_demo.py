@@ -69,7 +69,12 @@ class DemoProcess:
 
     def wait_for_children(self) -> None:
         """Wait for server, simulator, supervisor and loop."""
-        names = ("valkey-server|redis-server", "simulator", "run.py", "log.py")
+        names = (
+            "valkey-server|redis-server",
+            "simulator",
+            "spotify_logger.supervisor",
+            "spotify_logger.daemon",
+        )
         wait_until(
             lambda: all(any(re.search(name, each) for each in self.children().values()) for name in names),
             TIMEOUT,

@@ -58,10 +58,12 @@ def test_page_leaks_nothing_of_its_url(host: str) -> None:
     headers = dict(line.split(": ", 1) for line in lines[1:])
     assert headers["Cache-Control"] == "no-store"
     assert headers["Referrer-Policy"] == "no-referrer"
-    assert headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert int(headers["Content-Length"]) == len(body)
-    assert body == b"<Thank you> & goodbye\n"
+    assert b'<h1 class="good">Logged in</h1><p>&lt;Thank you&gt; &amp; goodbye</p>' in body
+    assert b"script" not in body
+    assert b"http" not in body
     assert server.targets == ["/callback?code=1"]
 
 

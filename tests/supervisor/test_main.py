@@ -13,11 +13,13 @@ import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
 from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.supervisor import main, restart_policy
+from spotify_logger.system import program
 from tests.conftest import free_port, is_there, open_files, wait_until
 
 if TYPE_CHECKING:
@@ -76,7 +78,8 @@ class SupervisedFolder:
 
     def command(self, **timings: float) -> list[str]:
         python = [sys.executable, "-W", "error"]
-        commands = json.dumps([[*python, "check.py"], [*python, "loop.py"], timings])
+        page = [*python, "page.py"] if (self.folder / "page.py").exists() else None
+        commands = json.dumps([[*python, "check.py"], [*python, "loop.py"], timings, page])
         return [*python, str(ROOT / "tests" / "hasty_supervisor.py"), commands]
 
     def start(self, environ: dict[str, str] | None = None, **timings: float) -> subprocess.Popen[bytes]:
@@ -304,6 +307,53 @@ class TestServer:
         supervised.wait_for_line(r"nothing is listening on 127\.0\.0\.1:\d+.*: sudo apt install redis-server")
 
 
+class TestPage:
+    @pytest.fixture(autouse=True)
+    def _page(self, supervised: SupervisedFolder) -> None:
+        (supervised.folder / "page.py").write_text("""
+import os, time
+from pathlib import Path
+
+with Path("pages").open("a") as pages:
+    pages.write(f"{os.getpid()}\\n")
+if Path("refused").exists():
+    raise SystemExit(78)
+time.sleep(600)
+""")
+
+    def pages(self, supervised: SupervisedFolder) -> list[int]:
+        path = supervised.folder / "pages"
+        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+    def test_it_is_restarted_and_ends_with_the_supervisor(self, supervised: SupervisedFolder) -> None:
+        process = supervised.start()
+        supervised.wait_for_start()
+        wait_until(lambda: self.pages(supervised))
+        first = self.pages(supervised)[0]
+        assert os.getpgid(first) != os.getpgid(process.pid), "Ctrl-C does not reach it"
+        os.kill(first, signal.SIGKILL)
+        supervised.wait_for_line("the page ended: killed by SIGKILL; restarting in 0 s")
+        wait_until(lambda: len(self.pages(supervised)) == 2)
+        assert_ends(process)
+        wait_until(lambda: not is_there(self.pages(supervised)[1]))
+        assert len(supervised.starts()) == 1
+
+    def test_a_killed_supervisor_takes_it_along(self, supervised: SupervisedFolder) -> None:
+        process = supervised.start()
+        wait_until(lambda: self.pages(supervised))
+        process.kill()
+        wait_until(lambda: not is_there(self.pages(supervised)[0]))
+
+    def test_the_loop_goes_on_without_one_that_is_misconfigured(self, supervised: SupervisedFolder) -> None:
+        (supervised.folder / "refused").touch()
+        process = supervised.start()
+        loop = supervised.wait_for_start()
+        supervised.wait_for_line("the page is not restarted after exit code 78")
+        assert is_there(loop)
+        assert len(self.pages(supervised)) == 1
+        assert_ends(process)
+
+
 class TestSystemd:
     @pytest.fixture
     def manager(self, supervised: SupervisedFolder) -> Iterator[socket.socket]:
@@ -413,7 +463,10 @@ class TestCommandLine:
         assert main.main(["--help"]) == 0
         assert "--demo" in capsys.readouterr().out
         assert main.main(["--frobnicate"]) == 2
-        assert capsys.readouterr() == ("", "usage: run.py [--demo [--web] [--for SECONDS]]\n")
+        assert capsys.readouterr() == (
+            "",
+            "usage: run.py [--web [OPTION ...] | --demo [--web] [--for SECONDS]]\n",
+        )
 
     def test_the_demo_replaces_the_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def execv(_: str, arguments: list[str]) -> None:
@@ -422,6 +475,17 @@ class TestCommandLine:
         monkeypatch.setattr(os, "execv", execv)
         with pytest.raises(SystemExit, match=r"spotify_logger\.simulator\.demo.* --for 20$"):
             main.main(["--demo", "--for", "20"])
+
+    def test_the_page_gets_its_options(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        started: list[list[str] | None] = []
+
+        def supervisor(_: list[str], __: list[str], page: list[str] | None) -> Mock:
+            started.append(page)
+            return Mock(run=lambda: 0)
+
+        monkeypatch.setattr(main, "Supervisor", supervisor)
+        assert main.main(["--web", "--port", "80"]) == main.main([]) == 0
+        assert started == [program.module_command("spotify_logger", "web", "--port", "80"), None]
 
     def test_run_py_works_in_its_own_folder(
         self, supervised: SupervisedFolder, tmp_path_factory: pytest.TempPathFactory

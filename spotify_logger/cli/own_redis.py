@@ -1,0 +1,60 @@
+"""The logger's own Redis, opened by a command while no logger runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from spotify_logger.config.listeners import for_listener
+from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
+from spotify_logger.system import lock_file
+from spotify_logger.system.errors import SpotifyLoggerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spotify_logger.config.settings import Settings
+
+
+@contextmanager
+def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
+    """Run the logger's own server during the block if nothing is listening at the default address.
+
+    Raises:
+        SpotifyLoggerError: It may not be started, has no data, belongs to another user, or does not start.
+    """
+    parts = urlsplit(settings.redis_url)
+    host, port = parts.hostname or "", parts.port or 0
+    if not settings.redis_is_default or is_listening(host, port):
+        yield
+        return
+    folder = for_listener(settings, "").state_dir
+    try:
+        # What root wrote there could not be read by the logger any more.
+        is_ours = (folder / "redis").stat().st_uid == os.geteuid()
+    except OSError:
+        is_ours = False
+    if not (is_ours and may_start):
+        raise SpotifyLoggerError(
+            f"nothing is listening on {host}:{port}: start the logger, which runs Redis, or set REDIS_URL"
+        )
+    with ExitStack() as resources:
+        lock_fd = lock_file.acquire(folder, "spotify-logger")
+        resources.callback(os.close, lock_fd)
+        os.ftruncate(lock_fd, 0)  # a logger that finds no note waits for the end of this command
+        server = EmbeddedServer(folder / "redis", host, port, lock_fd)
+        resources.callback(server.stop)
+        server.start()
+        _wait_until_loaded(server.url)
+        yield
+
+
+def _wait_until_loaded(url: str) -> None:
+    import redis  # noqa: PLC0415 - takes seconds on a Pi
+
+    with redis.Redis.from_url(url, protocol=2) as client:
+        while client.info("persistence")["loading"]:
+            time.sleep(0.05)
