@@ -47,7 +47,7 @@ SOMETIMES = frozenset({"id", "artists", "album", "duration_ms", "explicit", "dev
 IN_CATALOG = frozenset({"uri", "type", "name"})
 
 ADDRESS = re.compile(r"Redis at 127\.0\.0\.1:(\d+)")
-PLAY = re.compile(r"redis-cli -p \d+ hgetall listening:(\d+)")
+PLAY = re.compile(r"listening:(\d+) is in Redis")
 SUMMARY = re.compile(
     r"Plays heard: (\d+), plays logged: (\d+) \((\d+) of them still open\), requests made: (\d+)"
 )

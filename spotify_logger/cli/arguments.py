@@ -31,6 +31,12 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
         if given := re.fullmatch(r"(-[^-]|--[^=]+)=?--", argument):
             parser.error(f"argument {given[1]}: expected one argument")
     options = parser.parse_args(words)
+    if options.demo and options.command in ("run", "demo", "login"):
+        parser.error(f"--demo is for questions, not for {options.command}")
+    if options.demo:
+        from spotify_logger.cli import running_demo  # noqa: PLC0415 - importing the index takes time
+
+        options.demo = running_demo.enter()
     try:
         options.question = question.from_values(vars(options), time.time(), "--")
         if "text" in options:

@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
         _replace_process("spotify_logger.simulator.demo", *["--web"] * options.web, *limit)
     need_login = options.command == "login"
     settings = load(folder, os.environ, need_login=need_login, listener=options.listener)
+    if options.demo:
+        settings = options.demo.settings(settings)
     if options.command == "web":
         return _serve(options, settings)
     answer = _login(settings, as_json=options.json) if need_login else _answer(options, settings)
@@ -151,7 +153,9 @@ def command_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"spotify-logger {__version__}")
-    parser.add_argument("--listener", metavar="NAME", help="use the log of this listener")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--listener", metavar="NAME", help="use the log of this listener")
+    whose.add_argument("--demo", action="store_true", help="use the log of the demo that is running")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     what = "log what you play, until Ctrl-C; the first start asks for app and login"
     start = add_command(commands, "run", what, json=False)

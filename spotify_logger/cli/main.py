@@ -24,9 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a title may have characters that the locale cannot encode
-    options = parse_args(commands.command_parser(), arguments)
     try:
-        code = commands.run(options)
+        code = commands.run(parse_args(commands.command_parser(), arguments))
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("spotify_logger"):

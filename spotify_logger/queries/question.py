@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
 MIN_LISTENED_MS = 30_000  # the default for what counts as a play: half a minute, as at Spotify
+DEFAULT_THRESHOLD = ContextVar("DEFAULT_THRESHOLD", default=MIN_LISTENED_MS)  # the demo is fast
 PLAYS, TIME = "plays", "time"
 HALF, FINISHED = "half", "finished"
 
@@ -25,7 +27,8 @@ class Question:
     now: float  # seconds since the epoch
     zone: Zone = field(default_factory=Zone)  # of days and hours
     period: Period = field(default_factory=Period)  # in which plays started
-    threshold: int | str = MIN_LISTENED_MS  # that has to be heard for a play to count; or HALF or FINISHED
+    # That has to be heard for a play to count, in milliseconds; or HALF or FINISHED.
+    threshold: int | str = field(default_factory=DEFAULT_THRESHOLD.get)
     by: str = PLAYS  # what to rank by: PLAYS or TIME
     limit: int = 10  # lines at most
     exact: bool = False  # whether to count every ID of a recording or album separately
@@ -39,7 +42,7 @@ class Question:
     def rule_words(self) -> str:
         """The threshold in words: "of at least 30 s"."""
         named = {HALF: "heard at least half", FINISHED: "heard to the end", 0: "of any length"}
-        return named.get(self.threshold) or f"of at least {int(self.threshold) // 1000} s"
+        return named.get(self.threshold) or f"of at least {int(self.threshold) / 1000:g} s"
 
 
 class Amount(Protocol):

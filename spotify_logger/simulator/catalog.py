@@ -7,6 +7,7 @@ minutes, and recordings that have two IDs.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, replace
 from functools import cache
@@ -69,6 +70,8 @@ class Catalog:
 
     def within(self, shortest: float, longest: float) -> Catalog:
         """Return a catalog of only the tracks and files whose length in seconds is within these bounds."""
+        if (shortest, longest) == (0.0, math.inf):
+            return self
 
         def kept(items: tuple[ItemObject, ...]) -> tuple[ItemObject, ...]:
             return tuple(item for item in items if shortest <= item.seconds <= longest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -30,10 +31,13 @@ if __name__ == "__main__":
 
 import requests
 
+from spotify_logger.cli.running_demo import RunningDemo, noted
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.main import StopSignal
+from spotify_logger.queries.question import MIN_LISTENED_MS
+from spotify_logger.report.plays import ending
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.logged_history import make_logged_history
@@ -132,6 +136,8 @@ class Demo:
         resources.callback(self._store.close)
         if mode.page:
             make_logged_history(SEED, HISTORY_DAYS, time.time() - HISTORY_AGE_SECONDS).write(self._store)
+        threshold = round(MIN_LISTENED_MS / mode.pace)
+        self._note = RunningDemo(os.getpid(), str(self._folder), self._server.url, threshold)
         self._begun = int(time.time())
         self._simulator, self._spotify = _start_simulator(mode)
         resources.callback(_terminate, self._simulator)
@@ -139,7 +145,9 @@ class Demo:
         resources.callback(_terminate, self._logger)
         self._running = {"the logger": self._logger}
         self._address = self._start_page(resources) if mode.page else ""
+        resources.enter_context(noted(self._note))
         self._shown: set[int] = set()
+        self._question = ""
 
     def watch(self, until: float, stop: StopSignal) -> None:
         """Show each play once it is in Redis, until a moment of the monotonic clock or Ctrl-C.
@@ -151,8 +159,8 @@ class Demo:
             _print(f"The page is at {self._address} - open it in a browser. It shows a made-up year.")
         _print(
             f"A simulated listener plays music at {self._mode.pace} times real time; the logger writes to "
-            f"Redis at {HOST}:{self._port}. Press Ctrl-C to stop; nothing is left behind."
-            + ("" if shutil.which("redis-cli") else " (For redis-cli: sudo apt install redis-tools)")
+            f"Redis at {HOST}:{self._port}. {self._note.threshold / 1000:g} s of a play make it count, which "
+            "are 30 s of music. Press Ctrl-C to stop; nothing is left behind."
         )
         clock = Clock(stop.wake_fd)
         while not stop.is_requested and time.monotonic() < until:
@@ -190,7 +198,7 @@ class Demo:
         ]
 
     def _show(self) -> None:
-        """Print how to show the plays that have ended since the last call."""
+        """Print the plays that have ended since the last call, and once a question about one of them."""
         try:
             plays = self._store.recent(20)
         except StoreError:
@@ -198,7 +206,12 @@ class Demo:
         for second, fields in reversed(plays):
             if "end_reason" in fields and second not in self._shown and second >= self._begun:
                 self._shown.add(second)
-                _print(f"    redis-cli -p {self._port} hgetall {play_key(second)}")
+                heard_ms = int(fields["ms_played"])
+                how = f"{ending(fields, is_now=False)} after {heard_ms / 1000:.1f} s"
+                _print(f"    {play_key(second)} is in Redis: {fields['name']}, {how}")
+                if heard_ms >= self._note.threshold and not self._question:
+                    self._question = _command_line("--demo", "count", fields["name"])
+                    _print(f"Ask about it in another terminal: {self._question}")
 
     def _start(self, *command: str, **more: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - as Popen takes them
         """Start one of our programs in the temporary folder, with these settings only."""
@@ -214,6 +227,7 @@ class Demo:
             "STATE_DIR": str(self._folder / "state"),
             "POLL_MIN": self._mode.poll_min,
             "POLL_MAX": self._mode.poll_max,
+            "CACHE_DIRECTORY": str(self._folder / "cache"),
         }
         return subprocess.Popen(  # noqa: S603 - our own program
             embedded_server.bound_to_parent(command),
@@ -226,8 +240,7 @@ class Demo:
 
     def _start_page(self, resources: ExitStack) -> str:
         """Start the web page, and return its URL from the line that says it is ready."""
-        # Without covers: made-up albums have none.
-        command = program.module_command("spotify_logger", "web", "--port", "0", "--no-covers")
+        command = program.module_command("spotify_logger.simulator.demo_page", str(self._note.threshold))
         page = self._start(*command, stdout=subprocess.PIPE, text=True)
         resources.callback(_terminate, page)
         ready = page.stdout.readline() if page.stdout else ""
@@ -272,6 +285,14 @@ def _start_simulator(mode: DemoMode) -> tuple[subprocess.Popen[str], str]:
         _terminate(simulator)
         raise TryLater("the simulator did not start")
     return simulator, ready.removeprefix("listening on ").strip()
+
+
+def _command_line(*arguments: str) -> str:
+    """Return our command with these arguments, as it can be pasted into a shell."""
+    installed = Path(sys.executable).with_name("spotify-logger")
+    command = [str(installed)] if installed.exists() else [sys.executable, "-m", "spotify_logger"]
+    on_path = shutil.which(installed.name) == str(installed)
+    return shlex.join([*([installed.name] if on_path else command), *arguments])
 
 
 def _terminate(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:

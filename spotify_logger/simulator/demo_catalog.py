@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.simulator.bodies import (
     AlbumObject,
     ArtistObject,
+    Body,
     ShowObject,
     SongRecording,
     episode,
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.bodies import ItemObject
 
 ARTIST_COUNT = 140
-MAX_ALBUM_WEIGHT = 40
+MAX_ALBUM_WEIGHT = 26
 """How much more often the first artist's albums are played than those of the last artists."""
 ALBUMS_PER_ARTIST = (1, 3)
 TRACKS_PER_ALBUM = (8, 12)
@@ -66,6 +68,7 @@ _UNUSUAL_BANDS = (
     "Ines & Tomáš",
     "Mañana Club",
 )
+_LIKE_NAMES = {2: "Amber Harbour", 6: "Amber Harbor", 9: "Paper Kites", 19: "The Amber Harbour"}
 _TITLE_FORMATS = (
     "What the {} Kept",
     "Leaving the {}",
@@ -103,7 +106,8 @@ class _DemoCatalogMaker:
     def _band(self, number: int) -> str:
         if number % 9 == 4 and number // 9 < len(_UNUSUAL_BANDS):  # noqa: PLR2004 - here and there
             return _UNUSUAL_BANDS[number // 9]
-        return self._new(lambda: self._rng.choice(_BAND_FORMATS).format(*self._words()))
+        name = self._new(lambda: self._rng.choice(_BAND_FORMATS).format(*self._words()))
+        return _LIKE_NAMES.get(number, name)
 
     def _title(self) -> str:
         if self._rng.random() < 0.25:  # noqa: PLR2004 - the share of longer titles
@@ -140,7 +144,8 @@ class _DemoCatalogMaker:
             name, [album.artist, *([guest] if is_featured else [])], f"ZZFAV26{self._count:05}"
         )
         length = round(min(420_000.0, max(100_000.0, self._rng.gauss(215_000, 40_000))))
-        return track(make_id(self._rng), recording, album, number, length)
+        item = track(make_id(self._rng), recording, album, number, length)
+        return replace(item, body={**item.body, "album": {**album.body, "images": _cover(album.id)}})
 
     def _shows(self) -> tuple[tuple[ItemObject, ...], ...]:
         names = ("The Slow Train", "Two Chairs and a Kettle", "Weather at Sea")
@@ -148,7 +153,7 @@ class _DemoCatalogMaker:
 
     def _show(self, name: str) -> tuple[ItemObject, ...]:
         show = ShowObject(make_id(self._rng), name, "Two people talk, one listens.", "en-GB", 30)
-        return tuple(
+        episodes = (
             episode(
                 make_id(self._rng),
                 f"#{count}: {self._title()}",
@@ -158,9 +163,15 @@ class _DemoCatalogMaker:
             )
             for count in range(1, 31)
         )
+        return tuple(replace(each, body={**each.body, "images": _cover(show.id)}) for each in episodes)
 
     def _files(self) -> tuple[ItemObject, ...]:
         return tuple(
             local_file("The Basement Tapes Club", "Rehearsals", self._title(), self._rng.randint(120, 330))
             for _ in range(8)
         )
+
+
+def _cover(identity: str) -> list[Body]:
+    """Return the images of an album or show: the page of the demo draws them."""
+    return [{"height": 300, "width": 300, "url": f"/covers/{identity}.svg"}]

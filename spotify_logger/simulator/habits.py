@@ -10,8 +10,28 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
+from spotify_logger.simulator.bodies import DeviceObject
+
 Span = tuple[float, float]
 """The bounds of a uniform distribution, in seconds unless stated otherwise."""
+
+LISTENING_HOURS = (
+    (6.8, 8.0, 0.75),
+    (8.5, 12.0, 0.55),
+    (12.5, 16.0, 0.55),
+    (17.0, 19.0, 0.55),
+    (19.5, 22.5, 0.85),
+)
+"""The sessions of a day: the hours between which each begins, and its probability."""
+
+DEVICES = (
+    DeviceObject("Pocket", "Smartphone", "5f1be0c2a47d4e8fb0a6c13b7d92e4f8a1c6d305", None),
+    DeviceObject("Desk", "Computer", "0d5ad7e5f1c043f8a1e4f6f3c7d0b2a96c11e8f0", 72),
+    DeviceObject("Kitchen", "Speaker", None, 35, restricted=True),
+    DeviceObject("Living Room", "TV", "b7c3f2d94e0a4b6f8d1e5a7092c4f6e8d0b1a3c5", 48),
+    DeviceObject("Car", "Automobile", "e2a9d4c8f7b14a6e93d05c1b8f6e7a2d4c9b0e13", 100),
+    DeviceObject("Bath", "CastAudio", "91f0e6d2c8b74a3f5e1d0c9b8a7f6e5d4c3b2a10", 20),
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,8 @@ class Habits:
     shortest: float = 0.0  # the least that is played of any item
     lengths: Span = (0.0, math.inf)  # of the tracks and files to choose from
 
+    hours: tuple[tuple[float, float, float], ...] = LISTENING_HOURS
+    devices: tuple[DeviceObject, ...] = DEVICES
     nonstop: bool = False
     """Whether session follows session, without nights and idle hours."""
 

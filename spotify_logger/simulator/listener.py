@@ -11,7 +11,7 @@ from spotify_logger.simulator.bodies import LIKED_SONGS, context, make_id
 from spotify_logger.simulator.catalog import make_catalog
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.history import History
-from spotify_logger.simulator.listening_behavior import DEVICES, ListeningBehavior
+from spotify_logger.simulator.listening_behavior import ListeningBehavior
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 DEFAULT_START = 1767571200.0
 """When histories begin by default: Monday, 2026-01-05, 00:00 UTC."""
 DAY = 86400.0
-
-LISTENING_HOURS = (
-    (6.8, 8.0, 0.75),
-    (8.5, 12.0, 0.55),
-    (12.5, 16.0, 0.55),
-    (17.0, 19.0, 0.55),
-    (19.5, 22.5, 0.85),
-)
-"""The sessions of a day: the hours between which each begins, and its probability."""
 
 MIN_IDLE_SECONDS = 2700.0
 """Minimum seconds of silence between two sessions: more than the half hour after which a play is over."""
@@ -58,20 +49,18 @@ def listen(
         catalog: What can be played (default: made up from the seed).
     """
     listener = SimulatedListener(seed, habits or Habits(), catalog or make_catalog(seed), start)
-    return listener.simulate(days)
+    listener.simulate(start, days)
+    return listener.finish()
 
 
 class SimulatedListener:
     """Generates the history of one listener; see `listen`."""
 
     def __init__(self, seed: int, habits: Habits, catalog: Catalog, start: float) -> None:
-        self._habits = habits
         self._rng = random.Random(f"listener {seed}")
         self._history = History(start)
         self._behavior = ListeningBehavior(self._history, habits, self._rng)
-        self._catalog = catalog.within(*habits.lengths)
-        self._tracks = self._catalog.tracks
-        self._albums = [album for album in self._catalog.albums if len(album) > 1]
+        self.change(habits, catalog)
         self._queue: Iterator[ItemObject] = iter(())
         self._paused: tuple[ItemObject, float] | None = None
         """The track that was paused when the last session ended, and its position in seconds."""
@@ -80,13 +69,22 @@ class SimulatedListener:
         self._chapters: Iterator[ItemObject] = iter(())
         self._hiccups: list[tuple[float, int]] = []
 
-    def simulate(self, days: float) -> ListeningHistory:
-        """Return the history of some days."""
-        begin = self._history.now
+    def change(self, habits: Habits, catalog: Catalog) -> None:
+        """Change the habits, and what can be played, from now on."""
+        self._habits = self._behavior.habits = habits
+        self._catalog = catalog.within(*habits.lengths)
+        self._tracks = self._catalog.tracks
+        self._albums = [album for album in self._catalog.albums if len(album) > 1]
+
+    def simulate(self, begin: float, days: float) -> None:
+        """Listen for some days, from a moment that is not in the past."""
         sessions = self._nonstop(begin + days * DAY) if self._habits.nonstop else self._sessions(begin, days)
         for until in sessions:
             self._listen_until(until)
         self._history.gone(max(0.0, begin + days * DAY - self._history.now))
+
+    def finish(self) -> ListeningHistory:
+        """End the history, and return it."""
         return self._history.finish(tuple(self._hiccups))
 
     def _nonstop(self, end: float) -> Iterator[float]:
@@ -97,7 +95,7 @@ class SimulatedListener:
         """Advance to the beginning of each session, and yield when it will end."""
         history = self._history
         for day in range(math.ceil(days)):
-            for earliest, latest, probability in LISTENING_HOURS:
+            for earliest, latest, probability in self._habits.hours:
                 start = begin + day * DAY + 3600 * self._behavior.between((earliest, latest))
                 length = self._behavior.between(self._habits.session)
                 if self._behavior.happens(probability) and start + length <= begin + days * DAY + 3 * 3600:
@@ -129,7 +127,7 @@ class SimulatedListener:
         self._history.change(
             speed=1.0,
             report_seconds=None,
-            device=self._rng.choice(DEVICES),
+            device=self._rng.choice(habits.devices),
             private=private if behavior.happens(habits.private) else "",
             frozen_at=frozen if behavior.happens(habits.frozen_timestamp) else None,
         )

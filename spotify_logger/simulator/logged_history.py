@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,9 +18,11 @@ from spotify_logger.core.play import BACKFILL, LIVE, Play
 from spotify_logger.core.player_state import read_item
 from spotify_logger.core.redis_keys import day_of, gap_key, index_key, play_key
 from spotify_logger.core.times import to_iso
+from spotify_logger.simulator.bodies import DeviceObject
 from spotify_logger.simulator.demo_catalog import make_demo_catalog
-from spotify_logger.simulator.habits import Habits
-from spotify_logger.simulator.listener import DEFAULT_START, listen
+from spotify_logger.simulator.habits import DEVICES, Habits
+from spotify_logger.simulator.listener import DEFAULT_START, SimulatedListener
+from spotify_logger.simulator.taste import Taste
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +40,22 @@ REASONS = (OFFLINE, NOT_RUNNING, OFFLINE, RATE_LIMITED, NOT_RUNNING)
 MAX_BACKFILLED = 12
 """Plays in a gap that `recently-played` can still return."""
 PLAYS_PER_BATCH = 500
+
+USUAL = replace(
+    Habits(),
+    audiobook=0.0,
+    local=0.01,
+    podcast=0.05,
+    session=(20 * 60, 110 * 60),
+    hours=((6.8, 8.0, 0.7), (9, 15, 0.35), (17, 18.5, 0.55), (19.5, 22, 0.6)),
+)
+WEEKEND = replace(USUAL, hours=((9.5, 12, 0.7), (14, 17.5, 0.5), (19.5, 23, 0.8)))
+HOLIDAY = replace(
+    USUAL,
+    hours=((10.5, 12.5, 0.5), (16, 18.5, 0.7), (21.5, 23.5, 0.9)),
+    devices=(DEVICES[0], DeviceObject("Beach Speaker", "Speaker", None, 60, restricted=True)),
+)
+HOLIDAY_DAYS = ((8, 3), (8, 16))  # the first and the last month and day
 
 
 class SimulatedGap(NamedTuple):
@@ -87,11 +106,23 @@ def make_logged_history(seed: int, days: int, until: float, catalog: Catalog | N
     """
     # Simulate whole days, and cut off the last one.
     begin = until // DAY * DAY + DEFAULT_START % DAY - days * DAY
-    habits = replace(Habits(), audiobook=0.0, local=0.01, podcast=0.05)
-    record = listen(seed, days + 1, habits, start=begin, catalog=catalog or make_demo_catalog(seed))
+    catalog = catalog or make_demo_catalog(seed)
+    listener, taste = SimulatedListener(seed, USUAL, catalog, begin), Taste(seed, catalog, begin, days)
+    for day in range(days + 1):
+        moment = begin + day * DAY
+        listener.change(_habits_on(datetime.fromtimestamp(moment, UTC)), taste.catalog_at(moment))
+        listener.simulate(moment, 1)
+    record = listener.finish()
     gaps = list(_gaps(random.Random(f"gaps {seed}"), begin, until))
     plays = takewhile(lambda play: play.ended_ms < until * 1000, _complete_log(record))
     return LoggedHistory(list(_logged(plays, gaps)), gaps)
+
+
+def _habits_on(day: datetime) -> Habits:
+    first, last = HOLIDAY_DAYS
+    if first <= (day.month, day.day) <= last:
+        return HOLIDAY
+    return WEEKEND if day.isoweekday() > 5 else USUAL  # noqa: PLR2004 - Saturday and Sunday
 
 
 def _gaps(rng: random.Random, begin: float, end: float) -> Iterator[SimulatedGap]:
@@ -110,10 +141,7 @@ def _complete_log(record: ListeningHistory) -> Iterator[Play]:
         if segment.play is not None and segment.item is not None:
             settings_of.setdefault(segment.play, segment.settings)
             if segment.item.uri not in items and (item := read_item(segment.item.body)):
-                # Without covers: made-up albums have none.
-                items[segment.item.uri] = replace(
-                    item, catalog={name: value for name, value in item.catalog.items() if name != "cover"}
-                )
+                items[segment.item.uri] = item
     taken: set[int] = set()
     for number, play in enumerate(record.plays):
         if play.uri in items and play.end_reason:

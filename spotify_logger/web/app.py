@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.periods import Zone
+from spotify_logger.queries.question import DEFAULT_THRESHOLD
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.web.api import Api
@@ -61,7 +62,9 @@ class WebApp:
     ) -> None:
         zone, assets = Zone(), Assets()
         self._auth = auth
-        self._templates = Templates(assets, zone, {"protected": auth is not None})
+        counts_after = f"{DEFAULT_THRESHOLD.get() / 1000:g}"
+        shared = {"protected": auth is not None, "counts_after": counts_after}
+        self._templates = Templates(assets, zone, shared)
         self.listeners = Listeners(settings, self._templates, Covers(enabled=covers), zone)
         app = Starlette(
             routes=[

@@ -16,22 +16,21 @@ if TYPE_CHECKING:
 # The prefix of an image's ID gives its size. Spotify has three of each album; the catalog stores the one of
 # 640 pixels, which every API response lists. Other URLs are used unchanged.
 _COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
+_OWN_COVER = re.compile(r"/covers/[0-9a-zA-Z]{1,100}\.svg")  # of the demo, whose page draws them
 _LARGE, _MIDDLE, _SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
 TILE_COLORS = 8
 
 
 class Covers:
-    """Looks up covers in the catalog, if images from Spotify's host are `enabled`."""
+    """Looks up covers in the catalog, those on Spotify's host if they are `enabled`."""
 
     def __init__(self, *, enabled: bool) -> None:
-        self._enabled = enabled
+        self._form = _COVER if enabled else _OWN_COVER
 
     def urls(self, store: Archive, keys: Iterable[str]) -> dict[str, str]:
         """Return the URLs of 300-pixel covers by catalog key, for the items that have one."""
-        if not self._enabled:
-            return {}
         found = store.catalog(list(dict.fromkeys(keys)), ["cover"])
-        return {key: cover.replace(_LARGE, _MIDDLE) for key, (cover,) in found if _COVER.fullmatch(cover)}
+        return {key: cover.replace(_LARGE, _MIDDLE) for key, (cover,) in found if self._form.fullmatch(cover)}
 
 
 def small_cover(cover: str) -> str:

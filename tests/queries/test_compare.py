@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
 NOW = 1_795_348_800.0
-TWO_DAYS_AGO = int(NOW) - 2 * 86_400
+TWO_WEEKS_AGO = int(NOW) - 14 * 86_400
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def listeners(redis_server: EmbeddedServer) -> str:
     for name, seed in (("anna", 1), ("ben", 2)):
         store = Archive(url, f"{name}:", listener=name, utc=lambda: NOW)
         store.register_listener()
-        make_logged_history(seed, 6, NOW - 3600, catalog).write(store)
+        make_logged_history(seed, 20, NOW - 3600, catalog).write(store)
         store.close()
     return url
 
@@ -71,7 +71,7 @@ def compare(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize(("kind", "begin"), [("artists", 0), ("tracks", TWO_DAYS_AGO)])
+@pytest.mark.parametrize(("kind", "begin"), [("artists", 0), ("tracks", TWO_WEEKS_AGO)])
 def test_what_both_played(listeners: str, capsys: pytest.CaptureFixture[str], kind: str, begin: int) -> None:
     result = compare(capsys, "ben", "-n5000", *[f"--since={to_iso(begin * 1000)}"] * bool(begin))
     anna, ben = (amounts(listeners, name, kind, begin) for name in ("anna", "ben"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,11 +17,16 @@ from unittest.mock import Mock
 
 import pytest
 
+from spotify_logger.cli import running_demo
+from spotify_logger.cli.main import main
+from spotify_logger.cli.running_demo import note_path
+from spotify_logger.queries.index import cache_folder
 from spotify_logger.simulator import demo
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
 from spotify_logger.storage.embedded_server import NO_SERVER
-from spotify_logger.system.errors import Misconfigured, TryLater
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
+from spotify_logger.system.state import to_json
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -27,7 +34,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0
-COMMAND = r"    redis-cli -p \d+ hgetall listening:\d{10}\n"
+PLAY = r"    listening:\d{10} is in Redis: .+, (?:finished|skipped) after \d\.\d s\n"
+QUESTION = "Ask about it in another terminal: "
 SUMMARY = r"Plays heard: (\d+), plays logged: (\d+) \((\d) of them still open\), requests made: (\d+)\."
 
 
@@ -105,22 +113,23 @@ def test_it_outlives_its_redis_and_ctrl_c_ends_it_with_a_summary(
     started: DemoProcess,
 ) -> None:
     assert started.read_line().startswith("A simulated listener plays ")
-    assert re.fullmatch(COMMAND, started.read_line())
+    assert re.fullmatch(PLAY, started.read_line())
+    assert started.read_line().startswith(QUESTION)
     (server,) = (
         pid for pid, line in started.children().items() if re.search("valkey-server|redis-server", line)
     )
     os.kill(server, signal.SIGKILL)
-    assert re.fullmatch(COMMAND, started.read_line())
+    assert re.fullmatch(PLAY, started.read_line())
     os.killpg(started.process.pid, signal.SIGINT)
-    *commands, summary = started.process.communicate(timeout=TIMEOUT)[0].splitlines()
+    *plays, summary = started.process.communicate(timeout=TIMEOUT)[0].splitlines()
     assert started.process.returncode == 0
     found = re.fullmatch(SUMMARY, summary)
     assert found, summary
     heard, logged, still_open, requests = map(int, found.groups())
     assert heard == logged >= 1
-    assert 2 + len(commands) == logged - still_open
+    assert 2 + len(plays) == logged - still_open
     log = started.log.read_text()
-    assert len(re.findall(r" – .*, \d:\d\d of \d:\d\d, ", log)) == 2 + len(commands)
+    assert len(re.findall(r" – .*, \d:\d\d of \d:\d\d, ", log)) == 2 + len(plays)
     assert "Traceback" not in log
     assert requests >= logged
     started.assert_nothing_is_left()
@@ -135,11 +144,57 @@ def test_it_ends_after_its_time_even_if_nobody_reads_its_output(started: DemoPro
     started.assert_nothing_is_left()
 
 
-def test_everything_ends_when_it_is_killed(started: DemoProcess) -> None:
+def ask(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "spotify_logger", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=TIMEOUT)
+
+
+def test_the_question_that_it_prints_is_answered_until_it_is_killed(
+    started: DemoProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_PREFIX", "mine:")
+    line = next(line for line in iter(started.read_line, "") if line.startswith(QUESTION))
+    words = shlex.split(line.removeprefix(QUESTION))
+    found = ask(*words[words.index("--demo") :], "--json")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["plays"] >= 1  # at 40 times real time, none would be half a minute long
+    assert ask("--demo", "status").returncode == 0
+    assert [path.name for path in cache_folder().iterdir()] == ["demo.json"]
+    assert note_path().stat().st_mode & 0o777 == 0o600
     started.wait_for_children()
     started.process.kill()
     started.process.wait()
     wait_until(lambda: not started.children())
+    refused = ask("--demo", "count", "anything")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no demo is running" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "note", [None, "{", '{"pid": 0}', '{"pid": 99999999, "folder": "", "redis_url": ""}']
+)
+def test_without_a_demo_that_runs_the_command_says_so(note: str | None) -> None:
+    if note is not None:
+        note_path().parent.mkdir(parents=True)
+        note_path().write_text(note)
+    with pytest.raises(SpotifyLoggerError, match="no demo"):
+        running_demo.enter()
+
+
+@pytest.mark.parametrize("command", ["run", "login"])
+def test_what_asks_nothing_is_refused(command: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--demo", command])
+    assert caught.value.code == 2
+
+
+def test_the_note_of_a_later_demo_stays() -> None:
+    demos = [running_demo.RunningDemo(os.getpid(), "/tmp", "redis://127.0.0.1:1", n) for n in (1, 2)]
+    with running_demo.noted(demos[1]):
+        with running_demo.noted(demos[0]):
+            note_path().write_text(to_json(demos[1]))
+        assert note_path().exists()
+    assert not note_path().exists()
 
 
 def test_the_page_shows_a_history_until_the_logger_exits(
@@ -154,7 +209,15 @@ def test_the_page_shows_a_history_until_the_logger_exits(
         address = re.match(r"The page is at (http://127\.0\.0\.1:\d+/) ", capsys.readouterr().out)
         assert address
         with urllib.request.urlopen(f"{address[1]}top/tracks", timeout=TIMEOUT) as answer:
-            assert b"Top tracks" in answer.read()
+            page = answer.read().decode()
+        assert "Top tracks" in page
+        assert "after 7.5 seconds" in page
+        cover = re.search(r'src="(/covers/\w+\.svg)"', page)
+        assert cover
+        with urllib.request.urlopen(address[1].rstrip("/") + cover[1], timeout=TIMEOUT) as answer:
+            assert answer.headers["content-type"].startswith("image/svg+xml")
+            assert "https:" not in answer.headers["content-security-policy"]
+            assert answer.read().startswith(b"<svg ")
         wait_until(lambda: running._store.recent(1)[0][0] >= running._begun, TIMEOUT)
         running.finish()
         found = re.search(SUMMARY, capsys.readouterr().out)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from spotify_logger.simulator.catalog import Catalog
 
 UNTIL = 1_795_700_000.0
-DAYS = 14
+DAYS = 60
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,8 @@ def test_it_fills_its_days_with_typical_listening(past: LoggedHistory) -> None:
     assert artists.most_common(1)[0][1] > 5 * sorted(artists.values())[len(artists) // 2]
     assert len({play.fields.get("device_name") for play in past.plays}) > 2
     assert any(play.item.key.startswith("episode:") for play in past.plays)
-    assert not any("cover" in play.item.catalog for play in past.plays)
+    covers = [str(play.item.catalog["cover"]) for play in past.plays if "album_id" in play.item.catalog]
+    assert all(re.fullmatch(r"/covers/\w+\.svg", cover) for cover in covers)
 
 
 def test_plays_in_gaps_were_backfilled(past: LoggedHistory) -> None:

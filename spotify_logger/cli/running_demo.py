@@ -1,0 +1,66 @@
+"""The demo that runs on this machine: it notes where it is, and `--demo` asks it instead of your log."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spotify_logger.queries.index import cache_folder
+from spotify_logger.queries.question import DEFAULT_THRESHOLD
+from spotify_logger.system import atomic_file, state
+from spotify_logger.system.errors import SpotifyLoggerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spotify_logger.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class RunningDemo:
+    """Process ID, folder and Redis of a demo, and how many milliseconds of a play make it count there."""
+
+    pid: int
+    folder: str
+    redis_url: str
+    threshold: int
+
+    def settings(self, settings: Settings) -> Settings:
+        """Return the settings with which a command reads the log of the demo."""
+        settings = replace(settings, redis_url=self.redis_url, redis_is_default=False, redis_prefix="")
+        return replace(settings, listener="", state_dir=Path(self.folder) / "state")
+
+
+def note_path() -> Path:
+    """Return the path of the note."""
+    return cache_folder() / "demo.json"
+
+
+@contextmanager
+def noted(demo: RunningDemo) -> Iterator[None]:
+    """Keep a note (mode 0600) of a demo during the block, if it can be written; the latest demo wins."""
+    note = state.to_json(demo)
+    with suppress(OSError, RuntimeError):  # no home, or one without permission
+        note_path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic_file.write_atomically(note_path(), note)
+    try:
+        yield
+    finally:
+        with suppress(OSError, RuntimeError):
+            if atomic_file.read(note_path()) == note.encode():
+                note_path().unlink()
+
+
+def enter() -> RunningDemo:
+    """Return the demo that runs (SpotifyLoggerError if none does), and take over its threshold and index."""
+    with suppress(OSError, OverflowError, RuntimeError):
+        demo = state.from_json(RunningDemo, atomic_file.read(note_path()) or b"")
+        if demo and demo.pid > 0:
+            os.kill(demo.pid, 0)
+            DEFAULT_THRESHOLD.set(demo.threshold)
+            os.environ["CACHE_DIRECTORY"] = f"{demo.folder}/cache"
+            return demo
+    raise SpotifyLoggerError("no demo is running: start one in another terminal (spotify-logger demo)")
