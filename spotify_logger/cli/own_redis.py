@@ -26,7 +26,8 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
     Raises:
         SpotifyLoggerError: It may not be started, has no data, belongs to another user, or does not start.
     """
-    parts = urlsplit(settings.redis_url)
+    # Another URL may name several servers.
+    parts = urlsplit(settings.redis_url if settings.redis_is_default else "")
     host, port = parts.hostname or "", parts.port or 0
     if not settings.redis_is_default or is_listening(host, port):
         yield
