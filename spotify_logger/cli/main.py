@@ -22,6 +22,7 @@ EXIT_BROKEN_PIPE = 141  # by shell convention: 128 + SIGPIPE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    sys.stdout = sys.stdout or io.StringIO()  # it may be closed: `>&-`
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a title may have characters that the locale cannot encode
     try:

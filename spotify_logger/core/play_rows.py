@@ -3,8 +3,9 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
-from spotify_logger.core.redis_keys import read_row
+from spotify_logger.core.redis_keys import ONE_DAY, read_row, second_of_day
 
 SESSION_PAUSE_MS = 30 * 60_000  # a listening session ends when nothing is played for this long
 
@@ -49,3 +50,17 @@ def sessions(plays: Iterable[tuple[int, int]]) -> Iterator[Session]:
         end_ms = max(end_ms, second * 1000 + ms_played)
     if end_ms >= 0:
         yield begin, end_ms
+
+
+def is_day(text: str) -> bool:
+    """Return whether a text is a day as the names of keys have it: "2026-11-22"."""
+    try:
+        return str(date.fromisoformat(text)) == text
+    except ValueError:
+        return False
+
+
+def span_of(day: str) -> tuple[int, int]:
+    """Return the first second of such a UTC day, and the one after its last."""
+    begin = second_of_day(date.fromisoformat(day))
+    return begin, begin + ONE_DAY

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from spotify_logger.queries.search import Found
     from spotify_logger.queries.sql import Log
 
-
 EDITION = ("key", "name", "album", "plays", "heard_ms")
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.sql import Log
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 
@@ -36,20 +35,20 @@ def answer(
         observe = status.now_playing if options.command == "now" else status.status
         return observe(store, question.now, pause, settings.state_dir)
     with ExitStack() as stack:
-        ours = Log(stack.enter_context(closing(Index(store, progress))).sync(), store)
+        index = stack.enter_context(closing(Index(store, progress)))
         if options.command == "compare":
             name, known = "" if options.other == "-" else options.other, store.listeners()
             if name not in known:
                 there = ", ".join(each or "-" for each in known) or "none"
                 raise SpotifyLoggerError(f"no listener called {name!r} has a log here (known: {there})")
             other = stack.enter_context(closing(open_store(for_listener(settings, name))))
-            theirs = Log(stack.enter_context(closing(Index(other))).sync(), other)
-            from spotify_logger.queries import compare  # noqa: PLC0415 - start-up time
+            others = stack.enter_context(closing(Index(other)))
+            from spotify_logger.queries.compare import compare  # noqa: PLC0415 - start-up time
 
-            return compare.compare((ours, theirs), (settings.listener, name), question)
+            both = settings.listener, name
+            return index.ask(lambda ours: others.ask(lambda theirs: compare((ours, theirs), both, question)))
         query, names = load_query(options.command), QUERIES[options.command][2:]
-        result: object = query(ours, question, *(getattr(options, name) for name in names))
-        return result
+        return index.ask(lambda log: query(log, question, *(getattr(options, name) for name in names)))
 
 
 def load_query(command: str) -> Callable[..., object]:

@@ -11,14 +11,19 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.queries.index_sync import PLAYS_OF_ITEM, IndexSync
+from spotify_logger.queries.sql import Log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spotify_logger.queries.index_sync import Progress
     from spotify_logger.storage.bulk import Archive
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
 SCHEMA_VERSION = 5  # an index of another one is made anew
@@ -126,6 +131,15 @@ class Index:
             else:
                 return database
 
+    def ask(self, query: Callable[[Log], T]) -> T:
+        """Return the result of a query, of an index that is up to date, and made anew if it is damaged."""
+        try:
+            return query(Log(self.sync(), self._store))
+        except sqlite3.DatabaseError as error:
+            self.close()
+            self._give_up_file(error)
+            return query(Log(self.sync(), self._store))
+
     def close(self) -> None:
         """Close the connection."""
         if self._database is not None:
@@ -137,7 +151,8 @@ class Index:
             self.path or ":memory:", timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         if self.path is not None:
-            self.path.chmod(0o600)
+            with suppress(OSError):  # it belongs to somebody else
+                self.path.chmod(0o600)
         ((version,),) = database.execute("PRAGMA user_version")
         if version not in (0, SCHEMA_VERSION):
             raise sqlite3.DatabaseError(f"schema {version}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_logger.core.day_sums import Sums
 from spotify_logger.queries.question import PLAYS, TIME, Amount, measure
 from spotify_logger.report.blocks import Answer, Block, Note, Table
-from spotify_logger.report.words import Formatted, counted, exact_duration, heard, phrase, plural
+from spotify_logger.report.words import Formatted, counted, exact_duration, heard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from spotify_logger.report.words import Cell
 
     Row = tuple[str, Cell]
-
 
 RENDERERS = {"charts": "periods", "summary": "periods", "timeline": "plays", "status": "plays"}
 """Where the results of a module are shown; all others are in `report.music`."""
@@ -98,8 +97,9 @@ def amount(of: Amount, by: str) -> int | Formatted:
 
 
 def plays_and_others(plays: int, shorter: int, question: Question) -> Formatted:
-    """Return the plays that count, and how many do not."""
-    return phrase(plays, f"{question.rule_words},", shorter, plural(shorter, "other"))
+    """Return the plays that count, and on a terminal how many do not."""
+    others = f"{plays:,} {question.rule_words}, {counted(shorter, 'other')}"
+    return Formatted(others, str(plays))
 
 
 def bars(sums: Sequence[Sums], by: str) -> Table:

@@ -88,7 +88,8 @@ def _shared(line: SharedLine, noun: str, names: Sequence[str], question: Questio
 
 @blocks.register(Count)
 def _(result: Count, question: Question) -> list[Block]:
-    tracks, song = result.tracks, result.song
+    tracks = result.tracks
+    song = result.song if len(tracks) == 1 or not question.exact else None
     if not tracks:
         return [_not_found(result, question, f"Nothing matches “{result.text}”.")]
     rank = tracks[0].rank if len(tracks) == 1 else None

@@ -165,9 +165,9 @@ def _(result: Review, question: Question) -> Sequence[Block]:
     return [
         Note(Heading(f"{when}: {at_least}{words.listening_time(result.heard_ms)}, {plays}")),
         Sparkline(words.MONTHS, [time // unit_ms for time in times], unit),
-        Columns(tracks, artists),
-        Columns(albums, _facts(result, question)),
-        *([Table(highlights, flexible=2, single_line=True)] if highlights else []),
+        Note(Columns(tracks, artists)),
+        Note(Columns(albums, _facts(result, question))),
+        *([Note(Table(highlights, flexible=2, single_line=True))] if highlights else []),
     ]
 
 

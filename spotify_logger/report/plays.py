@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from spotify_logger.queries.timeline import Line
     from spotify_logger.report.blocks import CsvRow
 
-
 CSV_FIELDS = (
     "name", "artists", "album", "end_reason", "device_name", "source", "uri", "ms_played", "duration_ms",
 )  # fmt: skip

@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.spotify.http import Request
-from spotify_logger.spotify.oauth import (
-    TokenManager,
-    account_conflict,
-    valid_until,
-    with_account,
-)
+from spotify_logger.spotify.oauth import TokenManager, account_conflict, valid_until, with_account
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 

@@ -19,7 +19,6 @@ from spotify_logger.core.periods import between
 from spotify_logger.queries import compare, dispatch, summary
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.question import Question
-from spotify_logger.queries.sql import Log
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.live import NowPlayingStream
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.compare import Comparison
+    from spotify_logger.queries.sql import Log
     from spotify_logger.queries.summary import Overview
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.covers import Covers
@@ -83,7 +83,8 @@ class Questions:
         if key not in self._asked:
             if len(self._asked) >= THREADS + MAX_WAITING:
                 raise TooManyQuestions("too many questions are waiting: try again in a moment")
-            task = asyncio.create_task(self._answer(key, partial(_query, query, question, more)))
+            work = partial(Index.ask, query=lambda log: query(log, question, *more))
+            task = asyncio.create_task(self._answer(key, work))
             self._asked[key] = _Asked([], task)
         asked = self._asked[key]
         asked.requests.append(request)
@@ -102,12 +103,12 @@ class Questions:
             index.close()
             store.close()
 
-    async def _answer(self, key: Hashable, work: Callable[[Archive, Index], T]) -> T:
+    async def _answer(self, key: Hashable, work: Callable[[Index], T]) -> T:
         try:
             async with self._free:
                 if all([await request.is_disconnected() for request in self._asked[key].requests]):
                     raise ClientDisconnect
-                return await self._in_thread(work)
+                return await self._in_thread(lambda _, index: work(index))
         finally:
             del self._asked[key]
 
@@ -123,12 +124,6 @@ class Questions:
             self._opened.append(self._local.connections)
         found: tuple[Archive, Index] = self._local.connections
         return found
-
-
-def _query(
-    query: Callable[..., T], question: Question, more: Sequence[object], store: Archive, index: Index
-) -> T:
-    return query(Log(index.sync(), store), question, *more)
 
 
 class ListenerPage(Questions):
@@ -171,8 +166,8 @@ class ListenerPage(Questions):
         """Return what this listener and another one have in common."""
         store = dispatch.open_store(for_listener(self._settings, other))
         with closing(store), closing(Index(store)) as index:
-            logs = (log, Log(index.sync(), store))
-            return compare.compare(logs, (self._settings.listener, other), question)
+            both = self._settings.listener, other
+            return index.ask(lambda theirs: compare.compare((log, theirs), both, question))
 
     async def overview(self, request: Request) -> Overview:
         """Return the figures of the last 12 months."""

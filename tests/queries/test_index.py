@@ -173,6 +173,22 @@ def test_a_file_that_is_no_index_is_made_anew(writer: Writer, damage: str) -> No
         assert plays(index, writer.store) == 2
 
 
+def test_damage_that_only_the_question_meets_is_mended(writer: Writer) -> None:
+    path = index_path(writer.store)
+    with closing(Index(writer.store)) as index:
+        index.sync()
+    writer.now += 100  # what was written a moment ago would be read again
+    with closing(Index(writer.store)) as index:
+        database = index.sync()
+        ((page,),) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'plays'")
+        ((size,),) = database.execute("PRAGMA page_size")
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(os.urandom(size))
+    with closing(Index(writer.store)) as index:
+        assert index.ask(lambda log: top.top(log, Question(time.time()), "tracks")).plays == 1
+
+
 def test_without_a_folder_for_it_the_index_is_in_memory(
     writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
