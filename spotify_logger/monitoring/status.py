@@ -238,7 +238,7 @@ def problems(
         return [_why_silent(found, evidence)]
     texts = [_login_trouble(found)] if _is_login_expired(found, now) else []
     if answered is None or now > answered + max_interval + UNANSWERED_AFTER:
-        texts.append("Spotify is not answering: see the state of the logger below")
+        texts.append(unanswered(found.get("state", "")))
     return texts + _at_risk(found)
 
 
@@ -268,6 +268,11 @@ def unobserved_since(found: Mapping[str, str], now: float, max_interval: float) 
     answered = seconds_of(found.get("last_poll"))
     patience = max(GAP_MS / 1000, max_interval + UNOBSERVED_AFTER_MS / 1000)
     return answered if answered is not None and now > answered + patience else None
+
+
+def unanswered(state: str) -> str:
+    """Say that Spotify is not answering, and why and until when as the state of the logger has it."""
+    return f"Spotify is not answering: {sanitize(state) or 'check the log of the logger'}"
 
 
 def receivers(found: Mapping[str, str]) -> list[ReceiverStatus]:

@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.periods import between
+from spotify_logger.monitoring.notice import notice
 from spotify_logger.queries import compare, dispatch, summary
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.question import Question
@@ -207,8 +208,11 @@ class Listeners:
 
         async def answer(request: Request) -> Response:
             listener = await self._requested(request)
+            page = self.page_of(listener)
             request.state.listener = CurrentListener(listener, self._names)
-            return await show(self.page_of(listener), request)
+            status = await page.live.status()
+            request.state.notice = status and notice(status, time.time())
+            return await show(page, request)
 
         return answer
 

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from spotify_logger.config.settings import Settings
+    from spotify_logger.monitoring.status import Status
     from spotify_logger.web.covers import Covers
 
 POLL_SECONDS = 1.0  # between two looks at Redis while a stream is open
+STATUS_SECONDS = 1.0  # for which the state of the logger is shown without another look
 POLL_SECONDS_UNKNOWN = 10.0  # the same while the state is unknown: each reads why from Redis and disk
 KEEP_ALIVE_SECONDS = 15.0  # without a change after which a comment is sent, to detect closed connections
 MAX_STREAM_SECONDS = 3600.0  # after which a stream ends; the browser then reconnects
@@ -41,6 +43,8 @@ class NowPlayingStream:
         self._reading = asyncio.Lock()
         self._latest: dict[str, Any] = {"latest": None, "unknown": ""}
         self._due = 0.0
+        self._status: Status | None = None
+        self._status_due = 0.0
         self._stream_count = 0
         self._is_closed = False
 
@@ -69,6 +73,15 @@ class NowPlayingStream:
         finally:
             self._stream_count -= 1
 
+    async def status(self) -> Status | None:
+        """Return the state of the logger; however many ask, it is read once a second. None if closed."""
+        async with self._reading:
+            if time.monotonic() >= self._status_due and not self._is_closed:
+                loop = asyncio.get_running_loop()
+                self._status = await loop.run_in_executor(self._thread, self._read_status)
+                self._status_due = time.monotonic() + STATUS_SECONDS
+            return self._status
+
     async def stop(self) -> None:
         """End every stream within `POLL_SECONDS`."""
         if not self._is_closed:
@@ -84,6 +97,10 @@ class NowPlayingStream:
                 seconds = POLL_SECONDS_UNKNOWN if self._latest["unknown"] else POLL_SECONDS
                 self._due = time.monotonic() + seconds
             return self._latest
+
+    def _read_status(self) -> Status:
+        pause, folder = 2 * self._settings.poll_max, self._settings.state_dir
+        return status.status(self._store, time.time(), pause, folder)
 
     def _read(self) -> dict[str, Any]:
         pause, folder = 2 * self._settings.poll_max, self._settings.state_dir

@@ -104,7 +104,8 @@ class Templates:
     def render(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """Return a rendered page, or 304 if the browser already has it."""
         listener = getattr(request.state, "listener", CurrentListener("", ()))
-        text = self.render_text(template, path=request.url.path, listener=listener, **context)
+        notice = getattr(request.state, "notice", None)
+        text = self.render_text(template, path=request.url.path, listener=listener, notice=notice, **context)
         if status == HTTPStatus.OK:
             return cacheable(request, text, "text/html")
         return HTMLResponse(text, status, CACHE_HEADERS)

@@ -70,7 +70,7 @@
     setText(parts.title, play ? (play.playing ? "Now playing" : "Paused") : "Now");
     if (!play) {
       setText(parts.name, update.unknown || "Nothing is playing");
-      setText(parts.byline, update.problem || "");
+      setText(parts.byline, (update.problem || "").replaceAll("`", ""));
     }
     if (isOther || (play && play.cover !== now.play.cover)) {
       if (play) {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, RedirectResponse
 
+from spotify_logger.monitoring.notice import days_of_login
 from spotify_logger.monitoring.status import OVERDUE_AFTER, status
 from spotify_logger.web.request_params import read_form
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 async def health(page: ListenerPage, request: Request) -> Response:
     """Show the health of the logger; the status is 503 if it needs attention, for monitoring."""
     data = await page.observe(status)
-    about = {"data": data, "login": page.login, "now": time.time(), "overdue": OVERDUE_AFTER}
+    now = time.time()
+    about = {"data": data, "login": page.login, "now": now, "overdue": OVERDUE_AFTER}
+    about["days_of_login"] = days_of_login(data, now)
     return page.render(request, "health.html", 200 if data.well else 503, **about)
 
 

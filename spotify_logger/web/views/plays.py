@@ -36,7 +36,7 @@ HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "unobserved"
 async def home(page: ListenerPage, request: Request) -> Response:
     """Show what is playing, today's plays, and the last 12 months."""
     now, today = await page.observe(now_playing), await _latest_day(page, request)
-    overview = await page.overview(request)
+    overview, state = await page.overview(request), await page.live.status()
     plays = [*today.timeline.lines, *([now.now] if now.now else [])]
     return page.render(
         request,
@@ -47,6 +47,7 @@ async def home(page: ListenerPage, request: Request) -> Response:
         open_key=today.timeline.now_playing,
         today=today,
         this_day=str(page.today),
+        beginning=state if state and state.redis and not state.last_play else None,
         overview=overview,
         covers=await page.cover_urls([*ranked_keys(overview.top), *_played_keys(plays)]),
         albums=await page.album_queries(line.key for line in overview.top["albums"]),
