@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from contextlib import closing, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,7 +39,6 @@ Exit codes: 0 success; 1 not well, unknown or no Redis; 2 invalid arguments; 78 
 """
 
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
-FEW_DAYS = 100  # that are read into the index without a progress bar
 
 
 def run(options: argparse.Namespace) -> int:
@@ -132,14 +132,8 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
 
             return transfer_commands.answer(options, store, settings)
-        screen = None if options.json or options.csv else sys.stderr
-        with progress_bar(screen) as show:
-
-            def progress(done: int, days: int) -> None:
-                if days > FEW_DAYS:
-                    show("reading the log", done, days)
-
-            result = dispatch.answer(options, store, settings, progress)
+        with progress_bar(sys.stderr) as show:
+            result = dispatch.answer(options, store, settings, partial(show, "reading the log"))
         return to_answer(result, options.question)
 
 

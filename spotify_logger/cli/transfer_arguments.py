@@ -35,9 +35,10 @@ def add_transfer_commands(commands: Commands) -> None:
         ("json", "the same records in one JSON array"),
         ("csv", "one row per play, for spreadsheets"),
         ("listenbrainz", "listens in ListenBrainz's format"),
+        ("spotify", "Spotify's extended streaming history, which statistics sites and other loggers read"),
     ):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
-    what = "file to write (default: standard output)"
+    what = "file or .zip to write, with --spotify also a folder (default: standard output)"
     export.add_argument("--output", type=Path, metavar="FILE", help=what)
     add_options(export, PERIOD)
     export.set_defaults(form="jsonl")

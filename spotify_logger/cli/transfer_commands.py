@@ -2,14 +2,16 @@
 
 import argparse
 import sys
+from functools import partial
 
 from spotify_logger.config.settings import Settings
 from spotify_logger.report.blocks import Answer
+from spotify_logger.report.progress import progress_bar
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation, Selection, forget
-from spotify_logger.transfer.export import export, export_file
+from spotify_logger.transfer.export import LogPeriod, export, export_file
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
 
 
@@ -31,13 +33,17 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
             wanted = ImportOptions(options.user, options.private, options.dry_run, options.restore)
             found = import_history(store, options.paths, wanted, sys.stderr)
         case "forget":
-            found = forget(store, Selection(options.text, begin, end), question.now, confirmation)
+            found = forget(store, Selection(options.text, begin, end), question.now, confirmation, sys.stderr)
         case "check":
-            found = check(store, question.now, confirmation, repair=options.repair)
-        case "export" if options.output is not None:
-            found = export_file(store, options.form, options.output, begin, end)
+            found = check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr)
         case "export":
-            export(store, options.form, sys.stdout, begin, end)
+            is_shown = options.output is None and sys.stdout.isatty()  # the export itself
+            with progress_bar(None if is_shown else sys.stderr) as show:
+                log = LogPeriod(store, begin, end, partial(show, "exporting"))
+                if options.output is not None:
+                    found = export_file(log, options.form, options.output)
+                else:
+                    export(log, options.form, sys.stdout)
     if options.command == "import" and not options.dry_run:
         store.register_listener()
     return found

@@ -75,9 +75,15 @@ class ReceiverStatus:
     stopped: bool
 
 
+def plain_text(value: FieldValue) -> str:
+    """Return a text without control characters."""
+    return str(value).translate(_CONTROL_CHARACTERS).strip()
+
+
 def is_music(fields: Mapping[str, FieldValue]) -> bool:
     """Return whether an item is a track whose title and artists are known."""
-    return fields.get("type") == "track" and all(_text(fields.get(name, "")) for name in ("name", "artists"))
+    names = (plain_text(fields.get(name, "")) for name in ("name", "artists"))
+    return fields.get("type") == "track" and all(names)
 
 
 def counts(fields: Mapping[str, FieldValue]) -> bool:
@@ -100,8 +106,8 @@ def track_metadata(item: str, fields: Mapping[str, FieldValue]) -> dict[str, obj
 
     ListenBrainz refuses NUL characters and blank names, and with one such listen all that are sent with it.
     """
-    entry = CatalogEntry(**{name: _text(fields.get(name, "")) for name in CatalogEntry._fields})
-    names, ids = [*filter(None, map(_text, map(str, artists_of(entry))))], entry.artist_ids.split()
+    entry = CatalogEntry(**{name: plain_text(fields.get(name, "")) for name in CatalogEntry._fields})
+    names, ids = [*filter(None, map(plain_text, map(str, artists_of(entry))))], entry.artist_ids.split()
     about: dict[str, object] = {
         "duration_ms": whole_number(fields.get("duration_ms")),
         "duration_played": (whole_number(fields.get("ms_played")) or 0) // 1000,
@@ -158,11 +164,6 @@ def read_answer(
     if body is None and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _VERDICTS:
         detail = ", but not as ListenBrainz does: is its URL right?"
     return Outcome(_VERDICTS.get(status, Verdict.LATER), f"answered {status}{detail}", pause, max_batch)
-
-
-def _text(value: FieldValue) -> str:
-    """Return a text without control characters."""
-    return str(value).translate(_CONTROL_CHARACTERS).strip()
 
 
 def _without_blanks(fields: Mapping[str, object]) -> dict[str, object]:

@@ -86,8 +86,9 @@ class Statuses:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the command."""
-        return max((each.exit_code for each in self.listeners.values()), default=1)
+        """The exit code of the command; a listener whose plays were only imported has no logger."""
+        loggers = (each for each in self.listeners.values() if each.next_poll or not each.redis)
+        return max((each.exit_code for each in loggers), default=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.queries.index_sync import Progress
+    from spotify_logger.storage.bulk import Progress
 
 
 def answer(

@@ -20,8 +20,7 @@ from spotify_logger.queries.sql import Log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from spotify_logger.queries.index_sync import Progress
-    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.storage.bulk import Archive, Progress
 
 T = TypeVar("T")
 

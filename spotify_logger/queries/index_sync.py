@@ -21,11 +21,10 @@ from spotify_logger.queries.question import MIN_LISTENED_MS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
-    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.storage.bulk import Archive, Progress
 
-    Progress = Callable[[int, int], None]  # gets the days that are read, and those that are to be read
     Span = tuple[int, int]  # the first second, and the one after the last
 
 DAYS_PER_BATCH = 64

@@ -29,6 +29,7 @@ CsvRow: TypeAlias = Mapping[str, CsvValue]
 
 # Excel treats full-width signs (from Japanese keyboards) like the ASCII ones, and skips leading blanks.
 _FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")  # noqa: RUF001 - these are meant
+_STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})\.[0-9]{3}Z")
 
 
 class Heading(NamedTuple):
@@ -144,11 +145,14 @@ def to_cell(value: CsvValue) -> str | int | float:
     Control characters become "�", or a space if they are white space. A text that starts with a sign like
     "=" gets an apostrophe in front; so does one with only blanks and apostrophes before the sign. So this can
     be reversed: remove one from a cell that starts with one and has such a sign after all of them.
+    A time becomes "2026-11-22 18:00:00", which LibreOffice and Excel take for a date, in any language.
     """
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
     if not isinstance(value, str):
         return value
+    if stamp := _STAMP.fullmatch(value):
+        return " ".join(stamp.groups())
     if not value.isprintable():
         shown = (c if c.isprintable() or c in JOINERS else " " if c.isspace() else "�" for c in value)
         value = "".join(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
@@ -14,14 +15,17 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], object]
     """Gets the step, how much of it is done, and how much there is to do in all."""
 
+SHOWN_AFTER = 1.0  # seconds; what is done sooner shows no bar
+
 
 @contextmanager
 def progress_bar(screen: TextIO | None) -> Iterator[Progress]:
-    """Show how far each step has come if the screen is a terminal, from the first report on."""
+    """Show how far each step has come if the screen is a terminal, and it takes more than a second."""
     if screen is None or not screen.isatty():
         yield lambda *_: None
         return
     tasks: dict[str, progress.TaskID] = {}
+    shown_from = time.monotonic() + SHOWN_AFTER
 
     @cache
     def bars() -> progress.Progress:
@@ -34,6 +38,8 @@ def progress_bar(screen: TextIO | None) -> Iterator[Progress]:
         return started
 
     def show(step: str, done: int, total: int) -> None:
+        if not tasks and time.monotonic() < shown_from:
+            return
         if step not in tasks:
             tasks[step] = bars().add_task(step)
         bars().update(tasks[step], completed=done, total=total)

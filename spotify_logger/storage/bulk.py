@@ -20,11 +20,12 @@ from spotify_logger.storage.store import Store
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from spotify_logger.storage.client import Command
 
+    Progress = Callable[[int, int], object]  # gets how much is done, and how much there is to do in all
     PlayData = Mapping[str, str | int | bool | None]  # the key of a play, and the fields of its hash
     GapData = Mapping[str, str | None]  # from, to, reason
 
@@ -39,14 +40,23 @@ FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)  # the first second with a pla
 class Archive(Store):
     """The log with bulk access. For one thread. Data that cannot belong to the log is skipped."""
 
-    def rows(self, begin: int = FIRST_SECOND, end: int | None = None) -> Iterator[PlayRows]:
-        """Yield the plays that started from `begin` to before `end`, one UTC day at a time, in order."""
+    def rows(
+        self, begin: int = FIRST_SECOND, end: int | None = None, progress: Progress | None = None
+    ) -> Iterator[PlayRows]:
+        """Yield the plays that started from `begin` to before `end`, one UTC day at a time, in order.
+
+        `progress` gets the number of days that have been dealt with, and that of all days with plays.
+        """
         end = self._end() if end is None else min(end, self._end())
         midnights = range(max(begin, FIRST_SECOND) // keys.ONE_DAY * keys.ONE_DAY, end, keys.ONE_DAY)
+        done, total = 0, self.count_days(map(keys.day_of, midnights)) if progress else 0
         for some in batched(map(keys.day_of, midnights), DAYS_PER_BATCH):
             for rows in map(read_day, self.hashes(map(keys.index_key, some))):
                 if inside := rows.between(begin, end):
                     yield inside
+                    done += 1
+                    if progress:
+                        progress(done, total)
 
     def items_before(self, second: int) -> set[str]:
         """Return the catalog keys of all items played before a second."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import chain
+from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -16,6 +17,7 @@ from spotify_logger.core.matching import MINUTE_MS, SAME_END_MS, naming_seconds
 from spotify_logger.core.play import BACKFILL, LIVE, Play
 from spotify_logger.core.player_state import encode_artists
 from spotify_logger.report.blocks import Answer
+from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
@@ -29,6 +31,9 @@ from spotify_logger.transfer.delete import (
 )
 from spotify_logger.transfer.findings import FindingKind, Findings
 
+if TYPE_CHECKING:
+    from spotify_logger.report.progress import Progress
+
 RECENT_SECONDS = 30 * keys.ONE_DAY  # plays that the logger writes during the check started since then
 CATALOG_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")  # which a play's hash has, too
 PLAY_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
@@ -39,17 +44,24 @@ _DAY_KEY = re.compile(r"plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def check(
-    archive: Archive, now: float, confirmation: Confirmation | None = None, *, repair: bool = False
+    archive: Archive,
+    now: float,
+    confirmation: Confirmation | None = None,
+    *,
+    repair: bool = False,
+    screen: TextIO | None = None,
 ) -> Answer:
     """Check that plays, index, catalog and gaps of a log agree, and repair index and catalog on request.
 
     Index entries are the last trace of plays that are gone. They are deleted with consent only, or without
     asking if `confirmation` is None. The exit code is 1 if there are problems, or any left after the repair.
+    The progress is shown on the screen if it is a terminal.
     """
     findings = Findings(repair=repair)
     plays = PlayCheck(archive, findings)
-    plays.check_index()
-    items, gaps = _scan(archive, findings, plays)
+    with progress_bar(screen) as progress:
+        plays.check_index(progress)
+        items, gaps = _scan(archive, findings, plays, progress)
     if plays.lost:
         findings.why_kept = archive.persistence().eviction
         if repair and not findings.why_kept and confirmation is not None:
@@ -71,10 +83,13 @@ def check(
     return findings.answer()
 
 
-def _scan(archive: Archive, findings: Findings, plays: "PlayCheck") -> tuple[set[str], set[int]]:
+def _scan(
+    archive: Archive, findings: Findings, plays: "PlayCheck", progress: "Progress"
+) -> tuple[set[str], set[int]]:
     """Check that all plays are in the index; return the keys of all items and the seconds of all gaps."""
     items: set[str] = set()
     gaps: set[int] = set()
+    done = 0
     for names in archive.scan("*"):
         items.update(name for name in names if name.startswith(ITEM_KEYS))
         found: dict[str, list[int]] = {"listening": [], "gap": []}
@@ -87,6 +102,8 @@ def _scan(archive: Archive, findings: Findings, plays: "PlayCheck") -> tuple[set
                 findings.add(FindingKind.STRANGE, name)
         gaps.update(found["gap"])
         plays.check_plays(found["listening"])
+        done += len(found["listening"])
+        progress("checking the plays", done, len(plays.seen))
     return items, gaps
 
 
@@ -109,9 +126,10 @@ class PlayCheck:
         self.items: dict[str, int] = {}  # of all plays, each with the second of one of them
         self.lost: dict[int, str] = {}  # the seconds of index entries without a play, and their items
 
-    def check_index(self) -> None:
+    def check_index(self, progress: "Progress") -> None:
         """Check the index, day by day."""
-        for days in batched(indexed_days(self._archive), DAYS_PER_BATCH):
+        indexed = indexed_days(self._archive)
+        for days in batched(indexed, DAYS_PER_BATCH):
             lines = self._read_days(days)
             different = []
             for second, values in self._archive.fields(sorted(lines), PLAY_FIELDS):
@@ -123,6 +141,7 @@ class PlayCheck:
                     self._check_overlap(play)
             self.seen.update(lines)
             self._report(self._inspect(different))
+            progress("checking the index", self._findings.seen["days"], len(indexed))
 
     def check_plays(self, seconds: Iterable[int]) -> None:
         """Check that some of the plays are in the index; called until all plays have been checked."""

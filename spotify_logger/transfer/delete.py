@@ -7,8 +7,9 @@ no other play uses it, and last its index entry, by which it can be found until 
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date
+from functools import partial
 from itertools import chain
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -20,9 +21,13 @@ from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.search_text import Match, TextSearch, search_words
 from spotify_logger.core.times import utc_time
 from spotify_logger.report.blocks import Answer, Table, write_answer
+from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.errors import SpotifyLoggerError
+
+if TYPE_CHECKING:
+    from spotify_logger.storage.bulk import Progress
 
 KEYS_PER_BATCH = 200  # plays, or catalog items, deleted per pipeline
 MAX_PLAYS_SHOWN = 10  # maximum number of plays listed in the preview
@@ -61,10 +66,18 @@ class Selection(NamedTuple):
     end: int | None = None
 
 
-def forget(archive: Archive, selection: Selection, now: float, confirmation: Confirmation | None) -> Answer:
+def forget(
+    archive: Archive,
+    selection: Selection,
+    now: float,
+    confirmation: Confirmation | None,
+    screen: TextIO | None = None,
+) -> Answer:
     """Preview the selected plays, ask unless `confirmation` is None, and delete them; exit code 1 if not."""
     deletion = Deletion(archive, now)
-    seconds = deletion.without_open_play(find_plays(archive, selection))
+    with progress_bar(screen) as show:
+        found = find_plays(archive, selection, partial(show, "looking for plays"))
+    seconds = deletion.without_open_play(found)
     is_agreed = not seconds or confirmation is None or _is_confirmed(archive, seconds, confirmation)
     page = []
     if is_agreed:
@@ -94,13 +107,13 @@ def forget(archive: Archive, selection: Selection, now: float, confirmation: Con
     return Answer(data, page or [nothing], code=int(not is_agreed))
 
 
-def find_plays(archive: Archive, selection: Selection) -> list[int]:
+def find_plays(archive: Archive, selection: Selection, progress: "Progress | None" = None) -> list[int]:
     """Return the seconds of the selected plays, in ascending order."""
     second = _second_of_key(archive, selection.text)
     if second is not None:
         (exists,) = archive.send([("EXISTS", archive.key(keys.play_key(second)))])
         return [second] if exists or archive.index_lines([second]) else []
-    days = archive.rows(selection.begin, selection.end)
+    days = archive.rows(selection.begin, selection.end, progress)
     if not selection.text:
         return [second for rows in days for second in rows.seconds]
     wanted = _matching_items(archive, selection)

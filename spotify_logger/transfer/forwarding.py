@@ -2,9 +2,11 @@
 
 import argparse
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 
 from spotify_logger.config.settings import ForwardTarget, Settings
 from spotify_logger.core import forwarding
@@ -13,6 +15,7 @@ from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import from_iso
 from spotify_logger.monitoring.status import describe_receiver, receivers
 from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted
 from spotify_logger.spotify.http import HttpSender, Request
 from spotify_logger.storage import listen_queue
@@ -21,7 +24,7 @@ from spotify_logger.storage.listen_queue import Listen
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
-from spotify_logger.transfer.export import completed_plays
+from spotify_logger.transfer.export import LogPeriod, completed_plays
 
 LISTENS_PER_BATCH = 500  # written at once, so that the logger does not have to wait
 NOT_SET = "nothing is forwarded: set FORWARD_URL and FORWARD_TOKEN, and restart the logger"
@@ -86,16 +89,18 @@ def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
 
 def _backlog(outbox: sqlite3.Connection, store: Archive, settings: Settings, begin: int) -> Answer:
     number = 0
-    for batch in batched(_listens(store, settings, begin), LISTENS_PER_BATCH):
-        with outbox:
-            number += listen_queue.add(outbox, batch)
+    with progress_bar(sys.stderr) as show:
+        log = LogPeriod(store, begin, progress=partial(show, "reading the log"))
+        for batch in batched(_listens(log, settings), LISTENS_PER_BATCH):
+            with outbox:
+                number += listen_queue.add(outbox, batch)
     text = f"{counted(number, 'listen')} queued; the logger sends them, see `spotify-logger forward status`."
     return Answer({"queued": number}, [text])
 
 
-def _listens(store: Archive, settings: Settings, begin: int) -> Iterator[Listen]:
+def _listens(log: LogPeriod, settings: Settings) -> Iterator[Listen]:
     names = (*forwarding.PLAY_FIELDS, "started_at", "uri")
-    for play in completed_plays(store, begin, None, names, forwarding.CATALOG_FIELDS):
+    for play in completed_plays(log, names, forwarding.CATALOG_FIELDS):
         started_ms, body = from_iso(play.fields.get("started_at", "")), forwarding.encode_listen(*play)
         if body and started_ms is not None and "end_reason" in play.fields:  # or it is still open
             for target in settings.forward:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +62,10 @@ def test_status_is_about_the_named_listener_or_all_of_this_prefix(
     write_status(redis_url, "ben", "home:ben:")
     write_status(redis_url, "foreign", "foreign:")
     assert status("status", "--all") == (0, "ben\twell\tben hears nothing\n")
+    with closing(Store(redis_url, "home:cora:", listener="cora")) as imported:
+        imported.register_listener()
+    code, output = status("status", "--all")
+    assert (code, "cora\tNOT WELL\tthe logger has never run" in output) == (0, True)
     assert "ben hears nothing" in status("--listener", "ben", "status")[1]
     assert main.main(["--listener", "a b", "status"]) == 78
     assert "--listener" in capsys.readouterr().err
@@ -74,7 +79,8 @@ def test_status_is_about_the_named_listener_or_all_of_this_prefix(
     assert status("status")[0] == 1, "nobody without a name"
     code, output = status("status", "--all", "--json")
     listeners = [(each["name"], each["well"]) for each in json.loads(output)["listeners"]]
-    assert (code, listeners) == (1, [("anna", False), ("ben", True)]), "anna polled in virtual time"
+    found = [("anna", False), ("ben", True), ("cora", False)]
+    assert (code, listeners) == (1, found), "anna polled in virtual time"
 
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     assert status("status", "--all")[1].startswith("NOT WELL: Redis at 127.0.0.1:1")

@@ -33,6 +33,8 @@ class TestCell:
             *((text, text) for text in ("", "坂本龍一", "a=b", "'Round Midnight", " x ")),
             *((f"{before}=A1", f"'{before}=A1") for before in ("", "  ", "' '")),
             ("\r\n@A1", "'  @A1"),
+            ("2026-11-22T18:00:00.123Z", "2026-11-22 18:00:00"),
+            ("On 2026-11-22T18:00:00.123Z", "On 2026-11-22T18:00:00.123Z"),
             ("a\x1b[31m\x9b\x00\u202e\ud800b", "a\ufffd[31m\ufffd\ufffd\ufffd\ufffdb"),
         ],
     )

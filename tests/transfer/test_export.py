@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -18,9 +19,11 @@ from spotify_logger.core.player_state import catalog_key
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import export as exporter
-from spotify_logger.transfer.export import ExportFormat, export, export_file
+from spotify_logger.transfer import streaming_history
+from spotify_logger.transfer.export import ExportFormat, LogPeriod, export, export_file
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
 from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
+from tests.transfer.test_importer import counts, data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 def exported(log: RedisLog, form: ExportFormat, begin: int = 0, end: int | None = None) -> str:
     out = io.StringIO(newline="")
-    export(log.store, form, out, begin, end)
+    export(LogPeriod(log.store, begin, end), form, out)
     return out.getvalue()
 
 
@@ -100,7 +103,7 @@ class TestCsv:
         log.write(play("A", device_volume=50, shuffle_state=1), play("B", 300, 30, None))
         first, second = self.rows(log)
         assert ",".join(first.values()) == (
-            f"{SECOND},2026-11-22T18:00:00.000Z,2026-11-22T18:03:20.000Z,200000,trackdone,live,"
+            f"{SECOND},2026-11-22 18:00:00,2026-11-22 18:03:20,200000,trackdone,live,"
             "track,A,Daft Punk,Discovery,200000,,Desk,,50,1,,,spotify:track:A,FRA,"
             '[{"name": "Daft Punk", "id": "4tZ"}]'
         )
@@ -188,20 +191,122 @@ class TestListenBrainz:
         log.write(play(what, heard=heard, reason=reason))
         assert len(json_lines(log, "listenbrainz")) == is_listen
 
+    def test_zip_has_a_file_for_each_month_and_is_known_on_import(
+        self, log: RedisLog, tmp_path: Path
+    ) -> None:
+        log.write(*(play("A", -days * 86_400) for days in (1000, 999, 970, 941)))
+        path = tmp_path / "out.zip"
+        answer = export_file(LogPeriod(log.store), "listenbrainz", path)
+        assert "4 listens" in str(answer.page[0])
+        assert "Koito" in str(answer.page[1])
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            text = "".join(archive.read(name).decode() for name in names)
+        assert names == ["listens/2024/2.jsonl", "listens/2024/3.jsonl", "listens/2024/4.jsonl"]
+        assert text == exported(log, "listenbrainz")
+        assert counts(import_history(log.store, [path])) == {"rows": 4, "live": 4}
+        answer = export_file(LogPeriod(log.store), "listenbrainz", tmp_path / "listenbrainz_me.zip")
+        assert len(answer.page) == 1
+
+
+class TestSpotify:
+    def test_row_of_a_track(self, log: RedisLog) -> None:
+        artists = '[{"name": "A, B", "id": "1"}, {"name": "C", "id": "2"}]'
+        what = item("A", name="NUL\0here", artists="A, B, C", artist_ids="1 2", artist_list=artists)
+        log.write(play(what, 0.25, 100.5, SKIPPED, shuffle_state=1))
+        (row,) = json.loads(exported(log, "spotify"))
+        assert {name: value for name, value in row.items() if value is not None} == {
+            "ts": "2026-11-22T18:01:40Z",
+            "platform": "Desk",
+            "ms_played": 100_500,
+            "master_metadata_track_name": "NUL here",
+            "master_metadata_album_artist_name": "A, B",
+            "master_metadata_album_album_name": "Discovery",
+            "spotify_track_uri": "spotify:track:A",
+            "reason_end": "fwdbtn",
+            "shuffle": True,
+            "skipped": True,
+            "offline_timestamp": SECOND * 1000 + 250,
+            "incognito_mode": False,
+            "spotify_logger_source": "live",
+        }
+        unknown = {name for name, value in row.items() if value is None}
+        assert unknown >= {"conn_country", "ip_addr", "episode_name", "audiobook_title", "reason_start"}
+
+    def test_episode_and_play_that_is_not_over(self, log: RedisLog) -> None:
+        log.write(play(EPISODE), play("B", 300, 30, None))
+        (row,) = json.loads(exported(log, "spotify"))
+        assert (row["episode_name"], row["episode_show_name"]) == ("E", "A Show")
+        assert (row["spotify_episode_uri"], row["spotify_track_uri"]) == ("spotify:episode:E", None)
+
+    def test_files_are_named_as_by_spotify(
+        self, log: RedisLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(streaming_history, "ROWS_PER_FILE", 2)
+        log.write(*(play("A", -day * 86_400) for day in (0, 1, 300, 400, 800)))
+        zipped, folder = tmp_path / "history.zip", tmp_path / "history"
+        assert data(export_file(LogPeriod(log.store), "spotify", zipped))["plays"] == 5
+        export_file(LogPeriod(log.store), "spotify", folder)
+        names = ["2024-2025_0", "2026_1", "2026_2"]
+        assert sorted(each.name for each in folder.iterdir()) == [
+            f"Streaming_History_Audio_{name}.json" for name in names
+        ]
+        with zipfile.ZipFile(zipped) as archive:
+            for name in archive.namelist():
+                path = folder / name.removeprefix("Spotify Extended Streaming History/")
+                assert archive.read(name).decode() == path.read_text()
+                assert path.stat().st_mode & 0o777 == 0o600
+            assert len(archive.namelist()) == 3
+        with pytest.raises(SpotifyLoggerError, match="already holds"):
+            export_file(LogPeriod(log.store), "spotify", folder)
+
+    def test_plays_of_spotifys_own_export_are_known(self, log: RedisLog, tmp_path: Path) -> None:
+        """An observed play has other times than Spotify's row of it, also after a move to another log."""
+        log.write(play("A", -1e8))
+        export_file(LogPeriod(log.store), "spotify", tmp_path / "history.json")
+        log.raw.flushall()
+        import_history(log.store, [tmp_path / "history.json"])
+        (row,) = json.loads((tmp_path / "history.json").read_text())
+        del row["spotify_logger_source"]
+        late = {"offline_timestamp": row["offline_timestamp"] + 900, "ms_played": 199_000}
+        (tmp_path / "history.json").write_text(json.dumps([row | late]))
+        assert counts(import_history(log.store, [tmp_path / "history.json"])) == {"rows": 1, "live": 1}
+
 
 class TestExportFile:
+    def test_csv_begins_with_a_byte_order_mark(self, log: RedisLog, tmp_path: Path) -> None:
+        log.write(play("A"))
+        path = tmp_path / "log.csv"
+        export_file(LogPeriod(log.store), "csv", path)
+        assert path.read_bytes() == b"\xef\xbb\xbf" + exported(log, "csv").encode()
+        assert "--jsonl" in str(data(import_history(log.store, [path]))["refused"])
+
+    def test_zip_of_a_backup_can_be_imported(self, log: RedisLog, tmp_path: Path) -> None:
+        log.write(play("A", -1e8))
+        export_file(LogPeriod(log.store), "jsonl", tmp_path / "log.zip")
+        before = log.everything()
+        log.raw.flushall()
+        import_history(log.store, [tmp_path / "log.zip"])
+        assert log.everything() == before
+
+    def test_progress_is_shown_on_a_terminal(self, log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        log.write(play("A", -86_400), play("A"), play("B", 300))
+        seen: list[tuple[int, int]] = []
+        export(LogPeriod(log.store, progress=lambda *how_far: seen.append(how_far)), "csv", io.StringIO())
+        assert seen == [(1, 2), (2, 2)]
+
     def test_file_is_complete_and_private(self, log: RedisLog, tmp_path: Path) -> None:
         log.write(play("A"), play("B", 300, 30))
         path = tmp_path / "log.jsonl"
         path.write_text("a longer text that was there before" * 99)
         path.chmod(0o644)
-        answer = export_file(log.store, "jsonl", path)
+        answer = export_file(LogPeriod(log.store), "jsonl", path)
         assert answer.page == [f"2 plays in {path}"]
         assert answer.data == {"file": str(path), "plays": 2}
         assert path.read_text() == exported(log, "jsonl")
         assert path.stat().st_mode & 0o777 == 0o600
         assert list(tmp_path.iterdir()) == [path]
-        answer = export_file(log.store, "listenbrainz", path)
+        answer = export_file(LogPeriod(log.store), "listenbrainz", path)
         assert answer.page == [f"1 listen in {path}"]
 
     def test_old_file_stays_when_redis_goes_away(
@@ -216,7 +321,7 @@ class TestExportFile:
 
         monkeypatch.setattr(log.store, "hashes", go_away)
         with pytest.raises(StoreError):
-            export_file(log.store, "jsonl", path)
+            export_file(LogPeriod(log.store), "jsonl", path)
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
@@ -224,7 +329,7 @@ class TestExportFile:
     def test_unwritable_file_is_an_error(self, log: RedisLog, tmp_path: Path, name: str) -> None:
         os.mkfifo(tmp_path / "fifo")
         with pytest.raises(SpotifyLoggerError, match=r"not a regular file|cannot write"):
-            export_file(log.store, "json", tmp_path / name)
+            export_file(LogPeriod(log.store), "json", tmp_path / name)
 
 
 YEARS = 1e8
@@ -253,6 +358,35 @@ def plays_of(history: list[tuple[float, Item, float, str, str]]) -> list[Play]:
     return found
 
 
+HEARD_FIELDS = ("uri", "album", "started_at", "ended_at", "ms_played", "end_reason", "source")
+
+
+def test_streaming_history_is_imported_exactly(redis_url: str, tmp_path: Path) -> None:
+    ours, theirs = RedisLog(redis_url, "ours:"), RedisLog(redis_url, "theirs:")
+
+    def heard(log: RedisLog) -> dict[str, list[str | None]]:
+        plays = {name: log.kept(name) for name in log.names() if name.startswith("listening:")}
+        return {name: [fields.get(field) for field in HEARD_FIELDS] for name, fields in plays.items()}
+
+    @settings(max_examples=15)
+    @given(history=HISTORIES.filter(len))
+    def check(history: list[tuple[float, Item, float, str, str]]) -> None:
+        ours.begin()
+        ours.write(*plays_of(history))
+        path = tmp_path / "history.zip"
+        export_file(LogPeriod(ours.store), "spotify", path)
+        import_history(theirs.store, [path])
+        assert heard(theirs) == heard(ours)
+        assert theirs.names() == ours.names()
+        before = ours.everything()
+        import_history(ours.store, [path])
+        assert ours.everything() == before
+
+    check()
+    ours.close()
+    theirs.close()
+
+
 def test_export_is_imported_without_loss(redis_url: str, tmp_path: Path) -> None:
     ours, theirs = RedisLog(redis_url, "ours:"), RedisLog(redis_url, "theirs:")
 
@@ -269,7 +403,7 @@ def test_export_is_imported_without_loss(redis_url: str, tmp_path: Path) -> None
         if has_gap:
             ours.write_gap()
         path = tmp_path / "log.json"
-        export_file(ours.store, "json" if is_array else "jsonl", path)
+        export_file(LogPeriod(ours.store), "json" if is_array else "jsonl", path)
         import_history(theirs.store, [path], ImportOptions(dry_run=True))
         assert theirs.names() == set()
         import_history(theirs.store, [path])

@@ -14,12 +14,14 @@ import pytest
 
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.redis_keys import REVISIONS, TOMBSTONES
+from spotify_logger.report import progress
 from spotify_logger.report.blocks import write_answer
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.delete import Deletion
-from spotify_logger.transfer.export import records
+from spotify_logger.transfer.check import check
+from spotify_logger.transfer.delete import Deletion, Selection, forget
+from spotify_logger.transfer.export import LogPeriod, records
 from spotify_logger.transfer.importer import ingest
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
 from spotify_logger.transfer.importer.dedup import RowStatus
@@ -178,7 +180,7 @@ def test_any_order_of_files_ends_in_the_same_log(
     write_plays(archive, logged(A, 0.4, 200.1), logged(C, 230.7, 301.2, source="backfill"))
     rows = [extended(A, 0, 200), extended(C, 200, 61, 301, "fwdbtn"), extended(B, 301.5, 100)]
     old = [row | {"spotify_track_uri": None, "offline_timestamp": NOON * 1000} for row in rows[:1]]
-    write_lines(tmp_path / "own.jsonl", list(records(archive, 0, None)))
+    write_lines(tmp_path / "own.jsonl", list(records(LogPeriod(archive))))
     write(tmp_path / "today.json", rows)
     write(tmp_path / "old.json", old)
     write(tmp_path / "account.json", [account(A, 200, 200), account(C, 301, 61), account(B, 401.5, 100)])
@@ -383,17 +385,28 @@ def test_unreachable_redis_gives_advice(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_progress_is_shown_on_a_terminal_only(
-    tmp_path: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("is_terminal", "shown_after", "is_shown"), [(True, 0.0, True), (False, 0.0, False), (True, 1e9, False)]
+)
+def test_progress_is_shown_on_a_terminal_if_it_takes_long(
+    tmp_path: Path,
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_terminal: bool,
+    shown_after: float,
+    is_shown: bool,
 ) -> None:
+    monkeypatch.setattr(progress, "SHOWN_AFTER", shown_after)
     path = write(tmp_path / "endsong_0.json", [extended(A, 0, 200)])
-    pipe, terminal = io.StringIO(), io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
-    import_history(archive, [path], screen=pipe)
-    import_history(archive, [path], screen=terminal)
-    assert pipe.getvalue() == ""
-    assert "reading" in terminal.getvalue()
-    assert "100 %" in terminal.getvalue()
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: is_terminal)
+    import_history(archive, [path], screen=screen)
+    check(archive, NOON, screen=screen)
+    forget(archive, Selection("A"), NOON, None, screen)
+    assert bool(screen.getvalue()) == is_shown
+    for step in ("reading", "checking the index", "checking the plays", "looking for plays", "100 %"):
+        assert (step in screen.getvalue()) == is_shown
 
 
 def write_lines(path: Path, records: Sequence[object]) -> Path:
@@ -404,7 +417,7 @@ def write_lines(path: Path, records: Sequence[object]) -> Path:
 def test_own_export_overwrites_nothing(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
     write_plays(archive, logged(A, 0, 200))
     older = {"kind": "item", "key": "track:A", "fields": {"uri": "spotify:track:A", "name": "older"}}
-    own = write_lines(tmp_path / "backup.jsonl", [older, *records(archive, 0, None)])
+    own = write_lines(tmp_path / "backup.jsonl", [older, *records(LogPeriod(archive))])
     client.flushdb()
     write_plays(archive, logged(B, 0, 200))
     client.hset("track:A", mapping={"uri": "spotify:track:A", "name": "newer"})

@@ -20,7 +20,7 @@ from urllib.parse import quote_plus
 
 from spotify_logger.core.matching import naming_seconds
 from spotify_logger.core.matching_exports import SourceKind, kind_of
-from spotify_logger.core.play import IMPORT, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play
+from spotify_logger.core.play import BACKFILL, IMPORT, LIVE, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import (
     ITEM_FIELDS,
     MAX_ITEM_MS,
@@ -35,6 +35,7 @@ from spotify_logger.core.player_state import (
 from spotify_logger.core.redis_keys import FIRST_DAY, gap_key, gap_value, second_of_day
 from spotify_logger.core.times import from_iso
 from spotify_logger.core.tracker import OVER_AFTER_MS
+from spotify_logger.transfer.streaming_history import SOURCE_FIELD
 
 EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000  # no play is older than Spotify
 START_TOLERANCE_MS = 5_000  # a start may be later by this much than `ms_played` before the end
@@ -139,8 +140,15 @@ def read_listening(kind: SourceKind, row: Row, now_ms: int) -> ParsedRow:
         fields["device_name"] = device
     if (shuffle := flag(row.get("shuffle"))) is not None:
         fields["shuffle_state"] = int(shuffle)
-    play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, IMPORT, fields)
-    return ImportedPlay(play, kind, reported_end_ms)
+    source = text_of(row.get(SOURCE_FIELD))
+    is_ours = source in {LIVE, BACKFILL, IMPORT}
+    source = source if is_ours else IMPORT
+    play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, source, fields)
+    return (
+        ImportedPlay(play, kind_of(play), ended_ms, _texts(play.to_hash()))
+        if is_ours
+        else ImportedPlay(play, kind, reported_end_ms)
+    )
 
 
 def read_record(record: Row, now_ms: int) -> ParsedRow:

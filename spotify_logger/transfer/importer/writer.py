@@ -59,7 +59,7 @@ class PlayWriter:
         if self._dry_run:
             return
         key, entries = self._archive.key, [each.entry for each in decisions if each.is_written]
-        items = {entry.play.item.key: entry.play.item.catalog for entry in entries if not entry.stored_hash}
+        items = {entry.play.item.key: entry.play.item.catalog for entry in entries if entry.play.item.catalog}
         commands: list[Command] = [("HSET", key(keys.TOMBSTONES), second, keys.RESTORED) for second in lifted]
         commands += self._additions(self._missing(items))
         for play, row in ((each.named, each.entry.play) for each in decisions if each.named):
