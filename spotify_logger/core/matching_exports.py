@@ -185,10 +185,13 @@ def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     is_over_before = row.kind is SourceKind.ACCOUNT and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
     if is_over_before or overlap_ms(row, known) < shorter_ms - TIME_TOLERANCE_MS:
         return False
-    if known.end_reason == UNKNOWN and abs(row.begin_ms - known.begin_ms) <= TIME_TOLERANCE_MS:
+    begins_apart_ms = abs(row.begin_ms - known.begin_ms)
+    if known.end_reason == UNKNOWN and begins_apart_ms <= TIME_TOLERANCE_MS:
+        return True
+    if row.has_start and begins_apart_ms <= 2 * SAME_START_MS:  # however much of it was observed
         return True
     # A short one may also be a neighbor, on repeat, that only touches the other.
-    apart_ms = min(abs(row.begin_ms - known.begin_ms), _ends_apart_ms(row, known))
+    apart_ms = min(begins_apart_ms, _ends_apart_ms(row, known))
     is_alike = longer_ms <= 2 * shorter_ms and apart_ms <= TIME_TOLERANCE_MS
     return is_alike or shorter_ms >= SHORT_PLAY_MS
 

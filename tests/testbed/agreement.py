@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from spotify_logger.report.blocks import Answer
     from spotify_logger.simulator.comparison import Comparison
-    from spotify_logger.simulator.timeline import ListeningHistory
+    from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
 
 HOUR = 3600.0
 OUTAGE = (600.0, 2400.0)
@@ -52,19 +52,28 @@ class Agreement:
 
     def compared(self, plays: list[Play]) -> Comparison:
         """Compare plays with the truth, of which each recording has one URI."""
-        items = (part.item for part in self.truth.segments if part.item is not None)
-        pairs = {(item.uri, item.twin.uri) for item in items if item.twin is not None}
-        first = {uri: min(pair) for pair in pairs for uri in pair}
-        heard = [replace(play, uri=first.get(play.uri, play.uri)) for play in self.truth.plays]
-        one_uri = (replace(play.item, uri=first.get(play.item.uri, play.item.uri)) for play in plays)
+        heard = [replace(play, uri=self._uri(play.uri)) for play in self.truth.plays]
+        one_uri = (replace(play.item, uri=self._uri(play.item.uri)) for play in plays)
         return compare(heard, [replace(play, item=item) for play, item in zip(plays, one_uri, strict=True)])
+
+    def _uri(self, uri: str) -> str:
+        """Return the one URI of a recording."""
+        items = (part.item for part in self.truth.segments if part.item is not None)
+        return next(
+            (
+                min(item.uri, item.twin.uri)
+                for item in items
+                if item.twin and uri in (item.uri, item.twin.uri)
+            ),
+            uri,
+        )
 
     def errors(self) -> list[str]:
         """Return what should not be: lost, doubled or changed plays."""
         alone, together = self.compared(self.logged), self.compared(self.imported)
         live = [play for play in self.logged if play.source == LIVE]
         found = {
-            "lost": together.missed,
+            "lost": [play for play in together.missed if not self._is_in_another(play)],
             "doubled": together.duplicates[len(alone.duplicates) :],
             "phantom": together.phantoms[len(alone.phantoms) :],
             "changed": [play for play in live if play not in self.imported],
@@ -73,6 +82,15 @@ class Agreement:
             "found again": [name for name in ("new", "improved") if self.repeated[name]],
         }
         return [f"{what}: {plays}" for what, plays in found.items() if plays]
+
+    def _is_in_another(self, play: TruePlay) -> bool:
+        """Return whether a play is in a logged one of its item: a start between two answers was not seen."""
+        return any(
+            self._uri(logged.item.uri) == play.uri
+            and logged.started_ms <= 1000 * (play.started_at + 1)
+            and logged.ended_ms >= 1000 * (play.ended_at - 1)
+            for logged in self.imported
+        )
 
 
 def agree(seed: int, hours: float, folder: Path, redis_url: str, prefix: str = "") -> Agreement:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from spotify_logger.core.matching_exports import PlayEvidence, SourceKind, cost
+
+A = "spotify:track:a"
+
+
+def evidence(kind: SourceKind, begin: float, end: float, played: float, reason: str) -> PlayEvidence:
+    """Return what a source reports; times are in seconds."""
+    begin_ms, end_ms, ms_played = (round(1000 * each) for each in (begin, end, played))
+    return PlayEvidence(kind, A, {"name": "A"}, "", begin_ms, end_ms, end_ms, ms_played, reason)
+
+
+@pytest.mark.parametrize(
+    ("polled", "row"),
+    [
+        ((13.1, 636.3, 6.0, "skipped"), (12, 682, 23.6, "trackdone")),  # resumed and over between two answers
+        ((602.0, 602.0, 0.0, "stopped"), (601, 608, 4.4, "stopped")),  # its end was not seen
+    ],
+)
+def test_a_row_that_starts_with_a_play_is_that_play(
+    polled: tuple[float, float, float, str], row: tuple[float, float, float, str]
+) -> None:
+    known, later = evidence(SourceKind.POLLED, *polled), (row[0] + 60, row[1] + 60, *row[2:])
+    assert cost(evidence(SourceKind.EXTENDED, *row), known) is not None
+    assert cost(evidence(SourceKind.EXTENDED, *later), known) is None
