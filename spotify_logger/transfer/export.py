@@ -89,7 +89,7 @@ def export_file(log: LogPeriod, form: ExportFormat, path: Path) -> Answer:
                 if suffix == ".zip":
                     _write_zip(form, rows, out)
                 else:
-                    _write_file(form, rows, out)
+                    _write(form, rows, out, BYTE_ORDER_MARK)
     except OSError as error:
         raise SpotifyLoggerError(f"cannot write {path}: {error.strerror or error}") from None
     noun = "listen" if form == "listenbrainz" else "play"
@@ -111,7 +111,7 @@ def _write_zip(form: ExportFormat, rows: Iterable[JsonObject], out: TextIO) -> N
     with ZipFile(out.buffer, "w", ZIP_DEFLATED) as archive:
         for name, some in members:
             with archive.open(name, "w") as member, io.TextIOWrapper(member, "utf-8", newline="") as text:
-                _write_file(form, some, text)
+                _write(form, some, text, BYTE_ORDER_MARK)
 
 
 def _name_of_month(listen: Mapping[str, Any]) -> str:
@@ -128,15 +128,10 @@ def _write_folder(rows: Iterable[JsonObject], real: Path, path: Path) -> None:
             _write("spotify", some, out)
 
 
-def _write_file(form: ExportFormat, rows: Iterable[JsonObject], out: TextIO) -> None:
-    if form == "csv":
-        out.write(BYTE_ORDER_MARK)
-    _write(form, rows, out)
-
-
-def _write(form: ExportFormat, rows: Iterable[Mapping[str, Any]], out: TextIO) -> None:
+def _write(form: ExportFormat, rows: Iterable[Mapping[str, Any]], out: TextIO, csv_mark: str = "") -> None:
     """Write rows; JSON in ASCII: nothing is lost in any locale, and no title can control a terminal."""
     if form == "csv":
+        out.write(csv_mark)
         write_csv(rows, out)
         return
     lines = map(json.dumps, rows)

@@ -289,7 +289,7 @@ class TestExportFile:
         import_history(log.store, [tmp_path / "log.zip"])
         assert log.everything() == before
 
-    def test_progress_is_shown_on_a_terminal(self, log: RedisLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_progress_is_reported_by_day(self, log: RedisLog) -> None:
         log.write(play("A", -86_400), play("A"), play("B", 300))
         seen: list[tuple[int, int]] = []
         export(LogPeriod(log.store, progress=lambda *how_far: seen.append(how_far)), "csv", io.StringIO())
