@@ -102,16 +102,6 @@ def find_settings(
     }
 
 
-def settings_folder(here: Path, environ: Mapping[str, str]) -> Path:
-    """Return the folder of a user's settings: the current one if it has any, else one in the home folder."""
-    if any(os.access(here / name, os.R_OK) for name in (DOTENV_FILE, AUTH_FILE, EXAMPLE_FILE)):
-        return here
-    try:
-        return Path(xdg_folder("XDG_CONFIG_HOME", "~/.config", environ)).expanduser()
-    except RuntimeError:  # a user without a home folder
-        return here
-
-
 def xdg_folder(name: str, default: str, environ: Mapping[str, str]) -> str:
     """Return our folder below one of the XDG Base Directory Specification; it may begin with "~"."""
     base = environ.get(name, "")

@@ -96,16 +96,23 @@ class Alerts:
             reason = trouble[:1].upper() + trouble[1:] + advice
             self.notify(_LOGIN, f"The Spotify login does not work, so nothing is logged. {reason}")
             return
-        if _LOGIN in state.raised:
-            state.raised.remove(_LOGIN)
-            # Replaces the failure alert if it is still queued. It cannot be dropped together with it: a POST
-            # with a lost response may have arrived.
-            end = "" if valid_until is None else f" It expires on {local(valid_until):%Y-%m-%d}."
-            since = f"{local(now):%Y-%m-%d %H:%M}"
-            self._queue(_LOGIN, f"The Spotify login works again since {since}; plays are logged.{end}")
-            self._save()
+        end = "" if valid_until is None else f" It expires on {local(valid_until):%Y-%m-%d}."
+        since = f"{local(now):%Y-%m-%d %H:%M}"
+        over = f"The Spotify login works again since {since}; plays are logged.{end}"
+        self.follow(_LOGIN, "", over)
         if valid_until is not None:
             self._remind(valid_until, now)
+
+    def follow(self, key: str, trouble: str, over: str) -> None:
+        """Send an alert once while there is `trouble`, and one that it is `over`."""
+        if trouble:
+            self.notify(key, f"{trouble[:1].upper()}{trouble[1:]}.")
+        elif key in self._state.raised:
+            self._state.raised.remove(key)
+            # Replaces the first alert if it is still queued. It cannot be dropped together with it: a POST
+            # with a lost response may have arrived.
+            self._queue(key, over)
+            self._save()
 
     def notify(self, key: str, text: str) -> None:
         """Queue an alert without secrets, once until its key is resolved; nothing is logged."""

@@ -13,7 +13,7 @@ from spotify_logger.daemon.failover import Failover
 from spotify_logger.daemon.poller import DEFAULT_TIMINGS, Environment
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
-from spotify_logger.system import atomic_file, log
+from spotify_logger.system import log
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -32,7 +32,7 @@ def run(
     max_turn: float,
 ) -> None:
     """Run one turn after another until asked to stop."""
-    heartbeat_pipe.beat(max_turn, "trouble", "starting")
+    heartbeat_pipe.beat(max_turn, "trouble", "waiting for the first answer from Spotify")
     while not is_stopping():
         turn = logger.turn()
         left = turn.due - clock.monotonic()
@@ -62,11 +62,6 @@ def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) ->
             from spotify_logger.daemon import standalone  # noqa: PLC0415 - start-up time: `run.py` does it
 
             standalone.prepare(settings, timings.orphan_timeout, resources)
-        if why := atomic_file.write_refusal(settings.state_dir):
-            log.warning(
-                f"cannot write to the state folder {settings.state_dir} ({why}): plays are queued in"
-                " memory only, and logins cannot be saved"
-            )
         clock = Clock(stop.wake_fd)
         send = HttpSender(read_timeout=timings.read_timeout, deadline=timings.request_deadline)
         send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=4.0)  # may be retried

@@ -29,6 +29,7 @@ from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.storage.sqlite_file import DISK_RETRY
 from spotify_logger.storage.store import Store
 from spotify_logger.system import log
+from spotify_logger.system.clock import boot_id
 from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
 from spotify_logger.system.state import to_json
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from spotify_logger.system.clock import Clock
 
 MAX_PENDING_ANSWERS = 20  # answers held back, with a new state folder, until Redis tells what to continue
+REFUSAL_PATIENCE = 60.0  # seconds for which Redis may refuse writes, as in a failover, without an alert
 REQUESTS_NOTE = "requests"
 OWNER_NOTE = "owner"  # the account that the log is of, as Redis said last
 
@@ -163,9 +165,16 @@ class Poller:
         # Before its first answer, a process does not know whether the login works.
         if self._login_trouble or (self.spotify.is_time_known and "last_poll" in self._status):
             self.alerts.check_login(self.spotify.login_valid_until, self._login_trouble)
+        self._alert_of_storage()
         self.alerts.deliver()
         self._heartbeat.beat(healthy=turn.ok)
         return turn
+
+    def _alert_of_storage(self) -> None:
+        session, disk = self.recorder.session, str(self._status["disk_trouble"]) or self.outbox.trouble
+        is_refused = self._clock.monotonic() >= session.refused_since + REFUSAL_PATIENCE
+        self.alerts.follow("disk", disk, "The disk works again.")
+        self.alerts.follow("redis", session.trouble if is_refused else "", "Redis takes everything again.")
 
     def flush(self) -> None:
         """Save what changes with every answer, but not before it is restored."""
@@ -258,6 +267,11 @@ class Poller:
         self._counted = self.spotify.requests
         self._status["next_poll"] = to_iso(round((now + wait) * 1000))
         self._status["state"] = log.sanitize(words)
+        if (disk := self.outbox.check_disk()) and disk != self._status.get("disk_trouble"):
+            log.error(disk)
+        self._status["disk_trouble"] = disk
+        if self.spotify.is_time_known:
+            self._status["clock"] = f"{boot_id()} {self._clock.utc() - self._clock.monotonic():.0f}"
         self._status["polls"] = to_json(self._polls)
         self._status["login_valid_until"] = "" if until is None else to_iso(round(until * 1000))
         if not self._is_restored:  # the rest of the status in Redis is not read yet, and has to stay

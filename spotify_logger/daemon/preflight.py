@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,11 +88,20 @@ def readable_by_others(directory: Path) -> list[Path]:
     return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
 
 
+def write_refusal(folder: Path) -> str:
+    """Return why no file can be created in a folder, or "" if one can."""
+    try:  # permissions do not show that the kernel remounted a failing disk read-only
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return error.strerror or "unknown error"
+    return ""
+
+
 def _set_up(directory: Path) -> None:
     """Ask for client ID and secret until a login with them succeeds; then save them in `auth.py`."""
     settings = load(directory, os.environ, need_login=False)
     path = directory / AUTH_FILE
-    if reason := atomic_file.write_refusal(directory):
+    if reason := write_refusal(directory):
         raise Misconfigured(f"cannot write {path} ({reason}): check its folder")
     say = Prompt(sys.stdout).say
     say("Spotify Logger needs a Spotify app of your own. Create it once, in a browser:")

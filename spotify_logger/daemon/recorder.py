@@ -41,6 +41,7 @@ class RedisSession:
         self._clock, self._backoff, self._connect = clock, backoff, connect
         self._retry_at = float("-inf")
         self._reported: set[str] = set()  # kinds of the current errors
+        self.refused_since = float("inf")  # monotonic seconds
         self.trouble = ""
 
     def attempt(self, work: Callable[[], T], *, otherwise: T) -> T:
@@ -64,6 +65,8 @@ class RedisSession:
             log.warning(f"{error} ({what_next})")
         self._reported |= kinds
         self.trouble = str(error)
+        if error.codes:
+            self.refused_since = min(self.refused_since, self._clock.monotonic())
 
     def succeeded(self) -> None:
         """Note that Redis took everything."""
@@ -71,7 +74,7 @@ class RedisSession:
         if self.trouble:
             log.info("Redis is back; sending queued plays")
         self._reported.clear()
-        self.trouble = ""
+        self.trouble, self.refused_since = "", float("inf")
 
 
 class Recorder:

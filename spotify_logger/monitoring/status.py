@@ -17,7 +17,8 @@ from spotify_logger.core.times import from_iso, local, seconds_of, utc_time
 from spotify_logger.storage.bulk import Archive, gap_data, play_data
 from spotify_logger.storage.client import FORGETS, StoreError
 from spotify_logger.storage.outbox import OUTBOX_FILE
-from spotify_logger.system import lock_file
+from spotify_logger.system import disk, lock_file
+from spotify_logger.system.clock import DATE_TOLERANCE, Clock, boot_id
 from spotify_logger.system.errors import LOGIN_ADVICE
 from spotify_logger.system.log import sanitize
 from spotify_logger.system.state import from_json
@@ -37,7 +38,16 @@ MAX_WAITING_PLAYS = 1000
 """Plays that may wait in the outbox: more than there are in a day, as those of a whole day are always waiting
 if Redis never confirms that plays are on disk."""
 NOT_RUNNING = "the logger is not running: start it, or check its log"
-TEXTS = ("state", "login", "outbox_trouble", "machine", "version", "persistence", "restored_why")
+TEXTS = (
+    "state",
+    "login",
+    "disk_trouble",
+    "outbox_trouble",
+    "machine",
+    "version",
+    "persistence",
+    "restored_why",
+)
 TIMES = ("last_poll", "next_poll", "login_valid_until", "restored_at")
 NUMBERS = ("requests_24h", "outbox", "pid", "restored_plays")
 """What the status in Redis has, by the type of its values."""
@@ -63,6 +73,8 @@ class Status:
     polls: Mapping[str, int]  # by result, since the start of the logger
     outbox: int | None  # plays that wait
     outbox_trouble: str | None
+    disk_trouble: str | None
+    clock_offset: int | None  # seconds by which this machine's clock is ahead of Spotify's; None if unknown
     forwarding: Sequence[ReceiverStatus]
     redis: Mapping[str, Any] | None  # address, version and persistence, and plays that were written again
     machine: str | None
@@ -112,6 +124,7 @@ class LoggerEvidence(NamedTuple):
     standby: str = ""  # the machine of a logger on standby
     is_running: bool | None = None  # a logger on this machine; None if unknown
     waiting: int | None = None  # plays in its outbox; None if unknown
+    disk_trouble: str = ""  # why the disk of its state folder takes no files; "" if it does, or if unknown
 
 
 # Below, `now` is in seconds since the epoch, `found` is the status hash, `max_interval` is the longest pause
@@ -120,8 +133,12 @@ class LoggerEvidence(NamedTuple):
 
 def status(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> Status:
     """Return whether the logger is alive and well."""
+    by_clock = now
     try:
         server, gaps, found, last = store.version(), store.gaps(), store.hash(STATUS), store.latest_play()
+        now, kept = true_time(found, now), store.persistence()
+        if kept.run:  # it says how its last writes to disk ended; the logger asks only once an hour
+            found["persistence_trouble"] = kept.trouble
         evidence = _evidence(store, found, now, state_dir)
     except StoreError as error:
         server, gaps, found, last = "", [], {}, None
@@ -131,6 +148,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
     said |= {name: whole_number(found.get(name)) for name in NUMBERS}
     if evidence.waiting is not None:
         said["outbox"] = evidence.waiting
+    said["disk_trouble"] = evidence.disk_trouble or said["disk_trouble"]
     if _is_login_expired(found, now):
         said["login"] = "needed"
     redis = {"address": store.where, "version": server} | {name: said.pop(name) for name in OF_REDIS}
@@ -152,6 +170,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
         redis=redis if server else None,
         standby=evidence.standby or None,
         running_here=evidence.is_running,
+        clock_offset=round(by_clock - now) if found.get("clock") else None,
         command_version=__version__,
         **said,
     )
@@ -168,7 +187,20 @@ def _evidence(
     if folder is None:
         return LoggerEvidence(why, standby)
     waiting = count_waiting(folder / OUTBOX_FILE) if refusal else None
-    return LoggerEvidence(why, standby, lock_file.is_held(folder), waiting)
+    return LoggerEvidence(why, standby, lock_file.is_held(folder), waiting, disk.trouble(folder))
+
+
+def true_time(found: Mapping[str, str], now: float) -> float:
+    """Return the time that Spotify told a logger on this machine since it booted; `now` if there is none.
+
+    A wrong clock would make a live logger look dead, or the login expired.
+    """
+    boot, _, booted_at = found.get("clock", "").partition(" ")
+    began = whole_number(booted_at)
+    if began is None or boot != boot_id():
+        return now
+    told = began + Clock().monotonic()
+    return now if abs(now - told) <= DATE_TOLERANCE else told
 
 
 def count_waiting(outbox: Path) -> int | None:
@@ -198,6 +230,7 @@ def statuses(settings: Settings, now: float) -> Statuses | Status:
 def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> NowPlaying:
     """Return what is playing."""
     found, second = store.hash(STATUS), store.now_playing()
+    now = true_time(found, now)
     play = {} if second is None else store.hash(play_key(second))
     # Without a status, trust the key: it expires by itself.
     is_vouched_for = play and not (found and is_overdue(found, now))
@@ -228,16 +261,19 @@ def problems(
     """Return what is wrong and what to do about it, one line each; empty if all is well."""
     is_gone = is_overdue(found, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
     answered = seconds_of(found.get("last_poll"))
+    disk_trouble = [evidence.disk_trouble] if evidence.disk_trouble else []
     if evidence.refusal:
         text = evidence.refusal
         if answered is not None and is_overdue(found, now):
             text += f"; nothing written since {local(answered):%Y-%m-%d %H:%M}"
         if evidence.waiting:
             text += f"; plays waiting in the outbox: {evidence.waiting:,}"
-        return [text, NOT_RUNNING] if is_gone and evidence.is_running is False else [text]
+        silent = [NOT_RUNNING] if is_gone and evidence.is_running is False else []
+        return [*disk_trouble, text, *silent]
     if is_gone:
-        return [_why_silent(found, evidence)]
-    texts = [_login_trouble(found)] if _is_login_expired(found, now) else []
+        return [*disk_trouble, _why_silent(found, evidence)]
+    texts = disk_trouble or [sanitize(text) for text in [found.get("disk_trouble")] if text]
+    texts += [_login_trouble(found)] if _is_login_expired(found, now) else []
     if answered is None or now > answered + max_interval + UNANSWERED_AFTER:
         texts.append(unanswered(found.get("state", "")))
     return texts + _at_risk(found)

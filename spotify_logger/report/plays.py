@@ -145,7 +145,7 @@ def _(value: status.Statuses) -> dict[str, Any]:
 @blocks.register(status.Status)
 def _(result: status.Status, question: Question) -> list[Block]:
     health = "well" if result.well else f"NOT WELL: {'; '.join(result.problems)}"
-    redis, last, now = result.redis, result.last_play, question.now
+    redis, last, now = result.redis, result.last_play, question.now - (result.clock_offset or 0)
     if redis is None:
         return [health]
     due, polled, since = map(seconds_of, (result.next_poll, result.last_poll, result.blind_since))
@@ -168,12 +168,19 @@ def _(result: status.Status, question: Question) -> list[Block]:
         ("requests", None if requests is None else f"{requests:,} in 24 hours"),
         ("outbox", result.outbox and f"{counted(result.outbox, 'play')} not yet in Redis"),
         *(("forwarding", f"{each.host}: {status.describe_receiver(each)}") for each in result.forwarding),
+        ("clock", _clock(result.clock_offset or 0)),
         ("machine", result.standby and f"{machine}{result.standby} is on standby"),
         ("Redis", ", ".join(filter(None, (f"{redis['version']} at {redis['address']}", kept)))),
         ("restored", _restored(redis)),
         ("version", version),
     ]
     return [Table([(name, value) for name, value in rows if value])]
+
+
+def _clock(offset: int) -> str:
+    if not offset:
+        return ""
+    return f"{exact_duration(abs(offset))} {'ahead' if offset > 0 else 'behind'}: set it, see `timedatectl`"
 
 
 def _gaps(result: status.Status, now: float) -> str:

@@ -64,7 +64,10 @@ CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis
 ADVICE_BY_CODE = {
     "WRONGTYPE": (None, "has a key of another type there: rename or delete it, or set REDIS_PREFIX"),
     "OOM": (exceptions.OutOfMemoryError, "is out of memory: raise maxmemory, or free some"),
-    "MISCONF": (None, "cannot save to disk and does not accept writes: free disk space, and check its log"),
+    "MISCONF": (
+        None,
+        "cannot save to disk and does not accept writes: is the disk full or read-only? See its log",
+    ),
     "NOPERM": (exceptions.NoPermissionError, NO_RIGHTS),
     "NOREPLICAS": (None, "has too few replicas to accept writes (min-replicas-to-write)"),
     "READONLY": (exceptions.ReadOnlyError, REPLICA),

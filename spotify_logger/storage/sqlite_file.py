@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from spotify_logger.system import log
+from spotify_logger.system import disk, log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,7 @@ class SqliteFile:
         self.on_disk = True  # not in memory
         self.trouble = ""  # what is wrong with the disk
         self.changes = 0  # how many so far, so that unchanged data need not be searched again
+        self._compared_at, self._has_lost = 0, False
         try:
             self._database = self._open()
         except sqlite3.Error as error:
@@ -78,6 +79,14 @@ class SqliteFile:
         except sqlite3.Error as error:
             self._fall_back_to_memory(error)
             _transact(self._database, change)
+
+    def check_disk(self) -> str:
+        """Return what is wrong with the disk although it seems to take all writes; "" if nothing."""
+        if self.on_disk and self.changes != self._compared_at:
+            write_ahead_log = self._path.with_name(f"{self._path.name}-wal")
+            self._compared_at, self._has_lost = self.changes, disk.has_lost(write_ahead_log)
+        loses = f"the disk with {self._path.parent} does not keep what is written to it: replace it"
+        return disk.trouble(self._path.parent) or (loses if self._has_lost else "")
 
     def merge(self, database: sqlite3.Connection, table: str, row: Row) -> None:
         """Copy a row to a table, where another one may contradict it."""

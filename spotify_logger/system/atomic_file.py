@@ -42,15 +42,6 @@ def make_state_dir(folder: Path) -> None:
         raise Misconfigured(f"{why}: fix that, or set STATE_DIR to another folder")
 
 
-def write_refusal(folder: Path) -> str:
-    """Return why no file can be created in a folder, or "" if one can."""
-    try:  # permissions do not show that the kernel remounted a failing disk read-only
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        return error.strerror or "unknown error"
-    return ""
-
-
 def write_atomically(path: Path, text: str) -> None:
     """Replace `path` with a file of mode 0600 that contains `text`; raises OSError, see `replacing`."""
     with replacing(path) as file:

@@ -63,6 +63,15 @@ class Clock:
         select.select(self._wake_fds, [], [], max(0.0, seconds))
 
 
+def boot_id() -> str:
+    """Return the ID of this boot of the machine (random(4)); "" if it is unknown."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - small
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 @contextmanager
 def deadline(seconds: float, interrupt: Callable[[], None]) -> Iterator[None]:
     """After `seconds` in the block, let `interrupt`, in a thread, shut down what the block waits for."""

@@ -36,7 +36,7 @@ async def healthz(page: ListenerPage) -> Response:
 
 
 def _word(it: Status) -> str:
-    is_stopped = is_overdue({"next_poll": it.next_poll or ""}, time.time(), LATE_AFTER)
+    is_stopped = is_overdue({"next_poll": it.next_poll or ""}, _now(it), LATE_AFTER)
     words = {
         "ok": it.well,
         "redis": it.redis is None,
@@ -45,6 +45,10 @@ def _word(it: Status) -> str:
         "spotify": it.blind_since,
     }
     return next((word for word, is_true in words.items() if is_true), "storage")
+
+
+def _now(it: Status) -> float:
+    return time.time() - (it.clock_offset or 0)
 
 
 def _totals(log: Log, _: Question) -> tuple[float, ...]:
@@ -57,7 +61,8 @@ async def metrics(pages: Mapping[str, ListenerPage], request: Request) -> Respon
     """Return the figures of listeners as OpenMetrics, those that are known."""
     found: dict[str, Counter | Gauge] = {}
     for name, page in pages.items():
-        it, now = await page.observe(status), time.time()
+        it = await page.observe(status)
+        now = _now(it)
         add = partial(_add, found, listener=name or NOBODY)
         until, blind_since = (seconds_of(each or "") for each in (it.login_valid_until, it.blind_since))
         add("well", "1 if the logger is well", it.well)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.config import sources
+from spotify_logger.config.folder import settings_folder
 from spotify_logger.config.settings import load
-from spotify_logger.config.sources import settings_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def test_a_file_that_the_user_may_not_read_is_no_error(open_folder: Path, names:
     code = (
         "import os, sys; from pathlib import Path\n"
         "from spotify_logger.config.settings import load\n"
-        "from spotify_logger.config.sources import settings_folder\n"
+        "from spotify_logger.config.folder import settings_folder\n"
         f"os.setuid({NOBODY})\n"
         "folder = settings_folder(Path.cwd(), os.environ)\n"
         "print(load(folder, os.environ, need_login=False).redis_prefix)\n"

@@ -28,6 +28,7 @@ from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.system.clock import boot_id
 from tests.conftest import start_again
 from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualWorld
@@ -379,6 +380,8 @@ class TestStatus:
             "requests_by_hour": f"{int(T) // 3600}:{len(rig.requests)}",
             "outbox": "0",
             "outbox_trouble": "",
+            "disk_trouble": "",
+            "clock": f"{boot_id()} {T:.0f}",
             "redis_trouble": "",
             "persistence": "append-only file",
             "persistence_trouble": "",

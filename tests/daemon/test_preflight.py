@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -231,3 +232,15 @@ def test_an_auth_py_that_others_can_read_is_reported(in_process: PreflightInProc
     outcome = in_process.run(SPOTIFY_REFRESH_TOKEN="refresh-1")
     assert outcome.code == 0
     assert outcome.errors.rstrip().endswith(f"chmod 600 {tmp_path / 'auth.py'}")
+
+
+def test_a_folder_that_is_not_writable_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    assert preflight.write_refusal(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+    assert preflight.write_refusal(tmp_path / "missing") == "No such file or directory"
+    monkeypatch.setattr(os, "access", lambda *_: True)  # as it says of a disk that failed
+    monkeypatch.setattr(os, "open", refuse)
+    assert preflight.write_refusal(tmp_path) == "Read-only file system"

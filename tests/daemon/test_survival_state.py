@@ -149,7 +149,7 @@ class TestDiskOfTheLogger:
                 start_again(server)
             life.wait_for_line("Redis is back", outage)
         life.end(supervisor)
-        assert "cannot save to disk and does not accept writes: free disk space" in life.log()
+        assert "cannot save to disk and does not accept writes: is the disk full or read-only?" in life.log()
         life.assert_outages_are_logged()
 
     def test_a_read_only_one_is_locked_and_used(self, resources: Resources) -> None:
@@ -175,7 +175,7 @@ class TestDiskOfTheLogger:
         life.wait_for_line("outbox.sqlite cannot be written")
         life.wait_for_answers(5)
         life.send(life.loop_of(supervisor), signal.SIGKILL)
-        life.wait_for_line(f"cannot write to the state folder {disk.folder} (Read-only file system)")
+        life.wait_for_line(f"the disk with {disk.folder} is read-only")
         life.wait_for_answers(5)
         life.end(supervisor)
 

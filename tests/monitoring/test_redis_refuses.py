@@ -15,7 +15,8 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.monitoring import status
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
-from spotify_logger.system import lock_file
+from spotify_logger.system import disk, lock_file
+from spotify_logger.system.clock import Clock, boot_id
 from tests.conftest import free_port, wait_until
 from tests.redis_log import play
 from tests.servers import PASSWORD, USER, RedisServer, one_program
@@ -131,3 +132,39 @@ def test_redis_cannot_be_reached(store: Archive, server: RedisServer, running: P
     (problem,) = problems(store, LATER, running)
     assert "cannot be reached" in problem
     assert "outbox: 2" in problem
+
+
+def test_the_disk_is_named_with_what_it_causes(
+    store: Archive, server: RedisServer, running: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "trouble", lambda _: "the disk is read-only")
+    assert problems(store, NOW, running) == ["the disk is read-only"]
+    REFUSALS["cannot save to disk"](server)
+    assert [
+        word in each for each, word in zip(problems(store, LATER, running), ("disk is", "save"), strict=True)
+    ]
+    monkeypatch.undo()
+    assert len(problems(store, LATER, running)) == 1
+
+
+def test_a_file_that_redis_cannot_write_is_named_although_it_takes_writes(
+    store: Archive, server: RedisServer, running: Path
+) -> None:
+    server.client.config_set("stop-writes-on-bgsave-error", "no")
+    lose_disk(server)
+    (problem,) = problems(store, NOW, running)
+    assert "cannot save its snapshots" in problem
+
+
+@pytest.mark.parametrize("ahead", [86_400, -86_400, 1])
+def test_a_clock_that_is_wrong_is_not_taken_for_a_dead_logger(
+    store: Archive, running: Path, ahead: int
+) -> None:
+    with store.batch() as batch:
+        batch.write_status({"clock": f"{boot_id()} {NOW - Clock().monotonic():.0f}"})
+    result = status.status(store, NOW + ahead, 60, running)
+    assert result.problems == []
+    assert result.clock_offset == pytest.approx(ahead if ahead > 2 or ahead < 0 else 0, abs=2)
+    with store.batch() as batch:
+        batch.write_status({"clock": "of-another-boot 1795000000"})
+    assert bool(problems(store, NOW + ahead, running)) == (ahead > 2)

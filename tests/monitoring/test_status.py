@@ -102,6 +102,8 @@ class TestStatusCommand:
             "forwarding": [],
             "outbox": 0,
             "outbox_trouble": "",
+            "disk_trouble": None,
+            "clock_offset": None,
             "redis": {
                 **redis_data,
                 "persistence": "append-only file",

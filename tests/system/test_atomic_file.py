@@ -75,15 +75,3 @@ def test_a_file_over_the_limit_is_not_read(path: Path) -> None:
     path.write_bytes(b"x" * (atomic_file.MAX_FILE_SIZE + 1))
     with pytest.raises(OSError, match="large"):
         atomic_file.read(path)
-
-
-def test_a_folder_that_is_not_writable_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> int:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    assert atomic_file.write_refusal(tmp_path) == ""
-    assert list(tmp_path.iterdir()) == []
-    assert atomic_file.write_refusal(tmp_path / "missing") == "No such file or directory"
-    monkeypatch.setattr(os, "access", lambda *_: True)  # as it says of a disk that failed
-    monkeypatch.setattr(os, "open", refuse)
-    assert atomic_file.write_refusal(tmp_path) == "Read-only file system"

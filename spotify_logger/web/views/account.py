@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def health(page: ListenerPage, request: Request) -> Response:
     """Show the health of the logger; the status is 503 if it needs attention, for monitoring."""
     data = await page.observe(status)
-    now = time.time()
+    now = time.time() - (data.clock_offset or 0)
     about = {"data": data, "login": page.login, "now": now, "overdue": OVERDUE_AFTER}
     about["days_of_login"] = days_of_login(data, now)
     return page.render(request, "health.html", 200 if data.well else 503, **about)

@@ -1,0 +1,30 @@
+"""Whether a disk keeps what is written to it: it can fail without any program hearing of it."""
+
+import mmap
+import os
+from contextlib import suppress
+from pathlib import Path
+
+MIN_FREE = 2 * 1024 * 1024  # bytes below which a disk counts as full
+
+
+def trouble(folder: Path) -> str:
+    """Return why the disk of a folder takes no files, and what to do; "" if it does, or that is unknown."""
+    with suppress(OSError):
+        disk = os.statvfs(folder)
+        if disk.f_flag & os.ST_RDONLY:  # as the kernel makes it after an error; open files seem to work
+            return (
+                f"the disk with {folder} is read-only: back it up, look into `dmesg`, replace a failing card"
+            )
+        if disk.f_bavail * disk.f_frsize < MIN_FREE or (disk.f_files and not disk.f_favail):
+            return f"the disk with {folder} is full: free some space"
+    return ""
+
+
+def has_lost(path: Path) -> bool:
+    """Return whether the disk has something else than was written to a file, if it can be read uncached."""
+    with suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | os.O_DIRECT), "rb", 0) as file:
+        aligned = mmap.mmap(-1, os.fstat(file.fileno()).st_size + mmap.PAGESIZE)
+        size = file.readinto(aligned)
+        return aligned[:size] != path.read_bytes()[:size]
+    return False
