@@ -1,5 +1,6 @@
 """Whether a disk keeps what is written to it: it can fail without any program hearing of it."""
 
+import errno
 import mmap
 import os
 from contextlib import suppress
@@ -9,15 +10,17 @@ MIN_FREE = 2 * 1024 * 1024  # bytes below which a disk counts as full
 
 
 def trouble(folder: Path) -> str:
-    """Return why the disk of a folder takes no files, and what to do; "" if it does, or that is unknown."""
-    with suppress(OSError):
+    """Return why the disk of a state folder takes no files, and what to do; "" if it does, or if unknown."""
+    read_only = f"the disk with {folder} is read-only: back it up, look into `dmesg`, replace a failing card"
+    try:
         disk = os.statvfs(folder)
         if disk.f_flag & os.ST_RDONLY:  # as the kernel makes it after an error; open files seem to work
-            return (
-                f"the disk with {folder} is read-only: back it up, look into `dmesg`, replace a failing card"
-            )
+            return read_only
         if disk.f_bavail * disk.f_frsize < MIN_FREE or (disk.f_files and not disk.f_favail):
             return f"the disk with {folder} is full: free some space"
+        os.close(os.open(folder / "lock", os.O_RDWR))  # the only hint after an error, from Linux 6.15 on
+    except OSError as error:
+        return read_only if error.errno == errno.EROFS else ""
     return ""
 
 

@@ -197,11 +197,8 @@ def test_each_turn_tells_the_supervisor_how_long_the_next_may_take() -> None:
     beats = parse_beats(os.read(read_fd, 65536))
     for descriptor in (read_fd, write_fd):
         os.close(descriptor)
-    assert beats == [
-        (90, False, "waiting for the first answer from Spotify"),
-        (120, True, "turn 1"),
-        (120, False, "turn 2"),
-    ]
+    waiting = "waiting for the first answer from Spotify"
+    assert beats == [(90, False, waiting), (120, True, "turn 1"), (120, False, "turn 2")]
     assert turns[1] - turns[0] == 30
 
 
