@@ -6,7 +6,7 @@ import redis
 
 from spotify_logger.core.play import TRACKDONE, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.core.redis_keys import REVISIONS
+from spotify_logger.core.redis_keys import REVISIONS, UNDO
 from spotify_logger.storage.bulk import Archive
 
 SECOND = 1_795_370_400  # 2026-11-22T18:00:00Z
@@ -89,9 +89,9 @@ class RedisLog:
             batch.write_gap(NIGHT_SECOND, NIGHT)
 
     def names(self) -> set[str]:
-        """Return the keys without the prefix, and without that of the revisions."""
+        """Return the keys without the prefix, and without those of revisions and of what can be undone."""
         names = {str(key).removeprefix(self.prefix) for key in self.raw.scan_iter(f"{self.prefix}*")}
-        return names - {REVISIONS}
+        return names - {REVISIONS, UNDO}
 
     def kept(self, name: str) -> dict[str, str]:
         return {str(field): str(value) for field, value in self.raw.hgetall(self.prefix + name).items()}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotify_logger.cli.arguments import PERIOD, add_command, add_options, search_text
 from spotify_logger.core import periods
+from spotify_logger.core.redis_keys import second_of_key
 
 if TYPE_CHECKING:
     import argparse
 
     from spotify_logger.cli.arguments import Commands
 
-TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "check", "token")
+TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "undo", "check", "token")
 
 
 def add_transfer_commands(commands: Commands) -> None:
@@ -54,13 +56,16 @@ def add_transfer_commands(commands: Commands) -> None:
     forward.add_argument("action", choices=tuple(actions), metavar="ACTION", help=what)
     forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {periods.DAY_FORMS}")
     forward.set_defaults(check=_check)
-    what = "permanently delete plays, after showing them and asking"
+    what = "delete plays, after showing them and asking"
     forget = add_command(commands, "forget", what, csv=False)
     what = "a title, artist or album, or a key such as listening:<second>"
     forget.add_argument("text", nargs="*", metavar="TEXT", type=search_text, help=what)
     forget.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_options(forget, PERIOD)
     forget.set_defaults(check=_check)
+    undo = add_command(commands, "undo", "bring back what was deleted last, up to a day ago", csv=False)
+    what = "the second of one play, as in the key listening:<second>, instead of all"
+    undo.add_argument("second", nargs="?", type=_second, metavar="SECOND", help=what)
     what = "verify that the index, catalog and plays agree (exit code 1 if not)"
     check = add_command(commands, "check", what, csv=False)
     check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
@@ -75,6 +80,13 @@ def add_transfer_commands(commands: Commands) -> None:
     what = "for new: whose logs it is for (default: that of --listener; - is the one without a name)"
     token.add_argument("listeners", nargs="*", metavar="LISTENER", help=what)
     token.set_defaults(check=_check)
+
+
+def _second(text: str) -> int:
+    second = second_of_key(f"listening:{text.removeprefix('listening:')}")
+    if second is None:
+        raise ArgumentTypeError(f"not the key of a play: {text!r} (try listening:1795377734)")
+    return second
 
 
 def _check(options: argparse.Namespace) -> None:

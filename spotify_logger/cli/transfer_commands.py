@@ -13,6 +13,7 @@ from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation, Selection, forget
 from spotify_logger.transfer.export import LogPeriod, export, export_file
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
+from spotify_logger.transfer.undo import undo
 
 
 def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer | None:
@@ -27,13 +28,12 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
             found = forwarding.answer(options, store, settings)
         case "token":
             found = tokens.answer(options, store, settings.listener)
-        case "import" if options.samples:
-            found = import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
         case "import":
-            wanted = ImportOptions(options.user, options.private, options.dry_run, options.restore)
-            found = import_history(store, options.paths, wanted, sys.stderr)
+            found = _import(options, store)
         case "forget":
             found = forget(store, Selection(options.text, begin, end), question.now, confirmation, sys.stderr)
+        case "undo":
+            found = undo(store, options.second)
         case "check":
             found = check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr)
         case "export":
@@ -44,6 +44,15 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
                     found = export_file(log, options.form, options.output)
                 else:
                     export(log, options.form, sys.stdout)
-    if options.command == "import" and not options.dry_run:
+    return found
+
+
+def _import(options: argparse.Namespace, store: Archive) -> Answer:
+    if options.samples:
+        found = import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
+    else:
+        wanted = ImportOptions(options.user, options.private, options.dry_run, options.restore)
+        found = import_history(store, options.paths, wanted, sys.stderr)
+    if not options.dry_run:
         store.register_listener()
     return found

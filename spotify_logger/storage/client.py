@@ -50,7 +50,20 @@ _SERVER_URL = re.compile(
 )
 
 # Commands by what redis-py makes of their replies; that of `SET` is True or None.
-_NUMBERS = {"DEL", "EVAL", "EXISTS", "HDEL", "HEXISTS", "HLEN", "HSET", "HSETNX", "INCR", "PTTL", "SET"}
+_NUMBERS = {
+    "DEL",
+    "EVAL",
+    "EXISTS",
+    "EXPIRE",
+    "HDEL",
+    "HEXISTS",
+    "HLEN",
+    "HSET",
+    "HSETNX",
+    "INCR",
+    "PTTL",
+    "SET",
+}
 _TEXTS = {"GET", "HGET", "SET"}
 _HASHES = {"CONFIG GET", "HGETALL"}
 

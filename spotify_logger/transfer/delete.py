@@ -1,8 +1,9 @@
 """`spotify-logger forget`: show plays, ask for confirmation, and delete them.
 
-They leave tombstones, so that neither backfill nor import restores them. The writes are ordered so that
-another run completes an interrupted one: first the tombstone, then the play's hash, then its catalog item if
-no other play uses it, and last its index entry, by which it can be found until then.
+They leave tombstones, so that neither backfill nor import restores them, and can be brought back for a day.
+The writes are ordered so that another run completes an interrupted one: first what `undo` needs, then the
+tombstone, then the play's hash, then its catalog item if no other play uses it, and last its index entry, by
+which it can be found until then.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.undo import DeletedPlay, keep
 
 if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Progress
@@ -150,7 +152,9 @@ def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confir
         page.append(f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'earlier play')}")
     these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
     preview = Answer(None, [*page, Table(rows, right_aligned=[2])])
-    refusal = confirmation.refusal(f"Permanently delete {these}?", preview)
+    refusal = confirmation.refusal(
+        f"Delete {these}? (`spotify-logger undo` brings back what was deleted, for a day.)", preview
+    )
     if refusal == NO_TERMINAL:
         raise SpotifyLoggerError(f"nothing was deleted: {refusal}")
     return not refusal
@@ -198,18 +202,23 @@ class Deletion:
         key = self._archive.key
         exist = self._archive.send([("EXISTS", key(keys.play_key(second))) for second in seconds])
         lines, ends = self._archive.index_lines(seconds), dict[int, int]()
+        kept = dict[int, DeletedPlay]()
         for (second, fields), exists in zip(self._archive.plays(seconds), exist, strict=True):
-            play, row = Play.from_hash(second, fields), keys.read_row(str(second), lines.get(second, ""))
+            line = lines.get(second, "")
+            play, row = Play.from_hash(second, fields), keys.read_row(str(second), line)
             if play is not None:
                 self._items.add(play.item.key)
                 ends[second] = play.ended_ms
+                kept[second] = DeletedPlay(self._now, play.item.key, line, fields)
             elif exists:
                 self.unrecognized.append(keys.play_key(second))
             elif row is not None:  # it exists only in the index
                 ends[second] = second * 1000 + row[2]
+                kept[second] = DeletedPlay(self._now, row[1], line, {})
         self.deleted.update(ends)
         tombstones = ((second, max(second, -(-end_ms // 1000))) for second, end_ms in ends.items())
         if ends:
+            keep(self._archive, kept)
             self._archive.write([("HSET", key(keys.TOMBSTONES), *chain.from_iterable(tombstones))])
         self._archive.send([("DEL", key(keys.play_key(second))) for second in ends])
 

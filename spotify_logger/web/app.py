@@ -33,7 +33,7 @@ from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import ErrorLog, PageServer, listen
 from spotify_logger.web.static_files import Assets
 from spotify_logger.web.templating import TOKEN_PATHS, Templates, problem
-from spotify_logger.web.views import account, music, periods, plays
+from spotify_logger.web.views import account, music, periods, personal, plays
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -71,6 +71,8 @@ class WebApp:
                 *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
                 *Api(self.listeners).routes,
                 Route("/health/login", self.listeners.view(account.log_in), methods=["POST"]),
+                Route("/forget", self.listeners.view(personal.forget), methods=["POST"]),
+                Route("/undo", self.listeners.view(personal.undo), methods=["POST"]),
                 Route("/listener", self.listeners.choose, methods=["POST"]),
                 Route("/top", RedirectResponse("/top/tracks", 308)),
                 Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),

@@ -18,6 +18,7 @@ from spotify_logger.transfer.delete import (
     find_plays,
     forget,
 )
+from spotify_logger.transfer.undo import undo
 from tests.redis_log import SECOND, RedisLog, item, play
 from tests.report.samples import TerminalStream
 
@@ -176,13 +177,14 @@ class BreakingClient(RedisClient):
         return super().send(commands)
 
 
-@pytest.mark.parametrize("writes", range(5))
+@pytest.mark.parametrize("writes", range(6))
 def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, writes: int) -> None:
     log.write(play("A", -DAY), play("A"), play("B", 300), play("C", 600), play("A", 900), play("C", 1200))
+    before = log.everything()
     client = BreakingClient(redis_url, writes)
     archive = Archive("", connect=lambda _: client, utc=lambda: NOW)
     selection = Selection("daft punk", SECOND, SECOND + 1000)
-    is_broken = writes < 4
+    is_broken = writes < 5
     with pytest.raises(StoreError) if is_broken else nullcontext():
         forget(archive, selection, NOW, None)
     client.remaining = 9999
@@ -193,7 +195,29 @@ def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, wri
     }
     assert log.kept(INDEX).keys() == {str(SECOND + 1200)}
     assert tombstones(log).keys() == {0, 300, 600, 900}
+    undo(archive)
+    assert {**log.everything(), "forgotten": {}} == {**before, "forgotten": {}}
+    assert log.kept("forgotten") == {str(SECOND + start): "restored" for start in (0, 300, 600, 900)}
     client.close()
+
+
+def test_undo_takes_back_the_last_deletion_or_one_play(log: RedisLog) -> None:
+    log.write(play("A"), play("A", 300), play("B", 600), play("C", 900))
+    before = log.everything()
+    forget(log.store, Selection("A"), NOW, None)
+    forget(log.store, Selection("B"), NOW + 5, None)
+    log.store.close()
+    assert 86_000 < int(str(log.raw.ttl("undo"))) <= 86_400
+    assert undo(log.store).data == {"plays": 1}
+    assert log.names() == before.keys() - {f"listening:{SECOND + each}" for each in (0, 300)} - {
+        "track:A"
+    } | {"forgotten"}
+    assert undo(log.store, SECOND + 300).data == {"plays": 1}
+    assert undo(log.store, SECOND + 600).code == 1
+    log.write(play("D"))  # its key is in use again
+    assert undo(log.store).data == {"plays": 0}
+    assert log.kept(f"listening:{SECOND}")["name"] == "D"
+    assert undo(log.store).code == 1
 
 
 def test_play_that_came_back_after_its_deletion_stays(log: RedisLog) -> None:

@@ -10,22 +10,24 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from spotify_logger.core.play import SKIPPED
-from spotify_logger.core.redis_keys import second_of_key
-from spotify_logger.core.times import seconds_of
+from spotify_logger.core.redis_keys import play_key, second_of_key
+from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import timeline as queries
+from spotify_logger.transfer.undo import deleted_plays
 from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import read_day, search_text
 from spotify_logger.web.views.periods import ranked_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
     from starlette.requests import Request
 
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.timeline import DayTimeline, Line, Timeline
+    from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.listeners import ListenerPage
 
 RECENT_PLAYS = 50
@@ -96,8 +98,16 @@ async def day(page: ListenerPage, request: Request) -> Response:
         before=str(this - timedelta(days=1)),
         after=str(this + timedelta(days=1)) if this < page.today else "",
         segments=day_segments(page.zone, this, data.timeline),
+        deleted=await page.run(lambda store: _deleted(store, page.zone, this)),
         **await _about_plays(page, data.timeline),
     )
+
+
+def _deleted(store: Archive, zone: Zone, day: date) -> list[tuple[str, str | None, Mapping[str, str]]]:
+    """Return the plays of a local day that can be brought back: key, start, and fields with their names."""
+    begin, end = zone.midnight(day), zone.midnight(day + timedelta(days=1))
+    plays = deleted_plays(store, begin, end)
+    return [(play_key(second), utc_time(second), {**it.item, **it.play}) for second, it in plays.items()]
 
 
 async def pick_day(_: ListenerPage, request: Request) -> Response:
