@@ -51,18 +51,8 @@ _SERVER_URL = re.compile(
 
 # Commands by what redis-py makes of their replies; that of `SET` is True or None.
 _NUMBERS = {
-    "DEL",
-    "EVAL",
-    "EXISTS",
-    "EXPIRE",
-    "HDEL",
-    "HEXISTS",
-    "HLEN",
-    "HSET",
-    "HSETNX",
-    "INCR",
-    "PTTL",
-    "SET",
+    *("DEL", "EVAL", "EXISTS", "HDEL", "HEXISTS", "HLEN", "HSET", "HSETNX"),
+    *("INCR", "PEXPIRE", "PTTL", "SET"),
 }
 _TEXTS = {"GET", "HGET", "SET"}
 _HASHES = {"CONFIG GET", "HGETALL"}

@@ -138,9 +138,9 @@ def test_forget_asks_deletes_and_stays_so(
     assert lines(capsys, "check")[0].endswith("no problems")
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         assert set(client.keys("track:*")) == {"track:v"}
-    assert lines(capsys, "undo") == ["1 play brought back."]
+    assert lines(capsys, "undo") == ["4 plays brought back."]
     assert run_main(["undo", "1"], capsys)[0] == 1
-    assert len(lines(capsys, "recent")) == 2
+    assert len(lines(capsys, "recent")) == 5
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
