@@ -1,16 +1,23 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from spotify_logger.web import server
 from tests.browser import skip_or_fail
+from tests.conftest import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).parent.parent
 LOGGER = PROJECT / "deploy" / "spotify-logger.service"
@@ -66,7 +73,7 @@ def test_the_logger_runs_unattended_as_its_own_user() -> None:
     assert service(LOGGER, "Unit")["StartLimitIntervalSec"] == "0"
     expected = {
         "Type": "notify",
-        "TimeoutStartSec": "infinity",
+        "TimeoutStartSec": "3min",
         "RestartPreventExitStatus": "78",
         "StateDirectoryMode": "0700",
     }
@@ -104,13 +111,12 @@ def test_the_logger_of_each_listener_is_like_the_only_one() -> None:
 def test_the_install_puts_the_command_its_completions_and_its_man_page_where_all_users_find_them(
     tmp_path: Path,
 ) -> None:
-    text = (PROJECT / "docs" / "install-pi.md").read_text()
-    lines = re.findall(r"^sudo (.* /usr/local/.*)$", text, re.MULTILINE)
+    lines = re.findall(r"^(?:ln|cp) .*$", (PROJECT / "deploy" / "install").read_text(), re.MULTILINE)
     assert len(lines) == 2
     for name in ("bin", "share"):
         (tmp_path / name).mkdir()
     for line in lines:
-        words = line.replace("/opt/spotify-logger/.venv", sys.prefix).replace("/usr/local", str(tmp_path))
+        words = line.replace("$home/.venv", sys.prefix).replace("$root/usr/local", str(tmp_path))
         subprocess.run(["sh", "-c", words], check=True)
     done = subprocess.run(
         ["spotify-logger", "--version"],
@@ -123,3 +129,50 @@ def test_the_install_puts_the_command_its_completions_and_its_man_page_where_all
     assert done.stdout.startswith("spotify-logger ")
     assert (tmp_path / "share" / "bash-completion" / "completions" / "spotify-logger").read_text()
     assert (tmp_path / "share" / "man" / "man1" / "spotify-logger.1").read_text()
+
+
+class TestStart:
+    """What `systemctl start` waits for: the command of the unit, and a socket in place of systemd's."""
+
+    @pytest.fixture
+    def manager(self, tmp_path: Path) -> Iterator[socket.socket]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(tmp_path / "notify"))
+            manager.settimeout(60)
+            yield manager
+
+    def start(self, folder: Path, **settings: str) -> subprocess.Popen[bytes]:
+        command = service(LOGGER)["ExecStart"].replace("/opt/spotify-logger/.venv/bin/python", sys.executable)
+        environ = {
+            "PATH": os.environ["PATH"],
+            "NOTIFY_SOCKET": f"{folder}/notify",
+            "STATE_DIRECTORY": f"{folder}/state",
+        }
+        return subprocess.Popen(command.split(), cwd=folder, env=environ | settings)
+
+    def test_it_is_ready_offline_and_says_what_it_waits_for(
+        self, tmp_path: Path, manager: socket.socket
+    ) -> None:
+        nowhere = f"127.0.0.1:{free_port()}"
+        process = self.start(
+            tmp_path,
+            SPOTIFY_CLIENT_ID="0123456789abcdef0123456789abcdef",
+            SPOTIFY_REFRESH_TOKEN="AQ-a-login",
+            SPOTIFY_API_URL=f"http://{nowhere}",
+            SPOTIFY_ACCOUNTS_URL=f"http://{nowhere}",
+            REDIS_URL=f"redis://{nowhere}",
+        )
+        try:
+            first = manager.recv(4096).decode()
+            assert first == "READY=1\nSTATUS=waiting for the first answer from Spotify"
+            assert "retrying" in manager.recv(4096).decode()
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
+
+    def test_it_fails_with_a_wrong_setting(self, tmp_path: Path, manager: socket.socket) -> None:
+        process = self.start(tmp_path, SPOTIFY_CLIENT_ID="0123456789abcdef", POLL_MIN="never")
+        assert process.wait(60) == 78
+        manager.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            manager.recv(4096)

@@ -26,9 +26,9 @@ class NotifyMessages:
         self.deadline: float | None = None
 
     def on_beat(self, now: float, beat: Beat) -> str:
-        """Return the message for a beat of the loop, which is alive even if it is in trouble."""
-        ready = "READY=1" if beat.ok and not self._ready else ""
-        self._ready |= beat.ok
+        """Return the message for a beat of the loop, which is ready and alive even if it is in trouble."""
+        ready = "" if self._ready else "READY=1"
+        self._ready = True
         return "\n".join(filter(None, (self._watchdog(now), ready, f"STATUS={beat.status}")))
 
     def on_deadline(self, now: float) -> str:

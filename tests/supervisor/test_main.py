@@ -379,11 +379,11 @@ class TestSystemd:
             sys.exit(1)
         """)
         process = supervised.start(environ=self.environ(supervised))
-        assert manager.recv(4096).decode() == "WATCHDOG=1\nSTATUS=no network"
+        assert manager.recv(4096).decode() == "WATCHDOG=1\nREADY=1\nSTATUS=no network"
         assert [manager.recv(4096) for _ in range(3)] == [b"WATCHDOG=1"] * 3
         (supervised.folder / "network").touch()
         message = b""
-        while b"READY=1" not in message:
+        while b"STATUS" not in message:
             message = manager.recv(4096)
         assert b"STATUS=listening" in message
         assert manager.recv(4096) == b"WATCHDOG=1"

@@ -19,8 +19,8 @@ TROUBLE = Beat(60, ok=False, status="the login is dead")
 class TestMessages:
     def test_ready_once_and_the_status_with_every_beat(self) -> None:
         messages = NotifyMessages(None)
-        assert messages.on_beat(0, TROUBLE) == "STATUS=the login is dead"
-        assert messages.on_beat(60, OK) == "READY=1\nSTATUS=listening"
+        assert messages.on_beat(0, TROUBLE) == "READY=1\nSTATUS=the login is dead"
+        assert messages.on_beat(60, OK) == "STATUS=listening"
         assert messages.on_beat(120, OK) == "STATUS=listening"
         assert messages.on_loop_down("the loop ended: exit code 1") == "STATUS=the loop ended: exit code 1"
         assert messages.on_beat(180, OK) == "STATUS=listening"
