@@ -72,6 +72,7 @@ class WebApp:
                 *Api(self.listeners).routes,
                 Route("/health/login", self.listeners.view(account.log_in), methods=["POST"]),
                 Route("/forget", self.listeners.view(personal.forget), methods=["POST"]),
+                Route("/export", self.listeners.view(personal.export), methods=["POST"]),
                 Route("/undo", self.listeners.view(personal.undo), methods=["POST"]),
                 Route("/listener", self.listeners.choose, methods=["POST"]),
                 Route("/top", RedirectResponse("/top/tracks", 308)),

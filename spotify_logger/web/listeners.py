@@ -137,6 +137,7 @@ class ListenerPage(Questions):
         self.zone = zone
         self.live = NowPlayingStream(settings, covers)
         self.login: LoginThread | None = None
+        self.exporting = asyncio.Lock()
 
     @property
     def today(self) -> date:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
+from io import BytesIO
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import pytest
 
@@ -47,6 +49,24 @@ def test_deletes_a_play_and_brings_it_back(store: Archive, page: PageClient) -> 
     assert page.post("/forget", "play=nonsense").status == 400
     assert page.post("/forget", f"play=listening:{SECOND}", Origin="http://evil.example").status == 403
     assert store.hash(f"listening:{SECOND}") == before
+
+
+def test_exports_the_log_as_a_zip(
+    store: Archive, page: PageClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_play(store, QUO, SECOND, end="trackdone", ms_played=300_000)
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    for form in ("jsonl", "csv", "spotify", "listenbrainz"):
+        assert f'value="{form}"' in page.request("/health").text
+        answer = page.post("/export", f"format={form}")
+        assert answer.headers["content-disposition"] == f'attachment; filename="spotify-logger-{form}.zip"'
+        with ZipFile(BytesIO(answer.body)) as archive:
+            assert "Veridis Quo" in archive.read(archive.namelist()[0]).decode()
+    assert page.post("/export", "format=../etc").status == 400
+    assert page.post("/export", "format=csv", Sec_Fetch_Site="cross-site").status == 403
+    assert [*folder.iterdir()] == []
 
 
 def test_open_play_cannot_be_deleted(store: Archive, page: PageClient) -> None:

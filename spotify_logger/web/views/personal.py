@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, BinaryIO
 
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, StreamingResponse
 
 from spotify_logger.core.redis_keys import play_key, second_of_key
+from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import delete
 from spotify_logger.transfer import undo as undoing
+from spotify_logger.transfer.export import LogPeriod, export_file
 from spotify_logger.web.request_params import BadRequest, read_form
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from spotify_logger.storage.bulk import Archive
+    from spotify_logger.transfer.export import ExportFormat
     from spotify_logger.web.listeners import ListenerPage
+
+EXPORT_FORMATS: Sequence[ExportFormat] = ("jsonl", "csv", "spotify", "listenbrainz")
+CHUNK_BYTES = 64 * 1024
+TEMPORARY_FOLDER = "/var/tmp"  # noqa: S108 - on a disk, unlike /tmp; what is in it has a folder of its own
 
 
 async def forget(page: ListenerPage, request: Request) -> Response:
@@ -32,6 +46,40 @@ async def undo(page: ListenerPage, request: Request) -> Response:
     second = await _second(request)
     await page.run(lambda store: undoing.undo(store, second))
     return _to_day(page, second)
+
+
+async def export(page: ListenerPage, request: Request) -> Response:
+    """Send the whole log as a zip, one at a time, as it may take minutes."""
+    wanted = (await read_form(request)).get("format")
+    form = next((each for each in EXPORT_FORMATS if each == wanted), None)
+    if form is None:
+        raise BadRequest("the form names no format to export")
+    name = f"spotify-logger-{form}.zip"
+    async with page.exporting:
+        file = await page.run(partial(_exported, form, name))
+    headers = {
+        "content-disposition": f'attachment; filename="{name}"',
+        "content-length": str(os.fstat(file.fileno()).st_size),
+        "content-encoding": "identity",  # it is compressed already
+    }
+    return StreamingResponse(_chunks(file), 200, headers, "application/zip")
+
+
+def _exported(form: ExportFormat, name: str, store: Archive) -> BinaryIO:
+    """Return the log as a zip: an open file that is gone when it is closed, whatever happens."""
+    parent = os.environ.get("TMPDIR", TEMPORARY_FOLDER)
+    try:
+        with TemporaryDirectory(prefix="spotify-logger-", dir=parent) as folder:
+            export_file(LogPeriod(store), form, Path(folder, name))
+            return Path(folder, name).open("rb")
+    except OSError as error:
+        raise SpotifyLoggerError(f"cannot write to {parent}: {error.strerror or error}") from None
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 async def _second(request: Request) -> int:
