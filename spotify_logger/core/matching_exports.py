@@ -12,6 +12,7 @@ from spotify_logger.core.matching import (
     LISTEN_TOLERANCE_MS,
     MINUTE_MS,
     SAME_END_MS,
+    AccountRank,
     account_rank,
     artist_names,
     folded,
@@ -29,6 +30,7 @@ SAME_START_MS = 1_000  # no item is started twice within a second
 MS_PLAYED_TOLERANCE_MS = 1_000  # the two exports differ by at most this in how long a play lasted
 IMPORTED_FIELDS = ("name", "artists", "album", "device_name", "shuffle_state")  # may differ in two exports
 TOMBSTONE_MS = 1_000  # the resolution of tombstones: whole seconds
+LEAST_LISTEN_MS = 30_000  # for an unknown length: other loggers count from about half a minute on
 
 
 class SourceKind(IntEnum):
@@ -60,6 +62,11 @@ class PlayEvidence:
         """Whether the source reports the start, rather than it being the end minus the time played."""
         return self.end_ms - self.begin_ms != self.ms_played
 
+    @property
+    def has_only_minute(self) -> bool:
+        """Whether it is a listen of a file that has the minutes only."""
+        return self.kind is SourceKind.LISTEN and has_only_minute(self.begin_ms, self.ms_played)
+
 
 def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
     """Return what a source reports about a play as evidence."""
@@ -87,11 +94,19 @@ def account_order(play: Play) -> tuple[object, ...]:
     """Return a sort key for the accounts of one play, of which the greatest is the best.
 
     Imported ones of the same kind are told apart as well, so that the log depends on no order: the one that
-    began first, and of those with the same second the one with the finer stamp.
+    began first, and of those with the same second the one with the finer stamp. Of listens, those with
+    a length come first, then those with the second.
     """
     rank, is_import = account_rank(play), play.source == IMPORT
     second, rest_ms = divmod(play.started_ms, 1000)
+    times: tuple[object, ...]
     times = (-second, rest_ms, play.ms_played, -play.ended_ms, play.item.uri, str(play.end_reason))
+    if rank is AccountRank.LISTEN:
+        times = (
+            play.ms_played != LEAST_LISTEN_MS,
+            not has_only_minute(play.started_ms, play.ms_played),
+            *times,
+        )
     return rank, *((*times, *(str(play.fields.get(name)) for name in IMPORTED_FIELDS)) if is_import else ())
 
 
@@ -174,9 +189,35 @@ def listen_cost(listen: PlayEvidence, known: PlayEvidence) -> int | None:
 
     Its second is that of the start, in some loggers of the end, and its length is not known.
     """
-    since_ms, until_ms = known.begin_ms - LISTEN_TOLERANCE_MS, known.end_ms + LISTEN_TOLERANCE_MS
-    is_near = listen.kind is SourceKind.LISTEN and since_ms <= listen.begin_ms <= until_ms
-    return abs(listen.begin_ms - known.begin_ms) if is_near and is_same_in_exports(listen, known) else None
+    if listen.kind is not SourceKind.LISTEN or not is_same_in_exports(listen, known):
+        return None
+    latest_ms, known_latest_ms = _latest_start_ms(listen), _latest_start_ms(known)
+    since_ms = known.begin_ms - LISTEN_TOLERANCE_MS
+    until_ms = max(known.end_ms, known_latest_ms) + LISTEN_TOLERANCE_MS
+    apart_ms = max(0, listen.begin_ms - known_latest_ms, known.begin_ms - latest_ms)
+    return apart_ms if since_ms <= latest_ms and listen.begin_ms <= until_ms else None
+
+
+def may_be_one_listen(listen: Play, other: Play) -> bool:
+    """Return whether a listen may be the same as another account.
+
+    A logger has each listen once, but of two exports of one account, one may only have the minutes.
+    """
+    if listen.fields.get("logged_by") != other.fields.get("logged_by"):
+        return True
+    if listen.started_ms // MINUTE_MS != other.started_ms // MINUTE_MS:
+        return False
+    one, two = (has_only_minute(each.started_ms, each.ms_played) for each in (listen, other))
+    return one != two or listen.started_ms == other.started_ms
+
+
+def has_only_minute(started_ms: int, ms_played: int) -> bool:
+    """Return whether a listen is of a file that has minutes only, as some of Last.fm; it has no lengths."""
+    return started_ms % MINUTE_MS == 0 and ms_played == LEAST_LISTEN_MS
+
+
+def _latest_start_ms(row: PlayEvidence) -> int:
+    return row.begin_ms + (MINUTE_MS - 1) * row.has_only_minute
 
 
 def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
@@ -213,6 +254,21 @@ def deleted_ms(row: PlayEvidence, from_ms: int, to_ms: int) -> int:
     """Return how much of a row was played in the period of a tombstone; if negative, their distance."""
     middle_ms = MINUTE_MS // 2 if row.kind is SourceKind.ACCOUNT else 0
     return min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
+
+
+def tombstone_cost(row: PlayEvidence, from_ms: int, to_ms: int) -> int | None:
+    """Return the mismatch of an inexact row and a tombstone; None if it is not the deleted play.
+
+    The row is a listen, with a second near the start, or one of the account data, with the minute of the end.
+    """
+    span_ms = to_ms - from_ms
+    if row.kind is SourceKind.LISTEN:  # other loggers have no shorter ones
+        apart_ms = max(0, from_ms - _latest_start_ms(row), row.begin_ms - from_ms)
+        return apart_ms if apart_ms <= LISTEN_TOLERANCE_MS and span_ms >= LEAST_LISTEN_MS else None
+    differs_ms = abs(span_ms - row.ms_played)
+    outside_ms = max(0, row.reported_end_ms - to_ms, to_ms - row.reported_end_ms - MINUTE_MS)
+    is_near = differs_ms <= MS_PLAYED_TOLERANCE_MS + 2 * TOMBSTONE_MS and outside_ms <= SAME_END_MS
+    return differs_ms + outside_ms if is_near else None
 
 
 def overlap_ms(one: PlayEvidence, other: PlayEvidence) -> int:

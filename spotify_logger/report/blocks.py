@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO, TypeAlias
 
 from spotify_logger.core.periods import WEEKDAYS
-from spotify_logger.report.words import for_programs
+from spotify_logger.report.words import Formatted, for_programs
 from spotify_logger.system.log import JOINERS, sanitize
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class Note(NamedTuple):
     block: Block
 
 
-Block: TypeAlias = str | Heading | Table | Columns | Heatmap | YearHeatmap | Sparkline | Note
-"""A part of an answer; a plain string is a paragraph."""
+Block: TypeAlias = str | Formatted | Heading | Table | Columns | Heatmap | YearHeatmap | Sparkline | Note
+"""A part of an answer; text is a paragraph."""
 
 
 class Answer(NamedTuple):
@@ -122,7 +122,9 @@ def write_answer(answer: Answer, out: TextIO, form: Literal["page", "json", "csv
 def _lines(block: Block) -> Iterator[Sequence[Cell]]:
     """Yield the lines of a block for a pipe, as cells, without the headings of a table."""
     match block:
-        case str(text) | Heading(text):
+        case str() | Formatted():
+            yield [block]
+        case Heading(text):
             yield [text]
         case Note(noted):
             yield from _lines(noted)

@@ -22,7 +22,7 @@ from rich.text import Text
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.queries.charts import DAY_HOURS
 from spotify_logger.report import blocks
-from spotify_logger.report.words import MONTHS, for_people
+from spotify_logger.report.words import MONTHS, Formatted, for_people
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def _renderable(block: blocks.Block, width: int) -> RenderableType:
             lines = _calendar(block, width)
         case blocks.Sparkline():
             lines = _sparkline(block, width)
-        case str():
-            return Text(sanitize(block))
+        case str() | Formatted():
+            return Text(sanitize(for_people(block)))
     # A Text on its own would be wrapped.
     return Group(Text("\n", no_wrap=True, overflow="crop").join(lines))
 

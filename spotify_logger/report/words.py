@@ -88,6 +88,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {plural(number, noun)}"
 
 
+def count_cell(number: int, noun: str) -> Formatted:
+    """Return a number with its noun: "12,345 plays"; in a pipe "12345 plays"."""
+    return phrase(number, plural(number, noun))
+
+
 def percentage(part: float, whole: float) -> str:
     """Format a share of a whole: "12.3 %"; a dash if the whole is zero."""
     return f"{100 * part / whole:.1f} %" if whole else "–"

@@ -80,6 +80,10 @@ def check(
     for second, (started_at,) in archive.fields(tombstones, ["started_at"]):
         if started_at:
             findings.add(FindingKind.BACK, keys.play_key(second))
+    if repair:  # readers do not know what people have changed with redis-cli
+        touched = {*map(str, plays.days), *archive.hash(keys.REVISIONS), keys.CATALOG}
+        revisions = chain.from_iterable((name, archive.revision()) for name in sorted(touched))
+        archive.write([("HSET", archive.key(keys.REVISIONS), *revisions)])
     return findings.answer()
 
 
@@ -124,12 +128,14 @@ class PlayCheck:
         self._until_ms = 0  # when the previous play ended; the start of a backfilled one is an estimate
         self.seen: set[int] = set()  # the seconds of all plays and index entries
         self.items: dict[str, int] = {}  # of all plays, each with the second of one of them
+        self.days: list[date] = []  # that have an index
+        self._foreign_days: set[date] = set()  # whose keys hold something else than an index
         self.lost: dict[int, str] = {}  # the seconds of index entries without a play, and their items
 
     def check_index(self, progress: "Progress") -> None:
         """Check the index, day by day."""
-        indexed = indexed_days(self._archive)
-        for days in batched(indexed, DAYS_PER_BATCH):
+        self.days = indexed_days(self._archive)
+        for days in batched(self.days, DAYS_PER_BATCH):
             lines = self._read_days(days)
             different = []
             for second, values in self._archive.fields(sorted(lines), PLAY_FIELDS):
@@ -141,7 +147,7 @@ class PlayCheck:
                     self._check_overlap(play)
             self.seen.update(lines)
             self._report(self._inspect(different))
-            progress("checking the index", self._findings.seen["days"], len(indexed))
+            progress("checking the index", self._findings.seen["days"], len(self.days))
 
     def check_plays(self, seconds: Iterable[int]) -> None:
         """Check that some of the plays are in the index; called until all plays have been checked."""
@@ -168,13 +174,16 @@ class PlayCheck:
         lines: dict[int, str] = {}
         for day, found in zip(days, self._archive.hashes(map(keys.index_key, days)), strict=True):
             wrong = []
+            if not found and _is_foreign(self._archive, keys.index_key(day)):
+                self._findings.add(FindingKind.STRANGE, keys.index_key(day))
+                self._foreign_days.add(day)
             for name, line in found.items():
                 second = keys.second_of_key(f"listening:{name}")
                 is_second = second is not None and str(second) == name
                 if second is not None and is_second and keys.day_of(second) == day:
                     lines[second] = line
                 else:
-                    kind = FindingKind.ASTRAY if is_second else FindingKind.LOST
+                    kind = FindingKind.ASTRAY if is_second else FindingKind.INVALID
                     self._findings.add(kind, f"{keys.index_key(day)} {name}")
                     wrong.append(name)
             if wrong and self._findings.repair:
@@ -210,6 +219,11 @@ class PlayCheck:
         return found
 
     def _report(self, findings: Mapping[int, PlayFinding]) -> None:
+        findings = {
+            second: found
+            for second, found in findings.items()
+            if found[0] is FindingKind.STRANGE or keys.day_of(second) not in self._foreign_days
+        }
         for second, (kind, _, line) in findings.items():
             is_of_play = kind in {FindingKind.UNLISTED, FindingKind.STRANGE}
             entry = f"{keys.index_key(keys.day_of(second))} {second}"
@@ -220,6 +234,11 @@ class PlayCheck:
             plays = [(second, play) for second, (_, play, _) in findings.items() if play is not None]
             self._archive.write([("HSET", self._index(second), second, play.index) for second, play in plays])
             findings = self._inspect([second for second, _ in plays])
+
+
+def _is_foreign(archive: Archive, name: str) -> bool:
+    """Return whether a key of which no hash could be read exists."""
+    return archive.send([("EXISTS", archive.key(name))]) == [1] and not archive.hash(name)
 
 
 def _compare(play: Play | None, line: str | None, *, exists: bool) -> FindingKind | None:
@@ -292,6 +311,9 @@ def _check_gaps(archive: Archive, findings: Findings, seconds: Sequence[int]) ->
     # A gap that is still open may have grown meanwhile.
     recheck = _find_wrong_gaps(archive, seconds) if first else {}
     key, commands = archive.key(keys.GAPS), list[Command]()
+    if first and _is_foreign(archive, keys.GAPS):
+        findings.add(FindingKind.STRANGE, keys.GAPS)
+        return
     for name in sorted(recheck.keys() & first.keys()):
         line = recheck[name]
         if line is None:

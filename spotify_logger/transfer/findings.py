@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from enum import Enum
 
-from spotify_logger.report.blocks import Answer, Table
-from spotify_logger.report.words import counted
+from spotify_logger.report.blocks import Answer, Block, Table
+from spotify_logger.report.words import count_cell, filled
 
 MAX_EXAMPLES = 5  # examples kept of each kind
 NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "deleted play"}
@@ -16,13 +16,14 @@ class FindingKind(Enum):
     UNLISTED = "plays missing from the index"
     DIFFERENT = "index entries that differ from the play"
     LOST = "index entries without a play"
+    INVALID = "index entries that name no second"
     ASTRAY = "index entries under the wrong day"
     UNKNOWN_ITEM = "items of plays missing from the catalog"
     UNUSED_ITEM = "catalog items that no play uses"
     UNLISTED_GAP = "gaps missing from their index, or different in it"
     LOST_GAP = "index entries without a gap"
     OLD_FORM = "index entries of the first version, which lack the end reason"
-    STRANGE = "keys of plays or gaps that hold something else: look at them with redis-cli"
+    STRANGE = "keys of plays, gaps or an index that hold something else: look at them with redis-cli"
     MISNAMED = "plays whose key is not the second of their start"
     BACK = "deleted plays that are back: delete them again"
     OVERLAPPING = "plays that began before the previous one was over"
@@ -60,7 +61,7 @@ class Findings:
             is_repairable = kind not in LEFT_TO_THE_USER and not is_kept
             is_healthy &= kind in HARMLESS or (self.repair and is_repairable)
             action = ("repaired" if self.repair else "repairable") if is_repairable else "not repairable"
-            rows.append((f"{number:,}", kind.value, action, ", ".join(examples)))
+            rows.append((number, kind.value, action, ", ".join(examples)))
             found[kind.name.lower()] = {"count": number, "first": examples}
         if is_healthy:
             outcome = "no problems left" if self.repair else "no problems"
@@ -68,8 +69,9 @@ class Findings:
             outcome = "the rest is up to you"
         else:
             outcome = "there are problems; --repair fixes those marked as repairable"
-        seen = ", ".join(counted(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name])
-        page: list[str | Table] = [f"{seen or 'nothing is logged yet'}: {outcome}"]
+        seen = [count_cell(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name]]
+        heads = ", ".join(["{}"] * len(seen)) or "nothing is logged yet"
+        page: list[Block] = [filled(f"{heads}: {outcome}", *seen)]
         if rows:
             page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
         if self.why_kept:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED, STOPPED
+from spotify_logger.core.redis_keys import CATALOG, REVISIONS
 from spotify_logger.report.blocks import Table
+from spotify_logger.report.words import Formatted
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.transfer.check import check
@@ -42,6 +45,14 @@ def examples(answer: Answer) -> dict[str, list[str]]:
     return {name: about["first"] for name, about in answer.data["found"].items()}
 
 
+def page(answer: Answer) -> list[object]:
+    return [block.for_people if isinstance(block, Formatted) else block for block in answer.page]
+
+
+def everything_but_revisions(log: RedisLog) -> dict[str, object]:
+    return {name: value for name, value in log.dump().items() if name != REVISIONS}
+
+
 def plays_and_gaps(log: RedisLog) -> dict[str, dict[str, str]]:
     """Return what no repair may change."""
     return {
@@ -55,7 +66,7 @@ def index_of(log: RedisLog) -> dict[str, dict[str, str]]:
 
 def test_log_without_problems(log: RedisLog) -> None:
     answer = check(log.store, NOW)
-    assert answer.page == ["4 plays, 2 days, 2 items, 1 gap: no problems"]
+    assert page(answer) == ["4 plays, 2 days, 2 items, 1 gap: no problems"]
     assert answer.code == 0
     assert answer.data == {
         "well": True,
@@ -65,7 +76,7 @@ def test_log_without_problems(log: RedisLog) -> None:
     }
     log.begin()
     answer = check(log.store, NOW)
-    assert (answer.page, answer.code) == (["nothing is logged yet: no problems"], 0)
+    assert (page(answer), answer.code) == (["nothing is logged yet: no problems"], 0)
 
 
 def written(field: int | str, text: str, key: str = INDEX) -> Damage:
@@ -82,7 +93,7 @@ REPAIRABLE: list[tuple[Damage, dict[str, list[str]]]] = [
     (written(SECOND, "track:A 199999 trackdone"), {"different": [f"{INDEX} {SECOND}"]}),
     (written(SECOND, "track:A 200000"), {"old_form": [f"{INDEX} {SECOND}"]}),
     (written(SECOND + 7, "track:A 7 skipped"), {"lost": [f"{INDEX} {SECOND + 7}"]}),
-    (written("note", "hello"), {"lost": [f"{INDEX} note"]}),
+    (written("note", "hello"), {"invalid": [f"{INDEX} note"]}),
     (
         written(SECOND, "track:A 200000 trackdone", "plays:2026-11-23"),
         {"astray": [f"plays:2026-11-23 {SECOND}"]},
@@ -171,13 +182,47 @@ def test_what_a_person_has_to_decide_is_left_alone(
     log: RedisLog, damage: Damage, expected: dict[str, list[str]]
 ) -> None:
     damage(log)
-    before = log.dump()
+    before = everything_but_revisions(log)
     for repair in (False, True):
         answer = check(log.store, NOW, repair=repair)
         found = examples(answer)
         found.pop("overlapping", None)
         assert (found, answer.code) == (expected, 1)
-    assert log.dump() == before
+    assert everything_but_revisions(log) == before
+
+
+@pytest.mark.parametrize("key", [INDEX, "gaps"])
+def test_key_of_another_type_is_named_and_the_rest_is_repaired(log: RedisLog, key: str) -> None:
+    for name in (key, "track:B"):
+        log.raw.delete(name)
+    log.raw.lpush(key, "x")
+    log.raw.hdel("plays:2026-11-21", str(SECOND - DAY))
+    expected = {"strange": [key], "unknown_item": ["track:B"], "unlisted": [f"listening:{SECOND - DAY}"]}
+    for answer in (check(log.store, NOW), check(log.store, NOW, repair=True)):
+        assert (examples(answer), answer.code) == (expected, 1)
+    assert examples(check(log.store, NOW)) == {"strange": [key]}
+    assert (log.raw.type(key), log.raw.exists("track:A", "track:B")) == ("list", 2)
+
+
+def test_field_of_no_second_needs_no_consent_and_is_counted(log: RedisLog) -> None:
+    for name in ("abc", str(SECOND + 7)):
+        log.raw.hset(INDEX, name, "track:A 7 skipped")
+    ask = Confirmation(io.StringIO(), io.StringIO(), Zone("UTC"))
+    answer = check(log.store, NOW, ask, repair=True)
+    expected = {"invalid": [f"{INDEX} abc"], "lost": [f"{INDEX} {SECOND + 7}"]}
+    assert (examples(answer), answer.code) == (expected, 1)
+    assert examples(check(log.store, NOW)) == {"lost": expected["lost"]}
+
+
+def test_repair_lets_readers_read_again_what_a_person_has_changed(log: RedisLog, redis_url: str) -> None:
+    before = log.kept(REVISIONS)
+    log.raw.hset(REVISIONS, "2020-01-01", "1")  # a day that a person has deleted
+    check(log.store, NOW)
+    assert log.kept(REVISIONS) == {**before, "2020-01-01": "1"}
+    with closing(Archive(redis_url, utc=lambda: NOW + DAY)) as later:
+        check(later, NOW, repair=True)
+    days = {"2020-01-01", "2026-11-21", "2026-11-22", CATALOG}
+    assert log.kept(REVISIONS) == dict.fromkeys(days, later.revision())
 
 
 @pytest.mark.parametrize(
@@ -187,9 +232,9 @@ def test_foreign_keys_are_ignored(log: RedisLog, key: str) -> None:
     log.raw.hset(key, "1", "x")
     log.raw.set("track:XYZ", "not ours")
     log.raw.hset("track:GPS", "lat", "52")
-    before = log.dump()
-    assert check(log.store, NOW, repair=True).page == ["4 plays, 2 days, 2 items, 1 gap: no problems left"]
-    assert log.dump() == before
+    before = everything_but_revisions(log)
+    assert page(check(log.store, NOW, repair=True)) == ["4 plays, 2 days, 2 items, 1 gap: no problems left"]
+    assert everything_but_revisions(log) == before
 
 
 def test_overlapping_plays_are_no_error(log: RedisLog) -> None:
@@ -211,12 +256,12 @@ def test_report_has_counts_and_a_few_examples(log: RedisLog) -> None:
     assert answer.data["found"]["unlisted"]["count"] == 12
     assert len(answer.data["found"]["unlisted"]["first"]) == MAX_EXAMPLES
     head, table = answer.page
-    assert isinstance(head, str)
-    assert "--repair" in head
+    assert isinstance(head, Formatted)
+    assert "--repair" in head.for_people
     assert isinstance(table, Table)
     assert [row[:3] for row in table.rows] == [
-        ("12", FindingKind.UNLISTED.value, "repairable"),
-        ("1", FindingKind.UNLISTED_GAP.value, "repairable"),
+        (12, FindingKind.UNLISTED.value, "repairable"),
+        (1, FindingKind.UNLISTED_GAP.value, "repairable"),
     ]
 
 

@@ -108,6 +108,7 @@ def test_given_file_may_have_any_name(tmp_path: Path, row: dict[str, object]) ->
             for content in ("[1]", "{}", '{"playlists": []}', "hello", "a,b,c,d\n1,2,3,4")
         ),
         *((content, "empty") for content in ("", " \n", "\ufeff", "[ ]")),
+        ("[" * 100_000, "nested too deeply"),
         ("\n<!DOCTYPE html><title>Log in", "web page"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         ("%PDF-1.7", "PDF"),
@@ -186,7 +187,16 @@ def test_missing_file_is_an_error_and_a_pipe_is_not_read(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SpotifyLoggerError, match=r"missing: No such file"):
         find_sources([tmp_path / "missing"])
-    assert find_sources([tmp_path, tmp_path / "pipe"]) == FoundFiles()
+    assert find_sources([tmp_path]) == FoundFiles()
+    assert "pipe" in refusal(tmp_path, tmp_path / "pipe")
+
+
+def test_empty_file_in_the_zip_of_another_logger_is_no_error(tmp_path: Path) -> None:
+    listen = b'{"listened_at": 1767268800, "track_metadata": {"track_name": "A", "artist_name": "B"}}'
+    members = {"listens/2026/1.jsonl": listen, "pinned_recording.jsonl": b""}
+    found = find_sources([make_zip(tmp_path / "z.zip", members)])
+    assert ([source.service for source in found.sources], found.refused) == (["ListenBrainz"], [])
+    assert "empty" in refusal(make_zip(tmp_path / "a.zip", {"endsong_0.json": b""}))
 
 
 def test_zip_member_is_read_without_unpacking(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from spotify_logger.transfer.importer.command import ImportOptions, import_histo
 from spotify_logger.transfer.importer.dedup import RowStatus
 from spotify_logger.transfer.importer.export_rows import SkipReason
 from tests.exports import NOON, A, B, C, Song, account, extended, write
+from tests.report.samples import TerminalStream
 from tests.transfer.test_dedup import logged
 
 if TYPE_CHECKING:
@@ -373,6 +374,45 @@ def test_only_the_files_of_a_chosen_user_are_imported(tmp_path: Path, archive: A
     answer = import_history(archive, [tmp_path], ImportOptions(["b"]))
     assert counts(answer) == {"rows": 1, "new": 1}
     assert "1 file of other users skipped" in printed(answer)
+
+
+def test_users_of_one_file_have_to_be_chosen(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:
+    rows = [extended(A, number * 900, 200, username="ab"[number % 2]) for number in range(400)]
+    path = write(tmp_path / "endsong_0.json", [*rows[::2], *rows[1::2], {}])
+    with pytest.raises(SpotifyLoggerError, match="--user"):
+        import_history(archive, [path])
+    answer = import_history(archive, [path], ImportOptions(["b"]))
+    assert counts(answer) == {"rows": 201, "new": 200, "bad": 1}
+    assert f"{path}, row 401: " in printed(answer)
+    assert f"listening:{NOON}" not in client.scan_iter()
+
+
+def test_minutes_of_a_logger_give_way_to_seconds_and_lengths(
+    tmp_path: Path, archive: Archive, client: redis.Redis
+) -> None:
+    minutes, second = tmp_path / "minutes.csv", tmp_path / "seconds.csv"
+    minutes.write_text("Air,C,D,01 Jan 2026 12:00\n")
+    second.write_text(f"uts,artist,album,track\n{NOON + 40},Air,C,D\n")
+    track = {"title": "D", "artists": ["Air"], "length": 200}
+    maloja = write(tmp_path / "maloja.json", [{"time": NOON + 38, "track": track}])
+    for paths, kept in (([minutes, second], (40, 30_000)), ([minutes, second, maloja], (38, 200_000))):
+        for order in (*permutations([path] for path in paths), [paths], [[*paths, minutes]]):
+            client.flushdb()
+            for some in order:
+                import_history(archive, some)
+            assert {
+                int(name) - NOON: int(line.split()[1]) for name, line in client.hgetall(PLAYS).items()
+            } == {kept[0]: kept[1]}
+
+
+def test_numbers_are_plain_in_a_pipe(tmp_path: Path, archive: Archive) -> None:
+    path = write(tmp_path / "endsong_0.json", [extended(A, number * 900, 200) for number in range(1000)])
+    answer = import_history(archive, [path])
+    assert printed(answer).splitlines() == ["1000 rows in 1 file", "1000\tnew"]
+    assert printed(check(archive, NOON + 2e6)).startswith("1000 plays, ")
+    terminal = TerminalStream()
+    write_answer(answer, terminal)
+    assert "1,000 rows in 1 file\n" in terminal.getvalue()
 
 
 def test_unreachable_redis_gives_advice(tmp_path: Path) -> None:

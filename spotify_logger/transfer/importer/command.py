@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from spotify_logger.core.player_state import PlayerState
-from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.blocks import Answer, Block, Table
 from spotify_logger.report.progress import progress_bar
-from spotify_logger.report.words import counted
+from spotify_logger.report.words import Cell, Formatted, count_cell, filled, phrase
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -81,8 +81,9 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
         for _ in import_plays(archive, plays, writer):
             progress("importing", len(is_empty), len(seconds))
     results, samples, empty = writer.summary.results, len(seconds), sum(is_empty)
-    head = f"{counted(results.total(), 'play')} in {counted(samples, 'sample')}"
-    page = _page(f"{head}, {empty:,} of which name no item", writer.summary, dry_run=dry_run)
+    counts = count_cell(results.total(), "play"), count_cell(samples, "sample"), empty
+    head = filled("{} in {}, {} of which name no item", *counts)
+    page = _page(head, writer.summary, dry_run=dry_run)
     data = {"dry_run": dry_run, "samples": samples, "empty": empty, "plays": results.total()}
     return Answer({**data, **{status.name.lower(): results[status] for status in RowStatus}}, page)
 
@@ -112,15 +113,15 @@ def _import_on(screen: TextIO | None) -> Iterator[Callable[[str, int, int], obje
 def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answer:
     """Return the answer of an import; exit code 1 if anything could not be read completely."""
     results, problems = summary.results, summary.bad + summary.broken
-    notes = [f"{name}, row {number:,}: {words}" for name, number, words in problems]
+    notes: list[Cell] = [filled("{}, row {}: {}", *problem) for problem in problems]
     if more := results[SkipReason.BAD] - len(summary.bad):
-        notes.append(f"{counted(more, 'more row')} not understood")
+        notes.append(phrase(count_cell(more, "more row"), "not understood"))
     notes += [f"{name}: {words}" for name, words in found.refused]
     if found.other_users:
-        notes.append(f"{counted(found.other_users, 'file')} of other users skipped")
+        notes.append(phrase(count_cell(found.other_users, "file"), "of other users skipped"))
     if found.others:
-        notes.append(f"{counted(found.others, 'other file')} skipped")
-    head = f"{counted(results.total(), 'row')} in {counted(len(found.sources), 'file')}"
+        notes.append(phrase(count_cell(found.others, "other file"), "skipped"))
+    head = phrase(count_cell(results.total(), "row"), "in", count_cell(len(found.sources), "file"))
     page = _page(head, summary, dry_run=dry_run)
     if notes:
         page.append(Table([(note,) for note in notes], flexible=0))
@@ -142,10 +143,10 @@ def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answ
     return Answer(data, page, 1 if summary.broken or found.refused else 0)
 
 
-def _page(head: str, summary: ImportSummary, *, dry_run: bool) -> list[str | Table]:
+def _page(head: Formatted, summary: ImportSummary, *, dry_run: bool) -> list[Block]:
     counts = {result.value: summary.results[result] for result in RESULTS}
     for what, found in (("catalog items", summary.items), ("gaps", summary.gaps)):
         counts |= {f"{what}, new": found["new"], f"{what}, already known": found["known"]}
-    figures = [(f"{number:,}", name) for name, number in counts.items() if number]
-    page: list[str | Table] = [f"{head}; nothing was written (--dry-run)" if dry_run else head]
+    figures = [(number, name) for name, number in counts.items() if number]
+    page: list[Block] = [filled("{}; nothing was written (--dry-run)", head) if dry_run else head]
     return [*page, Table(figures, right_aligned=(0,))] if figures else page

@@ -11,15 +11,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from itertools import product
+from itertools import product, starmap
 from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from spotify_logger.core import matching_exports as rules
-from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, Identity, identity
+from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, MINUTE_MS, Identity, identity
 from spotify_logger.core.matching_exports import PART_COST, PlayEvidence, SourceKind, cost, is_part
 from spotify_logger.core.play import IMPORT, LIVE, Play
-from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
+from spotify_logger.core.player_state import ONE_DAY_MS
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
 T = TypeVar("T")
@@ -74,10 +74,14 @@ class Candidate:
         return self.logs.isdisjoint(other.logs)
 
     @property
-    def loggers(self) -> set[FieldValue]:
-        """The other loggers that have a listen of the play."""
-        found = (each.entry.play.fields for each in self.accounts)
-        return {fields["logged_by"] for fields in found if "logged_by" in fields}
+    def is_inexact(self) -> bool:
+        """Whether a row alone cannot tell, by its times, if it is a play that was deleted."""
+        return self.known_as is None and self.evidence.kind in {SourceKind.ACCOUNT, SourceKind.LISTEN}
+
+    @property
+    def origin(self) -> tuple[object, bool]:
+        """Which export it is of: of a kind, or of another logger, in minutes or not; each has a play once."""
+        return self.entry.play.fields.get("logged_by", self.evidence.kind), self.evidence.has_only_minute
 
     def join(self, other: "Candidate") -> None:
         """Note that another account is of the same play."""
@@ -119,15 +123,12 @@ class Deduplicator:
         """
         self.lifted = set()
         rows = [_candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
-        decisions = {}
-        for row in rows:
-            if tombstones := self._tombstones_on(row.evidence):
-                if self._restore:
-                    self.lifted |= tombstones
-                else:
-                    decisions[id(row)] = Decision(row.entry, RowStatus.FORGOTTEN)
-        left = [row for row in rows if id(row) not in decisions]
+        decisions: dict[int, Decision] = {}
+        found = [(row, second) for row in rows for second in self._tombstones_on(row.evidence)]
+        left = self._without_deleted(rows, found, decisions)
         _match(left, self._with_new_plays(rows, (_known_play(play, isrcs) for play in known)))
+        found = self._nearest_tombstones(left, {(row.origin, second) for row, second in found})
+        left = self._without_deleted(left, found, decisions)
         for accounts in {id(row.accounts): row.accounts for row in left}.values():
             decisions |= _settle(accounts)
         for row in left:
@@ -158,8 +159,46 @@ class Deduplicator:
             play.accounts = [play]
         return found
 
+    def _without_deleted(
+        self,
+        rows: Sequence[Candidate],
+        found: Sequence[tuple[Candidate, int]],
+        decisions: dict[int, Decision],
+    ) -> list[Candidate]:
+        """Decide about the rows of deleted plays, `found` with their tombstones, and return the others."""
+        if self._restore:
+            self.lifted |= {second for _, second in found}
+        else:
+            decisions |= {id(row): Decision(row.entry, RowStatus.FORGOTTEN) for row, _ in found}
+        return [row for row in rows if id(row) not in decisions]
+
+    def _nearest_tombstones(
+        self, rows: Iterable[Candidate], taken: set[tuple[object, int]]
+    ) -> list[tuple[Candidate, int]]:
+        """Return inexact rows of plays that nothing else knows, with the tombstones nearest to them.
+
+        Each source has each play once; `taken` are the sources and tombstones of the rows found before.
+        """
+        costs = []
+        for row in rows:
+            if all(each.is_inexact for each in row.accounts):
+                for begin, end in self._tombstones.around(row.evidence, LISTEN_TOLERANCE_MS + MINUTE_MS):
+                    apart_ms = rules.tombstone_cost(row.evidence, begin * 1000, end * 1000)
+                    costs += [] if apart_ms is None else [(apart_ms, begin, row)]
+        found: list[tuple[Candidate, int]] = []
+        decided: set[Candidate] = set()
+        for _, begin, row in sorted(costs, key=itemgetter(0, 1)):
+            both = {(each.origin, begin) for each in row.accounts}
+            if row not in decided and taken.isdisjoint(both):
+                taken |= both
+                decided.update(row.accounts)
+                found += [(each, begin) for each in row.accounts]
+        return found
+
     def _tombstones_on(self, row: PlayEvidence) -> set[int]:
         """Return the tombstones that keep a row away: they cover at least half of it."""
+        if row.has_only_minute:
+            return set()  # it may have begun when they were over
         least_ms = row.ms_played // 2 - rules.TOMBSTONE_MS
         shared: dict[int, int] = {}
         for begin, end in self._tombstones.around(row, rules.TOMBSTONE_MS):
@@ -311,13 +350,15 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Iterable[Candidate]) -> Non
 
 def _find_listens(listens: Sequence[Candidate], accounts: Iterable[Candidate]) -> None:
     """Join the listens of other loggers with plays, of which each logger has one listen."""
-    near = _index(accounts).around
+    near, tolerance_ms = _index(accounts).around, LISTEN_TOLERANCE_MS + MINUTE_MS
     matched: set[Candidate] = set()  # a listen near two plays must not make one of them
-    for _, listen, play in _by_cost(listens, lambda row: near(row, LISTEN_TOLERANCE_MS), rules.listen_cost):
+    for _, listen, play in _by_cost(listens, lambda row: near(row, tolerance_ms), rules.listen_cost):
         is_decided = listen.known_as is not None and play.known_as is not None
-        if not is_decided and listen not in matched and listen.loggers.isdisjoint(play.loggers):
-            matched.add(listen)
-            listen.join(play)
+        if listen not in matched and not is_decided and listen.accounts is not play.accounts:
+            pairs = product(*([each.entry.play for each in one.accounts] for one in (listen, play)))
+            if all(starmap(rules.may_be_one_listen, pairs)):
+                matched.add(listen)
+                listen.join(play)
 
 
 class _TimeIndex(Generic[T]):

@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer.file_rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
-from spotify_logger.transfer.importer.formats import format_of
+from spotify_logger.transfer.importer.formats import format_of, user_of
 
 MAX_MEMBER_BYTES = 1 << 30  # maximum size of a member of a zip, in bytes; Spotify's have 13 million
 MAX_ZIP_MEMBERS = 2000  # Spotify's zips have a few dozen, and zipfile lists all whenever one is opened
@@ -30,8 +30,10 @@ _HISTORY = re.compile(r"streaming.?history|endsong|endvideo", re.IGNORECASE)
 _JSON = re.compile(r"(?!\._).*\.jsonl?", re.IGNORECASE)  # macOS puts further files, named "._...", into zips
 _HEAD_CHARS = 1 << 16
 _ROWS_TO_TRY = 10
+_EMPTY = r"\s*(\[\s*\]\s*)?\Z"
 _MISTAKEN = {
-    r"[\s\[\]]*\Z": "empty: download or export it again",
+    _EMPTY: "empty: download or export it again",
+    r"\s*(\[\s*){100}": "nested too deeply: of no service that is known",
     r"(?i)\s*<(!doctype\s+html|html)": "a web page: download the file itself",
     r"version https://git-lfs": "a Git LFS pointer, not the file itself: run `git lfs pull`",
     r"%PDF": "a PDF: the plays are in the JSON files beside it",
@@ -105,6 +107,10 @@ class FoundFiles:
                 self._add_zip(source)
             else:
                 self._add_source(source, is_named=is_named)
+        elif is_named:
+            self.refused.append(
+                (str(path), "a pipe or a device: save what it has to a file, and import that")
+            )
 
     def _add_zip(self, outer: SourceFile) -> None:
         try:
@@ -143,9 +149,12 @@ class FoundFiles:
         user, is_csv = _USER.search(head), head.lstrip()[:1] not in {"[", "{"}
         source = source._replace(is_csv=is_csv, user=(user[1] or user[2]) if user else "")
         service = _service(source, head)
+        source = source._replace(service=service or "Spotify")
+        # The zips of ListenBrainz have a file for what there is none of, too.
+        is_needless = bool(source.members) and not why and re.match(_EMPTY, head) is not None
         if service or (is_history and not is_csv):
-            self.sources.append(source._replace(service=service or "Spotify"))
-        elif is_named or is_history or (is_json and is_csv):
+            self.sources += _by_user(source)
+        elif is_named or is_history or (is_json and is_csv and not is_needless):
             why = why or next(words for start, words in _MISTAKEN.items() if re.match(start, head))
             self.refused.append((source.name, why))
         else:
@@ -155,7 +164,7 @@ class FoundFiles:
 
     def choose(self, users: Collection[str]) -> None:
         """Leave the files of other users aside; raise SpotifyLoggerError if a user has to be chosen."""
-        unique = {(each.path.resolve(), each.members): each for each in self.sources}
+        unique = {(each.path.resolve(), each.members, each.user): each for each in self.sources}
         self.sources = sorted(each._replace(user=each.user or self._user(each)) for each in unique.values())
         found = {(source.service, source.user) for source in self.sources if source.user}
         names = {user for _, user in found}
@@ -170,6 +179,15 @@ class FoundFiles:
         """Return the user that a file beside another one names, or in the nearest folder around it."""
         folders = (str(folder) for folder in PurePosixPath(source.name).parents)
         return next((self._users[folder] for folder in folders if folder in self._users), "")
+
+
+def _by_user(source: SourceFile) -> list[SourceFile]:
+    """Return a file once for each user whom its rows name, as some of Spotify's do."""
+    users = {source.user}
+    if source.user and source.service == "Spotify":
+        with suppress(UnreadableFile), source.open() as text:  # what is wrong is said when it is imported
+            users |= {user for row in source.rows(text) if (user := user_of(row))}
+    return [source._replace(user=user) for user in sorted(users)]
 
 
 def _service(source: SourceFile, head: str) -> str:

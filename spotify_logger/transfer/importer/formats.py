@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from spotify_logger.core.matching_exports import SourceKind
+from spotify_logger.core.matching_exports import LEAST_LISTEN_MS, SourceKind
 from spotify_logger.core.play import IMPORT, UNKNOWN, Play
 from spotify_logger.core.player_state import MAX_ITEM_MS, Item, dict_get, encode_artists
 from spotify_logger.core.times import from_iso
@@ -19,7 +19,6 @@ from spotify_logger.transfer.importer import export_rows as rows
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, ParsedRow, Row, SkippedRow, SkipReason
 from spotify_logger.transfer.importer.file_rows import is_damaged
 
-LEAST_LISTEN_MS = 30_000  # for an unknown length: other loggers count from about half a minute on
 _NAME_FIELDS = "alias aliases #text name albumtitle"  # in an object: Koito, Last.fm, old and new Maloja
 _OPEN_SPOTIFY_TRACK = "https://open.spotify.com/track/"
 
@@ -81,6 +80,11 @@ def format_of(row: object) -> Format | None:
             if not any(row.keys().isdisjoint(some) for some in known.fields):
                 return known
     return None
+
+
+def user_of(row: object) -> str:
+    """Return the user whom a row names; "" for most, which do not."""
+    return rows.text_of(row.get("username")) if isinstance(row, dict) else ""
 
 
 def _read_listen(logger: Logger, row: Row, now_ms: int) -> ParsedRow:

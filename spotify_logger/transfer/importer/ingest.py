@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import chain, pairwise
+from itertools import chain
 
-from spotify_logger.core.matching_exports import SourceKind
+from spotify_logger.core.matching_exports import LEAST_LISTEN_MS, SourceKind
 from spotify_logger.core.play import Play
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -16,7 +16,7 @@ from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkippedRow
 from spotify_logger.transfer.importer.file_rows import UnreadableFile
 from spotify_logger.transfer.importer.files import SourceFile
-from spotify_logger.transfer.importer.formats import LEAST_LISTEN_MS, read_row
+from spotify_logger.transfer.importer.formats import read_row, user_of
 from spotify_logger.transfer.importer.writer import PlayWriter
 
 ROWS_PER_BATCH = 1000  # rows after which the progress is reported, and records that are not plays are written
@@ -27,8 +27,9 @@ LONGEST_LISTEN_MS = 900_000  # milliseconds for which a listen of another logger
 
 _SCHEMA = """
     PRAGMA journal_mode = OFF;
-    CREATE TABLE plays (started_ms INTEGER NOT NULL, play BLOB NOT NULL);
+    CREATE TABLE plays (started_ms INTEGER NOT NULL, logged_by TEXT, play BLOB NOT NULL);
     CREATE INDEX plays_by_start ON plays (started_ms);
+    CREATE INDEX plays_by_logger ON plays (logged_by, started_ms) WHERE logged_by IS NOT NULL;
 """
 _FIELDS = (  # of a logged play, as far as matching needs them
     *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "shuffle_state"),
@@ -60,11 +61,14 @@ def read_files(
         try:
             with source.open() as text:
                 for number, row in enumerate(source.rows(text), 1):
+                    if user_of(row) not in {"", source.user}:
+                        continue
                     found = read_row(row, now_ms, private=private)
                     if isinstance(found, ImportedPlay):
                         writer.summary.plays += 1
-                        values = (found.play.started_ms, pickle.dumps(found))
-                        database.execute("INSERT INTO plays VALUES (?, ?)", values)
+                        logger = found.play.fields.get("logged_by")
+                        values = (found.play.started_ms, logger, pickle.dumps(found))
+                        database.execute("INSERT INTO plays VALUES (?, ?, ?)", values)
                     elif isinstance(found, SkippedRow):
                         writer.summary.skip(found.reason, (source.name, number, found.detail))
                     else:
@@ -83,16 +87,16 @@ def read_files(
 def sorted_plays(database: sqlite3.Connection) -> Iterator[ImportedPlay]:
     """Yield the plays by start, and those with the same start in the order of their rows.
 
-    A listen of another logger, whose end is only assumed, ends when the next play begins.
+    A listen of another logger, whose end is only assumed, ends when the next one of that logger begins.
     """
-    rows = database.execute("SELECT play FROM plays ORDER BY started_ms, rowid")
-    plays = (pickle.loads(play) for (play,) in rows)  # noqa: S301 - from `read_files`; nobody else can open it
-    for entry, following in pairwise(chain(plays, [None])):
+    query = """SELECT play, (SELECT min(started_ms) FROM plays AS later
+            WHERE later.logged_by = plays.logged_by AND later.started_ms > plays.started_ms)
+        FROM plays ORDER BY started_ms, rowid"""
+    for pickled, until_ms in database.execute(query):
+        entry: ImportedPlay = pickle.loads(pickled)  # noqa: S301 - from `read_files`; nobody else can open it
         play = entry.play
-        if following is not None and entry.kind is SourceKind.LISTEN:
-            until_ms = following.play.started_ms
-            if play.started_ms + LEAST_LISTEN_MS <= until_ms < play.ended_ms:
-                play = replace(play, ended_ms=until_ms, ms_played=until_ms - play.started_ms)
+        if until_ms is not None and play.started_ms + LEAST_LISTEN_MS <= until_ms < play.ended_ms:
+            play = replace(play, ended_ms=until_ms, ms_played=until_ms - play.started_ms)
         yield entry._replace(play=play)
 
 
