@@ -156,6 +156,21 @@ def test_pages_are_readable_without_scripts(browser: Browser, served: ServedLog)
             assert len(window.open(view).inner_text("main")) > 100
 
 
+def test_a_play_is_deleted_and_brought_back_without_scripts(browser: Browser, served: ServedLog) -> None:
+    with browser_page(browser, served.address, width=NARROW, script=False) as window:
+        page = window.open("/recent")
+        delete = page.locator("button.delete").first
+        key = delete.get_attribute("value") or ""
+        delete.click()
+        undo = page.get_by_role("button", name="Undo")
+        assert (undo.get_attribute("value"), served.store.hash(key)) == (key, {})
+        assert window.overflow() <= 0
+        undo.click()
+        page.locator(f"button.delete[value='{key}']").wait_for()
+        assert served.store.hash(key)["started_at"]
+        assert window.problems == []
+
+
 def test_a_hostile_title_stays_text(window: BrowserPage) -> None:
     for view in ("/recent", "/top/tracks?all=1", "/track?q=track:bad", "/search?q=script"):
         page = window.open(view)
