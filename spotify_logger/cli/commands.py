@@ -126,7 +126,9 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
 
     # Without Redis, the status is that of the logger, and nothing is playing now.
     may_start = options.command != "now"
-    redis = nullcontext() if options.command == "status" else own_redis(settings, may_start=may_start)
+    is_elsewhere = options.command == "move" and options.source and options.target
+    needs_none = options.command == "status" or is_elsewhere
+    redis = nullcontext() if needs_none else own_redis(settings, may_start=may_start)
     with redis, closing(dispatch.open_store(settings)) as store:
         if options.command in TRANSFER_COMMANDS:
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them

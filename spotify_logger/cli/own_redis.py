@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import tempfile
 import time
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -51,6 +55,36 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
         server.start()
         _wait_until_loaded(server.url)
         yield
+
+
+@contextmanager
+def copy_of_own_data(settings: Settings) -> Iterator[str]:
+    """Run a server with a copy of the data of the logger's own, which may be running; yield its address.
+
+    Raises:
+        SpotifyLoggerError: There are none, they cannot be copied, or no server here can read them.
+    """
+    folder = for_listener(settings, "").state_dir
+    own = folder / "redis"
+    if not own.is_dir():
+        raise SpotifyLoggerError(
+            f"there is no log in {own}: say with --from where it is, or with --to where to"
+        )
+    with ExitStack() as stack:
+        try:
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="move-", dir=folder)))
+            shutil.copytree(own, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("damaged", "*.log"))
+        except OSError as error:
+            why = error.strerror or "some of it cannot be read"
+            advice = "free some disk space, or run this command as the user of the logger"
+            raise SpotifyLoggerError(f"cannot copy {own} ({why}): {advice}") from None
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        server = EmbeddedServer(copy, "127.0.0.1", port)
+        stack.callback(server.stop)
+        server.start()
+        _wait_until_loaded(server.url)
+        yield server.url
 
 
 def _wait_until_loaded(url: str) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
+import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from spotify_logger.cli.arguments import PERIOD, add_command, add_options, search_text
 from spotify_logger.core import periods
 from spotify_logger.core.redis_keys import second_of_key
 
 if TYPE_CHECKING:
-    import argparse
-
     from spotify_logger.cli.arguments import Commands
 
-TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "undo", "check", "token")
+TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "undo", "check", "move", "token")
 
 
 def add_transfer_commands(commands: Commands) -> None:
@@ -71,6 +71,7 @@ def add_transfer_commands(commands: Commands) -> None:
     check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
     what = "do not ask before deleting index entries of plays that are gone"
     check.add_argument("--yes", action="store_true", help=what)
+    _add_move(commands)
     what = "tokens with which programs on other machines may read your log from the page"
     token = add_command(commands, "token", what, csv=False)
     what = "new: make one, and show it this once; list: show whose logs each is for; revoke: end one"
@@ -85,8 +86,29 @@ def add_transfer_commands(commands: Commands) -> None:
 def _second(text: str) -> int:
     second = second_of_key(f"listening:{text.removeprefix('listening:')}")
     if second is None:
-        raise ArgumentTypeError(f"not the key of a play: {text!r} (try listening:1795377734)")
+        raise argparse.ArgumentTypeError(f"not the key of a play: {text!r} (try listening:1795377734)")
     return second
+
+
+def _add_move(commands: Commands) -> None:
+    what = (
+        "copy the logs of all listeners to another Redis; may be repeated (exit code 1 if plays are missing)"
+    )
+    mover = add_command(commands, "move", what, csv=False)
+    what = "where to (default: REDIS_URL)"
+    mover.add_argument("--to", dest="target", metavar="URL", type=_redis_url, default="", help=what)
+    what = "where from (default: REDIS_URL with --to, else the data of the logger's own Redis)"
+    mover.add_argument("--from", dest="source", metavar="URL", type=_redis_url, default="", help=what)
+    what = "copy nothing: go on with the log in REDIS_URL, although it is not the one known so far"
+    mover.add_argument("--accept", action="store_true", help=what)
+    mover.set_defaults(check=_check)
+
+
+def _redis_url(text: str) -> str:
+    with suppress(ValueError):
+        urlsplit(text)
+        return text
+    raise argparse.ArgumentTypeError("not the address of a Redis server (try redis://host:6379/0)")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -94,6 +116,8 @@ def _check(options: argparse.Namespace) -> None:
     period = options.question.period
     if options.command == "import" and options.samples == bool(options.paths):
         raise ValueError("import needs files, folders or ZIP archives, or else --samples")
+    if options.command == "move" and options.accept and (options.source or options.target):
+        raise ValueError("move --accept copies nothing: leave out --from and --to")
     if options.command == "forward" and (options.action == "backlog") != (options.since is not None):
         raise ValueError("forward backlog needs --since and a day, and nothing else takes it")
     if options.command == "token" and (

@@ -2,17 +2,22 @@
 
 import argparse
 import sys
+from contextlib import ExitStack
 from functools import partial
+from urllib.parse import unquote, urlsplit
 
+from spotify_logger.cli.own_redis import copy_of_own_data
 from spotify_logger.config.settings import Settings
 from spotify_logger.report.blocks import Answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.storage.bulk import Archive
+from spotify_logger.system import log
 from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation, Selection, forget
 from spotify_logger.transfer.export import LogPeriod, export, export_file
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
+from spotify_logger.transfer.move import accept, move
 from spotify_logger.transfer.undo import undo
 
 
@@ -26,6 +31,8 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
     match options.command:
         case "forward":
             found = forwarding.answer(options, store, settings)
+        case "move":
+            found = accept(store, settings) if options.accept else _move(options, settings)
         case "token":
             found = tokens.answer(options, store, settings.listener)
         case "import":
@@ -56,3 +63,15 @@ def _import(options: argparse.Namespace, store: Archive) -> Answer:
     if not options.dry_run:
         store.register_listener()
     return found
+
+
+def _move(options: argparse.Namespace, settings: Settings) -> Answer:
+    source, target = options.source, options.target
+    for url in (source, target):
+        password = urlsplit(url).password or ""
+        log.add_secret(password)
+        log.add_secret(unquote(password))
+    with ExitStack() as stack:
+        if not source and target in ("", settings.redis_url):
+            source = stack.enter_context(copy_of_own_data(settings))
+        return move(settings, source or settings.redis_url, target or settings.redis_url)

@@ -11,6 +11,7 @@ from spotify_logger.core.times import from_iso
 
 STATUS = "spotify_logger:status"
 OWNER_FIELD = "account"  # of the status: the Spotify account whose plays the log has
+LOG_ID_FIELD = "log_id"  # of the status: its IDs, by which state folders know it; "" if Redis has lost it
 NOW_PLAYING = "now_playing"
 GAPS = "gaps"  # the index of gaps: start -> end and reason; a year has a few dozen of them
 TOMBSTONES = "forgotten"  # deleted plays: the second that named each -> the second in which it ended

@@ -160,6 +160,7 @@ class Failover:
             )
         else:
             alerts.resolve(_SILENT)
+        self.poller.check_log()
         alerts.deliver()
         self.poller.recorder.flush_leftovers()
         due = self._clock.monotonic() + self._lease.wait

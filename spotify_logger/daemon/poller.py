@@ -25,7 +25,7 @@ from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, Quota, RateLimit
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.lease import RENEW_INTERVAL
-from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
+from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
 from spotify_logger.storage.sqlite_file import DISK_RETRY
 from spotify_logger.storage.store import Store
 from spotify_logger.system import log
@@ -166,6 +166,7 @@ class Poller:
         if self._login_trouble or (self.spotify.is_time_known and "last_poll" in self._status):
             self.alerts.check_login(self.spotify.login_valid_until, self._login_trouble)
         self._alert_of_storage()
+        self.check_log()
         self.alerts.deliver()
         self._heartbeat.beat(healthy=turn.ok)
         return turn
@@ -175,6 +176,11 @@ class Poller:
         is_refused = self._clock.monotonic() >= session.refused_since + REFUSAL_PATIENCE
         self.alerts.follow("disk", disk, "The disk works again.")
         self.alerts.follow("redis", session.trouble if is_refused else "", "Redis takes everything again.")
+
+    def check_log(self) -> None:
+        """Alert when Redis does not have the log that this state folder belongs to."""
+        if (trouble := self.recorder.reconciler.log_trouble) is not None:
+            self.alerts.follow(LOG_ID_NOTE, trouble, "Redis has the log again.")
 
     def flush(self) -> None:
         """Save what changes with every answer, but not before it is restored."""

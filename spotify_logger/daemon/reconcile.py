@@ -7,6 +7,7 @@ all plays of the outbox where the server is not the same as before.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ from spotify_logger.core.matching import account_rank, identity, is_same_play, n
 from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play, index_line, item_of
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.client import Persistence
-from spotify_logger.storage.outbox import ACKNOWLEDGED, PLAYS_PER_QUERY, WAITING
+from spotify_logger.storage.client import Persistence, StoreError
+from spotify_logger.storage.outbox import ACKNOWLEDGED, LOG_ID_NOTE, PLAYS_PER_QUERY, WAITING
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json, to_json
 
@@ -185,6 +186,26 @@ class Reconciler:
         self._lost: list[int] = []
         self.persistence = Persistence()  # as of the last comparison
         self.status: Mapping[str, FieldValue] = {}  # what was written again last, when, and why
+        self.log_trouble: str | None = None  # why Redis lacks the log, "" if it has it; None if unknown
+
+    def check_log(self) -> None:
+        """Set `log_trouble`; a new state folder adopts the log. StoreError if Redis has another one."""
+        ours, found = self._outbox.note(LOG_ID_NOTE), self._store.log_id()
+        if found is None:  # new, emptied, or from before there were IDs
+            oldest = self._outbox.acknowledged()[:1]
+            is_same = not ours or (oldest and not self._lost_plays(oldest))
+            found = self._store.log_id((ours or secrets.token_hex(8)) if is_same else "")
+        if found and not ours:
+            self._outbox.set_note(LOG_ID_NOTE, ours := found.split()[0])
+        known, self.log_trouble = self.log_trouble, None if found is None else ""
+        if found is not None and ours not in found.split():
+            from spotify_logger.storage.log_id import log_trouble  # noqa: PLC0415 - memory: seldom
+
+            self.log_trouble = log_trouble(self._store.where, ours, found)
+            if found:
+                raise StoreError(self.log_trouble)
+            if known != self.log_trouble:
+                log.error(self.log_trouble)
 
     def run_if_due(self, *, is_new: bool) -> None:
         """Compare for some seconds, if the connection is new, an hour has passed, or Redis lost something."""

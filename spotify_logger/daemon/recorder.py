@@ -98,7 +98,7 @@ class Recorder:
         self.session = RedisSession(clock, backoff, self._connect)
         self._tombstones = Tombstones(store, outbox)
         self._takeover = Takeover(store, outbox, self._tombstones)
-        self._reconciler = Reconciler(store, outbox, self._tombstones, self._takeover, clock)
+        self.reconciler = Reconciler(store, outbox, self._tombstones, self._takeover, clock)
         self.may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
         self.must_relearn = False  # plays that another logger wrote are still to be read
         self.role_fields: Mapping[str, FieldValue] = {}  # of the status: who writes
@@ -200,6 +200,8 @@ class Recorder:
         """Connect; over a new connection, and once an hour, look for what Redis has lost."""
         connection = self._store.connect()
         is_new = connection != self._connection
+        if is_new or self._store.has_lost_data or self.reconciler.log_trouble != "":
+            self.reconciler.check_log()
         if is_new:
             self._store.register_listener()
             # The state folder is new, or was not in use.
@@ -209,7 +211,7 @@ class Recorder:
                 self._outbox.adopt((play.second, play) for play in known)
                 self.must_relearn = False
             self._tombstones.refresh(force=True)
-        self._reconciler.run_if_due(is_new=is_new)
+        self.reconciler.run_if_due(is_new=is_new)
         self._connection = connection
 
     def _with_isrcs(self, plays: Sequence[Play]) -> list[Play]:
@@ -282,10 +284,10 @@ class Recorder:
                 **known,
                 "outbox": 0 if is_nothing_queued else len(self._outbox),
                 "outbox_trouble": self._outbox.trouble,
-                "redis_trouble": self.session.trouble,
-                "persistence": self._reconciler.persistence.words,
-                "persistence_trouble": self._reconciler.persistence.trouble,
-                **self._reconciler.status,
+                "redis_trouble": self.session.trouble or self.reconciler.log_trouble or "",
+                "persistence": self.reconciler.persistence.words,
+                "persistence_trouble": self.reconciler.persistence.trouble,
+                **self.reconciler.status,
                 **self.role_fields,
             }
         )

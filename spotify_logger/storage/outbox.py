@@ -36,6 +36,7 @@ MAX_KEPT_PLAYS = 5000  # acknowledged plays that stay, for a Redis that loses so
 MAX_KEPT_GAPS = 100  # acknowledged gaps that stay, for the same reason
 PLAYS_PER_QUERY = 200
 NEWEST_CANDIDATES = 100  # newest plays in which the latest live one is looked for; backfilled ones may follow
+LOG_ID_NOTE = "log_id"  # the ID of the log that the state folder belongs to, as its status in Redis has it
 WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2  # values of the column `safe`
 ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")  # of a deleted play
 

@@ -190,6 +190,13 @@ class Store:
             self.send([("HSET", *field, account)])
         return str(found or account)
 
+    def log_id(self, new: str | None = None) -> str | None:
+        """Return the IDs of the log, separated by spaces; None without. That gets `new`, if given."""
+        field = (self.key(keys.STATUS), keys.LOG_ID_FIELD)
+        commands: list[Command] = [] if new is None else [("HSETNX", *field, new)]
+        found = self._client.send([*commands, ("HGET", *field)])[-1]
+        return found if isinstance(found, str) else None  # refused, as plays will be
+
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""
         return self._client.persistence()

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from spotify_logger.storage.embedded_server import NO_SERVER, EmbeddedServer, find_server, is_listening
+from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening, missing_server
 from spotify_logger.supervisor.processes import (
     ChildProcess,
     LoopProcess,
@@ -201,10 +201,8 @@ class Supervisor:
     def _start_redis(self, directory: str, lock_fd: int, host: str, port: int) -> None:
         if is_listening(host, port):
             return
-        if find_server() is None:
-            log.warning(
-                f"nothing is listening on {host}:{port}, and {NO_SERVER}; plays are queued until it runs"
-            )
+        if why := missing_server(directory):
+            log.warning(f"nothing is listening on {host}:{port}, and {why}; plays are queued until it runs")
             return
         self._redis = RedisProcess(EmbeddedServer(directory, host, port, lock_fd), self._timings)
         self._perform(self._redis, self._redis.policy.start(time.monotonic()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from spotify_logger.core.play import BACKFILL, TRACKDONE
+from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.daemon.poller import Environment, Poller
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
@@ -17,7 +18,7 @@ from spotify_logger.simulator.history import History
 from spotify_logger.simulator.service import PLAYER_PATH
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
-from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE
 from spotify_logger.system.errors import Unreachable
 from tests.testbed.virtual_run import VirtualRun, make_settings
 from tests.testbed.virtual_time import VirtualWorld
@@ -86,6 +87,33 @@ def test_alerts_and_heartbeats_have_a_sender_of_their_own(tmp_path: Path, redis_
             poller.turn()
         assert len(addresses) == sent
     assert addresses == ["https://ntfy.test/x", "https://ntfy.test/x", "https://hc.test/x"]
+
+
+def test_a_redis_without_the_log_is_an_alert_once_until_it_has_the_log(
+    tmp_path: Path, redis_url: str
+) -> None:
+    world = make_world()
+    texts: list[str | None] = []
+
+    def send_alert(request: Request) -> Response:
+        texts.append(request.text)
+        return Response(200, {}, b"")
+
+    environment = Environment(world.clock, world.send, send_alert)
+    settings = replace(make_settings(tmp_path, redis_url), alert_url="https://ntfy.test/x")
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        for number in range(4):  # starts of the logger; Redis is empty at the first
+            with closing(Poller(settings, environment)) as poller:
+                assert poller.turn().ok
+                log_id, status = poller.outbox.note(LOG_ID_NOTE), poller.store.key(STATUS)
+            if number in {0, 3}:
+                client.flushall()
+            if number == 2:
+                client.hset(status, "log_id", log_id)
+            assert len(texts) == (0, 1, 1, 2)[number]
+        with closing(Poller(settings, environment)) as poller:
+            poller.turn()
+        assert ["spotify-logger move" in str(text) for text in texts] == [True, False, True]
 
 
 def test_a_reminder_waits_until_the_time_is_known(tmp_path: Path, redis_url: str) -> None:

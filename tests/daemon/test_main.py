@@ -170,7 +170,7 @@ class TestOwnRedis:
     def test_without_a_server_program_there_is_advice(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(embedded_server, "find_server", lambda: None)
+        monkeypatch.setattr(embedded_server, "find_server", lambda _: None)
         with ExitStack() as resources:
             prepare(default_redis(tmp_path, free_port()), 0.0, resources)
         assert "sudo apt install redis-server" in capsys.readouterr().err

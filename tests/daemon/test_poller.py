@@ -28,6 +28,7 @@ from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.storage.outbox import LOG_ID_NOTE
 from spotify_logger.system.clock import boot_id
 from tests.conftest import start_again
 from tests.testbed.virtual_run import FixedSchedule, VirtualRun, make_settings
@@ -367,6 +368,7 @@ class TestStatus:
         assert before <= last_poll <= polled
         assert next_poll == pytest.approx(T + turn.due, abs=0.01)
         assert status == {
+            "log_id": rig.virtual_run.poller.outbox.note(LOG_ID_NOTE),
             "pid": str(os.getpid()),
             "version": __version__,
             "login": "ok",

@@ -15,11 +15,13 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.monitoring import status
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import FORGETS
+from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
 from spotify_logger.system.errors import LOGIN_ADVICE
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from spotify_logger.report.blocks import Answer
 
@@ -160,6 +162,21 @@ class TestStatusCommand:
         expected = {"well": False, "problems": [line.removeprefix("NOT WELL: ")], "redis": None}
         assert data_of(answer).items() >= {**expected, "login_valid_until": None}.items()
         assert data_of(answer).keys() == data_of(self.status(log)).keys()
+
+    @pytest.mark.parametrize(
+        ("found", "words"),
+        [("1111 2222", ""), (None, "lacks the log"), ("", "lacks the log"), ("3333", "another")],
+    )
+    def test_a_redis_without_the_log_of_the_state_folder(
+        self, log: IndexedLog, tmp_path: Path, found: str | None, words: str
+    ) -> None:
+        outbox = Outbox(tmp_path / OUTBOX_FILE, lambda: 0.0)
+        outbox.set_note(LOG_ID_NOTE, "2222")
+        outbox.close()
+        write_status(log, {} if found is None else {"log_id": found})
+        well = status.status(log.store, log.second(log.now), 60, tmp_path)
+        assert (well.well, len(well.problems)) == (not words, int(bool(words)))
+        assert all(words in problem and "spotify-logger move" in problem for problem in well.problems)
 
     def test_gaps_of_thirty_days(self, log: IndexedLog) -> None:
         log.gap("2026-10-12 19:03:20", "2026-10-23 19:03:19")  # ended earlier

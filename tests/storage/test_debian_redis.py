@@ -80,6 +80,7 @@ def test_the_documented_commands_move_all_keys_to_debian_server(tmp_path: Path, 
         elif not line.startswith("sudo "):
             command = line.replace("/opt/spotify-logger/.venv/bin", str(Path(sys.executable).parent))
             environ = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(tmp_path), "REDIS_URL": url}
+            environ["STATE_DIR"] = str(tmp_path)
             subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=environ, check=True, timeout=100)
     assert len(before) > 20
     assert content(url) == before

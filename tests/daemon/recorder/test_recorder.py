@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.daemon.recorder import NOW_PLAYING_GRACE
+from spotify_logger.storage.outbox import LOG_ID_NOTE
 from tests.conftest import start_again
 from tests.daemon.recorder.rig import (
     SECOND,
@@ -40,6 +41,7 @@ class TestRecorderWrites:
         assert rig.index() == {0: "track:A 30000"}
         assert rig.raw.hgetall("track:A") == {"name": "A", "album": "Discovery"}
         assert rig.raw.hgetall(STATUS) == {
+            "log_id": rig.outbox.note(LOG_ID_NOTE),
             "state": "well",
             "tracker": tracker_state(0, play("A")),
             "persistence_trouble": "",
@@ -217,7 +219,7 @@ class TestLoading:
         assert breakable.client.connects == connects, "it waits before the next try"
         start_again(breakable.server)
         breakable.clock.sleep(1)
-        assert breakable.load() == (None, "", {})
+        assert breakable.load()[:2] == (None, "")
         assert (had_history, breakable.recorder.has_history) == (False, True)
         assert len(log_lines(capsys)) == 2
 
@@ -264,7 +266,7 @@ class TestLoading:
         assert rig.fields()["end_reason"] == "skipped"
         rig.raw.flushall()
         rig.restart()
-        assert rig.load() == (play("B", 60), tracker_state(60, play("B", 60)), {})
+        assert rig.load() == (play("B", 60), tracker_state(60, play("B", 60)), {"log_id": ""})
 
     def test_a_new_state_folder_continues_from_redis(self, rig: RecorderRig) -> None:
         rig.raw.set(f"listening:{SECOND}", "no play at all")

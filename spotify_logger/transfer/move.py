@@ -1,0 +1,171 @@
+"""`spotify-logger move`: copy the logs of all listeners from one Redis to another, of whatever kind.
+
+Nothing is deleted, and what the other one has in a newer state stays, so it can be repeated at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from spotify_logger.config.listeners import for_listener
+from spotify_logger.core import redis_keys as keys
+from spotify_logger.core.batched import batched
+from spotify_logger.core.matching import identity, newness
+from spotify_logger.core.play import Play
+from spotify_logger.core.times import to_iso
+from spotify_logger.monitoring.status import known_log
+from spotify_logger.report.blocks import Answer
+from spotify_logger.report.words import counted
+from spotify_logger.storage.bulk import ITEM_KEYS, Archive
+from spotify_logger.storage.store import HASHES_PER_BATCH, Batch
+from spotify_logger.system.errors import SpotifyLoggerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from spotify_logger.config.settings import Settings
+
+HASHES = (
+    keys.STATUS,
+    keys.TOMBSTONES,
+    keys.REVISIONS,
+)  # of a listener; gaps and days get theirs from the rest
+SHARED_HASHES = (keys.LISTENERS, keys.TOKENS)
+_PLAY, _GAP = re.compile(r"listening:[0-9]{1,10}"), re.compile(r"gap:[0-9]{1,10}")
+
+
+def move(settings: Settings, source_url: str, target_url: str) -> Answer:
+    """Copy the logs of all listeners, and compare them afterwards; exit code 1 if something still differs."""
+    with ExitStack() as stack:
+
+        def opened(url: str, listener: str) -> Archive:
+            prefix = for_listener(settings, listener).redis_prefix
+            return stack.enter_context(closing(Archive(url, prefix, listener=listener)))
+
+        first = opened(source_url, "")
+        logs = [(name, opened(source_url, name), opened(target_url, name)) for name in first.listeners()]
+        if not logs:
+            raise SpotifyLoggerError(f"there is no log in the Redis at {first.where}: nothing to move")
+        for _, source, target in logs:
+            _refuse_another_account(source, target)
+        copied = sum(_copy(source, target) for _, source, target in logs)
+        left = sum(_copy(source, target, is_dry=True) for _, source, target in logs)
+        for name, source, target in () if left else logs:
+            known = known_log(for_listener(settings, name).state_dir)
+            _add_ids(target, [*(source.log_id() or "").split(), known])
+    advice = "the logger goes on by itself"
+    if left:
+        advice = "something has changed meanwhile. Stop the logger, and run this command again"
+    elif target_url != settings.redis_url:
+        advice = "set REDIS_URL to the address given with --to, and restart the logger"
+    page = f"{counted(copied, 'play')} copied to the Redis at {logs[0][2].where}: {advice}"
+    data = {"complete": not left, "copied": copied, "left": left, "listeners": [name for name, *_ in logs]}
+    return Answer(data, [page], code=int(left > 0))
+
+
+def accept(store: Archive, settings: Settings) -> Answer:
+    """Let the log in Redis be the one that the state folder belongs to, as it is."""
+    known = known_log(settings.state_dir)
+    if not known:
+        raise SpotifyLoggerError(f"the state folder {settings.state_dir} knows no log yet: nothing to accept")
+    _add_ids(store, [known])
+    text = f"the logger goes on with the log in the Redis at {store.where}"
+    return Answer({"log_id": store.log_id()}, [text])
+
+
+def _add_ids(target: Archive, new: Sequence[str]) -> None:
+    ids = dict.fromkeys([*(target.log_id() or "").split(), *filter(None, new)])
+    if ids:
+        target.write([("HSET", target.key(keys.STATUS), keys.LOG_ID_FIELD, " ".join(ids))])
+
+
+def _refuse_another_account(source: Archive, target: Archive) -> None:
+    theirs, ours = target.owner(""), source.owner("")
+    if theirs and ours and theirs != ours:
+        raise SpotifyLoggerError(
+            f"the Redis at {target.where} has the plays of another Spotify account ({theirs}, not {ours}):"
+            " choose another database there (the number at the end of its address)"
+        )
+
+
+def _copy(source: Archive, target: Archive, *, is_dry: bool = False) -> int:
+    """Copy what the target lacks, or has in an older state; return the number of plays, or of all if dry."""
+    plays = others = 0
+    tombstones = target.tombstones() | source.tombstones()
+    for names in source.scan("*"):
+        seconds = [int(name.partition(":")[2]) for name in names if _PLAY.fullmatch(name)]
+        for some in batched([second for second in seconds if second not in tombstones], HASHES_PER_BATCH):
+            with _batch(target, is_dry=is_dry) as batch:
+                for play in _newer_plays(source, target, some):
+                    batch.write_play(*play)
+                    plays += 1
+        found = [
+            name for name in names if name in HASHES or name.startswith(ITEM_KEYS) or _GAP.fullmatch(name)
+        ]
+        for few in batched(found, HASHES_PER_BATCH):
+            with _batch(target, is_dry=is_dry) as batch:
+                for each in zip(few, source.hashes(few), target.hashes(few), strict=True):
+                    others += _copy_hash(batch, *each)
+    for key in map(source.shared_key, SHARED_HASHES):
+        ours, theirs = (store.send([("HGETALL", key)])[0] or {} for store in (source, target))
+        missing = [("HSET", key, name, value) for name, value in ours.items() if name not in theirs]
+        others += len(missing)
+        target.write([] if is_dry else missing)
+    return plays + others if is_dry else plays
+
+
+@contextmanager
+def _batch(target: Archive, *, is_dry: bool) -> Iterator[Batch]:
+    if is_dry:
+        yield Batch("", "")
+        return
+    with target.batch() as batch:
+        yield batch
+
+
+def _newer_plays(
+    source: Archive, target: Archive, seconds: Sequence[int]
+) -> Iterator[tuple[int, Mapping[str, str], str]]:
+    """Yield the key, hash and index line of each play that the target lacks in this state."""
+    held, lines, claimed = dict(target.plays(seconds)), target.index_lines(seconds), set[int]()
+    for second, fields in source.plays(seconds):
+        play, another, line = (
+            Play.from_hash(second, fields),
+            Play.from_hash(second, held[second]),
+            lines.get(second),
+        )
+        if play is None:
+            continue  # something else, or what is left of a play
+        key = second
+        if another is not None and identity(another) != identity(play):
+            is_taken = partial(_is_taken, source, second, claimed)
+            key = target.claim(second, to_iso(play.started_ms), play.item.uri, is_taken)
+            claimed.add(key)
+            another, line = (
+                Play.from_hash(key, target.hash(keys.play_key(key))),
+                target.index_lines([key]).get(key),
+            )
+        if another is None or newness(play) > newness(another):
+            yield key, fields, play.index
+        elif line is None:
+            yield key, target.hash(keys.play_key(key)), another.index
+
+
+def _is_taken(source: Archive, second: int, claimed: set[int], key: int) -> bool:
+    """Return whether a key other than that of the play itself is that of another one."""
+    return key != second and (key in claimed or bool(source.hash(keys.play_key(key))))
+
+
+def _copy_hash(batch: Batch, name: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
+    """Copy the fields that the target lacks, or a gap that was shorter; return whether there were any."""
+    if _GAP.fullmatch(name):
+        if is_longer := ours.get("to", "") > theirs.get("to", ""):
+            batch.write_gap(int(name.partition(":")[2]), ours)
+        return is_longer
+    missing = {field: value for field, value in ours.items() if field not in {*theirs, keys.LOG_ID_FIELD}}
+    if missing:
+        batch.write_hash(name, missing)
+    return bool(missing)
