@@ -43,14 +43,14 @@ class ItemReport(Line):
     last: str | None
     rank: int | None  # None without plays that count
     ranked: int  # things of its kind with plays that count
-    share: float  # of all plays of music, or of the time
+    share: float  # of all plays of music, or of podcasts; or of the time
     most_in_a_day: Sums  # the earliest in a tie
     most_in_a_row: Mapping[str, Any]  # without a counting play of anything else: plays, and from when
     periods: Sequence[Sums]
     hours: Sequence[Sums]
     number_of_tracks: int
     number_of_albums: int
-    tracks: Sequence[Line]  # of an artist or an album
+    tracks: Sequence[Line]  # of an artist or an album; the episodes of a show
     albums: Sequence[Line]  # of an artist
     ids: Sequence[Line]  # of a track, each with the name of its album
     others: Sequence[Mapping[str, str | int]]  # of the same name: the text that selects each, and its plays
@@ -109,8 +109,8 @@ def _candidate(log: Log, kind: str, grouped: str, line: Line) -> Candidate:
     if kind == sql.ARTISTS:
         query = "SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = ?"
         texts = [text for (text,) in log.rows(query, grouped)]
-    elif kind == sql.ALBUMS:
-        query = "SELECT 'album:' || album_id FROM items WHERE key = ? AND album_id <> ''"
+    elif kind in (sql.ALBUMS, sql.SHOWS):
+        query = f"SELECT '{sql.NOUNS[kind]}:' || album_id FROM items WHERE key = ? AND album_id <> ''"
         texts = [text for (text,) in log.rows(query, line.key)]
     text = texts[0] if texts else " ".join(filter(None, (line.artists, line.name)))
     return Candidate(**asdict(line), text=text)
@@ -140,8 +140,14 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
         **_runs(log, question),
         periods=day_sums.by_year_or_month(days, question.period),
         hours=[Sums("hour", hour, *hours.get(hour, (0, 0))) for hour in range(charts.DAY_HOURS)],
-        **_parts(log, question, sql.TRACKS, is_empty=kind == sql.TRACKS),
-        **_parts(log, question, sql.ALBUMS, is_empty=kind != sql.ARTISTS),
+        **_parts(
+            log,
+            question,
+            sql.TRACKS,
+            sql.EPISODES if kind == sql.SHOWS else sql.TRACKS,
+            is_empty=kind in (sql.TRACKS, sql.EPISODES),
+        ),
+        **_parts(log, question, sql.ALBUMS, sql.ALBUMS, is_empty=kind != sql.ARTISTS),
         ids=_ids(log, question) if kind == sql.TRACKS else [],
         others=[{"text": other.text, "plays": other.plays} for other in others],
     )
@@ -152,8 +158,9 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
 
 def _rank(log: Log, question: Question, kind: str, line: Line) -> dict[str, Any]:
     column, own = "ms_played" if question.by == TIME else "plays", measure(line, question.by)
+    is_spoken = kind in (sql.SHOWS, sql.EPISODES)
     query = f"""SELECT count(*), count(*) FILTER (WHERE {column} > ?),
-        (SELECT sum(tally.{column}) FROM tally JOIN items ON id = item WHERE NOT is_episode)
+        (SELECT sum(tally.{column}) FROM tally JOIN items ON id = item WHERE is_episode = {is_spoken})
         FROM {kind}_of_tally WHERE plays > 0"""
     ((number, above, whole),) = log.rows(query, own)
     rank = above + 1 if line.plays else None
@@ -178,13 +185,13 @@ def _runs(log: Log, question: Question) -> dict[str, Any]:
     return {"first": utc_time(first), "last": utc_time(second), "most_in_a_row": run}
 
 
-def _parts(log: Log, question: Question, kind: str, *, is_empty: bool) -> dict[str, Any]:
+def _parts(log: Log, question: Question, name: str, kind: str, *, is_empty: bool) -> dict[str, Any]:
     if is_empty:
-        return {kind: [], f"number_of_{kind}": 0}
+        return {name: [], f"number_of_{name}": 0}
     sql.make_ranking(log, question, kind, "own")
     ((number,),) = log.rows(f"SELECT count(*) FROM {kind}_of_own WHERE plays > 0")
     parts = best(log, question, kind, question.limit, table="own")
-    return {kind: [*parts.values()], f"number_of_{kind}": number}
+    return {name: [*parts.values()], f"number_of_{name}": number}
 
 
 def _ids(log: Log, question: Question) -> list[Line]:

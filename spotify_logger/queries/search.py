@@ -48,8 +48,8 @@ def _matches(log: Log, search: TextSearch, kind: str, *, exact: bool) -> Iterato
     if kind == sql.ARTISTS:
         own_key = "'artist:' || spotify_id"
         source = "(SELECT *, person AS grouped, '' AS artists FROM artists)"
-    elif kind == sql.ALBUMS:
-        own_key, title = "'album:' || album_id", "album"
+    elif kind in (sql.ALBUMS, sql.SHOWS):
+        own_key, title = f"'{sql.NOUNS[kind]}:' || album_id", "album"
     elif not kind:
         source = f"(SELECT *, {'key' if exact else 'recording'} AS grouped FROM items)"
         is_credited = """id IN (SELECT item FROM credits WHERE artist IN
@@ -75,7 +75,8 @@ def _matches(log: Log, search: TextSearch, kind: str, *, exact: bool) -> Iterato
 
 def close_names(log: Log, text: str, kind: str = "") -> list[str]:
     """Return up to three names that are like a text for which `find` has found nothing."""
-    of_kind = "last IS NOT NULL" + " AND NOT is_episode" * bool(kind)
+    is_spoken = kind in (sql.SHOWS, sql.EPISODES)
+    of_kind = "last IS NOT NULL" + f" AND is_episode = {is_spoken}" * bool(kind)
     rows = log.database.execute(f"SELECT words FROM items WHERE {of_kind}")
     vocabulary = {word for (words,) in rows for word in words.split()}
     words_asked = TextSearch(text).words[:WORDS_CORRECTED]
@@ -91,7 +92,8 @@ def close_names(log: Log, text: str, kind: str = "") -> list[str]:
     for name, artists, album, score in log.rows(query, *values):
         title = f"{artists} – {name}" if artists else name
         names = {sql.ARTISTS: artists, sql.ALBUMS: album, sql.TRACKS: title}  # the shortest first
-        for each in [names[kind]] if kind else names.values():
+        names_of_kind = names | {sql.SHOWS: album, sql.EPISODES: title}
+        for each in [names_of_kind[kind]] if kind else names.values():
             words = indexed_words(each)
             likeness = sum(
                 next((like for word, like in one.items() if beginning(word) in words), 0) for one in meant

@@ -22,8 +22,9 @@ ENDINGS = (keys.OPEN, *keys.END_REASONS)
 OPEN, TRACKDONE, SKIPPED = (ENDINGS.index(ending) for ending in (keys.OPEN, "trackdone", "skipped"))
 TRACKS, ARTISTS, ALBUMS, SHOWS = KINDS = ("tracks", "artists", "albums", "shows")
 DEVICES, CONTEXTS = "devices", "contexts"
+EPISODES = "episodes"  # of shows
 CHOICES = (*KINDS, DEVICES, CONTEXTS)
-NOUNS = {kind: kind.removesuffix("s") for kind in CHOICES}
+NOUNS = {kind: kind.removesuffix("s") for kind in (*CHOICES, EPISODES)}
 LAST_SECOND = 2**40
 LONG_PERIOD = 3 * 366 * 86_400  # in seconds: its plays are read faster by item than by second
 MORE_THAN_MS = 10**12  # more milliseconds than anything was ever played
@@ -115,6 +116,8 @@ def groups(kind: str, *, exact: bool, table: str = "") -> str:
     if kind == ARTISTS:
         credited = f"{table} CROSS JOIN credits USING (item)" if table else "credits"
         return f"SELECT DISTINCT item, person AS grouped FROM {credited} JOIN artists ON artists.id = artist"
+    if kind == EPISODES:
+        return "SELECT id AS item, key AS grouped FROM items WHERE is_episode"
     if kind == SHOWS:
         return "SELECT id AS item, album AS grouped FROM items WHERE is_episode AND album <> ''"
     if kind == ALBUMS:
@@ -125,7 +128,12 @@ def groups(kind: str, *, exact: bool, table: str = "") -> str:
     return f"SELECT id AS item, {'key' if exact else 'recording'} AS grouped FROM items WHERE NOT is_episode"
 
 
-def order(question: Question) -> str:
-    """Return the ORDER BY of a ranking: by what the question asks; the other measure breaks ties."""
+def measures(question: Question) -> str:
+    """Return the columns that a ranking is ordered by: what the question asks; the other breaks ties."""
     first, second = ("ms_played", "plays") if question.by == TIME else ("plays", "ms_played")
-    return f"ORDER BY {first} DESC, {second} DESC, grouped"
+    return f"{first} DESC, {second} DESC, grouped"
+
+
+def order(question: Question) -> str:
+    """Return the ORDER BY of a ranking."""
+    return f"ORDER BY {measures(question)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from calendar import isleap
 from dataclasses import dataclass
 from operator import itemgetter
@@ -11,6 +12,8 @@ from spotify_logger.core import periods
 from spotify_logger.core.display import format_title
 from spotify_logger.core.redis_keys import FIRST_DAY, play_key
 from spotify_logger.queries import sql
+from spotify_logger.queries.search import find, matches
+from spotify_logger.queries.top import DETAIL, DETAILS, read_details
 from spotify_logger.storage.bulk import gap_data, play_data
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ class Timeline:
 
     lines: Sequence[Line]
     now_playing: str  # the key of the open play; "" without one
+    older: int | None = None  # the second before which there are more plays
+    newer: int | None = None  # the second before which the next newer ones are
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +65,37 @@ class Memories:
     date: date
 
 
-def recent(log: Log, question: Question) -> Timeline:
-    """Return the most recent plays of a period, newest first, with the gaps between and after them."""
+def recent(log: Log, question: Question, kind: str = "", text: str = "") -> Timeline:
+    """Return the most recent plays of a period, newest first, with the gaps between and after them.
+
+    With a `kind` of `sql.CHOICES` or `sql.EPISODES`, only those of the thing that `text` names, without gaps.
+    """
     begin, end = sql.bounds(question.period)
-    query = "SELECT second FROM plays WHERE second >= ? AND second < ? ORDER BY second DESC LIMIT ?"
-    seconds = [second for (second,) in log.rows(query, begin, end, question.limit)]
-    found = _timeline(log, seconds, seconds[-1] if seconds else sql.LAST_SECOND, end)
-    return Timeline(found.lines[::-1], found.now_playing)
+    which, values = _condition(log, question, kind, text)
+    plays = f"SELECT second FROM plays WHERE {which} AND"
+    query = f"{plays} second >= ? AND second < ? ORDER BY second DESC LIMIT ?"
+    seconds = [second for (second,) in log.rows(query, *values, begin, end, question.limit + 1)]
+    query = f"{plays} second >= ? ORDER BY second LIMIT ?"
+    newer = [second for (second,) in log.rows(query, *values, end, question.limit)]
+    older = seconds[question.limit - 1] if len(seconds) > question.limit else None
+    del seconds[question.limit :]
+    since = seconds[-1] if seconds and not kind else sql.LAST_SECOND
+    found = _timeline(log, seconds, since, end)
+    return Timeline(found.lines[::-1], found.now_playing, older, newer[-1] + 1 if newer else None)
+
+
+def _condition(log: Log, question: Question, kind: str, text: str) -> tuple[str, Sequence[str]]:
+    """Return the SQL condition for a play to be of a thing, and its values."""
+    if not kind:
+        return "TRUE", ()
+    if kind in DETAILS:
+        read_details(log, question.period)
+        return f"second IN (SELECT second FROM details WHERE {DETAIL.format(DETAILS[kind])} = ?)", (text,)
+    found = matches(find(log, text, kind, exact=question.exact))
+    wanted = [grouped for grouped, match in found.items() if match == max(found.values())]
+    same = f"SELECT item FROM ({sql.groups(kind, exact=question.exact)})"
+    condition = f"item IN ({same} WHERE grouped IN (SELECT value FROM json_each(?)))"
+    return condition, (json.dumps(wanted),)
 
 
 def day(log: Log, question: Question, which: date) -> DayTimeline:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from spotify_logger.queries.sql import Log
 
 DETAILS = {sql.DEVICES: "device", sql.CONTEXTS: "context"}  # the columns that name them
+DETAIL = "ifnull(nullif({}, ''), 'unknown')"  # plays have no context if they were started by search
 VARIOUS = "various artists"
 NEWEST_NAME = "SELECT name FROM artists WHERE person = {} ORDER BY last DESC, name LIMIT 1"
 
@@ -57,6 +58,7 @@ class RankedLine(Titled):
     share: float  # of all plays of the kind, or of the time
     plays_before: int | None  # in the period before; None without one
     heard_ms_before: int | None
+    rank_before: int | None  # None without plays that count
     key: str  # in the catalog, of the item that was played most; the device, or the URI of the context
 
 
@@ -71,6 +73,7 @@ class Top:
     plays: int
     heard_ms: int
     number: int  # of things with plays that count
+    compared_with: str | None  # the period before, in words
     unseen: sql.Unseen
     top: Sequence[RankedLine]
 
@@ -78,17 +81,19 @@ class Top:
 def top(log: Log, question: Question, kind: str) -> Top:
     """Return what was played most; `kind` is one of `sql.CHOICES`."""
     period, by, table = question.period, question.by, f"{kind}_of_tally"
-    before: dict[str, tuple[int | None, int | None]] = {}
+    before: dict[str, tuple[int | None, int | None, int | None]] = {}
     if period.previous:
         _make_ranking(log, question, kind, period.previous, "previous")
-        rows = log.rows(f"SELECT grouped, plays, ms_played FROM {kind}_of_previous")
-        before = {grouped: (plays, ms_played) for grouped, plays, ms_played in rows}
+        query = f"""SELECT grouped, plays, ms_played,
+            iif(plays > 0, row_number() OVER (ORDER BY plays > 0 DESC, {sql.measures(question)}), NULL)
+            FROM {kind}_of_previous"""
+        before = {grouped: rest for grouped, *rest in log.rows(query)}
     _make_ranking(log, question, kind, period, "tally")
     everything = "tally JOIN items ON id = item WHERE is_episode" + " = FALSE" * (kind != sql.SHOWS)
     query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
         (SELECT count(*) FROM {table} WHERE plays > 0) FROM {table if kind in DETAILS else everything}"""
     ((plays, heard_ms, number),) = log.rows(query)
-    whole, unknown = heard_ms if by == TIME else plays, (0, 0) if period.previous else (None, None)
+    whole, unknown = heard_ms if by == TIME else plays, (0, 0, None) if period.previous else (None,) * 3
     ranked = []
     for rank, (group, line) in enumerate(best(log, question, kind, question.limit).items(), 1):
         share = round(measure(line, by) / whole, 6) if whole else 0.0
@@ -97,7 +102,9 @@ def top(log: Log, question: Question, kind: str) -> Top:
             RankedLine(rank, line.name, line.artists, line.plays, line.heard_ms, share, *earlier, line.key)
         )
     begin, end = utc_time(period.begin), utc_time(period.end)
-    return Top(kind, begin, end, by, plays, heard_ms, number, sql.unseen(log, question), ranked)
+    compared_with = period.previous.words if period.previous else None
+    unseen = sql.unseen(log, question)
+    return Top(kind, begin, end, by, plays, heard_ms, number, compared_with, unseen, ranked)
 
 
 def _make_ranking(log: Log, question: Question, kind: str, period: Period, table: str) -> None:
@@ -106,7 +113,16 @@ def _make_ranking(log: Log, question: Question, kind: str, period: Period, table
         sql.make_tally(log, question, period, table)
         sql.make_ranking(log, question, kind, table)
         return
-    # They are of plays, not of items: first read those of all plays that are not in the index yet.
+    read_details(log, period)
+    query = f"""SELECT {DETAIL.format(DETAILS[kind])} AS grouped,
+        sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played, item
+        FROM {sql.source(question)} LEFT JOIN details USING (second)
+        WHERE second >= ? AND second < ? GROUP BY 1"""
+    log.make_table(f"{kind}_of_{table}", query, *sql.bounds(period))
+
+
+def read_details(log: Log, period: Period) -> None:
+    """Read the devices and contexts of the plays of a period that are not in the index yet."""
     query = """SELECT second FROM plays
         WHERE second >= ? AND second < ? AND second NOT IN (SELECT second FROM details)"""
     missing = [second for (second,) in log.rows(query, *sql.bounds(period))]
@@ -115,11 +131,6 @@ def _make_ranking(log: Log, question: Question, kind: str, period: Period, table
         log.database.execute("BEGIN IMMEDIATE")
         rows = ((second, *values) for second, values in found)
         log.database.executemany("INSERT OR IGNORE INTO details VALUES (?, ?, ?, ?)", rows)
-    query = f"""SELECT ifnull(nullif({DETAILS[kind]}, ''), 'unknown') AS grouped,
-        sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played, item
-        FROM {sql.source(question)} LEFT JOIN details USING (second)
-        WHERE second >= ? AND second < ? GROUP BY 1"""
-    log.make_table(f"{kind}_of_{table}", query, *sql.bounds(period))
 
 
 def best(  # noqa: PLR0913 - most have defaults
@@ -145,7 +156,7 @@ def names(log: Log, kind: str, grouped: str, key: str) -> tuple[str, str]:
     """Return the name and the artists of a group, by what identifies it and the key of an item of it."""
     if kind == sql.ARTISTS:
         return newest_name(log, grouped), ""
-    if kind == sql.TRACKS:
+    if kind in (sql.TRACKS, sql.EPISODES):
         ((name, artists),) = log.rows("SELECT name, artists FROM items WHERE key = ?", key)
         return (name, artists) if name else (key, "")
     if kind == sql.ALBUMS:  # the artist of all tracks that were played

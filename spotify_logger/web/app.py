@@ -154,6 +154,8 @@ VIEWS = {
     "/track": music.item,
     "/artist": music.item,
     "/album": music.item,
+    "/show": music.item,
+    "/episode": music.item,
     "/search": music.search,
     "/clock": periods.clock,
     "/chart": periods.chart,

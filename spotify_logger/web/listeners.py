@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import for_listener
+from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.periods import between
 from spotify_logger.monitoring.notice import notice
 from spotify_logger.queries import compare, dispatch, summary
@@ -27,13 +28,14 @@ from spotify_logger.web.request_params import BadRequest, RequestParams, read_fo
 from spotify_logger.web.templating import NOBODY, CurrentListener
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
     from starlette.requests import Request
 
     from spotify_logger.config.settings import Settings
+    from spotify_logger.core.catalog import Artist
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.compare import Comparison
     from spotify_logger.queries.sql import Log
@@ -74,6 +76,7 @@ class Questions:
         self._asked: dict[Hashable, _Asked] = {}
         self._local = threading.local()
         self._opened: list[tuple[Archive, Index]] = []
+        self.first_play: int | None = None  # its second, as of the latest question
 
     async def ask(self, request: Request, query: Callable[..., T], question: Question, *more: Hashable) -> T:
         """Return the result of a query, called with the log, the question and `more`.
@@ -84,7 +87,12 @@ class Questions:
         if key not in self._asked:
             if len(self._asked) >= THREADS + MAX_WAITING:
                 raise TooManyQuestions("too many questions are waiting: try again in a moment")
-            work = partial(Index.ask, query=lambda log: query(log, question, *more))
+
+            def answer(log: Log) -> T:
+                ((self.first_play,),) = log.rows("SELECT min(second) FROM plays")
+                return query(log, question, *more)
+
+            work = partial(Index.ask, query=answer)
             task = asyncio.create_task(self._answer(key, work))
             self._asked[key] = _Asked([], task)
         asked = self._asked[key]
@@ -127,6 +135,14 @@ class Questions:
         return found
 
 
+class ItemLinks(NamedTuple):
+    """What rows link to besides their items, by the keys of these in the catalog."""
+
+    covers: Mapping[str, str]  # URLs
+    albums: Mapping[str, str]  # the queries of their pages
+    artists: Mapping[str, Sequence[Artist]]
+
+
 class ListenerPage(Questions):
     """What the views of one listener need: questions and templates, the stream, and the latest login."""
 
@@ -146,7 +162,9 @@ class ListenerPage(Questions):
 
     def params(self, request: Request, *, default_all_time: bool = False) -> RequestParams:
         """Parse the query string of a request."""
-        return RequestParams(request.query_params, self.zone, default_all_time=default_all_time)
+        return RequestParams(
+            request.query_params, self.zone, lambda: self.years, default_all_time=default_all_time
+        )
 
     async def cover_urls(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the URLs of the covers, by catalog key."""
@@ -157,12 +175,29 @@ class ListenerPage(Questions):
         """Return the query of the album page of each item, by its key; album names are not unique."""
         keys = list(dict.fromkeys(keys))
         found = await self.run(lambda store: list(store.catalog(keys, ["album_id"])))
-        return {key: f"album:{album}" for key, (album,) in found if album}
+        return {
+            key: f"{'show' if key.startswith('episode:') else 'album'}:{album}"
+            for key, (album,) in found
+            if album
+        }
+
+    async def links(self, keys: Iterable[str]) -> ItemLinks:
+        """Return what rows link to besides their items."""
+        keys = list(dict.fromkeys(keys))
+        entries = await self.run(lambda store: dict(store.catalog(keys, CatalogEntry._fields)))
+        artists = {key: artists_of(CatalogEntry._make(entry)) for key, entry in entries.items()}
+        return ItemLinks(await self.cover_urls(keys), await self.album_queries(keys), artists)
 
     async def observe(self, observation: Callable[[Archive, float, float, Path], T]) -> T:
         """Return what `monitoring.status` reports now: the state of the logger, or what is playing."""
         patience, folder = 2 * self._settings.poll_max, self._settings.state_dir
         return await self.run(lambda store: observation(store, time.time(), patience, folder))
+
+    @property
+    def years(self) -> range:
+        """The years of the log, as of the latest question; this year alone while it is empty."""
+        begin = self.today if self.first_play is None else self.zone.day(self.first_play)
+        return range(min(begin.year, self.today.year), self.today.year + 1)
 
     def compare(self, log: Log, question: Question, other: str) -> Comparison:
         """Return what this listener and another one have in common."""

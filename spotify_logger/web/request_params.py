@@ -11,7 +11,7 @@ from spotify_logger.core.periods import parse_day
 from spotify_logger.queries.question import from_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from starlette.requests import Request
 
@@ -51,10 +51,19 @@ def read_question(texts: Mapping[str, str], now: float, **defaults: object) -> Q
 class RequestParams:
     """The query parameters of a request; unknown names are ignored.
 
-    The default period is the last 12 months up to today in the zone, or all time.
+    The default period is the last 12 months up to today in the zone, or all time. `years` returns those to
+    offer.
     """
 
-    def __init__(self, values: Mapping[str, str], zone: Zone, *, default_all_time: bool = False) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, str],
+        zone: Zone,
+        years: Callable[[], Iterable[int]] = tuple,
+        *,
+        default_all_time: bool = False,
+    ) -> None:
+        self._years = years
         self._now, self._zone, self._default_all_time = time.time(), zone, default_all_time
         self._today = zone.day(self._now)
         self.period = _known(values, PERIOD_PARAMETERS)
@@ -69,6 +78,8 @@ class RequestParams:
             texts["since"] = str(start_of_twelve_months(self._today))
         elif period:
             texts |= {name: text for name, text in self.period.items() if name != ALL_TIME}
+        if "since" in texts and texts["since"] <= str(self._today):  # an end makes it comparable
+            texts.setdefault("until", str(self._today))
         return read_question(texts, self._now, tz=self._zone, limit=limit)
 
     @property
@@ -91,9 +102,8 @@ class RequestParams:
             "last 12 months": {"since": str(start_of_twelve_months(today))},
             "last 30 days": {"since": str(today - timedelta(days=29))},
             "last 7 days": {"since": str(today - timedelta(days=6))},
-            str(today.year): {"year": str(today.year)},
-            str(today.year - 1): {"year": str(today.year - 1)},
             "all time": {ALL_TIME: "1"},
+            **{str(year): {"year": str(year)} for year in sorted(self._years(), reverse=True)},
         }
         default = "all time" if self._default_all_time else "last 12 months"
         offered = {default: {}, **{label: query for label, query in offered.items() if label != default}}

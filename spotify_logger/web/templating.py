@@ -17,6 +17,7 @@ from spotify_logger import __version__
 from spotify_logger.config.listeners import UNNAMED
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.play import PLAY_FIELDS
+from spotify_logger.core.player_state import is_spotify_id
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import from_iso, utc_time
 from spotify_logger.report import words
@@ -35,6 +36,7 @@ API_PATH = "/api/v1"
 TOKEN_PATHS = (f"{API_PATH}/", "/metrics")  # are for programs: they need a token, and errors are problems
 PROBLEM_JSON = "application/problem+json"
 CACHE_HEADERS = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
+ON_SPOTIFY = ("track", "episode", "artist", "album", "show", "playlist")
 NOBODY = "-"  # stands for the unnamed listener where an empty value means no choice
 SHADES = 5  # of a heatmap, not counting the one for zero
 ELLIPSIS = "…"
@@ -87,7 +89,8 @@ class Templates:
             "initial": initial,
             "small_cover": small_cover,
             "shade": _shade,
-            "item_url": lambda kind, text: Markup(f"/{kind}?q={quote(text, safe='')}"),  # noqa: S704 - quoted
+            "item_url": item_url,
+            "spotify_url": spotify_url,
             "listener_name": lambda listener: listener or UNNAMED,
             "catalog_key": catalog_key_of_play,
             # Those that Spotify left out are None.
@@ -122,6 +125,22 @@ def cacheable(request: Request, text: str, media_type: str) -> Response:
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(None, HTTPStatus.NOT_MODIFIED, headers)
     return Response(text, 200, headers, media_type)
+
+
+def item_url(kind: str, text: str) -> Markup:
+    """Return the path of the page of a thing; that of a track is that of an episode if `text` is its key."""
+    kind = "episode" if kind == "track" and text.startswith("episode:") else kind
+    return Markup(f"/{kind}?q={quote(text, safe='')}")  # noqa: S704 - quoted
+
+
+def spotify_url(name: str) -> str:
+    """Return the link to something on Spotify, by its key or URI; "" if it is not there."""
+    kind, _, identity = name.removeprefix("spotify:").partition(":")
+    return (
+        f"https://open.spotify.com/{kind}/{identity}"
+        if kind in ON_SPOTIFY and is_spotify_id(identity)
+        else ""
+    )
 
 
 def _timestamp(stamp: str) -> float:

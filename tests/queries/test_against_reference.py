@@ -33,9 +33,12 @@ def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments
             expected: Any = log.top(kind)
             measure = "heard_ms" if question.by == TIME else "plays"
             assert [line[measure] for line in whole["top"]] == [line[measure] for line in expected["top"]]
-            assert without_ties(whole) == without_ties(expected)
             first = to_json(top.top(found, replace(question, limit=number), kind))
             assert first == {**whole, "top": whole["top"][:number]}
+            assert whole.pop("compared_with") == (question.period.previous and question.period.previous.words)
+            for line in whole["top"]:  # ties may have any order
+                assert bool(line.pop("rank_before")) == bool(line["plays_before"])
+            assert without_ties(whole) == without_ties(expected)
         assert to_json(summary.stats(found, question)) == log.stats()
 
 

@@ -41,6 +41,7 @@ VIEWS = (
     "/", "/recent", "/top/artists?all=1&by=time", "/chart?per=day",
     "/clock", f"/calendar/{LAST_MONTH.year}", f"/year/{LAST_MONTH.year}", "/track?q=track:long",
     "/artist?q=Daft+Punk", "/search?q=veridis+quo", "/compare?with=ben", "/health",
+    "/top/devices?since=" + str(LAST_MONTH), "/show?q=A+Show", "/recent?device=Kitchen",
 )  # fmt: skip
 
 
@@ -138,6 +139,19 @@ def test_every_view_loads_without_errors_fits_and_is_accessible(window: BrowserP
     assert window.overflow() <= 0  # what is wider than a phone scrolls in a box of its own
     assert accessibility_report(page, "color-contrast") == ""
     page.emulate_media(color_scheme="light")
+
+
+def test_the_notice_fits_and_is_accessible(window: BrowserPage, served: ServedLog) -> None:
+    write_status(served.store, ago=7200, login="needed")
+    page = window.open("/top/tracks")
+    assert page.locator("aside.urgent").get_by_role("button", name="Log in with Spotify").is_visible()
+    assert accessibility_report(page) == ""
+    page.set_viewport_size({"width": NARROW, "height": 640})
+    page.emulate_media(color_scheme="dark")
+    assert window.overflow() <= 0
+    assert accessibility_report(page, "color-contrast") == ""
+    page.emulate_media(color_scheme="light")
+    served.stop()
 
 
 def accessibility_report(page: Page, *rules: str) -> str:

@@ -29,7 +29,7 @@
 
   function showName(play) {
     const link = document.createElement("a");
-    link.href = `/track?q=${encodeURIComponent(itemOf(play))}`;
+    link.href = `/${play.type === "episode" ? "episode" : "track"}?q=${encodeURIComponent(itemOf(play))}`;
     within(link, play.name || play.uri || "?");
     parts.name.replaceChildren(link);
   }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import CatalogEntry
+from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.search_text import TextSearch
 from spotify_logger.core.text import fold
-from spotify_logger.queries import count, item_page
+from spotify_logger.queries import count, item_page, timeline
 from spotify_logger.queries import top as rankings
-from spotify_logger.queries.sql import ALBUMS, ARTISTS, KINDS
+from spotify_logger.queries.sql import CHOICES
+from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import BadRequest, search_text
 
 if TYPE_CHECKING:
@@ -19,16 +21,18 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from spotify_logger.queries.count import CountedTrack
+    from spotify_logger.queries.item_page import ItemReport
     from spotify_logger.web.listeners import ListenerPage
 
 LIST_LENGTHS = (50, 100, 500)  # numbers of rows to choose from
+PLAYS_OF_ITEM = 10  # on its page; a link leads to all
 LIST_LENGTH = LIST_LENGTHS[0]
 
 
 async def top(page: ListenerPage, request: Request) -> Response:
     """Show a ranking."""
     kind = request.path_params["kind"]
-    if kind not in KINDS:
+    if kind not in CHOICES:
         raise BadRequest(f"unknown kind of list: {kind}")
     params = page.params(request)
     data = await page.ask(request, rankings.top, params.question("by", "min", "n"), kind)
@@ -37,11 +41,10 @@ async def top(page: ListenerPage, request: Request) -> Response:
         request,
         "top.html",
         kind=kind,
-        kinds=KINDS,
+        kinds=CHOICES,
         data=data,
         params=params,
-        covers={} if kind == ARTISTS else await page.cover_urls(keys),
-        albums=await page.album_queries(keys) if kind == ALBUMS else {},
+        links=await page.links(keys),
         lengths=LIST_LENGTHS,
     )
 
@@ -71,11 +74,15 @@ async def item(page: ListenerPage, request: Request) -> Response:
     data = await page.ask(request, item_page.page, params.question("by", "min"), f"{kind}s", text)
     found = data.found
     keys = [line.key for line in data.candidates[:LIST_LENGTH]]
-    about = CatalogEntry()
+    about, latest, selecting = CatalogEntry(), None, text
     if found:
         keys = [found.key, *(line.key for part in (found.tracks, found.albums, found.ids) for line in part)]
         rows = await page.run(lambda store: list(store.catalog([found.key], CatalogEntry._fields)))
         about = CatalogEntry._make(rows[0][1])
+        selecting = _selecting_text(kind, found, about) or text
+        question = replace(params.question("min"), limit=PLAYS_OF_ITEM)
+        latest = await page.ask(request, timeline.recent, question, f"{kind}s", selecting)
+        keys += [catalog_key_of_play(line) for line in latest.lines]
     return page.render(
         request,
         "item.html",
@@ -84,10 +91,20 @@ async def item(page: ListenerPage, request: Request) -> Response:
         data=data,
         params=params,
         about=about,
-        covers=await page.cover_urls(keys),
-        albums=await page.album_queries(keys),
+        links=await page.links(keys),
+        latest=latest,
+        selecting=selecting,
         lines=LIST_LENGTH,
     )
+
+
+def _selecting_text(kind: str, found: ItemReport, about: CatalogEntry) -> str:
+    """Return the key that selects a thing, which is that on Spotify; "" if it has none."""
+    if kind in ("track", "episode"):
+        return found.key
+    ids = [artist.id for artist in artists_of(about) if fold(artist.name) == fold(found.name)]
+    identity = next(iter(ids), "") if kind == "artist" else about.album_id
+    return f"{kind}:{identity}" if identity else ""
 
 
 async def search(page: ListenerPage, request: Request) -> Response:
@@ -102,7 +119,7 @@ async def search(page: ListenerPage, request: Request) -> Response:
         text=text,
         data=data,
         params=params,
-        covers=await page.cover_urls(track.keys[0] for track in tracks[:LIST_LENGTH]) if tracks else {},
+        links=await page.links(track.keys[0] for track in tracks[:LIST_LENGTH]),
         lines=LIST_LENGTH,
         pages=_matching_pages(text, tracks),
     )

@@ -53,16 +53,15 @@ async def calendar(page: ListenerPage, request: Request) -> Response:
     question, about = _about_year(page, request)
     data = await page.ask(request, charts.calendar, question)
     months = [list(days) for _, days in groupby(data.calendar, lambda each: str(each.when)[: len("2026-11")])]
-    return page.render(request, "calendar.html", data=data, months=months, **about)
+    return page.render(request, "calendar.html", data=data, months=months, years=page.years, **about)
 
 
 async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year in review."""
     question, about = _about_year(page, request)
     data = await page.ask(request, summary.year, question)
-    covers = await page.cover_urls(ranked_keys(data.top))
-    albums = await page.album_queries(line.key for line in data.top["albums"])
-    return page.render(request, "review.html", data=data, covers=covers, albums=albums, **about)
+    links = await page.links(ranked_keys(data.top))
+    return page.render(request, "review.html", data=data, links=links, years=page.years, **about)
 
 
 async def review_image(page: ListenerPage, request: Request) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
@@ -14,6 +14,7 @@ from spotify_logger.core.redis_keys import play_key, second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import timeline as queries
+from spotify_logger.queries.sql import NOUNS
 from spotify_logger.transfer.undo import deleted_plays
 from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import read_day, search_text
@@ -51,8 +52,7 @@ async def home(page: ListenerPage, request: Request) -> Response:
         this_day=str(page.today),
         beginning=state if state and state.redis and not state.last_play else None,
         overview=overview,
-        covers=await page.cover_urls([*ranked_keys(overview.top), *_played_keys(plays)]),
-        albums=await page.album_queries(line.key for line in overview.top["albums"]),
+        links=await page.links([*ranked_keys(overview.top), *_played_keys(plays)]),
     )
 
 
@@ -80,10 +80,37 @@ async def recent(page: ListenerPage, request: Request) -> Response:
         begin = seconds_of(line["gap"]["from"]) if "gap" in line else second_of_key(str(line["key"]))
         return str(page.zone.day(begin or 0))
 
-    question = page.params(request).question(limit=RECENT_PLAYS, period=False)
-    timeline = await page.ask(request, queries.recent, question)
+    params = page.params(request, default_all_time=True)
+    kind = next((kind for kind, noun in NOUNS.items() if request.query_params.get(noun)), "")
+    text = search_text(request.query_params, NOUNS[kind]) if kind else ""
+    question = params.question(limit=RECENT_PLAYS)
+    timeline = await page.ask(request, queries.recent, question, kind, text)
     days = [(day, list(lines)[::-1]) for day, lines in groupby(timeline.lines, day_of)]
-    return page.render(request, "recent.html", days=days, **await _about_plays(page, timeline))
+    turns = {
+        "newer": {"until": str(utc_time(timeline.newer))} if timeline.newer else {},
+        "older": {"until": str(utc_time(timeline.older))},
+    }
+    return page.render(
+        request,
+        "recent.html",
+        days=days,
+        noun=NOUNS.get(kind, ""),
+        text=text,
+        title=_name_of(kind, text, timeline),
+        is_newest=not timeline.newer,
+        is_oldest=not timeline.older,
+        urls={
+            name: f"?{urlencode({**({NOUNS[kind]: text} if kind else {}), **more})}"
+            for name, more in turns.items()
+        },
+        **await _about_plays(page, timeline),
+    )
+
+
+def _name_of(kind: str, text: str, timeline: Timeline) -> str:
+    """Return the name of what the plays are of, as far as these have it."""
+    name = {"tracks": "name", "episodes": "name", "albums": "album", "shows": "album"}.get(kind, "")
+    return str(next((line[name] for line in timeline.lines if line.get(name)), text))
 
 
 async def day(page: ListenerPage, request: Request) -> Response:
@@ -127,9 +154,8 @@ async def _latest_day(page: ListenerPage, request: Request) -> DayTimeline:
 
 
 async def _about_plays(page: ListenerPage, timeline: Timeline) -> dict[str, Any]:
-    """Return the covers of plays, and the key of the open play."""
-    covers = await page.cover_urls(_played_keys(timeline.lines))
-    return {"covers": covers, "open_key": timeline.now_playing}
+    """Return what plays link to, and the key of the open play."""
+    return {"links": await page.links(_played_keys(timeline.lines)), "open_key": timeline.now_playing}
 
 
 def _played_keys(lines: Iterable[Line]) -> list[str]:
