@@ -32,7 +32,7 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
             parser.error(f"argument {given[1]}: expected one argument")
     options = parser.parse_args(words)
     if options.demo and options.command in ("run", "demo", "login"):
-        parser.error(f"--demo is for questions, not for {options.command}")
+        parser.error(f"--demo cannot be combined with {options.command}")
     if options.demo:
         from spotify_logger.cli import running_demo  # noqa: PLC0415 - importing the index takes time
 
@@ -100,7 +100,7 @@ def add_options(parser: ParserOrGroup, *names: str) -> None:
     """Add options that several commands share, by the names of their parameters or as `PERIOD`."""
     for name in names:
         if name == PERIOD:
-            group = parser.add_argument_group("when", "in local time; without any of these, all time")
+            group = parser.add_argument_group("when", "in local time (default: all time)")
             add_options(group, "since", "until", "year", "month", "last", "tz")
         elif name == "exact":
             what = "count every Spotify ID separately, even those of the same recording or album"

@@ -35,7 +35,7 @@ examples:
 
 Settings come from the environment, .env and auth.py in the current directory, or else in
 ~/.config/spotify-logger.
-Exit codes: 0 success; 1 not well, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
+Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
 
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
@@ -153,22 +153,22 @@ def command_parser() -> argparse.ArgumentParser:
     whose.add_argument("--listener", metavar="NAME", help="use the log of this listener")
     whose.add_argument("--demo", action="store_true", help="use the log of the demo that is running")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    what = "log what you play, until Ctrl-C; the first start asks for app and login"
+    what = "log what you play, until Ctrl-C; the first start asks for your Spotify app and login"
     start = add_command(commands, "run", what, json=False)
-    start.add_argument("--web", action="store_true", help="serve the web page, too, with the options below")
+    start.add_argument("--web", action="store_true", help="also serve the web page, with the options below")
     _add_page_options(start)
     start.set_defaults(check=_check_run)
-    what = "try it without a Spotify account: a simulated listener, and a Redis server of its own"
+    what = "try it without a Spotify account, with a simulated listener and its own Redis server"
     demo = add_command(commands, "demo", what, json=False)
-    demo.add_argument("--web", action="store_true", help="serve the web page, too, with a made-up year")
-    demo.add_argument("--for", dest="seconds", metavar="SECONDS", help="stop after that time")
-    what = "let the logger see what you play (required every six months)"
+    demo.add_argument("--web", action="store_true", help="also serve the web page, with a made-up year")
+    demo.add_argument("--for", dest="seconds", metavar="SECONDS", help="stop after this many seconds")
+    what = "log in to Spotify (required every six months)"
     add_command(commands, "login", what, csv=False)
     add_questions(commands)
     add_transfer_commands(commands)
     _add_page_options(add_command(commands, "web", "serve the web page", json=False))
-    topic = commands.add_parser("help", help="show this help, or that of a command", allow_abbrev=False)
-    topic.add_argument("topic", nargs="?", metavar="COMMAND", help="a command")
+    topic = commands.add_parser("help", help="show this help, or the help of a command", allow_abbrev=False)
+    topic.add_argument("topic", nargs="?", metavar="COMMAND", help="the command to explain")
     return parser
 
 
@@ -194,7 +194,7 @@ def _add_page_options(web: argparse.ArgumentParser) -> None:
 
 def _check_run(options: argparse.Namespace) -> None:
     if _page_arguments(options) and not options.web:
-        raise ValueError("the options of the page need --web")
+        raise ValueError("the page's options require --web")
 
 
 def _host_name(text: str) -> str:

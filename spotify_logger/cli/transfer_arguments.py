@@ -24,10 +24,10 @@ def add_transfer_commands(commands: Commands) -> None:
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
     bring.add_argument("--samples", action="store_true", help="import what the 2019 script left in Redis")
     bring.add_argument("--private", action="store_true", help="include private sessions")
-    what = "whose plays to import, if the files are of several users (repeatable)"
+    what = "whose plays to import, if the files belong to several users (repeatable)"
     bring.add_argument("--user", action="append", default=[], metavar="NAME", help=what)
     bring.add_argument("--restore", action="store_true", help="include plays that you have deleted")
-    what = "write nothing, only report what would be imported"
+    what = "write nothing; only report what would be imported"
     bring.add_argument("--dry-run", action="store_true", help=what)
     bring.set_defaults(check=_check)
     export = add_command(commands, "export", "export the log, or one period of it", csv=False, json=False)
@@ -44,13 +44,13 @@ def add_transfer_commands(commands: Commands) -> None:
     export.add_argument("--output", type=Path, metavar="FILE", help=what)
     add_options(export, PERIOD)
     export.set_defaults(form="jsonl")
-    what = "the receivers of your plays (ListenBrainz and others): what waits, and sending earlier plays"
+    what = "show or control the forwarding of plays to ListenBrainz and others"
     forward = add_command(commands, "forward", what, csv=False)
     actions = {
-        "status": "what waits",
-        "check": "ask whether the tokens are accepted",
-        "backlog": "send the plays since a day",
-        "retry": "try everything again now",
+        "status": "show what is waiting",
+        "check": "ask the receivers whether they accept the tokens",
+        "backlog": "send earlier plays, from --since on",
+        "retry": "retry everything now",
     }
     what = "; ".join(f"{action}: {words}" for action, words in actions.items())
     forward.add_argument("action", choices=tuple(actions), metavar="ACTION", help=what)
@@ -72,13 +72,13 @@ def add_transfer_commands(commands: Commands) -> None:
     what = "do not ask before deleting index entries of plays that are gone"
     check.add_argument("--yes", action="store_true", help=what)
     _add_move(commands)
-    what = "tokens with which programs on other machines may read your log from the page"
+    what = "manage the tokens that let programs on other machines read your log"
     token = add_command(commands, "token", what, csv=False)
-    what = "new: make one, and show it this once; list: show whose logs each is for; revoke: end one"
+    what = "new: create a token and show it once; list: list all tokens; revoke: delete a token"
     token.add_argument("action", choices=("new", "list", "revoke"), metavar="ACTION", help=what)
-    what = "its name, such as that of the program that gets it"
+    what = "name of the token, such as that of the program that uses it"
     token.add_argument("name", nargs="?", metavar="NAME", help=what)
-    what = "for new: whose logs it is for (default: that of --listener; - is the one without a name)"
+    what = "for new: whose logs it can read (default: that of --listener; - is the one without a name)"
     token.add_argument("listeners", nargs="*", metavar="LISTENER", help=what)
     token.set_defaults(check=_check)
 
@@ -115,15 +115,15 @@ def _check(options: argparse.Namespace) -> None:
     """Raise ValueError for arguments that do not go together."""
     period = options.question.period
     if options.command == "import" and options.samples == bool(options.paths):
-        raise ValueError("import needs files, folders or ZIP archives, or else --samples")
+        raise ValueError("import needs files, folders or ZIP archives, or --samples instead")
     if options.command == "move" and options.accept and (options.source or options.target):
         raise ValueError("move --accept copies nothing: leave out --from and --to")
     if options.command == "forward" and (options.action == "backlog") != (options.since is not None):
-        raise ValueError("forward backlog needs --since and a day, and nothing else takes it")
+        raise ValueError("forward backlog needs --since DAY; the other actions do not take it")
     if options.command == "token" and (
         (options.action == "list") == bool(options.name) or (options.action != "new" and options.listeners)
     ):
-        raise ValueError("say token list, token revoke NAME, or token new NAME and maybe listeners")
+        raise ValueError("usage: token list, token revoke NAME, or token new NAME [LISTENER ...]")
     if options.command == "forget" and not options.text and period.begin is None and period.end is None:
         raise ValueError(
             "forget needs a text, a key or a period such as --last 2h: it does not delete the whole log"

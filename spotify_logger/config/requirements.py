@@ -68,7 +68,7 @@ def refuse(program: str, missing: Sequence[str], *, alert: bool) -> NoReturn:
     line = f"packages are missing or too old ({', '.join(missing)}): {_install_command(root, program)}"
     log.error(line)
     if alert:
-        _send_alert(f"Spotify Logger: nothing is logged: {line}")
+        _send_alert(f"Spotify Logger is not logging: {line}")
     sys.exit(os.EX_CONFIG)
 
 

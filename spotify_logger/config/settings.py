@@ -108,7 +108,7 @@ def load(
         raise found["POLL_MIN"].error(f"is more than {found['POLL_MAX'].label}: set both of them")
     if need_login and not settings.client_id:
         path = directory / sources.AUTH_FILE
-        advice = f"fill in {path}" if path.exists() else "start the logger on a terminal, which asks for it"
+        advice = f"fill in {path}" if path.exists() else "start the logger in a terminal, which asks for it"
         where = f"the environment or {directory / sources.DOTENV_FILE}"
         raise NotConfigured(f"SPOTIFY_CLIENT_ID is missing: {advice}, or set it in {where}")
     return settings

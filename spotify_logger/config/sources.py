@@ -87,7 +87,7 @@ def find_settings(
     for name in PUBLIC_SETTINGS:
         if pointer := dotenv.get(f"{name}_FILE"):
             # The value would be shown, and with it the content of any file.
-            raise pointer.error(f"is not for a secret: write {name}=... there instead")
+            raise pointer.error(f"only works for secrets: write {name}=... there instead")
     auth = read(directory / AUTH_FILE)
     service = {name: each for path in SERVICE_FILES for name, each in read(path).items()} if is_reader else {}
     # Lazily, in this order: a file that is overridden need not be readable.

@@ -98,7 +98,7 @@ class Alerts:
             return
         end = "" if valid_until is None else f" It expires on {local(valid_until):%Y-%m-%d}."
         since = f"{local(now):%Y-%m-%d %H:%M}"
-        over = f"The Spotify login works again since {since}; plays are logged.{end}"
+        over = f"The Spotify login has worked again since {since}; plays are logged.{end}"
         self.follow(_LOGIN, "", over)
         if valid_until is not None:
             self._remind(valid_until, now)

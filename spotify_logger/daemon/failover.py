@@ -65,7 +65,7 @@ class Failover:
         stands_by = state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active)
         if self._lease.refusal not in ("", self._reported):
             unknown = "cannot tell whether another logger for this listener is running"
-            log.warning(f"{self._lease.refusal}; {'this one keeps standing by' if stands_by else unknown}")
+            log.warning(f"{self._lease.refusal}; {'this one stays on standby' if stands_by else unknown}")
         self._reported = self._lease.refusal
         if stands_by:
             return self._stand_by()
@@ -155,7 +155,7 @@ class Failover:
         if silence >= MAX_SILENCE:
             alerts.notify(
                 _SILENT,
-                f"The logger on {self._lease.machine} is standing by, but the one on {self._other_machine}"
+                f"The logger on {self._lease.machine} is on standby, but the one on {self._other_machine}"
                 f" has written nothing for {silence / 60:.0f} minutes: check that machine, or stop it",
             )
         else:

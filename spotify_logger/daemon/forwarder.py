@@ -150,9 +150,7 @@ class Forwarder:
             is_guilty = outcome.verdict is Verdict.REFUSED or (was_well and listens[0] == receiver.suspect)
             if len(listens) == 1 and is_guilty:
                 title = _title(listens[0])
-                log.warning(
-                    f"{receiver.target.host} does not take {title} ({outcome.why}); going on without it"
-                )
+                log.warning(f"{receiver.target.host} refuses {title} ({outcome.why}); skipping it")
                 self._outbox.refuse(listens[0], outcome.why)
             receiver.suspect = listens[0]
 
@@ -184,13 +182,13 @@ class Forwarder:
         target, key = receiver.target, f"forward-{receiver.target.number}"
         if receiver.due == NEVER:
             text = (
-                f"{target.host} refuses {target.setting} ({trouble}): plays wait and are not forwarded to it."
-                " Correct the token and restart the logger, or run `spotify-logger forward retry`"
+                f"{target.host} refuses {target.setting} ({trouble}): plays are queued, not forwarded."
+                " Fix the token and restart the logger, or run `spotify-logger forward retry`"
             )
             log.error(text)
             self._alerts.notify(key, text)
         elif trouble and not receiver.trouble:
-            log.warning(f"cannot forward plays to {target.host} ({trouble}); they wait until it works again")
+            log.warning(f"cannot forward plays to {target.host} ({trouble}); queued until it answers")
         elif receiver.trouble and not trouble:
             log.info(f"forwarding plays to {target.host} again")
         if not trouble:

@@ -105,7 +105,7 @@ def _set_up(directory: Path) -> None:
         raise Misconfigured(f"cannot write {path} ({reason}): check its folder")
     say = Prompt(sys.stdout).say
     say("Spotify Logger needs a Spotify app of your own. Create it once, in a browser:")
-    say("1. Open https://developer.spotify.com/dashboard and create an app: any name, with the Web API.")
+    say("1. Open https://developer.spotify.com/dashboard and create an app: any name, for the Web API.")
     say(f"2. Enter this redirect URI: {settings.redirect_uri}")
     say("3. Copy the client ID and client secret from its settings.")
     while True:
@@ -118,7 +118,7 @@ def _set_up(directory: Path) -> None:
             check_client(app)
             login(app, sys.stdin, sys.stdout)
         except oauth.UnknownClient as error:
-            say(f"{error}. Nothing is saved. Enter them again:")
+            say(f"{error}. Nothing was saved. Enter them again:")
         else:
             break
     try:
@@ -170,7 +170,7 @@ def _ensure_login(settings: Settings) -> None:
     if _on_terminal():
         login(settings, sys.stdin, sys.stdout)
     elif not path.exists():  # with a damaged token file the loop waits, as with an expired login
-        raise LoginNeeded(f"not logged in to Spotify yet: {LOGIN_ADVICE} on a terminal, as this user")
+        raise LoginNeeded(f"not logged in to Spotify yet: {LOGIN_ADVICE} in a terminal, as this user")
 
 
 def _on_terminal() -> bool:

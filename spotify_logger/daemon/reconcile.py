@@ -253,7 +253,7 @@ class Reconciler:
             if known_run not in ("", self.persistence.run):
                 why = "it was restarted, restored or replaced"
             plays = "a play" if len(self._lost) == 1 else f"{len(self._lost):,} plays"
-            log.warning(f"Redis has lost {plays} from {since} on: writing again what is missing ({why})")
+            log.warning(f"Redis has lost {plays}, from {since} onward; restoring what is missing ({why})")
             self.status = {"restored_plays": len(self._lost), "restored_at": now, "restored_why": why}
         if self.persistence.run != known_run:
             self._outbox.set_note(REDIS_RUN_NOTE, self.persistence.run)

@@ -343,7 +343,7 @@ def describe_receiver(receiver: ReceiverStatus) -> str:
     """Describe what waits for a receiver, and why."""
     parts = [f"{receiver.waiting:,} waiting" if receiver.waiting else "everything sent"]
     parts += [f"stopped: {receiver.setting} is refused" if receiver.stopped else "", receiver.trouble]
-    parts += [f"{receiver.refused:,} refused, at last {receiver.last_refused}" if receiver.refused else ""]
+    parts += [f"{receiver.refused:,} refused, last {receiver.last_refused}" if receiver.refused else ""]
     return sanitize("; ".join(filter(None, parts)))
 
 

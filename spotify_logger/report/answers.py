@@ -81,7 +81,7 @@ def nothing_played(period: Period) -> Note:
     """Return the message for a period without plays."""
     if period.begin is None and period.end is None:
         return Note("Nothing has been logged yet.")
-    return Note(f"Nothing was played: {period.words}.")
+    return Note(f"No plays in this period ({period.words}).")
 
 
 def gap_note(unseen: Unseen) -> list[Note]:

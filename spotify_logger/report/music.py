@@ -43,7 +43,7 @@ def _first(
 def _(result: Top, question: Question) -> Sequence[Block]:
     noun, period, by = NOUNS[result.kind], question.period, result.by
     if not result.top:
-        return [Note(f"No {noun} has plays {question.rule_words}: {period.words}.")]
+        return [Note(f"No {noun} has plays {question.rule_words} ({period.words}).")]
     whole, headings = measure(result, by), ["", noun, "plays", "heard", "share"]
     rows: list[list[Cell]] = [
         [line.rank, line.title, line.plays, words.heard(line.heard_ms), words.share(measure(line, by), whole)]
@@ -110,9 +110,9 @@ def _(result: Count, question: Question) -> list[Block]:
         lines = [
             (each.title, each.plays, words.duration(each.heard_ms), each.rank, each.album) for each in tracks
         ]
-        page += map(
-            Note, _first(lines, ("track", "plays", "heard", "rank", "album"), [1, 2, 3], question.limit)
-        )
+        headings = ("track", "plays", "heard", "rank", "album")
+        table, *more = _first(lines, headings, [1, 2, 3], question.limit)
+        page += [Note(table), *more]
     if result.less_close:
         page.append(Note(f"Not counted: {words.counted(result.less_close, 'track')} matching less closely."))
     return [*page, *gap_note(result.unseen)]
@@ -133,7 +133,7 @@ def _editions(tracks: Sequence[CountedTrack]) -> list[Block]:
 def _not_found(result: Count | ItemPage, question: Question, problem: str) -> Note:
     """Return that nothing was played, or that nothing was found; and ask for what is close to it."""
     if result.known:
-        return Note(f"“{result.text}” was not played: {question.period.words}.")
+        return Note(f"“{result.text}” was not played in this period ({question.period.words}).")
     if not result.close:
         return Note(problem)
     *names, last = (f"“{name}”" for name in result.close)

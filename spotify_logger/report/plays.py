@@ -44,7 +44,7 @@ def _(result: Timeline, question: Question) -> list[Block]:
 @blocks.register(DayTimeline)
 def _(result: DayTimeline, question: Question) -> list[Block]:
     if not result.timeline.lines:
-        return [Note(f"Nothing was played: {result.day}.")]
+        return [Note(f"No plays on {result.day}.")]
     heard_in_all = words.listening_time(result.heard_ms)
     plays = f"{counted(result.plays, 'play')} {question.rule_words}, {heard_in_all} heard"
     note = Note(f"{date.fromisoformat(result.day):%A}, {result.day}: {plays}")

@@ -67,9 +67,7 @@ STOP_TIMEOUT = 15.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show the logger at work until Ctrl-C or for a given time, and return the exit code."""
     parser = argparse.ArgumentParser(prog="run.py --demo", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--web", action="store_true", help="also start the web page, with a made-up year of history"
-    )
+    parser.add_argument("--web", action="store_true", help="also serve the web page, with a made-up year")
     parser.add_argument("--for", dest="seconds", type=float, default=math.inf, help="stop after SECONDS")
     options = parser.parse_args(arguments)
     if not options.seconds > 0:
@@ -159,8 +157,8 @@ class Demo:
             _print(f"The page is at {self._address} - open it in a browser. It shows a made-up year.")
         _print(
             f"A simulated listener plays music at {self._mode.pace} times real time; the logger writes to "
-            f"Redis at {HOST}:{self._port}. {self._note.threshold / 1000:g} s of a play make it count, which "
-            "are 30 s of music. Press Ctrl-C to stop; nothing is left behind."
+            f"Redis at {HOST}:{self._port}. A play counts after {self._note.threshold / 1000:g} s, "
+            "which is 30 s of music. Press Ctrl-C to stop; nothing is left behind."
         )
         clock = Clock(stop.wake_fd)
         while not stop.is_requested and time.monotonic() < until:

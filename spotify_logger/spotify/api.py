@@ -154,7 +154,7 @@ class Spotify:
         if lacks_permission or response.status == HTTPStatus.FORBIDDEN:
             message = f"Spotify refuses this account or app{detail}"
             if lacks_permission:
-                message = f"this login may not see what plays{detail}: {LOGIN_ADVICE}"
+                message = f"this login does not allow reading what is playing{detail}: {LOGIN_ADVICE}"
             refusal.begin(message, self._token_manager.login_count)
             return LoginNeeded(message)
         if response.status != HTTPStatus.TOO_MANY_REQUESTS:

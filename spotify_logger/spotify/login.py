@@ -91,7 +91,7 @@ def login(
             while not attempt.answer:
                 pasted = next(lines)
                 if pasted is None and server is None:
-                    raise LoginNeeded("login aborted: the answer can neither be pasted nor arrive by itself")
+                    raise LoginNeeded("login aborted: the answer can neither be pasted nor received here")
                 for line in pasted or []:
                     attempt.take_line(line)
             token = exchange_redirect(attempt, now(), prompt)
@@ -187,7 +187,7 @@ class LoginAttempt:
         text = self._result.result()
         if self.is_done:
             return HTTPStatus.OK, f"{text} You can close this page."
-        return HTTPStatus.BAD_REQUEST, f"{text} Go on where you started the login."
+        return HTTPStatus.BAD_REQUEST, f"{text} Continue where you started the login."
 
     @contextmanager
     def result(self) -> Iterator[None]:
@@ -309,18 +309,18 @@ class Prompt:
         if not listening:
             self.say("Then paste the address that the browser ends up at here.")
         elif shown:
-            self.say("A browser should show it now, and its answer arrives here by itself.")
-            self.say("If it does not, paste the address that the browser ends up at here.")
+            self.say("It should open in a browser now; the answer then arrives here automatically.")
+            self.say("If not, paste the address that the browser ends up at here.")
         else:
             parts = urlsplit(redirect_uri)
             tunnel = f"{parts.port}:{parts.netloc}"
             self.say(
-                "This machine has no browser: open the address on another one. The browser there ends up on"
+                "This machine has no browser: open the address on another one. The browser there will end on"
             )
             self.say(
                 "a page that does not load: paste that page's address here. Or connect to this machine with"
             )
-            self.say(f"ssh -L {tunnel} user@host first: then the answer arrives by itself.")
+            self.say(f"ssh -L {tunnel} user@host first: then the answer arrives automatically.")
         self.say(f'If Spotify says "Invalid redirect URI": register exactly {redirect_uri} in its dashboard.')
 
 

@@ -240,4 +240,4 @@ def account_conflict(token: Token, owner: str) -> str:
     """Return what is wrong if a login is not of the account `owner`; "" if it is, or either is unknown."""
     if not owner or token.account in {"", owner}:
         return ""
-    return f"this login is of the Spotify account {token.account}, but the log has the plays of {owner}"
+    return f"this login is for the Spotify account {token.account}, but the log holds the plays of {owner}"

@@ -58,8 +58,8 @@ _TEXTS = {"GET", "HGET", "SET"}
 _HASHES = {"CONFIG GET", "HGETALL"}
 
 MAX_SERVER_TEXT = 200  # maximum characters of a server's own error text that are passed on
-NO_RIGHTS = "denies this user: allow the command in its ACL, on keys that begin with REDIS_PREFIX"
-REPLICA = "is a read-only replica: point REDIS_URL to the primary"
+NO_RIGHTS = "denies this user permission: allow the command in its ACL, on keys that begin with REDIS_PREFIX"
+REPLICA = "is a read-only replica: point REDIS_URL at the primary"
 CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
 
 # What is wrong and what to do, by the code of an error, in phrases that follow the name of the server. Some
@@ -87,7 +87,7 @@ ADVICE_BY_TEXT = (
     ("Authentication required", "requires a password: set it in REDIS_URL, redis://:password@host"),
     ("cluster support disabled", "is not a node of a cluster: write redis:// in REDIS_URL"),
     ("slots are not covered", "is an incomplete cluster: some of its slots have no server"),
-    ("No master found", "is unknown to its Sentinels, or down: check name and addresses in REDIS_URL"),
+    ("No master found", "is unknown to its Sentinels, or down: check the name and addresses in REDIS_URL"),
     ("DB index", "does not have that database: check the number at the end of REDIS_URL"),
 )
 ADVICE_BY_CLASS = (

@@ -253,7 +253,7 @@ class Outbox(SqliteFile):
             self._is_complete = self.on_disk  # what is dropped from memory stays on disk
             lost += [started_ms for _, safe, started_ms in going if not safe]
         if lost:
-            since = f"{to_iso(min(lost))} on" + ("" if self.on_disk else " (unless they are on disk)")
+            since = f"{to_iso(min(lost))} onward" + ("" if self.on_disk else " (unless they are on disk)")
             log.error(f"lost {len(lost)} plays, from {since}: the outbox is full, and Redis is away")
 
 

@@ -129,7 +129,7 @@ class SqliteFile:
         self._database = memory
         if not self._set_aside(error):
             self.trouble = f"{self._path} cannot be written: {log.sanitize(str(error), 200)}"
-            log.error(f"{self.trouble}; going on in memory, and trying the disk again every minute")
+            log.error(f"{self.trouble}; continuing in memory, and retrying the disk every minute")
 
     def _set_aside(self, error: sqlite3.Error) -> bool:
         """Rename a corrupt file; the next write creates a new one."""

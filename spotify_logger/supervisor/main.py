@@ -42,8 +42,8 @@ USAGE = """usage: run.py [--web [OPTION ...] | --demo [--web] [--for SECONDS]]
 
 Log every play of a Spotify listener to Redis: run log.py, and restart it whenever it dies or hangs.
 
-  --web            serve the web page too; its options are those of `spotify-logger web`
-  --demo           try it without a Spotify account: a simulated listener and a Redis server of its own,
+  --web            also serve the web page, with the options of `spotify-logger web`
+  --demo           try it without a Spotify account, with a simulated listener and its own Redis server,
                    with --web a made-up year of listening, too
   --for SECONDS    stop the demo after that time
 """

@@ -11,6 +11,6 @@ def check(program: str) -> None:
     if sys.version_info < MINIMUM_VERSION:
         have, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, MINIMUM_VERSION))
         sys.stderr.write(
-            f"Spotify Logger needs Python {wanted} or newer, but this is {have}: python{wanted} {program}\n"
+            f"Spotify Logger needs Python {wanted} or newer, not {have}. Try: python{wanted} {program}\n"
         )
         sys.exit(os.EX_CONFIG)

@@ -67,7 +67,7 @@ def check(
         if repair and not findings.why_kept and confirmation is not None:
             ends = (format_time(confirmation.zone, second) for second in (min(plays.lost), max(plays.lost)))
             left = f"all that is left of {counted(len(plays.lost), 'play')}, {' to '.join(ends)}"
-            findings.why_kept = confirmation.refusal(f"Permanently delete {left}: the index entries?")
+            findings.why_kept = confirmation.refusal(f"Permanently delete {left} (their index entries)?")
         if findings.why_kept:
             items -= set(plays.lost.values()) - plays.items.keys()
         elif repair:

@@ -45,12 +45,12 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
             if options.action == "retry":
                 with outbox:
                     number = listen_queue.retry(outbox, str(options.question.now))
-                text = f"The logger tries again now, also what was refused: {counted(number, 'listen')}."
+                text = f"The logger is retrying {counted(number, 'listen')}, refused ones included."
                 return Answer({"refused": number}, [text])
             return _backlog(outbox, store, settings, options.question.period.begin or 0)
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
-            f"cannot write to {path} ({error}): run this where the logger runs, as its user, after its start"
+            f"cannot write to {path} ({error}): run this on the logger's machine, as its user"
         ) from None
 
 
@@ -94,7 +94,7 @@ def _backlog(outbox: sqlite3.Connection, store: Archive, settings: Settings, beg
         for batch in batched(_listens(log, settings), LISTENS_PER_BATCH):
             with outbox:
                 number += listen_queue.add(outbox, batch)
-    text = f"{counted(number, 'listen')} queued; the logger sends them, see `spotify-logger forward status`."
+    text = f"{counted(number, 'listen')} queued for the logger to send: see `spotify-logger forward status`."
     return Answer({"queued": number}, [text])
 
 

@@ -47,21 +47,21 @@ def answer(options: argparse.Namespace, store: Archive, listener: str) -> Answer
             {name: getattr(token, name) for name in ("name", "listeners", "created_at")} for token in known
         ]
         rows = [(it.name, ", ".join(one or "-" for one in it.listeners), it.created_at) for it in known]
-        return Answer(data, [Table(rows, ("name", "for", "made"))] if rows else ["There are no tokens."])
+        return Answer(data, [Table(rows, ("name", "for", "created"))] if rows else ["There are no tokens."])
     is_new = options.action == "new"
     if is_new == any(token.name == name for token in known):
-        there_is = "there is a token with this name, revoke it first" if is_new else "there is no such token"
+        there_is = "a token with this name exists already" if is_new else "no token has this name"
         raise SpotifyLoggerError(f"{there_is} ({name}): see `spotify-logger token list`")
     if options.action == "revoke":
         store.write([("HDEL", key, name)])
-        return Answer({"revoked": name}, [f"{name} is refused from now on."])
+        return Answer({"revoked": name}, [f"Token {name} has been revoked."])
     listeners = [each.removeprefix("-") for each in options.listeners] or [listener]
     if unknown := sorted({*listeners} - {*store.listeners(), listener}):
         raise SpotifyLoggerError(f"no listener called {unknown[0]!r} has a log here")
     text = secrets.token_urlsafe(32)
     token = ApiToken(name, listeners, utc_time(options.question.now), _digest(text))
     store.write([("HSET", key, name, to_json(token))])
-    note = Note("It is not shown again. Programs send it in the header `Authorization: Bearer TOKEN`.")
+    note = Note("It will not be shown again. Programs send it in the header `Authorization: Bearer TOKEN`.")
     return Answer({"name": name, "token": text, "listeners": listeners}, [Table([(text,)]), note])
 
 

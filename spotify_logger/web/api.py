@@ -101,7 +101,7 @@ class Api:
             is_signed_in = getattr(request.state, "is_signed_in", lambda: True)  # or there is no password
             if is_loopback(address) and not is_forwarded(request) and is_signed_in():
                 return None
-            advice = "this needs a token: make one with `spotify-logger token new NAME`"
+            advice = "this needs a token: create one with `spotify-logger token new NAME`"
             raise HTTPException(401, advice, {"www-authenticate": "Bearer"})
         page = await self._listeners.default_page()
         if found := await page.run(lambda store: tokens.find(store, text.strip())):
@@ -109,7 +109,7 @@ class Api:
         if wait := self._throttle.retry_after(address):
             raise HTTPException(429, "too many wrong tokens", {"retry-after": str(math.ceil(wait))})
         self._throttle.record_failure(address)
-        advice = "this token is wrong, or was revoked: see `spotify-logger token list`"
+        advice = "this token is wrong or has been revoked: see `spotify-logger token list`"
         raise HTTPException(401, advice, {"www-authenticate": 'Bearer error="invalid_token"'})
 
     async def _healthz(self, _: Request) -> Response:
@@ -142,9 +142,9 @@ def _read(request: Request, allowed: Sequence[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for name, text in request.query_params.multi_items():
         if name not in allowed:
-            raise BadRequest(f"unknown parameter {name!r} (there are {', '.join(allowed)})")
+            raise BadRequest(f"unknown parameter {name!r} (known: {', '.join(allowed)})")
         if name in texts or not text.strip():
-            raise BadRequest(f"{name} is empty, or there twice")
+            raise BadRequest(f"{name} is empty or given twice")
         texts[name] = text
     if "q" in allowed and "q" not in texts:
         raise BadRequest("the parameter q is missing")

@@ -191,7 +191,7 @@ def serve(  # noqa: PLR0913 - as many as the command has options
     password = settings.web_password
     if is_exposed and 0 < len(password) < MIN_PASSWORD_LENGTH:
         least = f"at least {MIN_PASSWORD_LENGTH} characters for a page that others can reach"
-        raise Misconfigured(f"WEB_PASSWORD needs {least}: choose a longer one, or leave it empty to get one")
+        raise Misconfigured(f"WEB_PASSWORD needs {least}: choose a longer one, or unset it to get one")
     auth = PasswordAuth(settings.state_dir, password) if is_exposed or password else None
     sockets = listen(host, port)
     if auth and not password:

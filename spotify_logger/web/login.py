@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ATTEMPT_TIMEOUT = 600.0  # seconds after which an attempt is given up
 OTHER_ACCOUNT = (
     "To log in with that account, log out of Spotify in the browser first; "
-    "`spotify-logger login` takes this one, too."
+    "`spotify-logger login` also accepts this account."
 )
 STOP_TIMEOUT = 5.0  # seconds to wait for the thread; one that is requesting the token may take longer
 

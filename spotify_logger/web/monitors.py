@@ -72,10 +72,10 @@ async def metrics(pages: Mapping[str, ListenerPage], request: Request) -> Respon
         add("requests_last_day", "Requests to Spotify in 24 hours", it.requests_24h)
         add("outbox_plays", "Plays that are not yet safe in Redis", it.outbox)
         for result, number in it.polls.items():
-            add("polls", "Polls of Spotify since the start of the logger", number, result=result)
+            add("polls", "Polls of Spotify since the logger started", number, result=result)
         for each in it.forwarding:
             add("forward_waiting", "Listens to be forwarded", each.waiting, receiver=each.host)
-            add("forward_refused", "Listens that a receiver does not take", each.refused, receiver=each.host)
+            add("forward_refused", "Listens that a receiver refuses", each.refused, receiver=each.host)
             add("forward_stopped", "1 if a receiver refuses its token", each.stopped, receiver=each.host)
         with suppress(StoreError):
             plays, all_plays, seconds = await page.ask(request, _totals, Question(now, page.zone))

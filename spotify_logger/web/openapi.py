@@ -79,7 +79,7 @@ def _operation(path: str, schemas: dict[str, Schema]) -> Schema:
         "parameters": parameters + [_parameter(name, "query") for name in (*endpoint.parameters, "listener")],
         "responses": {
             "200": {"description": "The answer", "content": {"application/json": {"schema": answer}}},
-            "304": {"description": "The client has it already"},
+            "304": {"description": "Not modified"},
             "default": {"description": "An error", "content": {PROBLEM_JSON: {"schema": problem}}},
         },
     }

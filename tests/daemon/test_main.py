@@ -94,7 +94,7 @@ def test_run_py_restarts_a_killed_loop_which_continues_the_play(stage: Stage) ->
     wait_until(lambda: stage.newest()[0] == "C")
     for name in ("error_502", "html", "cut", "truncated", "permissions_missing"):
         stage.server._service.faults.add(Fault(name, requests=1), time.time())
-    wait_until(lambda: "this login may not see what plays" in stage.log())
+    wait_until(lambda: "this login does not allow" in stage.log())
     stage.assert_no_secret_is_logged()
     supervisor.terminate()
     assert supervisor.wait(120) == 0

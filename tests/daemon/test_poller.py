@@ -272,7 +272,7 @@ class TestLogin:
         assert {turn.ok for turn in turns} == {False}
         assert rig.status()["login"] == "needed"
         (line,) = log_lines(capsys)
-        assert line.startswith("this login is of the Spotify account somebody-else")
+        assert "somebody-else" in line
         other.token_file.save(replace(other.token(), account="listener-of-the-demo"))
         assert other.turn().ok
         assert rig.status()["login"] == "ok"
@@ -294,7 +294,7 @@ class TestLogin:
         rig.token_file.save(replace(rig.token(), account="somebody-else"))
         asked = rig.world.service.requests[PLAYER, "200"]
         turn = make_rig(rig.world, "redis://127.0.0.1:1/0").turn()
-        assert turn.words.startswith("this login is of the Spotify account somebody-else")
+        assert "somebody-else" in turn.words
         assert rig.world.service.requests[PLAYER, "200"] == asked
 
     def test_a_timeout_says_nothing_about_it(self, make_rig: Callable[..., PollerRig]) -> None:

@@ -195,7 +195,7 @@ def test_nothing_is_asked_that_could_not_be_saved(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({}, "SPOTIFY_CLIENT_ID is missing: start the logger on a terminal"),
+        ({}, "SPOTIFY_CLIENT_ID is missing: start the logger"),
         ({"SPOTIFY_CLIENT_ID": "x"}, "run `spotify-logger login`"),
     ],
 )

@@ -120,7 +120,7 @@ class TestDiskOfTheLogger:
         life = resources.life(disk.folder)
         disk.fill()
         supervisor = life.begin()
-        life.wait_for_line("outbox.sqlite cannot be written: database or disk is full; going on in memory")
+        life.wait_for_line("outbox.sqlite cannot be written: database or disk is full;")
         kill(server)
         life.wait_until_redis_is(away=True)
         start_again(server)

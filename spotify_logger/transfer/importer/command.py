@@ -52,7 +52,7 @@ def import_history(
     """
     found = find_sources(paths, options.users)
     if not found.sources and not found.refused:
-        raise SpotifyLoggerError("nothing to import: no file holds plays (name Spotify's zip or its folder)")
+        raise SpotifyLoggerError("nothing to import: no file has plays (name Spotify's zip or its folder)")
     writer = PlayWriter(archive, dry_run=options.dry_run)
     summary, size = writer.summary, sum(source.size for source in found.sources)
     with _import_on(screen) as progress, temporary_table() as database:

@@ -32,7 +32,7 @@ class RowStatus(Enum):
     """The result for a row; the value is shown to the user."""
 
     NEW = "new"
-    IMPROVED = "improved: a better account of a play in the log"
+    IMPROVED = "improved: a better record of a logged play"
     LIVE = "already logged"
     IMPORTED = "already imported"
     DOUBLE = "duplicates within these files"

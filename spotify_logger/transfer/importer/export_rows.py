@@ -77,7 +77,7 @@ class SkipReason(Enum):
     SILENT = "0 ms played"
     NAMELESS = "neither a title nor an ID"
     VIDEO = "videos, neither songs nor episodes"
-    PLAYING = "not over when it was exported"
+    PLAYING = "still playing when it was exported"
 
 
 class SkippedRow(NamedTuple):

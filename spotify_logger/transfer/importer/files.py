@@ -37,8 +37,8 @@ _MISTAKEN = {
     r"(?i)\s*<(!doctype\s+html|html)": "a web page: download the file itself",
     r"version https://git-lfs": "a Git LFS pointer, not the file itself: run `git lfs pull`",
     r"%PDF": "a PDF: the plays are in the JSON files beside it",
-    r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube': "of YouTube, which is not read",
-    r".*(Apple Music|Play Duration Milliseconds)": "of Apple Music, which is not read",
+    r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube': "from YouTube, which is not supported",
+    r".*(Apple Music|Play Duration Milliseconds)": "from Apple Music, which is not supported",
     r"second,started_at,": "spotify-logger's CSV, for spreadsheets: import what `export --jsonl` writes",
     "": "contains no plays in a known format:"
     " of Spotify, spotify-logger, ListenBrainz, Last.fm, Koito or Maloja",
@@ -171,7 +171,7 @@ class FoundFiles:
         is_ambiguous = not users and len(found) > len({service for service, _ in found})
         if is_ambiguous or not names.issuperset(users):
             whose = ", ".join(sorted(names)) or "unnamed users"
-            raise SpotifyLoggerError(f"the files are of {whose}: choose with --user NAME")
+            raise SpotifyLoggerError(f"the files belong to {whose}: choose with --user NAME")
         kept = [source for source in self.sources if not (users and source.user) or source.user in users]
         self.other_users, self.sources = len(self.sources) - len(kept), kept
 

@@ -92,7 +92,7 @@ def _read_listen(logger: Logger, row: Row, now_ms: int) -> ParsedRow:
     if started_ms is None and dict_get(row, "@attr.nowplaying"):
         return SkippedRow(SkipReason.PLAYING)
     if started_ms is None or not rows.is_plausible(started_ms, now_ms):
-        return rows.malformed("its time is not one between 2006 and now")
+        return rows.malformed("its time is not between 2006 and now")
     item = _item(logger, row)
     if item is None:
         return SkippedRow(SkipReason.NAMELESS)

@@ -38,7 +38,7 @@ class TestOutage:
             ("hanging", "did not answer in time"),
             ("READONLY", "is a read-only replica"),
             ("OOM", "is out of memory"),
-            ("NOPERM", "denies this user"),
+            ("NOPERM", "denies"),
         ],
     )
     def test_plays_are_queued_and_sent_in_order_and_two_lines_are_logged(
