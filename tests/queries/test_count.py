@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import pytest
 
 from spotify_logger.queries import count as counting
+from spotify_logger.report.terminal import render
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, table_rows, texts
 
 if TYPE_CHECKING:
@@ -150,3 +152,9 @@ def test_gaps_since_the_first_play(log: IndexedLog) -> None:
     assert texts(answer) == ["Nothing matches “nothing like it”."]
     assert data_of(answer)["unseen"] == {"gaps": 2, "seconds": 7800}
     assert texts(count(log, "aerodynamic")) == ["At least: 2 gaps (2 h 10 min) were not observed."]
+
+
+def test_more_tracks_than_lines_on_a_terminal(log: IndexedLog) -> None:
+    answer = log.answer(counting.count, "variation", limit=1)
+    render(answer.page, screen := io.StringIO())
+    assert "1 more track" in screen.getvalue()
