@@ -63,7 +63,7 @@ def add_transfer_commands(commands: Commands) -> None:
     forget.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_options(forget, PERIOD)
     forget.set_defaults(check=_check)
-    undo = add_command(commands, "undo", "bring back what was deleted last, up to a day ago", csv=False)
+    undo = add_command(commands, "undo", "bring back the last deletion, up to a day later", csv=False)
     what = "the second of one play, as in the key listening:<second>, instead of all"
     undo.add_argument("second", nargs="?", type=_second, metavar="SECOND", help=what)
     what = "verify that the index, catalog and plays agree (exit code 1 if not)"

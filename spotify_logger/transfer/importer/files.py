@@ -33,7 +33,7 @@ _ROWS_TO_TRY = 10
 _EMPTY = r"\s*(\[\s*\]\s*)?\Z"
 _MISTAKEN = {
     _EMPTY: "empty: download or export it again",
-    r"\s*(\[\s*){100}": "nested too deeply: of no service that is known",
+    r"\s*(\[\s*){100}": "nested too deeply: from no known service",
     r"(?i)\s*<(!doctype\s+html|html)": "a web page: download the file itself",
     r"version https://git-lfs": "a Git LFS pointer, not the file itself: run `git lfs pull`",
     r"%PDF": "a PDF: the plays are in the JSON files beside it",
@@ -109,7 +109,7 @@ class FoundFiles:
                 self._add_source(source, is_named=is_named)
         elif is_named:
             self.refused.append(
-                (str(path), "a pipe or a device: save what it has to a file, and import that")
+                (str(path), "a pipe or a device: save its content to a file, and import that")
             )
 
     def _add_zip(self, outer: SourceFile) -> None:

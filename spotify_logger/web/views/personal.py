@@ -53,7 +53,7 @@ async def export(page: ListenerPage, request: Request) -> Response:
     wanted = (await read_form(request)).get("format")
     form = next((each for each in EXPORT_FORMATS if each == wanted), None)
     if form is None:
-        raise BadRequest("the form names no format to export")
+        raise BadRequest("the form does not name an export format")
     name = f"spotify-logger-{form}.zip"
     async with page.exporting:
         file = await page.run(partial(_exported, form, name))
@@ -86,7 +86,7 @@ async def _second(request: Request) -> int:
     """Return the second of the play that a form names."""
     second = second_of_key((await read_form(request)).get("play", ""))
     if second is None:
-        raise BadRequest("the form names no play")
+        raise BadRequest("the form does not name a play")
     return second
 
 
