@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import calendar
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -67,17 +68,16 @@ class TokenFile:
             self._content = atomic_file.read(self.path)
         except OSError as error:
             log.warning(f"{self.path} cannot be read ({error.strerror}): correct its owner or mode")
-        token = from_json(Token, self._content or b"")
-        if token and is_visible_ascii(token.refresh_token):
-            log.add_secret(token.refresh_token)
-            access_token = token.access_token if is_visible_ascii(token.access_token) else ""
-            return replace(token, access_token=access_token, dead_reason=log.sanitize(token.dead_reason))
-        if self._content is not None:
-            log.warning(f"{self.path} contains no token: a new login is needed")
-        return None
+        token = _parse_token(self._content or b"")
+        if token is None and self._content is not None:
+            log.warning(f"{self.path} contains no token; it is kept, and a new login is needed")
+        return token
 
     def save(self, token: Token) -> None:
-        """Replace the file; may raise OSError."""
+        """Replace the file; one without a token is kept, with ".bad" after its name. May raise OSError."""
+        with suppress(OSError):
+            if (content := atomic_file.read(self.path)) is not None and _parse_token(content) is None:
+                self.path.replace(self.path.with_name(f"{self.path.name}.bad"))
         text = to_json(token, indent=1) + "\n"
         atomic_file.write_atomically(self.path, text)
         self._content = text.encode()
@@ -91,6 +91,15 @@ class TokenFile:
             return self._content is not None
 
 
+def _parse_token(content: bytes) -> Token | None:
+    token = from_json(Token, content)
+    if token is None or not is_visible_ascii(token.refresh_token):
+        return None
+    log.add_secret(token.refresh_token)
+    access_token = token.access_token if is_visible_ascii(token.access_token) else ""
+    return replace(token, access_token=access_token, dead_reason=log.sanitize(token.dead_reason))
+
+
 class TokenManager:
     """Provides the token for calls to the API; the file is shared with the login command, which wins."""
 
@@ -101,12 +110,15 @@ class TokenManager:
         self._send, self._settings, self._file = send, settings, token_file
         self._clock, self._rate_limit = clock, rate_limit
         self.current = Token(settings.refresh_token) if settings.refresh_token else None  # without a file
+        self._is_unsaved = False
         self._load()
 
     def token(self) -> Token:
         """Return a token whose access token is not known to be refused; the errors are those of `renew`."""
         if self._file.changed():
             self._load()
+        elif self._is_unsaved and self.current is not None:
+            self._save(self.current)
         token = self._require()
         if token.dead_at is None:
             return token if token.access_token else self.renew(token)
@@ -148,7 +160,7 @@ class TokenManager:
             return  # missing or invalid: keep the known token
         if "invalid_client" in token.dead_reason:
             token = replace(token, asked_at=None)  # the settings may have been corrected since
-        self.current = token
+        self.current, self._is_unsaved = token, False
         self.login_count += 1
 
     def adopt(self, token: Token, origin: Token) -> bool:
@@ -158,11 +170,17 @@ class TokenManager:
             if self._require().refresh_token != origin.refresh_token:
                 return False
         self.current = token
+        self._save(token)
+        return True
+
+    def _save(self, token: Token) -> None:
+        was_unsaved, self._is_unsaved = self._is_unsaved, False
         try:
             self._file.save(token)
         except OSError as error:
-            log.warning(f"the login cannot be saved ({error.strerror}): kept in memory until it is renewed")
-        return True
+            self._is_unsaved = True
+            if not was_unsaved:
+                log.warning(f"the login cannot be saved ({error.strerror}): kept in memory, and retried")
 
 
 def valid_until(token: Token | None) -> float | None:

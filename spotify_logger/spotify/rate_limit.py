@@ -68,10 +68,13 @@ class RateLimit:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path, self._clock = path, clock
+        self._is_unsaved = False
         self._cooldowns, self._limits = _load(path, clock.monotonic())
 
     def check(self, group: EndpointGroup) -> None:
         """Raise NotBefore if nothing may be sent yet."""
+        if self._is_unsaved:
+            self._save()
         cooldown = self._cooldowns.get(group)
         if cooldown and (left := cooldown.remaining(self._clock)) > 0:
             raise NotBefore(cooldown.reason, left)
@@ -101,10 +104,15 @@ class RateLimit:
 
     def _save(self) -> None:
         kept: dict[str, object] = dict(self._cooldowns.items(), limits=self._limits)
+        was_unsaved, self._is_unsaved = self._is_unsaved, False
         try:
             atomic_file.write_atomically(self._path, to_json(kept, indent=1) + "\n")
         except OSError as error:
-            log.warning(f"{self._path} cannot be written ({error.strerror}): a restart may poll too early")
+            self._is_unsaved = True
+            if not was_unsaved:
+                log.warning(
+                    f"{self._path} cannot be written ({error.strerror}): a restart may poll too early"
+                )
 
 
 def _load(path: Path, monotonic: float) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:

@@ -219,7 +219,7 @@ class TestToken:
             assert command.stdout is not None
             url = next(line for line in command.stdout if "/authorize?" in line)
             with urllib.request.urlopen(url.strip(), timeout=20) as page:
-                assert "The answer has arrived" in page.read().decode()
+                assert "You can close this page" in page.read().decode()
             assert "Logged in." in command.stdout.read()
         assert command.returncode == 0
         wait_until(lambda: life.newest()[0] == "Long")

@@ -111,7 +111,7 @@ def test_every_form_of_the_page_works(
             window.press("Log in")
             window.shows("no code")
             window.open(window.link("#login a.button"))
-            window.shows("The answer has arrived")
+            window.shows("Logged in")
             window.open(health)
             window.shows("You are logged in")
 
