@@ -30,7 +30,7 @@ VALUES = (
 REQUIRED = {
     "count": ["quo"], "top": ["tracks"], "compare": ["-"], "artist": ["daft punk"],
     "album": ["discovery"], "track": ["quo"], "import": ["--samples"], "forget": ["quo"],
-    "forward": ["status"], "token": ["list"],
+    "forward": ["status"], "token": ["list"], "move": ["--from", "redis://127.0.0.1:1"],
 }  # fmt: skip
 """The arguments that a command needs."""
 

@@ -180,6 +180,16 @@ class _Keys:
         """When a key expires; None for never."""
         return self._expires.get(key)
 
+    def expire(self, key: str, when: float) -> bool:
+        """Let a key expire; return whether there is one."""
+        value = self.value(key)
+        if value is None:
+            return False
+        kept = value if isinstance(value, str) else dict(value)
+        self._disk.note((key, None, kept, self._expires.get(key)), is_logged=self.is_logged)
+        self._expires[key] = when
+        return True
+
     def put(self, key: str, value: str | None, expires: float | None = None) -> None:
         """Replace whatever a key holds; None takes the key away."""
         entry = (key, None, self._values.get(key), self._expires.get(key))
@@ -445,6 +455,7 @@ class FakeRedis:
             "SET": (self._set, 2, 5),
             "INCR": (self._incr, 1, 1),
             "PTTL": (self._pttl, 1, 1),
+            "PEXPIRE": (self._pexpire, 2, 2),
             "EVAL": (self._eval, 2, math.inf),
             "HGET": (self._hget, 2, 2),
             "HMGET": (self._hmget, 2, math.inf),
@@ -505,6 +516,9 @@ class FakeRedis:
             return -2
         expires = self._keys.expires(key)
         return -1 if expires is None else round(1000 * (expires - self._keys.time))
+
+    def _pexpire(self, key: str, milliseconds: str) -> int:
+        return int(self._keys.expire(key, self._keys.time + int(milliseconds) / 1000))
 
     def _eval(self, script: str, keys: str, key: str = "", *arguments: str) -> int:
         """The scripts of a lease and of the store, and no others: there is no Lua here."""
