@@ -45,9 +45,8 @@ def commands_of(text: str) -> list[Command]:
 
 CONVERSATIONS = {
     "strings": [
-        *commands_of(
-            "GET a, GET, SET a x, GET a, INCR a, INCR b, PTTL b, PTTL none, PEXPIRE b 60000, PEXPIRE none 1, SET a y PX 60000"
-        ),
+        *commands_of("GET a, GET, SET a x, GET a, INCR a, INCR b, PTTL b, PTTL none, SET a y PX 60000"),
+        *commands_of("PEXPIRE b 60000, INCR b, DEL b, PEXPIRE none 1"),
         *commands_of("SET a z PX 0, GET a, SET a z NX, SET none z XX, SET a z XX, GET a, SET c z NX PX 9000"),
         *commands_of("EXISTS a a none, DEL a a none, DEL a, EXISTS a"),
         *[("SET", "a", "Sigrún & Þór 東京 🌊\r\n"), ("GET", "a"), ("SET", "a", ""), ("GET", "a")],
