@@ -60,10 +60,11 @@ class TokenFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._content: bytes | None = None
+        self._unchanged: tuple[int, ...] | None = None  # what tells that the file still has this content
 
     def load(self) -> Token | None:
         """Return the token; None if there is none, or the file is invalid, which is logged."""
-        self._content = None
+        self._content = self._unchanged = None
         try:
             self._content = atomic_file.read(self.path)
         except OSError as error:
@@ -80,15 +81,21 @@ class TokenFile:
                 self.path.replace(self.path.with_name(f"{self.path.name}.bad"))
         text = to_json(token, indent=1) + "\n"
         atomic_file.write_atomically(self.path, text)
-        self._content = text.encode()
+        self._content, self._unchanged = text.encode(), None
         log.add_secret(token.refresh_token)
 
     def changed(self) -> bool:
         """Return whether the file is not as it was last loaded or saved here."""
         try:
-            return atomic_file.read(self.path) != self._content
+            status = self.path.stat()
+            stamp = (status.st_ino, status.st_ctime_ns, status.st_size)
+            if stamp == self._unchanged:  # costs less than reading, with every answer
+                return False
+            is_changed = atomic_file.read(self.path) != self._content
         except OSError:
             return self._content is not None
+        self._unchanged = None if is_changed else stamp
+        return is_changed
 
 
 def _parse_token(content: bytes) -> Token | None:

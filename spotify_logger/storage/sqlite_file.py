@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Change = Callable[[sqlite3.Connection], object]
     Row = tuple[Any, ...]
 
+CHECK_INTERVAL = 25.0  # seconds between two looks at a disk that seems to be well
 DISK_RETRY = 60.0  # seconds between attempts to use a failed disk again
 PAGE_SIZE = 1024  # minimum bytes that SQLite writes with each change of a row: a quarter of its default
 PAGES_IN_LOG = 200  # pages in the write-ahead log before they are copied to the file
@@ -51,6 +52,7 @@ class SqliteFile:
         self.trouble = ""  # what is wrong with the disk
         self.changes = 0  # how many so far, so that unchanged data need not be searched again
         self._compared_at, self._has_lost = 0, False
+        self._check_at, self._hidden_trouble = float("-inf"), ""
         try:
             self._database = self._open()
         except sqlite3.Error as error:
@@ -82,11 +84,15 @@ class SqliteFile:
 
     def check_disk(self) -> str:
         """Return what is wrong with the disk although it seems to take all writes; "" if nothing."""
+        if not self._hidden_trouble and self._monotonic() < self._check_at:
+            return ""
+        self._check_at = self._monotonic() + CHECK_INTERVAL
         if self.on_disk and self.changes != self._compared_at:
             write_ahead_log = self._path.with_name(f"{self._path.name}-wal")
             self._compared_at, self._has_lost = self.changes, disk.has_lost(write_ahead_log)
         loses = f"the disk with {self._path.parent} does not keep what is written to it: replace it"
-        return disk.trouble(self._path.parent) or (loses if self._has_lost else "")
+        self._hidden_trouble = disk.trouble(self._path.parent) or (loses if self._has_lost else "")
+        return self._hidden_trouble
 
     def merge(self, database: sqlite3.Connection, table: str, row: Row) -> None:
         """Copy a row to a table, where another one may contradict it."""
