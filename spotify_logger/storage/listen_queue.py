@@ -44,10 +44,11 @@ def add(database: sqlite3.Connection, listens: Iterable[Listen]) -> int:
     return database.executemany("INSERT OR IGNORE INTO listens VALUES (?, ?, ?, ?, ?, ?)", listens).rowcount
 
 
-def retry(database: sqlite3.Connection, when: str) -> int:
-    """Let everything be tried now, also what was refused, and return how many listens that is."""
+def retry(database: sqlite3.Connection, when: str) -> tuple[int, int]:
+    """Let everything be tried now; return how many listens that is, and how many of them were refused."""
     database.execute("REPLACE INTO notes VALUES (?, ?)", (RETRY_NOTE, when))
-    return database.execute("UPDATE listens SET refusal = '' WHERE refusal != ''").rowcount
+    refused = database.execute("UPDATE listens SET refusal = '' WHERE refusal != ''").rowcount
+    return database.execute("SELECT count(*) FROM listens WHERE body != ''").fetchone()[0], refused
 
 
 class ForwardingOutbox(Outbox):

@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+BLOCK_SIZE = 16 * 1024  # bytes that are compared at a time
 MIN_FREE = 2 * 1024 * 1024  # bytes below which a disk counts as full
 
 
@@ -26,8 +27,13 @@ def trouble(folder: Path) -> str:
 
 def has_lost(path: Path) -> bool:
     """Return whether the disk has something else than was written to a file, if it can be read uncached."""
-    with suppress(OSError), os.fdopen(os.open(path, os.O_RDONLY | os.O_DIRECT), "rb", 0) as file:
-        aligned = mmap.mmap(-1, os.fstat(file.fileno()).st_size + mmap.PAGESIZE)
-        size = file.readinto(aligned)
-        return aligned[:size] != path.read_bytes()[:size]
+    with (
+        suppress(OSError),
+        os.fdopen(os.open(path, os.O_RDONLY | os.O_DIRECT), "rb", 0) as disk,
+        path.open("rb") as cached,
+    ):
+        block = mmap.mmap(-1, BLOCK_SIZE)  # its address is aligned, as it has to be
+        while size := disk.readinto(block):
+            if block[:size] != cached.read(size):
+                return True
     return False

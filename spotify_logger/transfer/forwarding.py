@@ -44,9 +44,11 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30.0)) as outbox:
             if options.action == "retry":
                 with outbox:
-                    number = listen_queue.retry(outbox, str(options.question.now))
-                text = f"The logger is retrying {counted(number, 'listen')}, refused ones included."
-                return Answer({"refused": number}, [text])
+                    number, refused = listen_queue.retry(outbox, str(options.question.now))
+                text = (
+                    f"The logger is retrying {counted(number, 'listen')}, {refused:,} of them refused before."
+                )
+                return Answer({"refused": refused}, [f"The logger is retrying {listens}."])
             return _backlog(outbox, store, settings, options.question.period.begin or 0)
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
@@ -78,11 +80,13 @@ def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
     try:
         response = send(request)
     except TryLater as error:
-        return False, str(error)
+        return False, str(error).removeprefix(f"{target.host}: ")
     found = response.json or {}
     if found.get("valid") is True:
         return True, sanitize(f"accepts {target.setting}, for {found.get('user_name') or '?'}", DETAIL_LIMIT)
     outcome = forwarding.read_answer(response.status, response.headers, response.json, 1)
+    if outcome.why and outcome.verdict is not forwarding.Verdict.UNAUTHORIZED:
+        return False, sanitize(outcome.why, DETAIL_LIMIT)
     why = outcome.why or "the token is not valid"
     return False, sanitize(f"does not accept {target.setting}: {why}", DETAIL_LIMIT)
 

@@ -69,7 +69,7 @@ def test_retry_takes_up_what_was_refused(
     run(capsys, "backlog", "--since", "2026")
     outbox.refuse(outbox.unsent(1, 1)[0], "answered 400")
     assert titles(outbox) == []
-    assert "1 listen" in run(capsys, "retry")
+    assert "1 of them refused" in run(capsys, "retry")
     assert titles(outbox) == ["New"]
 
 

@@ -79,7 +79,12 @@ def test_the_documented_commands_move_all_keys_to_debian_server(tmp_path: Path, 
             url = f"redis://127.0.0.1:{debian.port}/0"
         elif not line.startswith("sudo "):
             command = line.replace("/opt/spotify-logger/.venv/bin", str(Path(sys.executable).parent))
-            environ = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(tmp_path), "REDIS_URL": url}
+            own = Path(sys.executable).parent  # the command is linked there
+            environ = {
+                "PATH": f"{bin_folder}:{own}:{os.environ['PATH']}",
+                "HOME": str(tmp_path),
+                "REDIS_URL": url,
+            }
             environ["STATE_DIR"] = str(tmp_path)
             subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=environ, check=True, timeout=100)
     assert len(before) > 20
