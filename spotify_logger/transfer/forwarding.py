@@ -48,7 +48,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
                 text = (
                     f"The logger is retrying {counted(number, 'listen')}, {refused:,} of them refused before."
                 )
-                return Answer({"refused": refused}, [f"The logger is retrying {listens}."])
+                return Answer({"refused": refused}, [text])
             return _backlog(outbox, store, settings, options.question.period.begin or 0)
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
