@@ -133,9 +133,11 @@ class WebApp:
         """Return an error handler that shows `message`, or that of the error."""
 
         async def show(request: Request, error: Exception) -> Response:
-            error.add_note(f"{request.method} {request.url.path}")  # uvicorn logs it with internal errors
+            error.add_note(
+                f"{request.method} {request.scope['path']}"
+            )  # uvicorn logs it with internal errors
             text = log.sanitize(f"{error}") if message is None else message
-            if request.url.path.startswith(TOKEN_PATHS):
+            if request.scope["path"].startswith(TOKEN_PATHS):
                 return problem(status, title, text)
             return self._templates.render(request, "error.html", status, title=title, message=text)
 

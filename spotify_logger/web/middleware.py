@@ -49,7 +49,7 @@ class Checks:
         scope = forwarded(scope) if self._behind_proxy else scope
         request = Request(scope)
         refusal = self._refusal(request)
-        if refusal and request.url.path.startswith(TOKEN_PATHS):
+        if refusal and request.scope["path"].startswith(TOKEN_PATHS):
             refusal = problem(refusal.status_code, "Refused", bytes(refusal.body).decode().strip())
         await (refusal or self._app)(scope, receive, send)
 
