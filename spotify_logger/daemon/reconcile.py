@@ -145,17 +145,20 @@ class Takeover:
     def _find_duplicate(self, play: Play, *, only_imports: bool) -> Play | None:
         """Return the same play under another key; None if there is none."""
         begin, end = play.started_ms // 1000, (play.ended_ms + matching.UNSEEN_END_MS) // 1000
+        days = sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)})
+        lines = sorted(line for day in days for line in self.index(day).items())
+        followers = (*(second for second, _ in lines[1:]), end)
         found = []
-        for day in sorted({day_of(begin - MAX_START_DIFFERENCE), day_of(begin), day_of(end)}):
-            for second, (item, ms_played) in self.index(day).items():
-                longest = (ms_played + matching.UNSEEN_END_MS) // 1000
-                until = end if item == play.item.key else second + longest
-                if begin - MAX_START_DIFFERENCE <= second <= end and begin <= until:
-                    another = Play.from_hash(second, self._store.hash(play_key(second)))
-                    if another is None or (only_imports and another.source != IMPORT):
-                        continue
-                    if is_same_play(play, another) and not self._is_taken(another, play):
-                        found.append(another)
+        for (second, (item, ms_played)), follower in zip(lines, followers, strict=False):
+            # With pauses, it lasted until another one began, at most.
+            longest = max(follower, second + (ms_played + matching.UNSEEN_END_MS) // 1000)
+            until = end if item == play.item.key else longest
+            if begin - MAX_START_DIFFERENCE <= second <= end and begin <= until:
+                another = Play.from_hash(second, self._store.hash(play_key(second)))
+                if another is None or (only_imports and another.source != IMPORT):
+                    continue
+                if is_same_play(play, another) and not self._is_taken(another, play):
+                    found.append(another)
         return min(found, key=lambda another: abs(another.ended_ms - play.ended_ms), default=None)
 
     def _is_taken(self, another: Play, play: Play) -> bool:

@@ -31,9 +31,7 @@ RENEW_INTERVAL = 5.0  # seconds between renewals while a standby waits, and betw
 UNCONTESTED_SECONDS = 60.0  # seconds by which the lease outlasts the next turn while no standby waits
 RETRY_DELAY = 10.0  # seconds before Redis is tried again after a failure; each attempt may take a few
 MAX_LEASE_SECONDS = 8 * 3600.0  # no valid lease is longer: POLL_MAX, idle, and a rate limit make 7 hours
-INVALID_LEASE_GRACE = (
-    60.0  # seconds without a write after which a lease that no logger can have set is replaced
-)
+INVALID_LEASE_GRACE = 60.0  # seconds without a write until a lease that no logger can have set is replaced
 
 # What only the holder may do. A renewal is not worth a write to the disk: after a restart of Redis, a standby
 # waits for longer than the holder needs to take the lease again.

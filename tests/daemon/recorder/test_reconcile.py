@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.core.player_state import Item
 from spotify_logger.daemon import reconcile
 from spotify_logger.storage import outbox as outbox_module
 from tests.conftest import start_again
@@ -195,6 +196,20 @@ def test_a_play_that_gave_way_to_a_better_account_stays_away(
     rig.raw.hdel(INDEX, str(better.second))
     assert rig.write_after(reconcile.INTERVAL)
     assert rig.index() == {100: "track:B 30000"}
+
+
+def test_a_play_that_gave_way_to_one_with_a_pause_and_another_id_stays_away(rig: RecorderRig) -> None:
+    guess = replace(ended("A", 300, 200), source="backfill")
+    rig.write(guess)
+    rig.raw.delete(f"listening:{guess.second}")
+    rig.raw.hdel(INDEX, str(guess.second))
+    fields = {**guess.fields, "uri": "spotify:track:other", "id": "other"}
+    paused = replace(ended("A", 0, 200), source="import", ended_ms=guess.ended_ms, fields=fields)
+    paused = replace(paused, item=Item("track:other", "spotify:track:other", None, {}))
+    with rig.store.batch() as batch:
+        batch.write_play(paused.second, paused.to_hash(), paused.index)
+    assert rig.write_after(reconcile.INTERVAL)
+    assert rig.index() == {0: "track:other 200000"}
 
 
 def test_a_tombstone_that_an_import_has_lifted_does_not_come_back(rig: RecorderRig) -> None:
