@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
+from spotify_logger.core.player_state import whole_number
 from spotify_logger.report.blocks import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.system.state import from_json, to_json
@@ -52,11 +53,8 @@ def keep(archive: Archive, plays: Mapping[int, DeletedPlay]) -> None:
 def deleted_plays(archive: Archive, begin: int = 0, end: int | None = None) -> dict[int, DeletedPlay]:
     """Return the plays from `begin` to before `end` that can be brought back, by their seconds."""
     (names,) = archive.send([("HKEYS", archive.key(keys.UNDO))])
-    wanted = [
-        second
-        for second in sorted(map(int, names or []))
-        if begin <= second and (end is None or second < end)
-    ]
+    seconds = sorted(second for name in names or [] if (second := whole_number(name)) is not None)
+    wanted = [second for second in seconds if begin <= second and (end is None or second < end)]
     found: dict[int, DeletedPlay] = {}
     for batch in batched(wanted, PLAYS_PER_BATCH):
         (texts,) = archive.send([("HMGET", archive.key(keys.UNDO), *batch)])

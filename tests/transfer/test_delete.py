@@ -208,6 +208,7 @@ def test_undo_takes_back_the_last_deletion_or_one_play(log: RedisLog) -> None:
     forget(log.store, Selection("B"), NOW + 5, None)
     log.store.close()
     assert 86_000 < int(str(log.raw.ttl("undo"))) <= 86_400
+    log.raw.hset("undo", "nonsense", "{}")
     assert undo(log.store).data == {"plays": 1}
     assert log.names() == before.keys() - {f"listening:{SECOND + each}" for each in (0, 300)} - {
         "track:A"
