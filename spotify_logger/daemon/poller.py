@@ -175,7 +175,7 @@ class Poller:
         session, disk = self.recorder.session, str(self._status["disk_trouble"]) or self.outbox.trouble
         is_refused = self._clock.monotonic() >= session.refused_since + REFUSAL_PATIENCE
         self.alerts.follow("disk", disk, "The disk works again.")
-        self.alerts.follow("redis", session.trouble if is_refused else "", "Redis takes everything again.")
+        self.alerts.follow("redis", session.trouble if is_refused else "", "Redis accepts writes again.")
 
     def check_log(self) -> None:
         """Alert when Redis does not have the log that this state folder belongs to."""

@@ -12,7 +12,7 @@ MIN_FREE = 2 * 1024 * 1024  # bytes below which a disk counts as full
 
 def trouble(folder: Path) -> str:
     """Return why the disk of a state folder takes no files, and what to do; "" if it does, or if unknown."""
-    read_only = f"the disk with {folder} is read-only: back it up, look into `dmesg`, replace a failing card"
+    read_only = f"the disk with {folder} is read-only: back it up, check `dmesg`, replace a failing card"
     try:
         disk = os.statvfs(folder)
         if disk.f_flag & os.ST_RDONLY:  # as the kernel makes it after an error; open files seem to work

@@ -71,7 +71,7 @@ def test_a_redis_that_refuses_is_reported_once_and_when_it_is_over(
             assert "out of memory" in text
             server.client.config_set("maxmemory", 0)
             (text,) = alerted.after(300)
-            assert "Redis takes everything again" in text
+            assert "Redis accepts writes again" in text
         server.client.config_set("maxmemory", 1)
         alerted.after(REFUSAL_PATIENCE / 2)  # as a failover refuses for a moment
         server.client.config_set("maxmemory", 0)
