@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from spotify_logger import __version__
-from spotify_logger.system.clock import deadline
+from spotify_logger.system.clock import Deadline
 from spotify_logger.system.errors import Unreachable, chain
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 from spotify_logger.system.state import from_json
@@ -112,25 +111,27 @@ class HttpSender:
         # On a machine that woke up in the past the certificate will be refused, and the error says why.
         urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
         self._timeouts = (connect_timeout, read_timeout)
-        self._deadline, self._body_limit = deadline, body_limit
+        self._seconds, self._body_limit = deadline, body_limit
+        self._thread = 0  # that sends
+        self._deadline = Deadline(deadline, lambda: _shut_down(self._thread))
         self._session = _Session()
 
     def __call__(self, request: Request) -> Response:
         """Send and wait for the whole response, of any status; raises Unreachable if there is none."""
         if request.method != "GET":
             self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
-        begun = time.monotonic()
+        begun, self._thread = time.monotonic(), get_ident()
         try:
-            with deadline(self._deadline, partial(_shut_down, get_ident())), self._send(request) as answer:
+            with self._deadline, self._send(request) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 response = Response(answer.status_code, headers, self._body(answer))
-            if time.monotonic() - begun >= self._deadline:
+            if time.monotonic() - begun >= self._seconds:
                 # A body without a length ends where the connection is shut down.
                 raise TimeoutError  # noqa: TRY301 - one more kind of failure
         except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
             seconds = time.monotonic() - begun
             self.close()
-            words = _cause(TimeoutError() if seconds >= self._deadline else error, seconds)
+            words = _cause(TimeoutError() if seconds >= self._seconds else error, seconds)
             raise Unreachable(f"{_host_and_port(request.url)}: {words}") from None
         return response
 

@@ -19,7 +19,7 @@ from redis.connection import Connection, ConnectionPool, parse_url
 from redis.retry import Retry
 
 from spotify_logger.config.settings import URL_FORMS, parse_topology
-from spotify_logger.system.clock import deadline
+from spotify_logger.system.clock import Deadline
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, chain
 from spotify_logger.system.log import sanitize
 
@@ -143,6 +143,7 @@ class RedisClient:
         # In a cluster a command has to be about one key, because others may lie elsewhere.
         self.is_cluster = self._topology is not None and self._topology.kind == "cluster"
         self._seconds = EXCHANGE_TIMEOUTS * float(self._options["socket_timeout"] or ANSWER_TIMEOUT)
+        self._deadline = Deadline(self._seconds, self._disconnect)
         self.where = _describe(self._topology, self._options)  # without credentials
         self._redis: Any = None
         self._opened: set[Any] = set()
@@ -204,7 +205,7 @@ class RedisClient:
         """Yield redis-py's client for an exchange; limit its time, and explain its failure."""
         begun = time.monotonic()
         try:
-            with deadline(self._seconds, self._disconnect):
+            with self._deadline:
                 if self._redis is None:
                     self._redis = self._open()
                 yield self._redis

@@ -1,4 +1,4 @@
-"""Two clocks that are never mixed: `monotonic` for durations, `utc` for stamps; `sleep` and `deadline`.
+"""Two clocks that are never mixed: `monotonic` for durations, `utc` for stamps; `sleep`, and `Deadline`.
 
 A Pi has no battery-backed clock: it boots with the time of its last shutdown, and jumps once the network
 corrects it. So the system clock is compared with the `Date` header of Spotify's responses, and between two
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import select
 import time
-from contextlib import contextmanager
-from threading import Timer
+from threading import Lock, Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 DATE_TOLERANCE = 2.0  # seconds by which the system clock may differ from the `Date` header
 
@@ -72,13 +71,42 @@ def boot_id() -> str:
         return ""
 
 
-@contextmanager
-def deadline(seconds: float, interrupt: Callable[[], None]) -> Iterator[None]:
-    """After `seconds` in the block, let `interrupt`, in a thread, shut down what the block waits for."""
-    timer = Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+class Deadline:
+    """Lets a thread call `interrupt` if the block of a `with` takes longer than `seconds`; not nested.
+
+    The thread outlives the block and watches the next ones: starting it takes as long as most answers.
+    """
+
+    def __init__(self, seconds: float, interrupt: Callable[[], None]) -> None:
+        self._seconds, self._interrupt = seconds, interrupt
+        self._lock = Lock()
+        self._due: float | None = None  # monotonic seconds; None while there is nothing to interrupt
+        self._is_watched = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._due = time.monotonic() + self._seconds
+            if not self._is_watched:
+                self._watch(self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._due = None
+
+    def _watch(self, seconds: float) -> None:
+        timer = Timer(seconds, self._check)
+        timer.daemon = True
+        timer.start()
+        self._is_watched = True
+
+    def _check(self) -> None:
+        with self._lock:
+            self._is_watched = False
+            if self._due is None:
+                return
+            left = self._due - time.monotonic()
+            if left > 0:
+                self._watch(left)
+                return
+            self._due = None
+            self._interrupt()  # under the lock, so that it hits nothing that begins afterwards

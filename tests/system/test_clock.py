@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spotify_logger.system.clock import Clock
+from spotify_logger.system.clock import Clock, Deadline
 
 DAY = 86_400.0
 NOW = 1_790_000_000.0
@@ -87,3 +87,27 @@ def test_sleep_ends_after_its_time_or_when_woken() -> None:
     assert os.read(reader, 1) == b"!"
     os.close(reader)
     os.close(writer)
+
+
+def test_a_deadline_starts_no_thread_for_each_block() -> None:
+    deadline = Deadline(60, lambda: None)
+    threads = threading.active_count()
+    for _ in range(100):
+        with deadline:
+            pass
+    assert threading.active_count() <= threads + 1
+
+
+def test_a_deadline_interrupts_each_late_block_and_nothing_else() -> None:
+    interrupted = threading.Event()
+    deadline = Deadline(0.2, interrupted.set)
+    with deadline:
+        pass
+    time.sleep(0.1)  # the thread of the first block will find one that is not late yet
+    for _ in range(2):
+        with deadline:
+            assert interrupted.wait(60)
+        interrupted.clear()
+    with deadline:
+        pass
+    assert not interrupted.wait(0.5)
