@@ -31,7 +31,7 @@ from spotify_logger.web.listeners import Listeners, TooManyQuestions
 from spotify_logger.web.middleware import SESSION_COOKIE, SIGN_IN, SIGN_OUT, Checks, SecurityHeaders
 from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import ErrorLog, PageServer, listen
-from spotify_logger.web.static_files import Assets
+from spotify_logger.web.static_files import MANIFEST, OFFLINE, SERVICE_WORKER, Assets
 from spotify_logger.web.templating import TOKEN_PATHS, Templates, problem
 from spotify_logger.web.views import account, music, periods, personal, plays
 
@@ -79,6 +79,9 @@ class WebApp:
                 Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
                 Route(SIGN_OUT, self._sign_out, methods=["POST"]),
                 Route("/static/{digest}/{name}", assets.serve),
+                Route(MANIFEST, assets.manifest),
+                Route(SERVICE_WORKER, assets.service_worker(self._templates)),
+                Route(OFFLINE, self._offline),
             ],
             middleware=[
                 Middleware(Checks, names=names, auth=auth, behind_proxy=behind_proxy),
@@ -120,6 +123,9 @@ class WebApp:
         answer = RedirectResponse(SIGN_IN, 303)
         answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
+
+    async def _offline(self, request: Request) -> Response:
+        return self._templates.render(request, "offline.html")
 
     async def _show_http_error(self, request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase

@@ -8,14 +8,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.times import seconds_of
+from spotify_logger.core.times import local, seconds_of
 from spotify_logger.monitoring import status
 from spotify_logger.queries.dispatch import open_store
-from spotify_logger.report.words import local_time
 from spotify_logger.storage.bulk import play_data
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.log import sanitize
 from spotify_logger.web.covers import catalog_key_of_play, initial, tile_color
+from spotify_logger.web.templating import TIME_FORM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -135,4 +135,4 @@ def _is_change(found: dict[str, Any], sent: dict[str, Any], seconds: float) -> b
 
 
 def _unknown(since: float | None) -> str:
-    return "Unknown" if since is None else f"Unknown since {local_time(since)}"
+    return "Unknown" if since is None else f"Unknown since {local(since):{TIME_FORM}}"

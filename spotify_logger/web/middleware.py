@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from spotify_logger.config.settings import is_loopback
+from spotify_logger.web.static_files import MANIFEST, OFFLINE, SERVICE_WORKER
 from spotify_logger.web.templating import TOKEN_PATHS, problem
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SESSION_COOKIE = "spotify_logger"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 # Need no password: they reveal nothing of the log, or `Api` says who may read it.
-PUBLIC_PATHS = ("/static/", SIGN_IN, SIGN_OUT, "/healthz", *TOKEN_PATHS)
+PUBLIC_PATHS = ("/static/", MANIFEST, SERVICE_WORKER, OFFLINE, SIGN_IN, SIGN_OUT, "/healthz", *TOKEN_PATHS)
 LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")  # nobody can register these domains
 FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")  # the beginnings of what proxies add
 
@@ -145,8 +146,8 @@ class SecurityHeaders:
         images = "'self' https://i.scdn.co" if covers else "'self'"
         self._headers = {
             "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-            f"img-src {images}; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-            "frame-ancestors 'none'",
+            f"img-src {images}; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
+            "base-uri 'none'; frame-ancestors 'none'",
             "x-content-type-options": "nosniff",
             "x-frame-options": "DENY",
             # Not "no-referrer": under it browsers send "Origin: null" with the page's own forms.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from datetime import date, timedelta
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from spotify_logger.core.periods import parse_day
 from spotify_logger.queries.question import from_mapping
+from spotify_logger.web.templating import DAY_FORM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -85,10 +87,12 @@ class RequestParams:
     @property
     def label(self) -> str:
         """The name of the period."""
-        own = (
-            value if name in ("year", "month") else f"{name} {value}" for name, value in self.period.items()
-        )
-        return next((choice.label for choice in self.choices() if choice.is_active), " ".join(own))
+        active = next((choice.label for choice in self.choices() if choice.is_active), "")
+        words = {name: _shown(text) for name, text in self.period.items()}
+        if words.keys() == {"since", "until"}:
+            return active or f"{words['since']} to {words['until']}"
+        own = (text if name in ("year", "month") else f"{name} {text}" for name, text in words.items())
+        return active or " ".join(own)
 
     def query(self, **changes: str) -> str:
         """Return the query string with some parameters changed; "" if there is none."""
@@ -120,6 +124,14 @@ def read_day(question: Question, text: str) -> date:
 
 def _known(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {name: values[name].strip() for name in names if values.get(name, "").strip()}
+
+
+def _shown(text: str) -> str:
+    """Return a day or a month as views write it: "22 Nov 2026", "Nov 2026"; anything else unchanged."""
+    for given, form in (("%Y-%m-%d", DAY_FORM), ("%Y-%m", "%b %Y")):
+        with suppress(ValueError):
+            return f"{datetime.strptime(text, given):{form}}"  # noqa: DTZ007 - a day
+    return text
 
 
 def start_of_twelve_months(today: date) -> date:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -38,6 +38,8 @@ PROBLEM_JSON = "application/problem+json"
 CACHE_HEADERS = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
 ON_SPOTIFY = ("track", "episode", "artist", "album", "show", "playlist")
 NOBODY = "-"  # stands for the unnamed listener where an empty value means no choice
+DAY_FORM = "%-d %b %Y"  # in which views write days, maybe with a weekday before or a time after
+TIME_FORM = f"{DAY_FORM}, %H:%M"
 SHADES = 5  # of a heatmap, not counting the one for zero
 ELLIPSIS = "…"
 CELL_WIDTH = 0.62  # of a letter, as a fraction of the font size; half of that of a Chinese or Japanese one
@@ -83,8 +85,10 @@ class Templates:
             "timestamp": _timestamp,
             "time": _local_time(zone, "%H:%M"),
             "date": _local_time(zone, "%Y-%m-%d"),
-            "datetime": _local_time(zone, "%Y-%m-%d %H:%M"),
-            "long_date": lambda day: f"{date.fromisoformat(day):%A, %-d %B %Y}",
+            "datetime": _local_time(zone, TIME_FORM),
+            "day": lambda text: f"{_day_of(zone, text):{DAY_FORM}}",
+            "days_later": lambda day, days: str(date.fromisoformat(day) + timedelta(days=days)),
+            "long_date": lambda day: f"{date.fromisoformat(day):%A, {DAY_FORM}}",
             "tile_color": tile_color,
             "initial": initial,
             "small_cover": small_cover,
@@ -148,6 +152,12 @@ def _timestamp(stamp: str) -> float:
     if len(stamp) == len("2026-11-22"):
         return datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
     return (from_iso(stamp) or 0) / 1000
+
+
+def _day_of(zone: Zone, stamp: str) -> date:
+    """Return the day that an ISO date names, or on which a UTC timestamp is."""
+    is_day = len(stamp) == len("2026-11-22")
+    return date.fromisoformat(stamp) if is_day else zone.day(_timestamp(stamp))
 
 
 def _local_time(zone: Zone, layout: str) -> Callable[[str | None], str]:

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the history chart and zooms it by whole days, weeks or months.
+// Draws the history chart and zooms it by whole days, weeks or months. The visible range is in the URL: `zoom=2026-01-01..2026-03-31`.
 
 {
   const MAX_BARS = 300; // above this, bars would be too thin to see: draw a line
@@ -20,10 +20,10 @@
     day.setDate(day.getDate() - 1);
     return day;
   };
-  const format = (options) => new Intl.DateTimeFormat("en-GB", options);
-  const inFull = format({ day: "numeric", month: "long", year: "numeric" });
-  const withWeekday = format({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
-  const monthAlone = format({ month: "long", year: "numeric" });
+  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  const monthAlone = (day) => `${MONTHS[day.getMonth()]} ${day.getFullYear()}`;
+  const inFull = (day) => `${day.getDate()} ${monthAlone(day)}`;
+  const weekday = new Intl.DateTimeFormat("en-GB", { weekday: "long" });
   const iso = (day) =>
     `${day.getFullYear()}-${String(day.getMonth() + 1).padStart(2, "0")}-${String(day.getDate()).padStart(2, "0")}`;
   const number = new Intl.NumberFormat("en-US");
@@ -37,8 +37,8 @@
   }
 
   function name(at) {
-    if (data.per === "month") return monthAlone.format(begin(at));
-    return data.per === "day" ? withWeekday.format(begin(at)) : `${inFull.format(begin(at))} to ${inFull.format(end(at))}`;
+    if (data.per === "month") return monthAlone(begin(at));
+    return data.per === "day" ? `${weekday.format(begin(at))}, ${inFull(begin(at))}` : `${inFull(begin(at))} to ${inFull(end(at))}`;
   }
 
   const HALF = (data.per === "month" ? 30 : data.per === "week" ? 7 : 1) * 43200000; // half a period, in milliseconds
@@ -78,7 +78,7 @@
         x: {
           type: "time",
           offset: false,
-            time: { minUnit: data.per === "month" ? "month" : "day", displayFormats: { day: "d MMM", week: "d MMM", month: "MMM yyyy", quarter: "MMM yyyy" } },
+          time: { minUnit: data.per === "month" ? "month" : "day", displayFormats: { day: "d MMM", week: "d MMM", month: "MMM yyyy", quarter: "MMM yyyy" } },
           grid: { display: false },
           ticks: { maxRotation: 0, autoSkipPadding: 20 },
         },
@@ -140,18 +140,48 @@
       button.setAttribute("aria-disabled", String(isDisabled));
     }
     clearTimeout(announcement);
-    announcement = setTimeout(announce, 250); // screen readers hear the end of a movement, not each step
+    announcement = setTimeout(announce, 250); // the end of a movement, not each step, for screen readers and the URL
   }
 
   const sum = (values, first, last) => values.slice(first, last + 1).reduce((sums, value) => sums + value, 0);
 
   function announce() {
     const [first, last] = shown();
-    const days = `${inFull.format(begin(first))} to ${inFull.format(end(last))}`;
+    const days = `${inFull(begin(first))} to ${inFull(end(last))}`;
     const amounts = `${listened(sum(data.seconds, first, last))}, ${counted(sum(data.plays, first, last), "play")}`;
     document.getElementById("course-range").textContent = zoom.isWhole ? days : `${days}: ${amounts}`;
     const query = new URLSearchParams({ since: iso(begin(first)), until: iso(end(last)), by: data.by });
     document.getElementById("course-top").href = `/top/tracks?${query}`;
+    keep(zoom.isWhole ? null : `${iso(begin(first))}..${iso(end(last))}`);
+  }
+
+  /** Keep the visible range in the URL, for links and the back button, and in the links to the other charts of this period. */
+  function keep(range) {
+    const zoomed = (address) => {
+      const url = new URL(address, location.href);
+      if (range) url.searchParams.set("zoom", range);
+      else url.searchParams.delete("zoom");
+      return url.href;
+    };
+    if (zoomed(location.href) !== location.href) history[isRestored ? "replaceState" : "pushState"](null, "", zoomed(location.href));
+    isRestored = false;
+    for (const link of document.querySelectorAll("[data-keeps-zoom] a")) link.href = zoomed(link.href);
+  }
+
+  /** Show the range that the URL names, or all. */
+  function restore() {
+    const [from, until] = (new URL(location.href).searchParams.get("zoom") || "").split("..");
+    const shownFirst = points.findIndex(({ at }) => iso(end(at)) >= from);
+    const shownLast = points.findLastIndex(({ at }) => iso(begin(at)) <= until);
+    isRestored = true;
+    if (until && shownFirst >= 0 && shownLast >= shownFirst) zoom.show(shownFirst, shownLast - shownFirst + 1);
+    else zoom.act("all");
+  }
+
+  /** Open the period of a bar: a day's plays, or the days of a week or month. */
+  function open(at) {
+    if (data.per === "day") location.assign(`/day/${iso(begin(at))}`);
+    else location.assign(`/chart?${new URLSearchParams({ since: iso(begin(at)), until: iso(end(at)), per: "day", by: data.by })}`);
   }
 
   const KEYS = { ArrowLeft: "earlier", ArrowRight: "later", "+": "closer", "=": "closer", "-": "wider", 0: "all", Home: "first", End: "last" };
@@ -175,6 +205,7 @@
 
   const tools = document.getElementById("course-tools");
   let announcement = 0;
+  let isRestored = false; // whether the visible range is that of the URL
   const chart = draw();
   const zoom = new Zoom(canvas, total, MIN_VISIBLE, {
     area: () => chart.chartArea,
@@ -183,7 +214,9 @@
       Object.assign(selection, { from, to });
       chart.draw();
     },
+    chosen: open,
   });
   bindControls();
-  update();
+  addEventListener("popstate", restore);
+  restore();
 }

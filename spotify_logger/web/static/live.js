@@ -10,6 +10,7 @@
   let now = null; // the open play, and when it was received
   let latest = null;
   let lost = 0;
+  let tinted = null; // the cover whose color the card has
   const query = document.documentElement.dataset.listener || ""; // another window may choose another listener
 
   const itemOf = (play) => (play.id ? `${play.type || "track"}:${play.id}` : play.uri || "");
@@ -34,14 +35,14 @@
     parts.name.replaceChildren(link);
   }
 
-  /** Build the placeholder for a missing cover: the first letter on a colored tile. */
+  /** Build the tile that shows while there is no cover: the first letter on a color. */
   function tile(play) {
     const make = (name, attributes) => {
       const element = document.createElementNS("http://www.w3.org/2000/svg", name);
       for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
       return element;
     };
-    const drawn = make("svg", { class: `cover large tile-${play.tile}`, viewBox: "0 0 48 48", width: 160, height: 160, "aria-hidden": "true", focusable: "false" });
+    const drawn = make("svg", { class: `tile-${play.tile}`, viewBox: "0 0 48 48", width: 160, height: 160, focusable: "false" });
     const letter = make("text", { x: 24, y: 32, "text-anchor": "middle" });
     letter.textContent = play.initial;
     drawn.append(make("rect", { width: 48, height: 48 }), letter);
@@ -49,13 +50,55 @@
   }
 
   function showCover(play) {
-    if (!play || !play.cover) {
-      parts.cover.replaceChildren(...(play ? [tile(play)] : []));
-      return;
+    const cover = document.createElement("span");
+    cover.className = "cover large";
+    cover.ariaHidden = "true";
+    if (play) cover.append(tile(play));
+    if (play?.cover) {
+      const image = document.createElement("img");
+      Object.assign(image, { width: 160, height: 160, alt: "", referrerPolicy: "no-referrer", src: play.cover });
+      cover.append(image);
     }
-    const image = document.createElement("img");
-    Object.assign(image, { className: "cover large", src: play.cover, width: 160, height: 160, alt: "", referrerPolicy: "no-referrer" });
-    parts.cover.replaceChildren(image);
+    parts.cover.replaceChildren(...(play ? [cover] : []));
+    tint(play?.cover);
+  }
+
+  /** Return the hue that the colors of an image have most of; null if it has hardly any color. */
+  function hueOf(image) {
+    const SIDE = 24;
+    const canvas = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(image, 0, 0, SIDE, SIDE);
+    const { data } = context.getImageData(0, 0, SIDE, SIDE);
+    const weights = new Array(24).fill(0); // of 15 degrees each
+    for (let at = 0; at < data.length; at += 4) {
+      const [red, green, blue] = data.slice(at, at + 3);
+      const most = Math.max(red, green, blue);
+      const range = most - Math.min(red, green, blue);
+      if (range < 24) continue;
+      const sixth = most === red ? (green - blue) / range : most === green ? 2 + (blue - red) / range : 4 + (red - green) / range;
+      weights[Math.floor(((sixth + 6) % 6) * 4)] += range;
+    }
+    const heaviest = Math.max(...weights);
+    return heaviest < SIDE * SIDE ? null : weights.indexOf(heaviest) * 15 + 7;
+  }
+
+  /** Color the card like a cover. Pixels may only be read of an image that its server gives to all (CORS). */
+  async function tint(cover) {
+    tinted = cover;
+    let hue = null;
+    if (cover) {
+      const image = Object.assign(new Image(), { crossOrigin: "anonymous", referrerPolicy: "no-referrer", src: cover });
+      try {
+        await image.decode();
+        hue = hueOf(image);
+      } catch {
+        // It does not load, or may not be read: the card stays plain.
+      }
+    }
+    if (tinted !== cover) return;
+    card.classList.toggle("tinted", hue !== null);
+    if (hue !== null) card.style.setProperty("--hue", hue);
   }
 
   /** Set a text only if it differs, so that screen readers do not announce it twice. */

@@ -1,13 +1,16 @@
 "use strict";
 // The visible range of a chart, moved by mouse, wheel, touch, keys and buttons.
 
+const CLICK_PIXELS = 8; // by which a pointer may move during a click
+
 /**
  * The range is [begin, end) in items; both may be fractions, so that small movements add up.
- * `area()` returns the plot area in canvas pixels; `changed()` and `selecting(from, to)` are callbacks.
+ * `area()` returns the plot area in canvas pixels; `changed()`, `selecting(from, to)` and `chosen(item)`, for a
+ * click on an item, are callbacks.
  */
 class Zoom {
-  constructor(canvas, total, minimum, { area, changed, selecting }) {
-    Object.assign(this, { canvas, total, area, changed, selecting });
+  constructor(canvas, total, minimum, { area, changed, selecting, chosen }) {
+    Object.assign(this, { canvas, total, area, changed, selecting, chosen });
     this.minimum = Math.min(minimum, total);
     this.begin = 0;
     this.end = total;
@@ -68,6 +71,11 @@ class Zoom {
     return Math.min(1, Math.max(0, (x - left) / (right - left)));
   }
 
+  /** Return the item at a place in canvas pixels. */
+  at(x) {
+    return Math.min(this.total - 1, Math.floor(this.begin + this.place(x) * this.length));
+  }
+
   wheel(event) {
     const pixels = event.deltaMode === 0 ? 1 : 30;
     const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY);
@@ -81,6 +89,7 @@ class Zoom {
   down(event) {
     if (event.pointerType === "mouse" && event.button !== 0) return;
     this.pointers.set(event.pointerId, event.offsetX);
+    this.pressed = this.pointers.size === 1 ? event.offsetX : null;
     this.canvas.setPointerCapture(event.pointerId);
     if (event.pointerType === "mouse") this.start = event.offsetX;
   }
@@ -89,6 +98,7 @@ class Zoom {
     const before = this.pointers.get(event.pointerId);
     if (before === undefined) return;
     this.pointers.set(event.pointerId, event.offsetX);
+    if (Math.abs(event.offsetX - this.pressed) >= CLICK_PIXELS) this.pressed = null;
     if (this.start !== null) this.selecting(this.start, event.offsetX);
     else if (this.pointers.size === 1) this.moveBy((before - event.offsetX) / this.canvas.clientWidth);
     else this.pinch(event.pointerId, before, event.offsetX);
@@ -103,7 +113,13 @@ class Zoom {
   up(event) {
     const from = this.start;
     this.forget(event);
-    if (from === null || Math.abs(event.offsetX - from) < 8) return;
+    if (this.pressed !== null) {
+      this.pressed = null;
+      const { left, right } = this.area();
+      if (event.offsetX >= left && event.offsetX <= right) this.chosen(this.at(event.offsetX));
+      return;
+    }
+    if (from === null) return;
     const [left, right] = [from, event.offsetX].sort((one, other) => one - other).map((x) => this.place(x));
     const [begin, end] = [Math.floor(this.begin + left * this.length), Math.ceil(this.begin + right * this.length)];
     this.show(begin, end - begin);

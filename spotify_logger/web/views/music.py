@@ -58,7 +58,7 @@ async def compare(page: ListenerPage, request: Request) -> Response:
     chosen = request.query_params.get("with", "")
     other = chosen if chosen in others else others[0]
     data = await page.ask(request, page.compare, params.question("by", "min"), other)
-    covers = await page.cover_urls(line.key for line in data.tracks)
+    covers = await page.cover_urls(line.key for line in (*data.artists, *data.tracks))
     return page.render(
         request, "compare.html", data=data, params=params, other=other, others=others, covers=covers
     )

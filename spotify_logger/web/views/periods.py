@@ -100,5 +100,5 @@ def _sum(hours: Sequence[HourOfWeek]) -> HourOfWeek:
 
 
 def ranked_keys(top: Best) -> list[str]:
-    """Return the catalog keys of the tracks and albums of rankings."""
-    return [line.key for line in (*top["tracks"], *top["albums"])]
+    """Return the catalog keys of the lines of rankings."""
+    return [line.key for lines in top.values() for line in lines]

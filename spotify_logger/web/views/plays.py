@@ -27,40 +27,39 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from spotify_logger.core.periods import Zone
-    from spotify_logger.queries.timeline import DayTimeline, Line, Timeline
+    from spotify_logger.queries.timeline import Line, Timeline
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.listeners import ListenerPage
 
 RECENT_PLAYS = 50
+LATEST_PLAYS = 18  # on the home page: as high as what is beside them
 DAY_MINUTES = 1440
 HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "unobserved"
 
 
 async def home(page: ListenerPage, request: Request) -> Response:
-    """Show what is playing, today's plays, and the last 12 months."""
-    now, today = await page.observe(now_playing), await _latest_day(page, request)
+    """Show what is playing, the latest plays, and the last 12 months."""
+    now, latest = await page.observe(now_playing), await _latest_plays(page, request)
     overview, state = await page.overview(request), await page.live.status()
-    plays = [*today.timeline.lines, *([now.now] if now.now else [])]
+    plays = [*latest["timeline"].lines, *([now.now] if now.now else [])]
     return page.render(
         request,
         "home.html",
         now=now.now,
         unknown_since=now.unknown_since,
         problem=now.problem,
-        open_key=today.timeline.now_playing,
-        today=today,
-        this_day=str(page.today),
         beginning=state if state and state.redis and not state.last_play else None,
         overview=overview,
+        **latest,
         links=await page.links([*ranked_keys(overview.top), *_played_keys(plays)]),
     )
 
 
 async def today(page: ListenerPage, request: Request) -> Response:
-    """Render today's plays, the part of the home page that changes with every play."""
-    day = await _latest_day(page, request)
-    about = await _about_plays(page, day.timeline)
-    return page.render(request, "today.html", today=day, this_day=str(page.today), **about)
+    """Render the latest plays, the part of the home page that changes with every play."""
+    latest = await _latest_plays(page, request)
+    links = await page.links(_played_keys(latest["timeline"].lines))
+    return page.render(request, "today.html", **latest, links=links)
 
 
 async def live(page: ListenerPage, request: Request) -> Response:
@@ -75,17 +74,11 @@ async def live(page: ListenerPage, request: Request) -> Response:
 
 async def recent(page: ListenerPage, request: Request) -> Response:
     """Show the newest plays and the gaps between them."""
-
-    def day_of(line: Line) -> str:
-        begin = seconds_of(line["gap"]["from"]) if "gap" in line else second_of_key(str(line["key"]))
-        return str(page.zone.day(begin or 0))
-
     params = page.params(request, default_all_time=True)
     kind = next((kind for kind, noun in NOUNS.items() if request.query_params.get(noun)), "")
     text = search_text(request.query_params, NOUNS[kind]) if kind else ""
     question = params.question(limit=RECENT_PLAYS)
     timeline = await page.ask(request, queries.recent, question, kind, text)
-    days = [(day, list(lines)[::-1]) for day, lines in groupby(timeline.lines, day_of)]
     turns = {
         "newer": {"until": str(utc_time(timeline.newer))} if timeline.newer else {},
         "older": {"until": str(utc_time(timeline.older))},
@@ -93,7 +86,7 @@ async def recent(page: ListenerPage, request: Request) -> Response:
     return page.render(
         request,
         "recent.html",
-        days=days,
+        days=_by_day(page.zone, timeline),
         noun=NOUNS.get(kind, ""),
         text=text,
         title=_name_of(kind, text, timeline),
@@ -143,14 +136,27 @@ async def pick_day(_: ListenerPage, request: Request) -> Response:
     return RedirectResponse(f"/day/{quote(wanted, safe='')}", 303)
 
 
-async def _latest_day(page: ListenerPage, request: Request) -> DayTimeline:
-    """Return today's plays, or yesterday's if there are none yet."""
-    question = page.params(request).question(period=False)
-    today = await page.ask(request, queries.day, question, page.today)
-    if today.timeline.lines:
-        return today
-    yesterday = await page.ask(request, queries.day, question, page.today - timedelta(days=1))
-    return yesterday if yesterday.timeline.lines else today
+def _by_day(zone: Zone, timeline: Timeline) -> list[tuple[str, list[Line]]]:
+    """Return plays and gaps by local day: the newest day first, and its lines from morning to evening."""
+
+    def day_of(line: Line) -> str:
+        begin = seconds_of(line["gap"]["from"]) if "gap" in line else second_of_key(str(line["key"]))
+        return str(zone.day(begin or 0))
+
+    return [(day, list(lines)[::-1]) for day, lines in groupby(timeline.lines, day_of)]
+
+
+async def _latest_plays(page: ListenerPage, request: Request) -> dict[str, Any]:
+    """Return the sums of today, and the latest plays by day."""
+    question = page.params(request).question(limit=LATEST_PLAYS, period=False)
+    timeline = await page.ask(request, queries.recent, question, "", "")
+    return {
+        "today": await page.ask(request, queries.day, question, page.today),
+        "this_day": str(page.today),
+        "timeline": timeline,
+        "days": _by_day(page.zone, timeline),
+        "open_key": timeline.now_playing,
+    }
 
 
 async def _about_plays(page: ListenerPage, timeline: Timeline) -> dict[str, Any]:
