@@ -15,9 +15,8 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import Log
-from spotify_logger.report.answers import to_answer
-from spotify_logger.report.blocks import Answer, Block, Note, Table, write_answer
-from spotify_logger.report.words import for_people
+from spotify_logger.report.answers import Answer, Block, Note, Table, to_answer, write_answer
+from spotify_logger.report.words import Cell, formatted
 from spotify_logger.storage.bulk import Archive
 from tests.report.samples import TerminalStream
 
@@ -143,6 +142,10 @@ class IndexedLog:
 def blocks(answer: Answer) -> list[Block]:
     """Return the blocks of the page, also those that are notes in a pipe."""
     return [block.block if isinstance(block, Note) else block for block in answer.page]
+
+
+def for_people(cell: Cell) -> str:
+    return formatted(cell).for_people
 
 
 def rows(answer: Answer) -> dict[str, str]:

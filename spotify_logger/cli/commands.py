@@ -20,8 +20,7 @@ from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfe
 from spotify_logger.config.folder import settings_folder
 from spotify_logger.config.settings import Settings, load
 from spotify_logger.core.times import utc_time
-from spotify_logger.report.answers import to_answer
-from spotify_logger.report.blocks import Answer, write_answer
+from spotify_logger.report.answers import Answer, to_answer, write_answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.system.program import module_command

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from spotify_logger.cli.own_redis import copy_of_own_data
 from spotify_logger.config.settings import Settings
-from spotify_logger.report.blocks import Answer
+from spotify_logger.report.answers import Answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system import log

@@ -31,6 +31,14 @@ class Streak:
     from_: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A listening session."""
+
+    from_: str
+    ms: int
+
+
 class LocalSums(NamedTuple):
     """The plays of a local day or hour, or of several."""
 

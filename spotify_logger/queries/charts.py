@@ -6,7 +6,7 @@ SQLite knows no time zones: it gets the UTC offsets as a table.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 from spotify_logger.core import day_sums
@@ -17,7 +17,7 @@ from spotify_logger.queries.question import MIN_LISTENED_MS
 from spotify_logger.queries.sql import OPEN, SKIPPED, Log, Unseen, bounds, counts, source, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from spotify_logger.queries.question import Question
 
@@ -86,9 +86,8 @@ class Course:
 def clock(log: Log, question: Question) -> Clock:
     """Return plays by weekday and hour."""
     hours = sums_by(log, question, BY_WEEK_HOUR)
-    found = {each.number: (each.plays, each.heard_ms) for each in hours}
-    labels = enumerate(product(WEEKDAYS, range(DAY_HOURS)))
-    week = [HourOfWeek(weekday, hour, *found.get(number, (0, 0))) for number, (weekday, hour) in labels]
+    labels = zip(product(WEEKDAYS, range(DAY_HOURS)), amounts(hours, WEEK_HOURS), strict=True)
+    week = [HourOfWeek(*label, *amount) for label, amount in labels]
     return Clock(*_asked(question, hours), week, unseen(log, question))
 
 
@@ -114,6 +113,12 @@ def _asked(question: Question, sums: Sequence[LocalSums]) -> tuple[str | None, s
     """Return the period and the measure of a question, and its plays and time."""
     period, whole = question.period, total(sums)
     return utc_time(period.begin), utc_time(period.end), question.by, whole.plays, whole.heard_ms
+
+
+def amounts(sums: Iterable[LocalSums], number: int) -> list[tuple[int, int]]:
+    """Return the plays and the time of a number of hours, also of those without any."""
+    found = {each.number: (each.plays, each.heard_ms) for each in sums}
+    return [found.get(hour, (0, 0)) for hour in range(number)]
 
 
 def sums_by(log: Log, question: Question, unit: str, items: str = "") -> list[LocalSums]:
@@ -151,9 +156,8 @@ def _make_spans(log: Log, question: Question) -> bool:
     spans = [(0, 0, 0)]
     if first is not None:
         begin, end = max(begin, first // HOUR * HOUR), min(end, (last // HOUR + 1) * HOUR)
-        offsets = question.zone.offsets(begin, end)
-        ends = [*(since for since, _ in offsets[1:]), end]
-        spans = [(since, until, ahead) for (since, ahead), until in zip(offsets, ends, strict=True)]
+        offsets = pairwise([*question.zone.offsets(begin, end), (end, 0)])
+        spans = [(since, until, ahead) for (since, ahead), (until, _) in offsets]
     rows = ", ".join(map(str, spans))
     query = f"SELECT column1 AS since, column2 AS until, column3 AS ahead FROM (VALUES {rows})"
     log.make_table("spans", query)

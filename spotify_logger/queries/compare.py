@@ -65,8 +65,11 @@ def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Questio
         ((plays, heard_ms),) = log.rows("SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0) FROM tally")
         listeners.append({"name": name, "plays": plays, "heard_ms": heard_ms})
     common, lines = {}, {}
-    same_recordings = {} if question.exact else _same_recordings(logs)
-    for kind, same in ((sql.ARTISTS, _same_artists(logs)), (sql.TRACKS, same_recordings)):
+    # Artists that one of the logs knows by name only are the newest of that name.
+    query = "SELECT last, folded, person FROM artists WHERE spotify_id <> '' AND last IS NOT NULL"
+    artists = {name: person for _, name, person in sorted(row for log in logs for row in log.rows(query))}
+    tracks = {} if question.exact else _same_recordings(logs)
+    for kind, same in ((sql.ARTISTS, artists), (sql.TRACKS, tracks)):
         ours, theirs = played = [_played(log, kind, question, same) for log in logs]
         for listener, found in zip(listeners, played, strict=True):
             listener[kind] = len(found)
@@ -87,25 +90,15 @@ def _played(log: Log, kind: str, question: Question, same: Mapping[str, str]) ->
             FROM by_item JOIN ({sql.groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped
         )
         SELECT plays, ms_played, first, (SELECT key FROM items WHERE id = item), grouped
-        FROM {kind}_of_tally JOIN firsts USING (grouped) WHERE plays > 0"""
-    found: dict[str, list[_Played]] = {}
-    for row in map(_Played._make, log.rows(query, sql.bounds(question.period)[1])):
-        found.setdefault(same.get(row.grouped, row.grouped), []).append(row)
-    return {
-        name: _Played(
-            sum(each.plays for each in several),
-            sum(each.ms_played for each in several),
-            min(each.first for each in several),
-            *max(several, key=lambda each: each[:2])[-2:],
-        )
-        for name, several in found.items()
-    }
-
-
-def _same_artists(logs: Iterable[Log]) -> dict[str, str]:
-    """Map artists that one of the logs knows by name only to the newest of that name."""
-    query = "SELECT last, folded, person FROM artists WHERE spotify_id <> '' AND last IS NOT NULL"
-    return {folded: person for _, folded, person in sorted(row for log in logs for row in log.rows(query))}
+        FROM {kind}_of_tally JOIN firsts USING (grouped) WHERE plays > 0 ORDER BY most DESC"""
+    found: dict[str, _Played] = {}
+    for each in map(_Played._make, log.rows(query, sql.bounds(question.period)[1])):
+        known = found.setdefault(same.get(each.grouped, each.grouped), each)
+        if known is not each:
+            plays, ms_played = known.plays + each.plays, known.ms_played + each.ms_played
+            both = known._replace(plays=plays, ms_played=ms_played, first=min(known.first, each.first))
+            found[same.get(each.grouped, each.grouped)] = both
+    return found
 
 
 def _same_recordings(logs: Sequence[Log]) -> dict[str, str]:
@@ -139,17 +132,10 @@ def _lines(
         return -min(measures), -sum(measures), pair[0].key
 
     lines = []
-    for rank, pair in enumerate(sorted(pairs, key=order)[: question.limit], 1):
-        ours, _ = pair
+    for rank, (ours, theirs) in enumerate(sorted(pairs, key=order)[: question.limit], 1):
         name, artists = names(log, kind, ours.grouped, ours.key)
-        lines.append(
-            SharedLine(
-                rank,
-                f"{artists} – {name}" if artists else name,
-                [each.plays for each in pair],
-                [each.ms_played for each in pair],
-                [utc_time(each.first) for each in pair],
-                ours.key,
-            )
-        )
+        title = f"{artists} – {name}" if artists else name
+        plays, heard_ms = (ours.plays, theirs.plays), (ours.ms_played, theirs.ms_played)
+        firsts = utc_time(ours.first), utc_time(theirs.first)
+        lines.append(SharedLine(rank, title, plays, heard_ms, firsts, ours.key))
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core.display import format_title
@@ -15,12 +16,15 @@ from spotify_logger.queries.search import close_names, find, matches
 from spotify_logger.queries.top import artist_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from spotify_logger.queries.search import Found
     from spotify_logger.queries.sql import Log
 
+    Edition = Mapping[str, Any]  # the `COLUMNS` of an item
+
 EDITION = ("key", "name", "album", "plays", "heard_ms")
+SUMS = ("plays", "shorter", "skips", "heard_ms")
+COLUMNS = (*EDITION, "artists", "shorter", "skips", "first", "last")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +91,24 @@ def count(log: Log, question: Question, text: str) -> Count:
     The text has words of its title, artists and album in any order. If it is one of these names in full, only
     what has this name counts.
     """
-    found = find(log, text, "", exact=question.exact)
+    found = find(log, text, sql.ANY, exact=question.exact)
     is_whole = any(each.match >= Match.NAMED for each in found)
     least = Match.NAMED if is_whole else Match.WITHIN
     chosen = [each for each in found if each.match >= least]
-    _make_wanted(log, question, chosen, least)
-    sql.make_tally(log, question, question.period)
-    sql.make_ranking(log, question, sql.TRACKS)
-    counted, closeness = _tracks(log, question), matches(chosen)
+    # A recording that matches counts under all its IDs; one that matches by its album, on that album only.
+    query = f"""{sql.groups(sql.ANY, exact=question.exact)}
+        WHERE item IN (SELECT value FROM json_each(?)) OR grouped IN (SELECT value FROM json_each(?))"""
+    whole = [each.grouped for each in chosen if each.match_by_name >= least]
+    log.make_table("wanted", query, json.dumps([each.item for each in chosen]), json.dumps(whole))
+    sql.make_tally(log, question, question.period, sql.TRACKS)
+    editions, closeness = _editions(log, question), matches(chosen)
+    counted = _tracks(log, question, editions)
 
     def order(group: str) -> tuple[Any, ...]:
         track = counted[group]
         most = (track.heard_ms, track.plays) if question.by == TIME else (track.plays, track.heard_ms)
         return -closeness[group], -most[0], -most[1], track.title, track.keys
 
-    tracks = [counted[group] for group in sorted(counted, key=order)]
     threshold = question.threshold
     return Count(
         text=text,
@@ -109,70 +116,53 @@ def count(log: Log, question: Question, text: str) -> Count:
         at_least_ms=None if threshold in (HALF, FINISHED) else int(threshold),
         from_=utc_time(question.period.begin),
         to=utc_time(question.period.end),
-        plays=sum(track.plays for track in tracks),
-        shorter=sum(track.shorter for track in tracks),
-        skips=sum(track.skips for track in tracks),
-        heard_ms=sum(track.heard_ms for track in tracks),
-        first=min((track.first for track in tracks if track.first), default=None),
-        last=max((track.last for track in tracks if track.last), default=None),
+        **_sums([*chain.from_iterable(editions.values())]),
         ranked=log.rows("SELECT count(*) FROM tracks_of_tally WHERE plays > 0")[0][0],
         less_close=len({each.grouped for each in found} - closeness.keys()),
         known=bool(found),
-        close=[] if found else close_names(log, text),
+        close=[] if found else close_names(log, text, sql.ANY),
         unseen=sql.unseen(log, question),
-        tracks=tracks,
+        tracks=[counted[group] for group in sorted(counted, key=order)],
     )
 
 
-def _make_wanted(log: Log, question: Question, chosen: Iterable[Found], least: Match) -> None:
-    """Make the table `wanted` of the items to count, each with its recording.
-
-    A recording that matches counts under all its IDs; one that matches by its album, on that album only.
-    """
-    recording = "key" if question.exact else "recording"
-    query = f"""SELECT id AS item, {recording} AS grouped FROM items
-        WHERE id IN (SELECT value FROM json_each(?)) OR {recording} IN (SELECT value FROM json_each(?))"""
-    items = [each.item for each in chosen]
-    whole = [each.grouped for each in chosen if each.match_by_name >= least]
-    log.make_table("wanted", query, json.dumps(items), json.dumps(whole))
-
-
-def _tracks(log: Log, question: Question) -> dict[str, CountedTrack]:
-    """Return the wanted recordings that were played in the period."""
+def _editions(log: Log, question: Question) -> dict[str, list[Edition]]:
+    """Return the wanted items that were played in the period by recording, the most played first."""
     counting = sql.counts(question)
-    query = f"""SELECT wanted.grouped, key, name, artists, album, sum({counting}) AS plays,
-            sum(ms_played) AS heard_ms, count(*), sum(ending = {sql.SKIPPED}),
+    query = f"""SELECT wanted.grouped, key, name, album, sum({counting}) AS plays, sum(ms_played) AS heard_ms,
+            artists, count(*) - sum({counting}), sum(ending = {sql.SKIPPED}),
             min(CASE WHEN {counting} THEN second END), max(CASE WHEN {counting} THEN second END)
         FROM wanted CROSS JOIN plays ON plays.item = wanted.item JOIN items ON items.id = plays.item
         WHERE second >= ? AND second < ? GROUP BY plays.item ORDER BY plays DESC, heard_ms DESC, key"""
-    groups: dict[str, list[Any]] = {}
+    groups: dict[str, list[Edition]] = {}
     for grouped, *row in log.rows(query, *sql.bounds(question.period)):
-        groups.setdefault(grouped, []).append(row)
+        groups.setdefault(grouped, []).append(dict(zip(COLUMNS, row, strict=True)))
+    return groups
+
+
+def _tracks(log: Log, question: Question, groups: Mapping[str, Sequence[Edition]]) -> dict[str, CountedTrack]:
     measure = "ms_played" if question.by == TIME else "plays"
     query = f"""SELECT * FROM
             (SELECT grouped, rank() OVER (ORDER BY {measure} DESC) FROM tracks_of_tally WHERE plays > 0)
         WHERE grouped IN (SELECT grouped FROM wanted)"""
     ranks = dict(log.rows(query))
-    names = artist_names(log, [rows[0][0] for rows in groups.values()])
-    tracks = {}
-    for grouped, rows in groups.items():
-        keys, titles, artists, albums, plays, heard_ms, every, skips, firsts, lasts = zip(*rows, strict=True)
-        tracks[grouped] = CountedTrack(
-            keys=keys,
-            artist_names=names.get(keys[0], []),
-            name=titles[0],
-            artists=artists[0],
-            album=albums[0],
-            plays=sum(plays),
-            shorter=sum(every) - sum(plays),
-            skips=sum(skips),
-            heard_ms=sum(heard_ms),
-            first=utc_time(min(filter(None, firsts), default=None)),
-            last=utc_time(max(filter(None, lasts), default=None)),
+    names = artist_names(log, [editions[0]["key"] for editions in groups.values()])
+    return {
+        grouped: CountedTrack(
+            keys=[each["key"] for each in editions],
+            artist_names=names.get(editions[0]["key"], []),
+            **{name: editions[0][name] for name in ("name", "artists", "album")},
+            **_sums(editions),
             rank=ranks.get(grouped),
-            editions=[
-                dict(zip(EDITION, each, strict=True))
-                for each in zip(keys, titles, albums, plays, heard_ms, strict=True)
-            ],
+            editions=[{name: each[name] for name in EDITION} for each in editions],
         )
-    return tracks
+        for grouped, editions in groups.items()
+    }
+
+
+def _sums(editions: Sequence[Edition]) -> dict[str, Any]:
+    """Return the sums of editions, and their first and last plays that count."""
+    first = min((each["first"] for each in editions if each["first"]), default=None)
+    last = max((each["last"] for each in editions if each["last"]), default=None)
+    sums = {name: sum(each[name] for each in editions) for name in SUMS}
+    return {**sums, "first": utc_time(first), "last": utc_time(last)}

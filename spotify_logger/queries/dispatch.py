@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from spotify_logger.config.settings import Settings
+    from spotify_logger.queries.compare import Comparison
+    from spotify_logger.queries.question import Question
+    from spotify_logger.queries.sql import Log
     from spotify_logger.storage.bulk import Progress
 
 
@@ -34,21 +37,24 @@ def answer(
             return status.statuses(settings, question.now)
         observe = status.now_playing if options.command == "now" else status.status
         return observe(store, question.now, pause, settings.state_dir)
-    with ExitStack() as stack:
-        index = stack.enter_context(closing(Index(store, progress)))
+    with closing(Index(store, progress)) as index:
         if options.command == "compare":
             name, known = "" if options.other == "-" else options.other, store.listeners()
             if name not in known:
                 there = ", ".join(each or "-" for each in known) or "none"
                 raise SpotifyLoggerError(f"no listener called {name!r} has a log here (known: {there})")
-            other = stack.enter_context(closing(open_store(for_listener(settings, name))))
-            others = stack.enter_context(closing(Index(other)))
-            from spotify_logger.queries.compare import compare  # noqa: PLC0415 - start-up time
-
-            both = settings.listener, name
-            return index.ask(lambda ours: others.ask(lambda theirs: compare((ours, theirs), both, question)))
+            return index.ask(lambda log: compare(settings, log, question, name))
         query, names = load_query(options.command), QUERIES[options.command][2:]
         return index.ask(lambda log: query(log, question, *(getattr(options, name) for name in names)))
+
+
+def compare(settings: Settings, log: Log, question: Question, other: str) -> Comparison:
+    """Return what the listener in the settings, whose log is given, has in common with another one."""
+    from spotify_logger.queries.compare import compare  # noqa: PLC0415 - start-up time
+
+    both = settings.listener, other
+    with closing(open_store(for_listener(settings, other))) as store, closing(Index(store)) as index:
+        return index.ask(lambda theirs: compare((log, theirs), both, question))
 
 
 def load_query(command: str) -> Callable[..., object]:

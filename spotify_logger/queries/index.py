@@ -125,7 +125,6 @@ class Index:
                 database = self._database or self._open()
                 IndexSync(database, self._store, self._progress).run()
             except sqlite3.Error as error:
-                self.close()
                 self._give_up_file(error)
             else:
                 return database
@@ -135,7 +134,6 @@ class Index:
         try:
             return query(Log(self.sync(), self._store))
         except sqlite3.DatabaseError as error:
-            self.close()
             self._give_up_file(error)
             return query(Log(self.sync(), self._store))
 
@@ -160,6 +158,7 @@ class Index:
 
     def _give_up_file(self, error: sqlite3.Error) -> None:
         """Delete a file that is no index; without a file, go on in memory; raise the error of a bug."""
+        self.close()
         path, self.path = self.path, None
         if path is None:
             raise error

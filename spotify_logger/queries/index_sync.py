@@ -34,7 +34,6 @@ UNSETTLED = "?"  # stands for a revision that is younger than that
 TEXTS = CatalogEntry._fields
 COLUMNS = ", ".join((*TEXTS, "duration_ms"))
 WITHIN = "WHERE second >= ? AND second < ?"
-END_OF_TIME = 2**40
 PLAYS_OF_ITEM = "CREATE INDEX IF NOT EXISTS plays_of_item ON plays (item, second, ms_played, ending)"
 COMPILATIONS = f"""SELECT album_id FROM items {sql.FIRST_ARTISTS}
     WHERE album_id <> '' GROUP BY album_id HAVING count(DISTINCT person) > 1"""
@@ -140,7 +139,7 @@ class IndexSync:
         ((first,),) = self._rows("SELECT coalesce(max(begin), 0) FROM sessions WHERE begin < ?", span[0])
         after = self._ids("SELECT begin FROM sessions WHERE begin >= ?", span[1])
         query = "SELECT second, ms_played FROM plays WHERE second >= ? AND ms_played > 0 ORDER BY second"
-        found, until = {}, END_OF_TIME
+        found, until = {}, sql.LAST_SECOND
         for begin, end_ms in sessions(self._database.execute(query, (first,))):
             if begin in after:
                 until = begin

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from spotify_logger.queries.sql import Log
 
 OWN = "SELECT item FROM own"  # the items of the thing that is reported on
+PARTS = {  # of what has some: the kind of its tracks, and of its albums
+    sql.ARTISTS: {sql.TRACKS: sql.TRACKS, sql.ALBUMS: sql.ALBUMS},
+    sql.ALBUMS: {sql.TRACKS: sql.TRACKS},
+    sql.SHOWS: {sql.TRACKS: sql.EPISODES},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +79,7 @@ class ItemPage:
 
 def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
     """Report on the thing of a kind with a name or key, or list the candidates if several match."""
-    sql.make_tally(log, question, question.period)
-    sql.make_ranking(log, question, kind)
+    sql.make_tally(log, question, question.period, kind)
     found = matches(find(log, text, kind, exact=question.exact))
     played = _played(log, question, kind, found)
     candidates = [_candidate(log, kind, *each) for each in played.items()]
@@ -87,7 +91,7 @@ def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
         to=utc_time(question.period.end),
         by=question.by,
         candidates=[] if is_one else candidates,
-        found=_report(log, question, kind, next(iter(played)), candidates) if is_one else None,
+        found=_report(log, question, kind, played, candidates[1:]) if is_one else None,
         known=bool(found),
         close=[] if found else close_names(log, text, kind),
         unseen=sql.unseen(log, question),
@@ -116,21 +120,20 @@ def _candidate(log: Log, kind: str, grouped: str, line: Line) -> Candidate:
     return Candidate(**asdict(line), text=text)
 
 
-def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequence[Candidate]) -> ItemReport:
-    line, *others = lines
+def _report(
+    log: Log, question: Question, kind: str, played: Mapping[str, Line], others: Sequence[Candidate]
+) -> ItemReport:
+    grouped, line = next(iter(played.items()))
     members = sql.groups(kind, exact=question.exact)
     query = f"SELECT tally.* FROM tally JOIN ({members}) USING (item) WHERE grouped = ?"
     log.make_table("own", query, grouped)
     days = charts.sums_by(log, question, charts.BY_DAY, OWN)
-    by_hour = charts.sums_by(log, question, charts.BY_HOUR, OWN)
-    hours = {each.number: (each.plays, each.heard_ms) for each in by_hour}
+    hours = charts.amounts(charts.sums_by(log, question, charts.BY_HOUR, OWN), charts.DAY_HOURS)
+    query = f"""SELECT album, '', plays, ms_played, key, key AS grouped FROM own JOIN items ON id = item
+        ORDER BY {sql.order(question)} LIMIT ?"""
     sums, peak = day_sums.total(days), max(days, key=lambda day: measure(day, question.by))
     return ItemReport(
-        name=line.name,
-        artists=line.artists,
-        plays=line.plays,
-        heard_ms=line.heard_ms,
-        key=line.key,
+        **asdict(line),
         artist_names=[] if kind == sql.ARTISTS else artist_names(log, [line.key]).get(line.key, []),
         shorter=sums.all_plays - sums.plays,
         skips=sums.skips,
@@ -139,16 +142,9 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
         most_in_a_day=peak.as_day(),
         **_runs(log, question),
         periods=day_sums.by_year_or_month(days, question.period),
-        hours=[Sums("hour", hour, *hours.get(hour, (0, 0))) for hour in range(charts.DAY_HOURS)],
-        **_parts(
-            log,
-            question,
-            sql.TRACKS,
-            sql.EPISODES if kind == sql.SHOWS else sql.TRACKS,
-            is_empty=kind in (sql.TRACKS, sql.EPISODES),
-        ),
-        **_parts(log, question, sql.ALBUMS, sql.ALBUMS, is_empty=kind != sql.ARTISTS),
-        ids=_ids(log, question) if kind == sql.TRACKS else [],
+        hours=[Sums("hour", hour, *amount) for hour, amount in enumerate(hours)],
+        **_parts(log, question, kind),
+        ids=[Line(*row[:-1]) for row in log.rows(query, question.limit)] if kind == sql.TRACKS else [],
         others=[{"text": other.text, "plays": other.plays} for other in others],
     )
 
@@ -185,16 +181,10 @@ def _runs(log: Log, question: Question) -> dict[str, Any]:
     return {"first": utc_time(first), "last": utc_time(second), "most_in_a_row": run}
 
 
-def _parts(log: Log, question: Question, name: str, kind: str, *, is_empty: bool) -> dict[str, Any]:
-    if is_empty:
-        return {name: [], f"number_of_{name}": 0}
-    sql.make_ranking(log, question, kind, "own")
-    ((number,),) = log.rows(f"SELECT count(*) FROM {kind}_of_own WHERE plays > 0")
-    parts = best(log, question, kind, question.limit, table="own")
-    return {name: [*parts.values()], f"number_of_{name}": number}
-
-
-def _ids(log: Log, question: Question) -> list[Line]:
-    query = f"""SELECT album, '', plays, ms_played, key, key AS grouped FROM own JOIN items ON id = item
-        {sql.order(question)} LIMIT ?"""
-    return [Line(*row[:-1]) for row in log.rows(query, question.limit)]
+def _parts(log: Log, question: Question, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"tracks": [], "albums": [], "number_of_tracks": 0, "number_of_albums": 0}
+    for name, part in PARTS.get(kind, {}).items():
+        sql.make_ranking(log, question, part, "own")
+        found[name] = [*best(log, question, part, question.limit, table="own").values()]
+        ((found[f"number_of_{name}"],),) = log.rows(f"SELECT count(*) FROM {part}_of_own WHERE plays > 0")
+    return found

@@ -113,11 +113,6 @@ def _period(values: Mapping[str, Any], zone: Zone, now: float, sign: str) -> Per
                 return periods.last(zone, now, number, unit)
             except (ValueError, OverflowError, OSError):
                 raise ValueError(f"{sign}last {number}{unit} goes too far back") from None
-    return _between(zone, now, given, sign) if given else Period()
-
-
-def _between(zone: Zone, now: float, given: Mapping[str, str], sign: str) -> Period:
-    """Return the period of --since, --until or both."""
     bounds = {}
     for name, text in given.items():
         try:
@@ -127,7 +122,8 @@ def _between(zone: Zone, now: float, given: Mapping[str, str], sign: str) -> Per
     begin, end = bounds.get("since"), bounds.get("until")
     if begin is not None and end is not None and begin >= end:
         raise ValueError(f"{sign}until {given['until']} is before {sign}since {given['since']}")
-    return periods.between(begin, end, " ".join(f"{name} {text}" for name, text in given.items()))
+    words = " ".join(f"{name} {text}" for name, text in given.items())
+    return periods.between(begin, end, words) if given else Period()
 
 
 def _parse_threshold(text: str) -> int | str:

@@ -29,7 +29,7 @@ class Found(NamedTuple):
 def find(log: Log, text: str, kind: str, *, exact: bool) -> list[Found]:
     """Find what a text names, whenever it was played: words of its name and of its artists, or a key.
 
-    `kind` is TRACKS, ARTISTS or ALBUMS; or "" for recordings and episodes by any of their names, and for all
+    `kind` is one of `sql.KINDS`; or `sql.ANY` for recordings and episodes by any of their names, and for all
     of an artist who is, or was, called so. A text that names nothing is tried without what names an edition.
     """
     searches = map(TextSearch, dict.fromkeys([text, bare_title(text)]))
@@ -44,14 +44,13 @@ def matches(found: Iterable[Found]) -> dict[str, Match]:
 def _matches(log: Log, search: TextSearch, kind: str, *, exact: bool) -> Iterator[Found]:
     key = search.text.removeprefix("spotify:")
     own_key, title, is_credited = "key", "name", "FALSE"
-    source = f"items JOIN ({sql.groups(kind, exact=exact)}) ON item = id"
+    source = f"items CROSS JOIN ({sql.groups(kind, exact=exact)}) ON item = id"  # it looks up what matches
     if kind == sql.ARTISTS:
         own_key = "'artist:' || spotify_id"
         source = "(SELECT *, person AS grouped, '' AS artists FROM artists)"
     elif kind in (sql.ALBUMS, sql.SHOWS):
         own_key, title = f"'{sql.NOUNS[kind]}:' || album_id", "album"
-    elif not kind:
-        source = f"(SELECT *, {'key' if exact else 'recording'} AS grouped FROM items)"
+    elif kind == sql.ANY:
         is_credited = """id IN (SELECT item FROM credits WHERE artist IN
             (SELECT id FROM artists WHERE person IN (SELECT person FROM artists WHERE words = :whole)))"""
     words = {f"word{number}": beginning(word) for number, word in enumerate(search.words[:WORDS_IN_QUERY])}
@@ -73,7 +72,7 @@ def _matches(log: Log, search: TextSearch, kind: str, *, exact: bool) -> Iterato
             yield Found(item, grouped, match, by_name)
 
 
-def close_names(log: Log, text: str, kind: str = "") -> list[str]:
+def close_names(log: Log, text: str, kind: str) -> list[str]:
     """Return up to three names that are like a text for which `find` has found nothing."""
     is_spoken = kind in (sql.SHOWS, sql.EPISODES)
     of_kind = "last IS NOT NULL" + f" AND is_episode = {is_spoken}" * bool(kind)

@@ -23,6 +23,7 @@ OPEN, TRACKDONE, SKIPPED = (ENDINGS.index(ending) for ending in (keys.OPEN, "tra
 TRACKS, ARTISTS, ALBUMS, SHOWS = KINDS = ("tracks", "artists", "albums", "shows")
 DEVICES, CONTEXTS = "devices", "contexts"
 EPISODES = "episodes"  # of shows
+ANY = ""  # recordings and episodes
 CHOICES = (*KINDS, DEVICES, CONTEXTS)
 NOUNS = {kind: kind.removesuffix("s") for kind in (*CHOICES, EPISODES)}
 LAST_SECOND = 2**40
@@ -87,8 +88,8 @@ def source(question: Question) -> str:
     return "plays JOIN items ON items.id = item" if question.threshold == HALF else "plays"
 
 
-def make_tally(log: Log, question: Question, period: Period, table: str = "tally") -> None:
-    """Make a temporary table of how much each item was played in a period."""
+def make_tally(log: Log, question: Question, period: Period, *kinds: str, table: str = "tally") -> None:
+    """Make a temporary table of how much each item was played in a period, and rankings of it by kind."""
     log.database.execute(f"DROP TABLE IF EXISTS temp.{table}")
     columns = "item INTEGER PRIMARY KEY, plays INTEGER, ms_played INTEGER, all_plays INTEGER"
     log.database.execute(f"CREATE TEMP TABLE {table} ({columns})")
@@ -97,6 +98,8 @@ def make_tally(log: Log, question: Question, period: Period, table: str = "tally
     query = f"""INSERT INTO {table} SELECT item, sum({counts(question)}), sum(ms_played), count(*)
         FROM {source(question)} WHERE {second} >= ? AND {second} < ? GROUP BY item"""
     log.database.execute(query, (begin, end))
+    for kind in kinds:
+        make_ranking(log, question, kind, table)
 
 
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
@@ -109,7 +112,7 @@ def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") 
 
 
 def groups(kind: str, *, exact: bool, table: str = "") -> str:
-    """Return the query for what each item belongs to: recordings, artists, albums or shows as `grouped`.
+    """Return the query for what each item belongs to as `grouped`: those of a kind in `KINDS`, or `ANY`.
 
     With `exact`, each ID of a recording or an album is a group of its own. `table` may limit the items.
     """
@@ -125,15 +128,11 @@ def groups(kind: str, *, exact: bool, table: str = "") -> str:
         return f"""SELECT items.id AS item,
             album || char(10) || CASE WHEN {by_id} THEN album_id ELSE ifnull(person, '') END AS grouped
             FROM items LEFT {FIRST_ARTISTS} WHERE NOT is_episode AND album <> ''"""
-    return f"SELECT id AS item, {'key' if exact else 'recording'} AS grouped FROM items WHERE NOT is_episode"
-
-
-def measures(question: Question) -> str:
-    """Return the columns that a ranking is ordered by: what the question asks; the other breaks ties."""
-    first, second = ("ms_played", "plays") if question.by == TIME else ("plays", "ms_played")
-    return f"{first} DESC, {second} DESC, grouped"
+    of_kind = "WHERE NOT is_episode" if kind == TRACKS else ""
+    return f"SELECT id AS item, {'key' if exact else 'recording'} AS grouped FROM items {of_kind}"
 
 
 def order(question: Question) -> str:
-    """Return the ORDER BY of a ranking."""
-    return f"ORDER BY {measures(question)}"
+    """Return the columns that a ranking is ordered by: what the question asks; the other breaks ties."""
+    first, second = ("ms_played", "plays") if question.by == TIME else ("plays", "ms_played")
+    return f"{first} DESC, {second} DESC, grouped"

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.core import day_sums
+from spotify_logger.core.day_sums import Session
 from spotify_logger.core.play_rows import sessions
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
 from spotify_logger.queries.charts import BY_DAY, DAY, HOUR
 from spotify_logger.queries.sql import Log, Unseen, unseen
-from spotify_logger.queries.top import Line, Titled, best, names
+from spotify_logger.queries.top import Line, Titled, best
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
 
 TOP_COUNT = 5  # lines of each kind in a review
 NIGHT_ENDS = 5 * HOUR  # after midnight, when it begins
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A listening session."""
-
-    from_: str
-    ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +116,7 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
     """Return the statistics of a period; `days` saves reading its days. Makes `tally`, ranked by kind."""
     days = charts.sums_by(log, question, BY_DAY) if days is None else days
     period, sums = question.period, day_sums.total(days)
-    sql.make_tally(log, question, period)
-    for kind in sql.KINDS:
-        sql.make_ranking(log, question, kind)
+    sql.make_tally(log, question, period, *sql.KINDS)
     query = "SELECT count(*) FROM {}_of_tally WHERE {}"
     tracks, artists, albums, shows = (log.rows(query.format(kind, "plays > 0"))[0][0] for kind in sql.KINDS)
     new = (query.format(kind, _is_new(question, kind)) for kind in (sql.TRACKS, sql.ARTISTS))
@@ -229,10 +220,8 @@ def _most_repeated(log: Log, question: Question) -> ReviewLine | None:
         JOIN ({sql.groups(sql.TRACKS, exact=question.exact)}) USING (item)
         WHERE plays GROUP BY 1, 2 HAVING times > 1 ORDER BY times DESC, min(second) LIMIT 1"""
     for day, group, times in log.rows(query):
-        query = "SELECT key FROM tracks_of_tally JOIN items ON id = item WHERE grouped = ?"
-        ((key,),) = log.rows(query, group)
-        name, artists = names(log, sql.TRACKS, group, key)
-        return ReviewLine(name, artists, times, None, str(day_sums.date_of(day)), key)
+        (line,) = best(log, question, sql.TRACKS, 1, "grouped = ?", group).values()
+        return ReviewLine(line.name, line.artists, times, None, str(day_sums.date_of(day)), line.key)
     return None
 
 

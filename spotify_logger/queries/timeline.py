@@ -120,18 +120,14 @@ def _timeline(log: Log, seconds: Iterable[int], begin: int, end: int) -> Timelin
 
 def on_this_day(log: Log, question: Question, which: date) -> Memories:
     """Return what was played on a date in earlier years, the latest year first."""
-    query = f"""WITH found AS (
-            SELECT recording AS grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
-                max(plays * {sql.MORE_THAN_MS} + ms_played) -- makes `item` the one of which this is true
-            FROM tally JOIN items ON id = item GROUP BY recording
-        ) SELECT sum(plays) OVER (), sum(ms_played) OVER (), name, items.artists, album, key
-        FROM found JOIN items ON id = item {sql.order(question)} LIMIT 1"""
+    query = f"""SELECT sum(plays) OVER (), sum(ms_played) OVER (), name, artists, album, key
+        FROM {sql.ANY}_of_tally JOIN items ON id = item ORDER BY {sql.order(question)} LIMIT 1"""
     memories = []
     is_leap_day = (which.month, which.day) == (2, 29)
     for year in range(which.year - 1, FIRST_DAY.year - 1, -1):
         if not is_leap_day or isleap(year):
             day = which.replace(year=year)
-            sql.make_tally(log, question, periods.day(question.zone, day))
+            sql.make_tally(log, question, periods.day(question.zone, day), sql.ANY)
             for plays, ms_played, name, artists, album, key in log.rows(query):
                 title = format_title({"name": name, "artists": artists, "album": album, "uri": key})
                 memories.append(Memory(str(day), plays, ms_played, title, key))

@@ -85,7 +85,7 @@ def top(log: Log, question: Question, kind: str) -> Top:
     if period.previous:
         _make_ranking(log, question, kind, period.previous, "previous")
         query = f"""SELECT grouped, plays, ms_played,
-            iif(plays > 0, row_number() OVER (ORDER BY plays > 0 DESC, {sql.measures(question)}), NULL)
+            iif(plays > 0, row_number() OVER (ORDER BY plays > 0 DESC, {sql.order(question)}), NULL)
             FROM {kind}_of_previous"""
         before = {grouped: rest for grouped, *rest in log.rows(query)}
     _make_ranking(log, question, kind, period, "tally")
@@ -110,8 +110,7 @@ def top(log: Log, question: Question, kind: str) -> Top:
 def _make_ranking(log: Log, question: Question, kind: str, period: Period, table: str) -> None:
     """Make the table of the groups of any kind, and except for devices and contexts that of the items."""
     if kind not in DETAILS:
-        sql.make_tally(log, question, period, table)
-        sql.make_ranking(log, question, kind, table)
+        sql.make_tally(log, question, period, kind, table=table)
         return
     read_details(log, period)
     query = f"""SELECT {DETAIL.format(DETAILS[kind])} AS grouped,
@@ -145,7 +144,7 @@ def best(  # noqa: PLR0913 - most have defaults
     """Return the first lines of a ranking, of those for which `which` is true, by what identifies them."""
     key = "grouped" if kind in DETAILS else "(SELECT key FROM items WHERE id = item)"
     query = f"""SELECT grouped, {key}, plays, ms_played FROM {kind}_of_{table}
-        WHERE {which} {sql.order(question)} LIMIT ?"""
+        WHERE {which} ORDER BY {sql.order(question)} LIMIT ?"""
     return {
         grouped: Line(*names(log, kind, grouped, key), plays, ms_played, key)
         for grouped, key, plays, ms_played in log.rows(query, *values, limit)

@@ -1,31 +1,102 @@
-"""Turn the result of a query into an answer: JSON and CSV from its fields, and blocks for people.
+"""Answers: their blocks, and how they are written for a terminal or a pipe, as JSON or CSV.
 
-How results are shown is registered in `report.music`, `report.periods` and `report.plays`.
+JSON and CSV are made of the fields of a result; how people see it is registered in `report.music`,
+`report.periods` and `report.plays`. Foreign text never sends a control character to a terminal. Times are
+local on screen and UTC in JSON and CSV.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, TypeAlias
 
-from spotify_logger.core.day_sums import Sums
+from spotify_logger.core.day_sums import Session, Streak, Sums
 from spotify_logger.queries.question import PLAYS, TIME, Amount, measure
-from spotify_logger.report.blocks import Answer, Block, Note, Table
-from spotify_logger.report.words import Formatted, counted, exact_duration, heard
+from spotify_logger.report import words
+from spotify_logger.report.words import Formatted, counted, formatted, heard
+from spotify_logger.system.log import JOINERS, sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from spotify_logger.core.periods import Period
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Unseen
-    from spotify_logger.report.blocks import CsvRow
     from spotify_logger.report.words import Cell
 
     Row = tuple[str, Cell]
+
+CsvValue: TypeAlias = str | int | float | bool | None
+CsvRow: TypeAlias = Mapping[str, CsvValue]
+"""The values by column name."""
+
+# Excel treats full-width signs (from Japanese keyboards) like the ASCII ones, and skips leading blanks.
+_FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")  # noqa: RUF001 - these are meant
+_STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})\.[0-9]{3}Z")
+
+
+class Heading(NamedTuple):
+    """A heading above the next block."""
+
+    text: str
+
+
+class Table(NamedTuple):
+    """A table, with or without headings, which only a terminal shows."""
+
+    rows: Sequence[Sequence[Cell]]
+    headings: Sequence[str] = ()
+    right_aligned: Sequence[int] = ()  # columns
+    flexible: int = 1  # the column that takes the width the others leave
+    single_line: bool = False  # truncate cells that are too long, as if there were headings, not wrap them
+    bars: Sequence[float] = ()  # the length of a bar behind each row, not negative, on a terminal
+
+
+class Columns(NamedTuple):
+    """Two tables, side by side if the terminal is wide enough, otherwise one below the other."""
+
+    left: Table
+    right: Table
+
+
+class Chart(NamedTuple):
+    """Rows of numbers that are not negative, which a terminal draws.
+
+    "week" has a shaded cell for each hour, a row for each day from Monday; "year" one for each day of a year,
+    and days without a row stay blank; "heights" is a bar for each row, labelled by a letter if it is narrow.
+    """
+
+    form: Literal["week", "year", "heights"]
+    rows: Sequence[tuple[str, *tuple[int, ...]]]  # the label first; of a year, the date
+    unit: str  # what is counted, such as "plays"
+
+
+class Note(NamedTuple):
+    """What is no part of the table that a pipe gets: it goes to standard error there."""
+
+    block: Block
+
+
+Block: TypeAlias = str | Formatted | Heading | Table | Columns | Chart | Note
+"""A part of an answer; text is a paragraph."""
+
+
+class Answer(NamedTuple):
+    """The result of a command, in every output format."""
+
+    data: object  # for JSON
+    page: Sequence[Block]  # for people
+    code: int = 0  # the exit code
+    csv_rows: Sequence[CsvRow] = ()  # all with the same columns
+
 
 RENDERERS = {"charts": "periods", "summary": "periods", "timeline": "plays", "status": "plays"}
 """Where the results of a module are shown; all others are in `report.music`."""
@@ -44,14 +115,16 @@ def csv_rows(result: object) -> Sequence[CsvRow]:
     return next((list(map(to_json, getattr(result, name))) for name in names if hasattr(result, name)), [])
 
 
-def columns(line: object, names: Iterable[str]) -> dict[str, Any]:
-    """Return some fields of a line as a CSV row; those that it does not have are None."""
-    return {name: getattr(line, name, None) for name in names}
+def columns(line: object, names: Iterable[str], **more: CsvValue) -> CsvRow:
+    """Return some fields of a line as a CSV row, unless `more` has them; those of neither are None."""
+    return {name: more.get(name, getattr(line, name, None)) for name in names}
 
 
 @singledispatch
 def to_json(value: object) -> Any:  # noqa: ANN401 - what JSON can hold
     """Return the result of a query, or a part of it, for JSON; `from_` becomes "from", a keyword."""
+    if hasattr(value, "lines"):  # of plays, or of days
+        return to_json(value.lines)
     match value:
         case Sums(unit, when, plays, heard_ms):
             return {unit: when, "plays": plays, "heard_ms": heard_ms}
@@ -72,9 +145,38 @@ def to_answer(result: object, question: Question) -> Answer:
     return Answer(to_json(result), blocks(result, question), code, csv_rows(result))
 
 
-def figures(rows: Iterable[Row]) -> Table:
-    """Return a table of figures, without those that do not exist."""
-    return Table([row for row in rows if row[1] not in ("", None)])
+def figures(result: object, question: Question, *rows: str | Row) -> Table:
+    """Return a table of figures, without those that do not exist: fields by their names, and other rows."""
+    named = (row if isinstance(row, tuple) else (row, _figure(result, question, row)) for row in rows)
+    return Table([row for row in named if row[1] not in ("", None)])
+
+
+def _figure(result: Any, question: Question, name: str) -> Cell:  # noqa: ANN401 - any result
+    match name:
+        case "period":
+            return question.period.words
+        case "heard":
+            return heard(result.heard_ms)
+        case "plays" if hasattr(result, "shorter"):  # on a terminal, how many do not count as well
+            others = f"{result.plays:,} {question.rule_words}, {counted(result.shorter, 'other')}"
+            return Formatted(others, str(result.plays))
+        case "plays":
+            return words.phrase(result.plays, question.rule_words)
+    return cell(getattr(result, name.replace(" ", "_")), question)
+
+
+def cell(value: object, question: Question) -> Cell:
+    """Return a number, a time, a session, a streak or the sums of a day as a cell; None without one."""
+    match value:
+        case str():
+            return words.format_iso(question.zone, value)
+        case Session(begin, ms):
+            return words.filled("{} from {}", heard(ms), words.format_iso(question.zone, begin))
+        case Streak(days, begin):
+            return words.phrase(words.count_cell(days, "day"), f"from {begin}") if days else None
+        case Sums(_, when, plays, heard_ms):
+            return words.filled("{}, {}, {}", str(when), heard(heard_ms), words.count_cell(plays, "play"))
+    return value if isinstance(value, int) else None
 
 
 def nothing_played(period: Period) -> Note:
@@ -86,7 +188,7 @@ def nothing_played(period: Period) -> Note:
 
 def gap_note(unseen: Unseen) -> list[Note]:
     """Return the note that marks figures as a minimum, in a list; an empty list without gaps."""
-    verb, length = "was" if unseen.gaps == 1 else "were", exact_duration(unseen.seconds)
+    verb, length = "was" if unseen.gaps == 1 else "were", words.exact_duration(unseen.seconds)
     note = f"At least: {counted(unseen.gaps, 'gap')} ({length}) {verb} not observed."
     return [Note(note)] if unseen.gaps else []
 
@@ -94,12 +196,6 @@ def gap_note(unseen: Unseen) -> list[Note]:
 def amount(of: Amount, by: str) -> int | Formatted:
     """Return the plays or the time as a cell."""
     return heard(of.heard_ms) if by == TIME else of.plays
-
-
-def plays_and_others(plays: int, shorter: int, question: Question) -> Formatted:
-    """Return the plays that count, and on a terminal how many do not."""
-    others = f"{plays:,} {question.rule_words}, {counted(shorter, 'other')}"
-    return Formatted(others, str(plays))
 
 
 def bars(sums: Sequence[Sums], by: str) -> Table:
@@ -112,3 +208,74 @@ def ranking(noun: str, by: str, lines: Iterable[tuple[str, Cell]]) -> Table:
     """Return a table of titles and amounts with their ranks."""
     headings = ("", noun, "heard" if by == TIME else PLAYS)
     return Table([(rank, *line) for rank, line in enumerate(lines, 1)], headings, [0, 2])
+
+
+def write_answer(answer: Answer, out: TextIO, form: Literal["page", "json", "csv"] = "page") -> None:
+    """Write an answer in the given format; as text, laid out for a terminal or tab-separated for a pipe.
+
+    In a pipe, notes go to standard error.
+    """
+    if form == "json":
+        # ASCII output escapes everything that could change the state of a terminal or the text direction.
+        print(json.dumps(answer.data, indent=2), file=out)
+    elif form == "csv":
+        write_csv(answer.csv_rows, out)
+    elif out.isatty():
+        from spotify_logger.report.terminal import render  # noqa: PLC0415 - rich is slow to import
+
+        render(answer.page, out)
+    else:
+        for block in answer.page:
+            target = sys.stderr if isinstance(block, Note) else out
+            for line in _lines(block):
+                print(*(sanitize(formatted(cell).for_programs) for cell in line), sep="\t", file=target)
+
+
+def _lines(block: Block) -> Iterator[Sequence[Cell]]:
+    """Yield the lines of a block for a pipe, as cells, without the headings of a table."""
+    match block:
+        case str() | Formatted():
+            yield [block]
+        case Heading(text):
+            yield [text]
+        case Note(noted):
+            yield from _lines(noted)
+        case Table(rows) | Chart(_, rows):
+            yield from rows
+        case Columns(left, right):
+            yield from (*left.rows, *right.rows)
+
+
+def to_cell(value: CsvValue) -> str | int | float:
+    """Return a value as a cell that no spreadsheet evaluates as a formula and that is safe on a terminal.
+
+    Control characters become "�", or a space if they are white space. A text that starts with a sign like
+    "=" gets an apostrophe in front; so does one with only blanks and apostrophes before the sign. So this can
+    be reversed: remove one from a cell that starts with one and has such a sign after all of them.
+    A time becomes "2026-11-22 18:00:00", which LibreOffice and Excel take for a date, in any language.
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    if not isinstance(value, str):
+        return value
+    if stamp := _STAMP.fullmatch(value):
+        return " ".join(stamp.groups())
+    if not value.isprintable():
+        shown = (c if c.isprintable() or c in JOINERS else " " if c.isspace() else "�" for c in value)
+        value = "".join(shown)
+    return f"'{value}" if _FORMULA.match(value) else value
+
+
+def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
+    """Stream rows as CSV (RFC 4180) in UTF-8, with a header line; without any row, nothing is written.
+
+    A row with a column that the first row does not have raises ValueError.
+    """
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(encoding="utf-8")
+    writer = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(out, list(row))
+            writer.writeheader()
+        writer.writerow({name: to_cell(value) for name, value in row.items()})

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import UNNAMED
 from spotify_logger.core.periods import Period
 from spotify_logger.core.times import seconds_of
-from spotify_logger.queries.compare import Comparison, SharedLine
-from spotify_logger.queries.count import Count
-from spotify_logger.queries.item_page import ItemPage, ItemReport
+from spotify_logger.queries import compare, count, item_page, top
 from spotify_logger.queries.question import PLAYS, TIME, Question, measure
 from spotify_logger.queries.sql import NOUNS
-from spotify_logger.queries.top import VARIOUS, RankedLine, Top
+from spotify_logger.queries.top import VARIOUS
 from spotify_logger.report import answers, words
-from spotify_logger.report.answers import amount, blocks, columns, csv_rows, figures, gap_note
-from spotify_logger.report.blocks import Block, Columns, Note, Sparkline, Table
+from spotify_logger.report.answers import Block, Chart, Columns, Note, Table, blocks, figures, gap_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from spotify_logger.queries.count import CountedTrack
-    from spotify_logger.queries.top import Line
-    from spotify_logger.report.answers import Row
-    from spotify_logger.report.blocks import CsvRow, CsvValue
+    from spotify_logger.report.answers import CsvRow, Row
     from spotify_logger.report.words import Cell
+
+FIGURES = ("plays", "shorter", "skips", "heard_ms", "first", "last", "rank")
+COUNTED = ("name", "artists", "album", *FIGURES, "key")
+CANDIDATE = ("name", "artists", "plays", "heard_ms", "key")
+REPORTED = ("what", *CANDIDATE, "rank", "skips", "first", "last")
 
 
 def _first(
@@ -39,39 +38,38 @@ def _first(
     return [Table(rows[:limit], headings, right, flexible=0), *notes]
 
 
-@blocks.register(Top)
-def _(result: Top, question: Question) -> Sequence[Block]:
+@blocks.register(top.Top)
+def _(result: top.Top, question: Question) -> Sequence[Block]:
     noun, period, by = NOUNS[result.kind], question.period, result.by
     if not result.top:
         return [Note(f"No {noun} has plays {question.rule_words} ({period.words}).")]
-    whole, headings = measure(result, by), ["", noun, "plays", "heard", "share"]
-    rows: list[list[Cell]] = [
-        [line.rank, line.title, line.plays, words.heard(line.heard_ms), words.share(measure(line, by), whole)]
-        for line in result.top
-    ]
-    if period.previous:
-        headings.append(period.previous.words)
-        rows = [[*row, _change(line, by)] for row, line in zip(rows, result.top, strict=True)]
+    headings = ["", noun, "plays", "heard", "share", *([period.previous.words] if period.previous else [])]
+    rows: list[list[Cell]] = []
+    for line in result.top:
+        now, before = measure(line, by), line.heard_ms_before if by == TIME else line.plays_before
+        share = words.share(now, measure(result, by))
+        row: list[Cell] = [line.rank, line.title, line.plays, words.heard(line.heard_ms), share]
+        change = [words.change(now, before or 0, is_time=by == TIME)] if period.previous else []
+        rows.append([*row, *change])
     plays, number = words.counted(result.plays, "play"), words.counted(result.number, noun)
     total = f"{period.words}: {plays} {question.rule_words}, of {number}"
     in_all = f"{total}; {words.listening_time(result.heard_ms)} heard in all"
     return [Table(rows, headings, [0, 2, 3, 4, 5]), Note(in_all), *gap_note(result.unseen)]
 
 
-def _change(line: RankedLine, by: str) -> Cell:
-    if by == TIME:
-        return words.heard_change(line.heard_ms, line.heard_ms_before or 0)
-    return words.change(line.plays, line.plays_before or 0)
-
-
-@blocks.register(Comparison)
-def _(result: Comparison, question: Question) -> list[Block]:
+@blocks.register(compare.Comparison)
+def _(result: compare.Comparison, question: Question) -> list[Block]:
     names = [each["name"] or UNNAMED for each in result.listeners]
     both = [{**each, "heard": words.heard(each["heard_ms"])} for each in result.listeners]
     sums = [[name, *(each[name] for each in both)] for name in ("plays", "heard", "artists", "tracks")]
     in_common = ", ".join(words.counted(number, NOUNS[kind]) for kind, number in result.common.items())
-    rows = [_shared(line, "artist", names, question) for line in result.artists]
-    rows += [_shared(line, "track", names, question) for line in result.tracks]
+    rows: list[list[Cell]] = []
+    for noun, line in [*zip(repeat("artist"), result.artists), *zip(repeat("track"), result.tracks)]:
+        amounts = map(words.heard, line.heard_ms) if question.by == TIME else line.plays
+        left, right = (seconds_of(each) or 0 for each in line.first)
+        first = "both" if left == right else names[left > right]
+        day = question.zone.day(min(left, right))
+        rows.append([line.rank, noun, line.name, *amounts, f"{first}, {day}"])
     return [
         Note(Table(sums, [question.period.words, *names], right_aligned=[1, 2], flexible=0)),
         Note(f"In common: {in_common}."),
@@ -79,31 +77,18 @@ def _(result: Comparison, question: Question) -> list[Block]:
     ]
 
 
-def _shared(line: SharedLine, noun: str, names: Sequence[str], question: Question) -> list[Cell]:
-    amounts = map(words.heard, line.heard_ms) if question.by == TIME else line.plays
-    left, right = (seconds_of(each or "") or 0 for each in line.first)
-    first = "both" if left == right else names[left > right]
-    return [line.rank, noun, line.name, *amounts, f"{first}, {question.zone.day(min(left, right))}"]
-
-
-@blocks.register(Count)
-def _(result: Count, question: Question) -> list[Block]:
+@blocks.register(count.Count)
+def _(result: count.Count, question: Question) -> list[Block]:
     tracks = result.tracks
     song = result.song if len(tracks) == 1 or not question.exact else None
     if not tracks:
         return [_not_found(result, question, f"Nothing matches “{result.text}”.")]
     rank = tracks[0].rank if len(tracks) == 1 else None
-    rows: list[Row] = [
-        ("what", song.title if song else words.phrase(len(tracks), "tracks")),
-        ("plays", result.plays),
-        ("shorter", result.shorter),
-        ("skipped", result.skips),
-        ("heard", words.duration(result.heard_ms)),
-        ("rank", rank and words.phrase(rank, "of", result.ranked, "tracks")),
-        ("first", words.format_iso(question.zone, result.first)),
-        ("last", words.format_iso(question.zone, result.last)),
-    ]
-    page: list[Block] = [figures(rows)]
+    what = song.title if song else words.phrase(len(tracks), "tracks")
+    heard = words.duration(result.heard_ms)
+    rows: list[str | Row] = [("what", what), ("plays", result.plays), "shorter", ("skipped", result.skips)]
+    rows += [("heard", heard), ("rank", rank and words.phrase(rank, "of", result.ranked, "tracks"))]
+    page: list[Block] = [figures(result, question, *rows, "first", "last")]
     if song:
         page += _editions(tracks)
     else:
@@ -118,7 +103,7 @@ def _(result: Count, question: Question) -> list[Block]:
     return [*page, *gap_note(result.unseen)]
 
 
-def _editions(tracks: Sequence[CountedTrack]) -> list[Block]:
+def _editions(tracks: Sequence[count.CountedTrack]) -> list[Block]:
     """Return which editions of a song were counted together, if there are several."""
     plays, heard_ms = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for edition in chain.from_iterable(track.editions for track in tracks):
@@ -130,7 +115,7 @@ def _editions(tracks: Sequence[CountedTrack]) -> list[Block]:
     return [Note(table)] if len(rows) > 1 else []
 
 
-def _not_found(result: Count | ItemPage, question: Question, problem: str) -> Note:
+def _not_found(result: count.Count | item_page.ItemPage, question: Question, problem: str) -> Note:
     """Return that nothing was played, or that nothing was found; and ask for what is close to it."""
     if result.known:
         return Note(f"“{result.text}” was not played in this period ({question.period.words}).")
@@ -140,14 +125,13 @@ def _not_found(result: Count | ItemPage, question: Question, problem: str) -> No
     return Note(f"{problem} Did you mean {', '.join(names)}{' or ' * bool(names)}{last}?")
 
 
-@csv_rows.register(Count)
-def _(result: Count) -> list[CsvRow]:
-    names = "name", "artists", "album", "plays", "shorter", "skips", "heard_ms", "first", "last", "rank"
-    return [columns(track, names) | {"key": track.keys[0]} for track in result.tracks]
+@answers.csv_rows.register(count.Count)
+def _(result: count.Count) -> list[CsvRow]:
+    return [answers.columns(track, COUNTED, key=track.keys[0]) for track in result.tracks]
 
 
-@blocks.register(ItemPage)
-def _(result: ItemPage, question: Question) -> Sequence[Block]:
+@blocks.register(item_page.ItemPage)
+def _(result: item_page.ItemPage, question: Question) -> Sequence[Block]:
     if result.found:
         return [*_report(result, result.found, question), *gap_note(result.unseen)]
     if result.candidates:
@@ -155,34 +139,28 @@ def _(result: ItemPage, question: Question) -> Sequence[Block]:
     return [_not_found(result, question, f"No {result.kind} is called “{result.text}”.")]
 
 
-@csv_rows.register(ItemPage)
-def _(result: ItemPage) -> Sequence[CsvRow]:
-    names = ("name", "artists", "plays", "heard_ms", "key")
-
-    def row(what: str, of: object, **more: CsvValue) -> CsvRow:
-        return {"what": what, **columns(of, (*names, "rank", "skips", "first", "last")), **more}
-
+@answers.csv_rows.register(item_page.ItemPage)
+def _(result: item_page.ItemPage) -> Sequence[CsvRow]:
     if not result.found:
-        return [columns(line, names) for line in result.candidates]
+        return [answers.columns(line, CANDIDATE) for line in result.candidates]
     return [
-        row(result.kind, result.found),
-        *(row("period", each, name=each.when) for each in result.found.periods),
+        answers.columns(result.found, REPORTED, what=result.kind),
+        *(answers.columns(each, REPORTED, what="period", name=each.when) for each in result.found.periods),
         *(
-            row(part.removesuffix("s"), line, rank=rank)
+            answers.columns(line, REPORTED, what=part.removesuffix("s"), rank=rank)
             for part in ("tracks", "albums", "ids")
             for rank, line in enumerate(getattr(result.found, part), 1)
         ),
     ]
 
 
-def _choice(result: ItemPage, limit: int) -> list[Block]:
+def _choice(result: item_page.ItemPage, limit: int) -> list[Block]:
     """Return the list of several candidates, and the commands that select the first of them."""
     noun, lines = result.kind, result.candidates
     first = lines[0]
-    texts = (
-        [first.text] if first.artists == VARIOUS else [f"{first.artists} {first.name}".strip(), first.text]
-    )
-    commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in dict.fromkeys(texts)]
+    by_name = [] if first.artists == VARIOUS else [f"{first.artists} {first.name}".strip()]
+    texts = dict.fromkeys([*by_name, first.text])
+    commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in texts]
     return [
         Note(f"{words.counted(len(lines), noun)} match “{result.text}”:"),
         *_first([(line.title, line.plays) for line in lines], (noun, PLAYS), [1], limit),
@@ -190,51 +168,51 @@ def _choice(result: ItemPage, limit: int) -> list[Block]:
     ]
 
 
-def _report(result: ItemPage, found: ItemReport, question: Question) -> list[Block]:
+def _report(result: item_page.ItemPage, found: item_page.ItemReport, question: Question) -> list[Block]:
     by = result.by
 
-    def shown(lines: Sequence[Line]) -> list[tuple[str, Cell]]:
+    def shown(lines: Sequence[top.Line]) -> list[Row]:
         """Return titles and amounts; an artist whom all lines share is in the first table."""
-        return [(line.title if found.artists == VARIOUS else line.name, amount(line, by)) for line in lines]
+        names = (line.title if found.artists == VARIOUS else line.name for line in lines)
+        return [(name, answers.amount(line, by)) for name, line in zip(names, lines, strict=True)]
 
     parts = [("track", found.tracks), ("album", found.albums)]
     tables = [answers.ranking(noun, by, shown(lines)) for noun, lines in parts if len(lines) > 1]
     page: list[Block] = [Columns(*tables)] if len(tables) == len(parts) else [*tables]
     if len(found.ids) > 1:
-        rows = [(f"{line.key} on {line.name}", amount(line, by)) for line in found.ids]
+        rows = [(f"{line.key} on {line.name}", answers.amount(line, by)) for line in found.ids]
         page.append(Table(rows, ("ids", "heard" if by == TIME else PLAYS), [1], flexible=0))
     if len(found.periods) > 1:
         page.append(answers.bars(found.periods, by))
     hours = [each.heard_ms // words.MINUTE_MS if by == TIME else each.plays for each in found.hours]
-    labels = [str(each.when) for each in found.hours]
-    page.append(Sparkline(labels, hours, "minutes" if by == TIME else PLAYS))
+    rows_of_hours = [(str(each.when), hour) for each, hour in zip(found.hours, hours, strict=True)]
+    page.append(Chart("heights", rows_of_hours, "minutes" if by == TIME else PLAYS))
     if found.others:
         others = [(other["text"], other["plays"]) for other in found.others[: question.limit]]
         page.append(Table(others, ("others with this name", PLAYS), [1], flexible=0))
     return [_facts(result, found, question), *map(Note, page)]
 
 
-def _facts(result: ItemPage, found: ItemReport, question: Question) -> Table:
-    zone, best, run, ids = question.zone, found.most_in_a_day, found.most_in_a_row, found.ids
-    of_all = f"{words.percentage(found.share, 1)} of all {'time heard' if result.by == TIME else PLAYS}"
+def _facts(result: item_page.ItemPage, found: item_page.ItemReport, question: Question) -> Table:
+    by, ids, best, run = question.by, found.ids, found.most_in_a_day, found.most_in_a_row
+    of_all = f"{words.share(found.share, 1).for_people} of all {'time heard' if by == TIME else PLAYS}"
     things = f"{result.kind}{'s' * (found.ranked > 1)}, {of_all}"
-    skip_rate = "" if found.skip_rate is None else f"({words.percentage(found.skip_rate, 1)})"
-    rows: list[Row] = [
+    skip_rate = "" if found.skip_rate is None else f"({words.share(found.skip_rate, 1).for_people})"
+    in_a_row = words.phrase(run["plays"], f"from {answers.cell(run['from'], question)}")
+    return figures(
+        found,
+        question,
         (result.kind, found.title),
         *([("album", ids[0].name), ("key", ids[0].key)] if len(ids) == 1 else []),
         ("period", "" if question.period == Period() else question.period.words),
-        ("plays", answers.plays_and_others(found.plays, found.shorter, question)),
-        ("heard", words.heard(found.heard_ms)),
+        "plays",
+        "heard",
         ("rank", found.rank and words.phrase(found.rank, "of", found.ranked, things)),
         ("tracks", found.number_of_tracks or None),
         ("albums", found.number_of_albums or None),
         ("skips", words.phrase(found.skips, skip_rate)),
-        ("first", words.format_iso(zone, found.first)),
-        ("last", words.format_iso(zone, found.last)),
-    ]
-    if found.plays:
-        rows.append(("most in a day", words.phrase(amount(best, result.by), f"on {best.when}")))
-    if run["plays"] > 1:
-        since = words.format_iso(zone, run["from"])
-        rows.append(("most in a row", words.phrase(run["plays"], f"from {since}")))
-    return figures(rows)
+        "first",
+        "last",
+        ("most in a day", words.phrase(answers.amount(best, by), f"on {best.when}") if found.plays else None),
+        ("most in a row", in_a_row if run["plays"] > 1 else None),
+    )

@@ -2,124 +2,94 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.display import format_title
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.times import seconds_of
-from spotify_logger.queries.charts import DAY_HOURS, Calendar, Clock, Course
+from spotify_logger.queries import charts, summary
+from spotify_logger.queries.charts import DAY_HOURS
 from spotify_logger.queries.question import PLAYS, TIME, Amount, Question, measure
 from spotify_logger.queries.sql import KINDS, NOUNS
-from spotify_logger.queries.summary import Review, Stats
 from spotify_logger.report import answers, words
-from spotify_logger.report.answers import blocks, csv_rows, figures, gap_note, nothing_played, to_json
-from spotify_logger.report.blocks import Block, Columns, Heading, Heatmap, Note, Sparkline, Table, YearHeatmap
-from spotify_logger.report.words import MINUTE_MS, Cell, Formatted, counted, filled, heard, phrase, plural
+from spotify_logger.report.answers import Block, Chart, Columns, Note, Table, blocks, figures, gap_note
+from spotify_logger.report.words import MINUTE_MS, Cell, Formatted, count_cell, counted, filled, heard, phrase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from spotify_logger.core.day_sums import Streak
-    from spotify_logger.queries.summary import ReviewLine
-    from spotify_logger.report.answers import Row
-    from spotify_logger.report.blocks import CsvRow
+    from spotify_logger.report.answers import CsvRow, Row
 
 HOUR_MS = 60 * MINUTE_MS
 FEW_HOURS = 10  # below which minutes are shown
-HIGHLIGHTS = ("first play", "most repeated", "late night", "discovery")
-COLUMNS = ("name", "artists", "plays", "heard_ms", "when", "key")
+HIGHLIGHTS = ("first_play", "most_repeated", "late_night", "discovery")
+OF_DAYS = ("longest streak", "current streak", "busiest day")
+COLUMNS = ("what", "rank", "name", "artists", "plays", "heard_ms", "when", "key")
 
 
-@blocks.register(Stats)
-def _(result: Stats, question: Question) -> Sequence[Block]:
+@blocks.register(summary.Stats)
+def _(result: summary.Stats, question: Question) -> Sequence[Block]:
     if not result.plays and not result.shorter:
-        return [nothing_played(question.period)]
+        return [answers.nothing_played(question.period)]
     tracks, artists = (
         filled("{}, {} of them new", number, new) if result.from_ else number
         for number, new in ((result.tracks, result.new_tracks), (result.artists, result.new_artists))
     )
-    session, longest = result.longest_session, None
-    if session:
-        longest = filled("{} from {}", heard(session.ms), words.format_iso(question.zone, session.from_))
-    rate = "–" if result.skip_rate is None else words.percentage(result.skip_rate, 1)
-    rows: list[Row] = [
-        ("period", question.period.words),
-        ("plays", answers.plays_and_others(result.plays, result.shorter, question)),
-        ("heard", heard(result.heard_ms)),
-        ("tracks", tracks),
-        ("artists", artists),
-        ("albums", result.albums),
-        ("shows", result.shows or None),
-        ("skips", phrase(result.skips, f"({rate})")),
-        ("sessions", result.sessions),
-        ("longest session", longest),
-        *_day_rows(result),
-    ]
-    return [figures(rows), *gap_note(result.unseen)]
+    rate = words.share(result.skip_rate or 0, result.skip_rate is not None).for_people
+    rows: list[str | Row] = ["period", "plays", "heard", ("tracks", tracks), ("artists", artists), "albums"]
+    rows += [("shows", result.shows or None), ("skips", phrase(result.skips, f"({rate})")), "sessions"]
+    rows += ["longest session", ("days", phrase(result.days, "with plays")), *OF_DAYS]
+    return [figures(result, question, *rows), *gap_note(result.unseen)]
 
 
-@csv_rows.register(Stats)
-def _(result: Stats) -> Sequence[CsvRow]:
+@answers.csv_rows.register(summary.Stats)
+def _(result: summary.Stats) -> Sequence[CsvRow]:
     flat = {
         name: " ".join(map(str, value.values())) if isinstance(value, dict) else value
-        for name, value in to_json(result).items()
+        for name, value in answers.to_json(result).items()
     }
     return [{"figure": name, "value": value} for name, value in flat.items()]
 
 
-def _day_rows(result: Stats | Calendar, of: str = "") -> list[Row]:
-    """Return how the plays spread over the days; `of` follows the number of days, like "of 366"."""
-    busiest = None
-    if day := result.busiest_day:
-        plays = plural(day.plays, "play")
-        busiest = filled(f"{day.when}, {{}}, {{}} {plays}", heard(day.heard_ms), day.plays)
-    return [
-        ("days", phrase(result.days, f"{of} with plays".lstrip())),
-        ("longest streak", _streak(result.longest_streak)),
-        ("current streak", _streak(result.current_streak)),
-        ("busiest day", busiest),
-    ]
-
-
-def _streak(streak: Streak) -> Cell:
-    return phrase(streak.days, f"{plural(streak.days, 'day')} from {streak.from_}") if streak.days else None
-
-
-@blocks.register(Clock)
-def _(result: Clock, question: Question) -> Sequence[Block]:
+@blocks.register(charts.Clock)
+def _(result: charts.Clock, question: Question) -> Sequence[Block]:
     if not result.plays and not result.heard_ms:
-        return [nothing_played(question.period)]
+        return [answers.nothing_played(question.period)]
     unit, values = _in_unit(result.week, question.by)
-    most, hours = max(values), range(DAY_HOURS)
+    most, days = max(values), zip(WEEKDAYS, batched(values, DAY_HOURS), strict=True)
     busiest = result.week[values.index(most)]
-    of = plural(most, unit.removesuffix("s"))
-    when = filled(f"{busiest.weekday} {busiest.hour}:00, {{}} {of}", most) if most else None
+    of = count_cell(most, unit.removesuffix("s"))
+    when = phrase(f"{busiest.weekday} {busiest.hour}:00,", of) if most else None
+    hours = [(str(hour), sum(values[hour::DAY_HOURS])) for hour in range(DAY_HOURS)]
+    by_day = [sum(day) for day in batched([measure(each, question.by) for each in result.week], DAY_HOURS)]
+    of_day, unit_ms = ("hours", HOUR_MS) if question.by == TIME else (PLAYS, 1)
+    weekdays: list[Sequence[Cell]] = [(of_day, *(amount // unit_ms for amount in (*by_day, sum(by_day))))]
+    weekdays.append(("share", *(words.share(amount, sum(by_day) or 1) for amount in by_day), None))
     return [
-        Heatmap(list(batched(values, DAY_HOURS)), unit),
-        Note(Sparkline([*map(str, hours)], [sum(values[hour::DAY_HOURS]) for hour in hours], unit)),
-        Note(_weekdays(result, question.by)),
-        Note(figures([*_sums(result, question), ("busiest hour", when)])),
+        Chart("week", [(day, *hours) for day, hours in days], unit),
+        Note(Chart("heights", hours, unit)),
+        Note(Table(weekdays, ("", *WEEKDAYS, "all"), range(1, len(WEEKDAYS) + 2), flexible=0)),
+        Note(figures(result, question, "period", "plays", "heard", ("busiest hour", when))),
         *gap_note(result.unseen),
     ]
 
 
-@blocks.register(Calendar)
-def _(result: Calendar, question: Question) -> Sequence[Block]:
+@blocks.register(charts.Calendar)
+def _(result: charts.Calendar, question: Question) -> Sequence[Block]:
     if not result.plays and not result.heard_ms:
-        return [nothing_played(question.period)]
+        return [answers.nothing_played(question.period)]
     unit, numbers = _in_unit(result.calendar, question.by)
-    days = (date.fromisoformat(str(each.when)) for each in result.calendar)
-    table = figures([*_sums(result, question), *_day_rows(result, f"of {len(numbers)}")])
-    heatmap = YearHeatmap(result.year, dict(zip(days, numbers, strict=True)), unit)
-    return [heatmap, Note(table), *gap_note(result.unseen)]
+    days = [(str(each.when), number) for each, number in zip(result.calendar, numbers, strict=True)]
+    with_plays = phrase(result.days, f"of {len(numbers)} with plays")
+    table = figures(result, question, "period", "plays", "heard", ("days", with_plays), *OF_DAYS)
+    return [Chart("year", days, unit), Note(table), *gap_note(result.unseen)]
 
 
-@blocks.register(Course)
-def _(result: Course, question: Question) -> Sequence[Block]:
+@blocks.register(charts.Course)
+def _(result: charts.Course, question: Question) -> Sequence[Block]:
     if not result.periods:
-        return [nothing_played(question.period)]
+        return [answers.nothing_played(question.period)]
     plays = f"{counted(result.plays, 'play')} {question.rule_words}"
     note = f"{question.period.words}: {plays}, {words.listening_time(result.heard_ms)} heard"
     return [answers.bars(result.periods, question.by), Note(note), *gap_note(result.unseen)]
@@ -132,30 +102,13 @@ def _in_unit(sums: Iterable[Amount], by: str) -> tuple[str, list[int]]:
     return PLAYS, [each.plays for each in sums]
 
 
-def _sums(result: Clock | Calendar, question: Question) -> list[Row]:
-    return [
-        ("period", question.period.words),
-        ("plays", phrase(result.plays, question.rule_words)),
-        ("heard", heard(result.heard_ms)),
-    ]
-
-
-def _weekdays(result: Clock, by: str) -> Table:
-    """Return the weekdays as columns, which takes fewer lines than rows."""
-    unit, unit_ms = ("hours", HOUR_MS) if by == TIME else (PLAYS, 1)
-    days = [sum(day) for day in batched([measure(each, by) for each in result.week], DAY_HOURS)]
-    numbers = [amount // unit_ms for amount in (*days, sum(days))]
-    shares = [words.share(day, sum(days) or 1) for day in days]
-    rows: list[Sequence[Cell]] = [(unit, *numbers), ("share", *shares, None)]
-    return Table(rows, ("", *WEEKDAYS, "all"), range(1, len(WEEKDAYS) + 2), flexible=0)
-
-
-@blocks.register(Review)
-def _(result: Review, question: Question) -> Sequence[Block]:
+@blocks.register(summary.Review)
+def _(result: summary.Review, question: Question) -> Sequence[Block]:
     if not result.plays and not result.shorter:
-        return [nothing_played(question.period)]
-    times = [month.heard_ms for month in result.months]
-    unit, unit_ms = ("minutes", MINUTE_MS) if max(times) < FEW_HOURS * HOUR_MS else ("hours", HOUR_MS)
+        return [answers.nothing_played(question.period)]
+    most = max(month.heard_ms for month in result.months)
+    unit, unit_ms = ("minutes", MINUTE_MS) if most < FEW_HOURS * HOUR_MS else ("hours", HOUR_MS)
+    months = [month.heard_ms // unit_ms for month in result.months]
     best = {kind: [(line.title, _rounded(line, result.by)) for line in result.top[kind]] for kind in KINDS}
     tracks, artists, albums, _ = (answers.ranking(NOUNS[kind], result.by, best[kind]) for kind in KINDS)
     when = result.year if result.over else f"{result.year} so far"
@@ -163,44 +116,40 @@ def _(result: Review, question: Question) -> Sequence[Block]:
     plays = f"{counted(result.plays, 'play')} {question.rule_words}"
     highlights = _highlights(result, question)
     return [
-        Note(Heading(f"{when}: {at_least}{words.listening_time(result.heard_ms)}, {plays}")),
-        Sparkline(words.MONTHS, [time // unit_ms for time in times], unit),
+        Note(answers.Heading(f"{when}: {at_least}{words.listening_time(result.heard_ms)}, {plays}")),
+        Chart("heights", [*zip(words.MONTHS, months, strict=True)], unit),
         Note(Columns(tracks, artists)),
         Note(Columns(albums, _facts(result, question))),
         *([Note(Table(highlights, flexible=2, single_line=True))] if highlights else []),
     ]
 
 
-@csv_rows.register(Review)
-def _(result: Review) -> Sequence[CsvRow]:
+@answers.csv_rows.register(summary.Review)
+def _(result: summary.Review) -> Sequence[CsvRow]:
     if not result.plays and not result.shorter:
         return ()
-    whole: CsvRow = {"name": str(result.year), "plays": result.plays, "heard_ms": result.heard_ms}
-    rows: list[tuple[str, int | None, CsvRow]] = [("year", None, whole)]
-    rows += [("month", None, to_json(each) | {"name": each.when}) for each in result.months]
-    for kind in KINDS:
-        rows += [(NOUNS[kind], rank, to_json(line)) for rank, line in enumerate(result.top[kind], 1)]
-    rows += [(what, None, to_json(line)) for what, line in _lines(result)]
+    ranked = [(NOUNS[kind], *each) for kind in KINDS for each in enumerate(result.top[kind], 1)]
     return [
-        {"what": what, "rank": rank, **{name: values.get(name) for name in COLUMNS}}
-        for what, rank, values in rows
+        answers.columns(result, COLUMNS, what="year", name=str(result.year)),
+        *(answers.columns(each, COLUMNS, what="month", name=each.when, when=None) for each in result.months),
+        *(answers.columns(line, COLUMNS, what=noun, rank=rank) for noun, rank, line in ranked),
+        *(answers.columns(line, COLUMNS, what=what) for what, line in _lines(result)),
     ]
 
 
-def _lines(result: Review) -> list[tuple[str, ReviewLine]]:
+def _lines(result: summary.Review) -> list[tuple[str, summary.ReviewLine]]:
     """Return the highlights that there are, with their names."""
-    lines = (result.first_play, result.most_repeated, result.late_night, result.discovery)
-    return [(what, line) for what, line in zip(HIGHLIGHTS, lines, strict=True) if line]
+    return [(name.replace("_", " "), line) for name in HIGHLIGHTS if (line := getattr(result, name))]
 
 
-def _highlights(result: Review, question: Question) -> list[Sequence[Cell]]:
+def _highlights(result: summary.Review, question: Question) -> list[Sequence[Cell]]:
     rows: list[Sequence[Cell]] = []
     for what, line in _lines(result):
-        plays, title = line.plays or 0, line.title
-        how: Cell = _rounded(line, TIME) if result.by == TIME else phrase(plays, plural(plays, "play"))
+        title = line.title
+        how: Cell = _rounded(line, TIME) if result.by == TIME else count_cell(line.plays or 0, "play")
         if line is result.first_play:
             how = words.format_iso(question.zone, line.when)
-            title = format_title(to_json(line) | {"uri": line.key})
+            title = format_title(answers.to_json(line) | {"uri": line.key})
         elif line.when:
             how = phrase(line.plays, f"× {line.when}")  # noqa: RUF001 - times
         rows.append((what, how, title))
@@ -211,7 +160,7 @@ def _highlights(result: Review, question: Question) -> list[Sequence[Cell]]:
     return rows
 
 
-def _facts(result: Review, question: Question) -> Table:
+def _facts(result: summary.Review, question: Question) -> Table:
     session, busiest, unseen = result.longest_session, result.busiest_day, result.unseen
     new = None
     if result.new_tracks is not None and result.new_artists is not None:
@@ -219,18 +168,18 @@ def _facts(result: Review, question: Question) -> Table:
     session_day = session and question.zone.day(seconds_of(session.from_) or 0)
     missing = f"{words.exact_duration(unseen.seconds)} in {counted(unseen.gaps, 'gap')}"
     return figures(
-        [
-            ("days", phrase(result.days, "with plays")),
-            ("new", new),
-            ("streak", _streak(result.longest_streak)),
-            ("session", filled("{}, {}", heard(session.ms), str(session_day)) if session else None),
-            ("busiest", filled("{}, {}", heard(busiest.heard_ms), str(busiest.when)) if busiest else None),
-            ("missing", missing if unseen.gaps else None),
-        ]
+        result,
+        question,
+        ("days", phrase(result.days, "with plays")),
+        ("new", new),
+        ("streak", answers.cell(result.longest_streak, question)),
+        ("session", filled("{}, {}", heard(session.ms), str(session_day)) if session else None),
+        ("busiest", filled("{}, {}", heard(busiest.heard_ms), str(busiest.when)) if busiest else None),
+        ("missing", missing if unseen.gaps else None),
     )
 
 
-def _rounded(line: ReviewLine, by: str) -> int | Formatted:
+def _rounded(line: summary.ReviewLine, by: str) -> int | Formatted:
     """Return plays, or a listening time in whole hours if there are many."""
     if by != TIME:
         return line.plays or 0

@@ -14,8 +14,16 @@ from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.monitoring import status
 from spotify_logger.queries.timeline import DayTimeline, Memories, Timeline
 from spotify_logger.report import words
-from spotify_logger.report.answers import blocks, columns, csv_rows, nothing_played, to_json
-from spotify_logger.report.blocks import Block, Note, Table
+from spotify_logger.report.answers import (
+    Block,
+    Note,
+    Table,
+    blocks,
+    columns,
+    csv_rows,
+    nothing_played,
+    to_json,
+)
 from spotify_logger.report.words import counted, exact_duration, heard, local_time, rough_duration
 from spotify_logger.storage.client import FORGETS
 from spotify_logger.system.log import sanitize
@@ -26,11 +34,9 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.timeline import Line
-    from spotify_logger.report.blocks import CsvRow
+    from spotify_logger.report.answers import CsvRow
 
-CSV_FIELDS = (
-    "name", "artists", "album", "end_reason", "device_name", "source", "uri", "ms_played", "duration_ms",
-)  # fmt: skip
+TEXTS = ("name", "artists", "album", "end_reason", "device_name", "source", "uri")
 
 
 @blocks.register(Timeline)
@@ -60,28 +66,20 @@ def _(result: Memories, _: Question) -> list[Block]:
 
 
 @csv_rows.register(Timeline)
-def _(result: Timeline) -> list[CsvRow]:
+@csv_rows.register(DayTimeline)
+def _(result: Timeline | DayTimeline) -> list[CsvRow]:
+    timeline = result.timeline if isinstance(result, DayTimeline) else result
     return [
-        {"started": utc_time(second_of_key(line["key"]))} | {name: line.get(name) for name in CSV_FIELDS}
-        for line in result.lines
+        {"started": utc_time(second_of_key(line["key"]))}
+        | {name: line.get(name) for name in (*TEXTS, "ms_played", "duration_ms")}
+        for line in timeline.lines
         if "gap" not in line
     ]
-
-
-@csv_rows.register(DayTimeline)
-def _(result: DayTimeline) -> list[CsvRow]:
-    return list(csv_rows(result.timeline))
 
 
 @csv_rows.register(Memories)
 def _(result: Memories) -> list[CsvRow]:
     return [columns(day, ("day", "plays", "heard_ms", "most")) for day in result.lines]
-
-
-@to_json.register(Timeline)
-@to_json.register(Memories)
-def _(value: Timeline | Memories) -> list[Any]:
-    return [to_json(line) for line in value.lines]
 
 
 def _row(zone: Zone, line: Line, now_playing: str) -> tuple[str, str, str, str, str]:
@@ -145,7 +143,8 @@ def _(value: status.Statuses) -> dict[str, Any]:
 @blocks.register(status.Status)
 def _(result: status.Status, question: Question) -> list[Block]:
     health = "well" if result.well else f"NOT WELL: {'; '.join(result.problems)}"
-    redis, last, now = result.redis, result.last_play, question.now - (result.clock_offset or 0)
+    redis, last, offset = result.redis, result.last_play, result.clock_offset or 0
+    now, ahead = question.now - offset, "ahead" if offset > 0 else "behind"
     if redis is None:
         return [health]
     due, polled, since = map(seconds_of, (result.next_poll, result.last_poll, result.blind_since))
@@ -156,6 +155,8 @@ def _(result: status.Status, question: Question) -> list[Block]:
     if version != result.command_version:
         version = f"{version} is running, this command is {result.command_version}"
     ago = "never" if polled is None else f"{rough_duration(max(0.0, now - polled))} ago, {local_time(polled)}"
+    again, number = seconds_of(redis["restored_at"]), redis["restored_plays"]
+    lost = f"{counted(number or 0, 'play')} that Redis had lost, written again on {local_time(again or 0)}"
     begun = last and local_time(second_of_key(str(last["key"])) or 0)
     rows = [
         ("health", health),
@@ -168,19 +169,13 @@ def _(result: status.Status, question: Question) -> list[Block]:
         ("requests", None if requests is None else f"{requests:,} in 24 hours"),
         ("outbox", result.outbox and f"{counted(result.outbox, 'play')} not yet in Redis"),
         *(("forwarding", f"{each.host}: {status.describe_receiver(each)}") for each in result.forwarding),
-        ("clock", _clock(result.clock_offset or 0)),
+        ("clock", offset and f"{exact_duration(abs(offset))} {ahead}: set it, see `timedatectl`"),
         ("machine", result.standby and f"{machine}{result.standby} is on standby"),
         ("Redis", ", ".join(filter(None, (f"{redis['version']} at {redis['address']}", kept)))),
-        ("restored", _restored(redis)),
+        ("restored", number and again and f"{lost}: {sanitize(redis['restored_why'] or '')}"),
         ("version", version),
     ]
     return [Table([(name, value) for name, value in rows if value])]
-
-
-def _clock(offset: int) -> str:
-    if not offset:
-        return ""
-    return f"{exact_duration(abs(offset))} {'ahead' if offset > 0 else 'behind'}: set it, see `timedatectl`"
 
 
 def _gaps(result: status.Status, now: float) -> str:
@@ -189,7 +184,8 @@ def _gaps(result: status.Status, now: float) -> str:
     gaps = result.gaps_30_days
     spans = [(seconds_of(gap["from"]) or 0.0, seconds_of(gap["to"]) or 0.0) for gap in gaps]
     in_all = exact_duration(sum(int(end - max(begin, now - status.GAP_SECONDS)) for begin, end in spans))
-    latest = f"{words.local_period(*spans[-1])}, {gaps[-1]['reason']}"
+    first, last = map(local_time, spans[-1])
+    latest = f"{first} to {last.removeprefix(f'{first.split()[0]} ')}, {gaps[-1]['reason']}"
     return f"{len(spans):,} in {status.GAP_SECONDS // words.DAY} days, {in_all} in all; the last {latest}"
 
 
@@ -200,12 +196,3 @@ def _login(result: status.Status, now: float) -> str:
     if until is None or result.login == "needed":
         return "needed" if result.login == "needed" else "unknown"
     return f"valid for {rough_duration(until - now)}, until {local_time(until)}"
-
-
-def _restored(redis: Mapping[str, Any]) -> str:
-    """Describe how many plays Redis had lost and the logger has written again, and when and why."""
-    at, number = seconds_of(redis["restored_at"]), redis["restored_plays"]
-    if not number or at is None:
-        return ""
-    again = f"written again on {local_time(at)}: {sanitize(redis['restored_why'] or '')}"
-    return f"{counted(number, 'play')} that Redis had lost, {again}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
@@ -24,28 +24,23 @@ def progress_bar(screen: TextIO | None) -> Iterator[Progress]:
     if screen is None or not screen.isatty():
         yield lambda *_: None
         return
-    tasks: dict[str, progress.TaskID] = {}
     shown_from = time.monotonic() + SHOWN_AFTER
+    with ExitStack() as stack:
 
-    @cache
-    def bars() -> progress.Progress:
-        from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
+        @cache
+        def bars() -> progress.Progress:
+            from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
 
-        percentage = progress.TextColumn("{task.percentage:>3.0f} %")
-        columns = ("{task.description}", progress.BarColumn(), percentage, progress.TimeRemainingColumn())
-        started = progress.Progress(*columns, console=console.Console(file=screen))
-        started.start()
-        return started
+            percentage = progress.TextColumn("{task.percentage:>3.0f} %")
+            columns = ("{task.description}", progress.BarColumn(), percentage, progress.TimeRemainingColumn())
+            return stack.enter_context(progress.Progress(*columns, console=console.Console(file=screen)))
 
-    def show(step: str, done: int, total: int) -> None:
-        if not tasks and time.monotonic() < shown_from:
-            return
-        if step not in tasks:
-            tasks[step] = bars().add_task(step)
-        bars().update(tasks[step], completed=done, total=total)
+        @cache
+        def task(step: str) -> progress.TaskID:
+            return bars().add_task(step)
 
-    try:
+        def show(step: str, done: int, total: int) -> None:
+            if time.monotonic() >= shown_from:
+                bars().update(task(step), completed=done, total=total)
+
         yield show
-    finally:
-        if tasks:
-            bars().stop()

@@ -21,12 +21,12 @@ from rich.text import Text
 
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.queries.charts import DAY_HOURS
-from spotify_logger.report import blocks
-from spotify_logger.report.words import MONTHS, Formatted, for_people
+from spotify_logger.report import answers
+from spotify_logger.report.words import MONTHS, Formatted, formatted
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 COLUMN_GAP, TABLE_GAP = 2, 4  # spaces between two columns, and between two tables
 WEEKDAY_WIDTH = 4  # with the space after it
@@ -59,11 +59,6 @@ class ShadeScale:
         """Return the shade of a value: 0 for none, up to the number of shades."""
         return bisect_right(self._begins, value)
 
-    def steps(self) -> list[tuple[int, int, int]]:
-        """Return the shades in use, each with its lowest and highest value."""
-        groups = [(shade, list(values)) for shade, values in groupby(self._values, self.shade)]
-        return [(shade, values[0], values[-1]) for shade, values in groups]
-
     def cell(self, value: int, size: int = 1, empty: str = " ") -> tuple[str, str]:
         """Return a cell of a heatmap, and its color."""
         shade = self.shade(value)
@@ -71,9 +66,10 @@ class ShadeScale:
 
     def legend(self, unit: str, width: int, *others: Text) -> Iterator[Text]:
         """Yield the legend of the shades, after other entries, in as many lines as needed."""
+        groups = [list(values) for _, values in groupby(self._values, self.shade)]
         shades = (
             Text.assemble(self.cell(low), f" {low:,}" if low == high else f" {low:,}–{high:,}")
-            for _, low, high in self.steps()
+            for low, *_, high in (values * 2 for values in groups)
         )
         line = Text(" " * WEEKDAY_WIDTH + sanitize(unit))
         for entry in (*others, *shades):
@@ -85,44 +81,40 @@ class ShadeScale:
         yield line
 
 
-def render(page: Sequence[blocks.Block], out: TextIO) -> None:
+def render(page: Sequence[answers.Block], out: TextIO) -> None:
     """Render blocks, separated by a blank line except below a heading."""
     # rich assumes 80 columns for every dumb terminal.
     width, height = shutil.get_terminal_size()
     console = Console(file=out, width=width, height=height, highlight=False, markup=False, emoji=False)
-    above: blocks.Block = blocks.Heading("")
+    above: answers.Block = answers.Heading("")
     for block in page:
-        shown = block.block if isinstance(block, blocks.Note) else block
-        if not isinstance(above, blocks.Heading):
+        shown = block.block if isinstance(block, answers.Note) else block
+        if not isinstance(above, answers.Heading):
             console.print()
         console.print(_renderable(shown, width))
         above = shown
 
 
-def _renderable(block: blocks.Block, width: int) -> RenderableType:
-    lines: Iterable[Text]
+def _renderable(block: answers.Block, width: int) -> RenderableType:
     match block:
-        case blocks.Heading(text):
+        case answers.Heading(text):
             return Text(sanitize(text), "bold")
-        case blocks.Table():
+        case answers.Table():
             return _table(block, width)
-        case blocks.Columns():
+        case answers.Columns():
             return _columns(block, width)
-        case blocks.Heatmap():
-            lines = _week(block, width)
-        case blocks.YearHeatmap():
-            lines = _calendar(block, width)
-        case blocks.Sparkline():
-            lines = _sparkline(block, width)
+        case answers.Chart(form):  # in a group: a Text on its own would be wrapped
+            draw = {"week": _week, "year": _year, "heights": _heights}[form]
+            return Group(Text("\n", no_wrap=True, overflow="crop").join(draw(block, width)))
+        case answers.Note(noted):
+            return _renderable(noted, width)
         case str() | Formatted():
-            return Text(sanitize(for_people(block)))
-    # A Text on its own would be wrapped.
-    return Group(Text("\n", no_wrap=True, overflow="crop").join(lines))
+            return Text(sanitize(formatted(block).for_people))
 
 
-def _table(table: blocks.Table, width: int) -> Grid:
+def _table(table: answers.Table, width: int) -> Grid:
     rows = [table.headings, *table.rows] if table.headings else table.rows
-    texts = [[sanitize(for_people(cell)) for cell in row] for row in rows]
+    texts = [[sanitize(formatted(cell).for_people) for cell in row] for row in rows]
     widths = [min(MAX_COLUMN_WIDTH, max(map(cell_len, column))) for column in zip(*texts, strict=True)]
     others = [own + COLUMN_GAP for column, own in enumerate(widths) if column != table.flexible]
     room = max(MIN_FLEXIBLE_WIDTH, width - sum(others))
@@ -146,7 +138,7 @@ def _table(table: blocks.Table, width: int) -> Grid:
     return grid
 
 
-def _columns(columns: blocks.Columns, width: int) -> RenderableType:
+def _columns(columns: answers.Columns, width: int) -> RenderableType:
     room, console = width - TABLE_GAP, Console(width=2 * width)
     left, right = (console.measure(_table(table, 2 * width)).maximum for table in columns)
     # In the middle, unless that truncates one side while the other has space to spare.
@@ -159,51 +151,51 @@ def _columns(columns: blocks.Columns, width: int) -> RenderableType:
     return grid
 
 
-def _week(heatmap: blocks.Heatmap, width: int) -> Iterator[Text]:
+def _week(chart: answers.Chart, width: int) -> Iterator[Text]:
     size = 2 if width >= WEEKDAY_WIDTH + 2 * DAY_HOURS else 1
-    scale = ShadeScale(value for values in heatmap.values for value in values)
+    scale = ShadeScale(value for _, *values in chart.rows for value in values)
     step = 2 if size > 1 else 3  # hours from one label to the next
     hours = (str(hour).ljust(step * size) for hour in range(0, DAY_HOURS, step))
     yield Text(" " * WEEKDAY_WIDTH + "".join(hours).rstrip())
-    for label, values in zip(WEEKDAYS, heatmap.values, strict=True):
+    for label, *values in chart.rows:
         yield Text.assemble(label, " ", *(scale.cell(value, size) for value in values))
-    yield from scale.legend(heatmap.unit, width)
+    yield from scale.legend(chart.unit, width)
 
 
-def _calendar(calendar: blocks.YearHeatmap, width: int) -> list[Text]:
-    scale = ShadeScale(calendar.values.values())
+def _year(chart: answers.Chart, width: int) -> list[Text]:
+    days = {date.fromisoformat(day): values[0] for day, *values in chart.rows}
+    scale = ShadeScale(days.values())
     for months in MONTHS_PER_ROW:
-        lines = [line for first in range(1, 13, months) for line in _months(calendar, first, months, scale)]
+        lines = [line for first in range(1, 13, months) for line in _months(days, first, months, scale)]
         if max(line.cell_len for line in lines) <= width:
             break
-    return [*lines[1:], *scale.legend(calendar.unit, width, Text(f"{EMPTY_DAY} 0"))]
+    return [*lines[1:], *scale.legend(chart.unit, width, Text(f"{EMPTY_DAY} 0"))]
 
 
-def _months(calendar: blocks.YearHeatmap, first: int, months: int, scale: ShadeScale) -> Iterator[Text]:
+def _months(days: Mapping[date, int], first: int, months: int, scale: ShadeScale) -> Iterator[Text]:
     """Yield a row of months: a blank line, their names, and seven lines with one character per week."""
-    begins = [date(calendar.year, month, 1).toordinal() for month in range(first, first + months)]
-    end = begins[-1] + monthrange(calendar.year, first + months - 1)[1]
+    year = min(days).year
+    begins = [date(year, month, 1).toordinal() for month in range(first, first + months)]
+    end = begins[-1] + monthrange(year, first + months - 1)[1]
     monday = begins[0] - (begins[0] - 1) % 7
     names = ""
     for month, begin in enumerate(begins, first):
         names = names.ljust(WEEKDAY_WIDTH + (begin - monday) // 7) + MONTHS[month - 1]
     yield from (Text(), Text(names))
     for weekday, label in enumerate(WEEKDAYS):
-        days = range(monday + weekday, end, 7)
-        values = (calendar.values.get(date.fromordinal(day)) if day >= begins[0] else None for day in days)
+        week = range(monday + weekday, end, 7)
+        values = (days.get(date.fromordinal(day)) if day >= begins[0] else None for day in week)
         cells = (" " if value is None else scale.cell(value, empty=EMPTY_DAY) for value in values)
         yield Text.assemble(label, " ", *cells)
 
 
-def _sparkline(sparkline: blocks.Sparkline, width: int) -> Iterator[Text]:
-    labels = [sanitize(label) for label in sparkline.labels]
+def _heights(chart: answers.Chart, width: int) -> Iterator[Text]:
+    labels, values = [sanitize(label) for label, *_ in chart.rows], [each[0] for _, *each in chart.rows]
     size = max(map(cell_len, labels))
     if (size + 1) * len(labels) > width:
         size = 1
-    most = max(sparkline.values)
-    heights = (
-        HEIGHTS[max(1, round(8 * value / most)) - 1] if value > 0 else " " for value in sparkline.values
-    )
+    most = max(values)
+    heights = (HEIGHTS[max(1, round(8 * value / most)) - 1] if value > 0 else " " for value in values)
     yield Text(" ".join(height * size for height in heights), COLORS[-1])
     yield Text(" ".join(set_cell_size(label, size) for label in labels))
-    yield Text(sanitize(f"at most {most:,} {sparkline.unit}" if most else f"no {sparkline.unit}"))
+    yield Text(sanitize(f"at most {most:,} {chart.unit}" if most else f"no {chart.unit}"))

@@ -34,13 +34,6 @@ def local_time(second: float) -> str:
     return f"{local(second):%Y-%m-%d %H:%M}"
 
 
-def local_period(begin: float, end: float) -> str:
-    """Format a period in the local time zone: "2026-11-22 19:00 to 21:10", or with both dates."""
-    first, last = local_time(begin), local_time(end)
-    same_day = first.split()[0] == last.split()[0]
-    return f"{first} to {last.split()[1] if same_day else last}"
-
-
 def format_time(zone: Zone, second: float | None) -> str:
     """Format a time in a zone, "2026-11-22 19:00"; return "" for None."""
     return "" if second is None else f"{zone.local(second):%Y-%m-%d %H:%M}"
@@ -78,38 +71,21 @@ def listening_time(milliseconds: int) -> str:
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
 
 
-def plural(number: int, noun: str) -> str:
-    """Return the form of a noun that follows a number: "play", "plays"."""
-    return noun if number == 1 else f"{noun}s"
-
-
 def counted(number: int, noun: str) -> str:
     """Format a number with its noun: "1 play", "12,345 plays"."""
-    return f"{number:,} {plural(number, noun)}"
+    return count_cell(number, noun).for_people
 
 
 def count_cell(number: int, noun: str) -> Formatted:
     """Return a number with its noun: "12,345 plays"; in a pipe "12345 plays"."""
-    return phrase(number, plural(number, noun))
+    return phrase(number, noun if number == 1 else f"{noun}s")
 
 
-def percentage(part: float, whole: float) -> str:
-    """Format a share of a whole: "12.3 %"; a dash if the whole is zero."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
-
-
-def for_people(cell: Cell) -> str:
-    """Return a cell as a terminal shows it."""
-    if isinstance(cell, Formatted):
-        return cell.for_people
-    return f"{cell:,}" if isinstance(cell, int) else cell or ""
-
-
-def for_programs(cell: Cell) -> str:
-    """Return a cell as a pipe gets it."""
-    if isinstance(cell, Formatted):
-        return cell.for_programs
-    return "" if cell is None else str(cell)
+def formatted(cell: Cell) -> Formatted:
+    """Return a cell for people and for programs."""
+    if isinstance(cell, int):
+        return Formatted(f"{cell:,}", str(cell))
+    return cell if isinstance(cell, Formatted) else Formatted(cell or "", cell or "")
 
 
 def heard(milliseconds: int) -> Formatted:
@@ -123,23 +99,16 @@ def duration(milliseconds: int) -> Formatted:
 
 
 def share(part: float, whole: float) -> Formatted:
-    """Return a share of a whole: "12.3 %"; in a pipe "12.3"."""
-    text = percentage(part, whole)
-    return Formatted(text, text.removesuffix(" %") if whole else "")
+    """Return a share of a whole: "12.3 %", a dash if that is zero; in a pipe "12.3", or nothing."""
+    percent = f"{100 * part / whole:.1f}" if whole else ""
+    return Formatted(f"{percent} %" if whole else "–", percent)
 
 
-def change(number: int, before: int) -> Formatted:
-    """Return the change from an earlier number: "+1,234", "-3", "new" or "="; in a pipe "1234"."""
-    difference = number - before
-    text = "=" if not difference else f"{difference:+,}" if before else "new"
-    return Formatted(text, str(difference))
-
-
-def heard_change(milliseconds: int, before: int) -> Formatted:
-    """Return the change from an earlier listening time: "+12 min", "new" or "="; in a pipe "0:12:00"."""
-    minutes = milliseconds // MINUTE_MS - before // MINUTE_MS
-    text = (f"{minutes:+,} min" if minutes else "=") if before else change(milliseconds, 0).for_people
-    return Formatted(text, "-" * (milliseconds < before) + _clock(abs(milliseconds - before)))
+def change(now: int, before: int, *, is_time: bool) -> Formatted:
+    """Return a change: "+1,234", "new" or "="; of milliseconds "-3 min", in a pipe "-0:03:00"."""
+    shown = now // MINUTE_MS - before // MINUTE_MS if is_time else now - before
+    text = f"{shown:+,}{' min' * is_time}" if shown and before else "new" if now and not before else "="
+    return Formatted(text, "-" * (now < before) + (_clock if is_time else str)(abs(now - before)))
 
 
 def phrase(*cells: Cell) -> Formatted:
@@ -149,7 +118,8 @@ def phrase(*cells: Cell) -> Formatted:
 
 def filled(text: str, *cells: Cell) -> Formatted:
     """Return a text with cells in place of its braces: "{}, {} of them new"."""
-    return Formatted(text.format(*map(for_people, cells)), text.format(*map(for_programs, cells)))
+    people, programs = zip(*map(formatted, cells), strict=True) if cells else ((), ())
+    return Formatted(text.format(*people), text.format(*programs))
 
 
 def _clock(milliseconds: int) -> str:

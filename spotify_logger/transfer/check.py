@@ -16,7 +16,7 @@ from spotify_logger.core.catalog import ARTIST_FIELDS, CatalogEntry, tell_apart
 from spotify_logger.core.matching import MINUTE_MS, SAME_END_MS, naming_seconds
 from spotify_logger.core.play import BACKFILL, LIVE, Play
 from spotify_logger.core.player_state import encode_artists
-from spotify_logger.report.blocks import Answer
+from spotify_logger.report.answers import Answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive

@@ -21,7 +21,7 @@ from spotify_logger.core.play_rows import read_day
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.search_text import Match, TextSearch, search_words
 from spotify_logger.core.times import utc_time
-from spotify_logger.report.blocks import Answer, Table, write_answer
+from spotify_logger.report.answers import Answer, Table, write_answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive

@@ -19,7 +19,7 @@ from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
 from spotify_logger.core.redis_keys import day_of, gap_key, play_key
-from spotify_logger.report.blocks import Answer, write_csv
+from spotify_logger.report.answers import Answer, write_csv
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.atomic_file import replacing

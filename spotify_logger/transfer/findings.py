@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from enum import Enum
 
-from spotify_logger.report.blocks import Answer, Block, Table
+from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.words import count_cell, filled
 
 MAX_EXAMPLES = 5  # examples kept of each kind

@@ -14,7 +14,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import from_iso
 from spotify_logger.monitoring.status import describe_receiver, receivers
-from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.answers import Answer, Table
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted
 from spotify_logger.spotify.http import HttpSender, Request

@@ -17,7 +17,7 @@ from spotify_logger.core.matching import identity, newness
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.monitoring.status import known_log
-from spotify_logger.report.blocks import Answer
+from spotify_logger.report.answers import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import ITEM_KEYS, Archive
 from spotify_logger.storage.store import HASHES_PER_BATCH, Batch

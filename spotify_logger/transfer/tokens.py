@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from spotify_logger.core.redis_keys import TOKENS
 from spotify_logger.core.times import utc_time
-from spotify_logger.report.blocks import Answer, Note, Table
+from spotify_logger.report.answers import Answer, Note, Table
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.state import from_json, to_json
 

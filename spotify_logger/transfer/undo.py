@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import whole_number
-from spotify_logger.report.blocks import Answer
+from spotify_logger.report.answers import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.system.state import from_json, to_json
 

@@ -15,7 +15,6 @@ from spotify_logger.config.settings import is_loopback
 from spotify_logger.monitoring import status
 from spotify_logger.queries.dispatch import QUERIES, load_query
 from spotify_logger.queries.sql import CHOICES
-from spotify_logger.report import plays  # noqa: F401 - it says what the JSON of a timeline is
 from spotify_logger.report.answers import to_json
 from spotify_logger.transfer import tokens
 from spotify_logger.web.auth import Throttle

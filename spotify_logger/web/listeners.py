@@ -18,7 +18,7 @@ from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.periods import between
 from spotify_logger.monitoring.notice import notice
-from spotify_logger.queries import compare, dispatch, summary
+from spotify_logger.queries import dispatch, summary
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.question import Question
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.catalog import Artist
     from spotify_logger.core.periods import Zone
-    from spotify_logger.queries.compare import Comparison
     from spotify_logger.queries.sql import Log
     from spotify_logger.queries.summary import Overview
     from spotify_logger.storage.bulk import Archive
@@ -150,6 +149,7 @@ class ListenerPage(Questions):
         super().__init__(settings)
         self._covers = covers
         self.render, self.render_text = templates.render, templates.render_text
+        self.compare = partial(dispatch.compare, settings)
         self.zone = zone
         self.live = NowPlayingStream(settings, covers)
         self.login: LoginThread | None = None
@@ -198,13 +198,6 @@ class ListenerPage(Questions):
         """The years of the log, as of the latest question; this year alone while it is empty."""
         begin = self.today if self.first_play is None else self.zone.day(self.first_play)
         return range(min(begin.year, self.today.year), self.today.year + 1)
-
-    def compare(self, log: Log, question: Question, other: str) -> Comparison:
-        """Return what this listener and another one have in common."""
-        store = dispatch.open_store(for_listener(self._settings, other))
-        with closing(store), closing(Index(store)) as index:
-            both = self._settings.listener, other
-            return index.ask(lambda theirs: compare.compare((log, theirs), both, question))
 
     async def overview(self, request: Request) -> Overview:
         """Return the figures of the last 12 months."""

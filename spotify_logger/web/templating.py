@@ -80,7 +80,7 @@ class Templates:
             "minutes_seconds": format_duration,
             "number": "{:,}".format,
             "pluralize": words.counted,
-            "percent": lambda share: "–" if share is None else words.percentage(share, 1),
+            "percent": lambda share: "–" if share is None else words.share(share, 1).for_people,
             "duration_in_words": words.rough_duration,
             "timestamp": _timestamp,
             "time": _local_time(zone, "%H:%M"),

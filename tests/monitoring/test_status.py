@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
 
 QUO = CatalogItem("track:v", "Veridis Quo", ["Daft Punk"], "Discovery")
 WELL = {

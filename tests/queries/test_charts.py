@@ -7,22 +7,22 @@ import pytest
 from spotify_logger.cli.arguments import parse_args
 from spotify_logger.cli.commands import command_parser
 from spotify_logger.queries import charts
-from spotify_logger.report.blocks import Heatmap, Sparkline, YearHeatmap
+from spotify_logger.report.answers import Chart
 from tests.indexed_log import IndexedLog, blocks, data_of, rows, table_rows, texts
 from tests.queries.items import QUO
 
 if TYPE_CHECKING:
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
 
 
 class TestClockHeatmap:
     def clock(self, log: IndexedLog, **more: object) -> Answer:
         return log.answer(charts.clock, **more)
 
-    def parts(self, answer: Answer) -> tuple[Heatmap, Sparkline]:
+    def parts(self, answer: Answer) -> tuple[Chart, Chart]:
         heatmap, hours, *_ = blocks(answer)
-        assert isinstance(heatmap, Heatmap)
-        assert isinstance(hours, Sparkline)
+        assert isinstance(heatmap, Chart)
+        assert isinstance(hours, Chart)
         return heatmap, hours
 
     def test_figures(self, log: IndexedLog) -> None:
@@ -33,8 +33,8 @@ class TestClockHeatmap:
         answer = self.clock(log)
         assert answer.csv_rows == data_of(answer)["week"]
         heatmap, hours = self.parts(answer)
-        assert [sum(values) for values in heatmap.values] == [1, 2, 0, 0, 0, 0, 1]
-        assert {hour: plays for hour, plays in enumerate(hours.values) if plays} == {8: 3, 20: 1}
+        assert [sum(values) for _, *values in heatmap.rows] == [1, 2, 0, 0, 0, 0, 1]
+        assert [row for row in hours.rows if any(row[1:])] == [("8", 3), ("20", 1)]
         assert table_rows(answer)[:2] == [
             ["plays", "1", "2", "0", "0", "0", "0", "1", "4"],
             ["share", "25.0 %", "50.0 %", "0.0 %", "0.0 %", "0.0 %", "0.0 %", "25.0 %", ""],
@@ -53,7 +53,7 @@ class TestClockHeatmap:
         log.to(QUO, "2026-11-17 09:01", 60)
         answer = self.clock(log, by="time")
         heatmap, _ = self.parts(answer)
-        assert (heatmap.unit, heatmap.values[0][8], heatmap.values[1][9]) == ("minutes", 119, 2)
+        assert (heatmap.unit, heatmap.rows[0][1 + 8], heatmap.rows[1][1 + 9]) == ("minutes", 119, 2)
         assert table_rows(answer)[0] == ["hours", "1", "0", "0", "0", "0", "0", "0", "2"]
         assert table_rows(answer)[1][1] == "98.4 %"
         assert rows(answer)["busiest hour"] == "Mon 8:00, 119 minutes"
@@ -91,9 +91,9 @@ class TestCalendarHeatmap:
         log.to(QUO, "2026-02-27 12:00", 130)
         log.to(QUO, "2026-02-27 13:00", 130)
         heatmap = self.calendar(log, by="time").page[0]
-        assert isinstance(heatmap, YearHeatmap)
-        assert (heatmap.year, heatmap.unit) == (2026, "minutes")
-        assert {str(day): value for day, value in heatmap.values.items() if value} == {"2026-02-27": 4}
+        assert isinstance(heatmap, Chart)
+        assert (heatmap.rows[0], heatmap.unit) == (("2026-01-01", 0), "minutes")
+        assert [row for row in heatmap.rows if any(row[1:])] == [("2026-02-27", 4)]
         assert "No plays" in "".join(texts(self.calendar(log, 2025)))
 
 

@@ -10,7 +10,7 @@ from spotify_logger.report.terminal import render
 from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, table_rows, texts
 
 if TYPE_CHECKING:
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
 
 VERIDIS = CatalogItem("track:v", "Veridis Quo", ["Daft Punk"], "Discovery", "", "GBDUW0000061")
 DELUXE = CatalogItem("track:w", "Veridis Quo", ["Daft Punk"], "Discovery (Deluxe)", "", "GBDUW0000061")

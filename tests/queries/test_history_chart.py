@@ -7,7 +7,7 @@ import pytest
 from spotify_logger.core.day_sums import DAY, MONTH, WEEK
 from spotify_logger.queries.charts import course
 from spotify_logger.queries.question import TIME
-from spotify_logger.report.blocks import Table
+from spotify_logger.report.answers import Table
 from spotify_logger.report.words import heard
 from tests.indexed_log import IndexedLog, data_of, texts
 from tests.queries.items import QUO

@@ -10,11 +10,11 @@ from spotify_logger.cli.commands import command_parser
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.queries import item_page
 from spotify_logger.queries.sql import ALBUMS, ARTISTS, TRACKS
-from spotify_logger.report.blocks import Columns, Table
+from spotify_logger.report.answers import Columns, Table
 from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, rows, texts
 
 if TYPE_CHECKING:
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
 
 QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
 REMASTERED = CatalogItem(

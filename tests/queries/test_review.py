@@ -3,15 +3,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_logger.queries import summary
-from spotify_logger.report.blocks import Columns, Heading, Sparkline, Table
-from spotify_logger.report.words import for_people
-from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, texts
+from spotify_logger.report.answers import Chart, Columns, Heading, Table
+from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, for_people, texts
 from tests.queries.items import DUET, EPISODE, LOSER, QUO, QUO_AGAIN, SEXY
 
 if TYPE_CHECKING:
     import pytest
 
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
 
 
 def review(log: IndexedLog, year: int = 2026, **more: object) -> Answer:
@@ -66,8 +65,8 @@ def test_a_year(log: IndexedLog) -> None:
         "busiest": "3 h 3 min, 2026-02-28",
     }
     months, tracks = blocks(answer)[1], blocks(answer)[2]
-    assert isinstance(months, Sparkline)
-    assert (months.unit, months.values[:3]) == ("minutes", [3, 183, 183])
+    assert isinstance(months, Chart)
+    assert (months.unit, months.rows[:3]) == ("minutes", [("Jan", 3), ("Feb", 183), ("Mar", 183)])
     assert isinstance(tracks, Columns)
     assert tracks.left.rows[0] == (1, "Daft Punk – Veridis Quo", 4)
     assert tracks.right.rows[0] == (1, "Air", 4)

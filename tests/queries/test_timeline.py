@@ -11,7 +11,7 @@ from tests.indexed_log import IndexedLog, data_of, table_rows, texts
 from tests.queries.items import DUET, EPISODE, LIVE, LOSER, QUO
 
 if TYPE_CHECKING:
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
 
 
 def recent(log: IndexedLog, limit: int = 9, **more: object) -> Answer:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from spotify_logger.queries import top
-from spotify_logger.report.blocks import Answer, Table
+from spotify_logger.report.answers import Answer, Table
 from tests.indexed_log import IndexedLog, data_of, table_rows, texts
 from tests.queries.items import DUET, EPISODE, LIVE, LOSER, QUO
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.report.blocks import to_cell, write_csv
+from spotify_logger.report.answers import to_cell, write_csv
 
 if TYPE_CHECKING:
-    from spotify_logger.report.blocks import CsvRow
+    from spotify_logger.report.answers import CsvRow
 
 SIGNS = "=+-@＝＋－＠"  # noqa: RUF001 - of full width
 

@@ -2,28 +2,16 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.report import words
-from spotify_logger.report.blocks import (
-    Answer,
-    Columns,
-    Heading,
-    Heatmap,
-    Note,
-    Sparkline,
-    Table,
-    YearHeatmap,
-    write_answer,
-)
+from spotify_logger.report.answers import Answer, Chart, Columns, Heading, Note, Table, write_answer
 from tests.report.samples import HARMLESS, NASTY, TerminalStream
 
 if TYPE_CHECKING:
-    from spotify_logger.report.blocks import Block
+    from spotify_logger.report.answers import Block
     from spotify_logger.report.words import Cell
 
 LEFT, RIGHT = Table([["a", "b"]], headings=["x", "y"]), Table([["c", "d"], ["e", "f"]])
@@ -43,13 +31,9 @@ class TestPipe:
             (Heading("Artists"), "Artists"),
             (Table([["a", "b c"], ["d", ""]], headings=["x", "y"]), "a\tb c\nd\t"),
             (Columns(LEFT, RIGHT), "a\tb\nc\td\ne\tf"),
-            (Heatmap([[1, 12345]] * 7, "plays"), "\n".join(f"{day}\t1\t12345" for day in WEEKDAYS)),
-            (
-                YearHeatmap(2026, {date(2026, 11, 22): 1234, date(2026, 1, 9): 0}, "plays"),
-                "2026-01-09\t0\n2026-11-22\t1234",
-            ),
+            (Chart("week", [("Mon", 1, 12345), ("Tue", 2, 0)], "plays"), "Mon\t1\t12345\nTue\t2\t0"),
             (Table([("Air", "1 play"), ("No\tbody", "none")], bars=[1, 0]), "Air\t1 play\nNo body\tnone"),
-            (Sparkline(["Jan", "Feb"], [3, 1000], "plays"), "Jan\t3\nFeb\t1000"),
+            (Chart("heights", [("Jan", 3), ("Feb", 1000)], "plays"), "Jan\t3\nFeb\t1000"),
         ],
     )
     def test_cells_are_separated_by_tabs(self, block: Block, lines: str) -> None:
@@ -77,13 +61,14 @@ def test_csv_is_safe_also_on_a_terminal() -> None:
 def test_a_pipe_gets_one_table_with_plain_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     people = "می‌خواهم 👩‍🚀"
     row: list[Cell] = [
-        1234, people, words.heard(12_000_000), words.share(1, 8), words.change(1, 2000), words.change(1, 0),
-        words.heard_change(60_000, 120_000), words.phrase(1234, "plays"), None,
+        1234, people, words.heard(12_000_000), words.share(1, 8),
+        words.change(1, 2000, is_time=False), words.change(1, 0, is_time=False),
+        words.change(60_000, 120_000, is_time=True), words.phrase(1234, "plays"), None,
     ]  # fmt: skip
     written = in_pipe(Note(Table([[5, "x"]])), Table([row]), Note("At least: 1 gap"))
     assert written == f"1234\t{people}\t3:20:00\t12.5\t-1999\t1\t-0:01:00\t1234 plays\t\n"
     assert capsys.readouterr().err == "5\tx\nAt least: 1 gap\n"
-    assert [*map(words.for_people, row)] == [
+    assert [words.formatted(cell).for_people for cell in row] == [
         "1,234", people, "3 h 20 min", "12.5 %", "-1,999", "new", "-1 min", "1,234 plays", "",
     ]  # fmt: skip
 

@@ -11,17 +11,7 @@ from rich.cells import cell_len
 
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.report import terminal
-from spotify_logger.report.blocks import (
-    Answer,
-    Block,
-    Columns,
-    Heading,
-    Heatmap,
-    Sparkline,
-    Table,
-    YearHeatmap,
-    write_answer,
-)
+from spotify_logger.report.answers import Answer, Block, Chart, Columns, Heading, Table, write_answer
 from spotify_logger.report.terminal import SHADES, ShadeScale
 from spotify_logger.report.words import MONTHS
 from tests.report.samples import HARMLESS, NASTY, TerminalStream
@@ -61,10 +51,10 @@ class TestPage:
             Heading(NASTY),
             Table([["x", NASTY]]),
             Columns(Table([["x", NASTY]]), Table([["x", NASTY]])),
-            Heatmap([[1]] * 7, NASTY),
-            YearHeatmap(2026, {date(2026, 1, 1): 1}, NASTY),
+            Chart("week", [("Mon", 1)], NASTY),
+            Chart("year", [("2026-01-01", 1)], NASTY),
             Table([(NASTY, NASTY), ("b", "c")], bars=[1, 2]),
-            Sparkline([NASTY, NASTY], [1, 0], NASTY),
+            Chart("heights", [(NASTY, 1), (NASTY, 0)], NASTY),
         ],
     )
     def test_control_characters_are_replaced_in_every_block(self, drawn: Drawn, block: Block) -> None:
@@ -106,6 +96,10 @@ class TestColumns:
         assert drawn(Columns(ranking("x" * left), ranking("y" * right)))[1] == line
 
 
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
 class TestShadeScale:
     @settings(max_examples=50)
     @given(st.lists(st.integers(0, 60) | st.integers(0, 10**6)))
@@ -114,12 +108,17 @@ class TestShadeScale:
         shades = [scale.shade(value) for value in sorted(values)]
         assert shades == sorted(shades)
         assert not any(values) or shades[-1] == len(SHADES)
+        entries = re.findall(
+            r"([░▒▓█]) ([0-9,]+)(?:–([0-9,]+))?", " ".join(map(str, scale.legend("", 10**6)))
+        )
         for value in values:
-            named = [shade for shade, low, high in scale.steps() if low <= value <= high]
-            assert named == ([scale.shade(value)] if value else [])
+            named = [shade for shade, low, high in entries if number(low) <= value <= number(high or low)]
+            assert named == [scale.cell(value)[0]] * (value > 0)
 
 
-WEEK = Heatmap([[(day + 1) * hour for hour in range(24)] for day in range(7)], "plays")
+WEEK = Chart(
+    "week", [(day, *(row * hour for hour in range(24))) for row, day in enumerate(WEEKDAYS, 1)], "plays"
+)
 
 
 class TestHeatmap:
@@ -137,14 +136,15 @@ class TestHeatmap:
         assert lines[8:] == ["    plays  ░ 1–22  ▒ 23–51  ▓ 52–90", "    █ 91–161"]
 
 
-def calendar_lines(year: int, values: dict[date, int], columns: int) -> list[str]:
-    return [line.plain for line in terminal._calendar(YearHeatmap(year, values, "plays"), columns)]
+def calendar_lines(values: dict[date, int], columns: int) -> list[str]:
+    chart = Chart("year", [(day.isoformat(), value) for day, value in values.items()], "plays")
+    return [line.plain for line in terminal._year(chart, columns)]
 
 
 class TestDrawnCalendar:
     def test_a_year_that_does_not_fit_is_drawn_in_two_rows(self, drawn: Drawn) -> None:
-        values = {date(2026, 6, 30): 1, date(2026, 7, 1): 9}
-        assert drawn(YearHeatmap(2026, values, "plays"), columns=40) == [
+        chart = Chart("year", [("2026-06-30", 1), ("2026-07-01", 9)], "plays")
+        assert drawn(chart, columns=40) == [
             "    Jan Feb Mar  Apr May  Jun",
             "Mon",
             "Tue" + " " * 27 + "▒",
@@ -161,13 +161,13 @@ class TestDrawnCalendar:
         self, year: int, columns: int, month: int
     ) -> None:
         days = [date(year, 1, 1) + timedelta(number) for number in range(364)]
-        lines = calendar_lines(year, dict.fromkeys(days, 1), columns)
+        lines = calendar_lines(dict.fromkeys(days, 1), columns)
         assert max(map(cell_len, lines)) <= max(columns, 60 if columns >= 60 else 0)
         for weekday, name in enumerate(WEEKDAYS):
             shown = sum(line.count("█") for line in lines if line.startswith(name))
             assert shown == sum(day.weekday() == weekday for day in days)
         first = date(year, month + 1, 1)
-        lines = calendar_lines(year, {first: 1}, columns)
+        lines = calendar_lines({first: 1}, columns)
         (names,) = (number for number, line in enumerate(lines) if MONTHS[month] in line)
         assert lines[names + 1 + first.weekday()].index("█") == lines[names].index(MONTHS[month])
 
@@ -186,9 +186,10 @@ class TestBarChart:
 
 class TestSparkline:
     def test_labels_by_their_first_letter_on_a_narrow_terminal(self, drawn: Drawn) -> None:
-        lines = drawn(Sparkline(MONTHS, [8, 7, 6, 5, 4, 3, 2, 1, 0, 8, 8, 8], "plays"), columns=40)
+        values = (8, 7, 6, 5, 4, 3, 2, 1, 0, 8, 8, 8)
+        lines = drawn(Chart("heights", [*zip(MONTHS, values, strict=True)], "plays"), columns=40)
         assert lines[:2] == ["█ ▇ ▆ ▅ ▄ ▃ ▂ ▁   █ █ █", "J F M A M J J A S O N D"]
-        assert drawn(Sparkline(["Jan", "Feb"], [0, 0], "plays")) == ["", "Jan Feb", "no plays"]
+        assert drawn(Chart("heights", [("Jan", 0), ("Feb", 0)], "plays")) == ["", "Jan Feb", "no plays"]
 
 
 @pytest.mark.parametrize(

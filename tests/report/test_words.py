@@ -9,10 +9,9 @@ from spotify_logger.report.words import (
     counted,
     exact_duration,
     listening_time,
-    local_period,
     local_time,
-    percentage,
     rough_duration,
+    share,
 )
 
 if TYPE_CHECKING:
@@ -22,11 +21,9 @@ NEW_YEAR = 1_767_223_800
 """2025-12-31T23:30:00Z."""
 
 
-def test_times_are_local_and_a_period_within_a_day_has_one_date(set_timezone: Callable[[str], None]) -> None:
+def test_times_are_local(set_timezone: Callable[[str], None]) -> None:
     set_timezone("CET-1CEST,M3.5.0,M10.5.0/3")  # as POSIX writes it, without a database
     assert (local_time(NEW_YEAR + 0.9), local_time(1_782_862_200)) == ("2026-01-01 00:30", "2026-07-01 01:30")
-    assert local_period(NEW_YEAR, NEW_YEAR + 3600) == "2026-01-01 00:30 to 01:30"
-    assert local_period(NEW_YEAR - 3600, NEW_YEAR) == "2025-12-31 23:30 to 2026-01-01 00:30"
 
 
 @pytest.mark.parametrize(
@@ -51,8 +48,8 @@ def test_listening_time_has_no_days() -> None:
 
 def test_counts_percentages_and_changes() -> None:
     assert [counted(number, "play") for number in (1, 12345)] == ["1 play", "12,345 plays"]
-    assert [percentage(2, 3), percentage(0, 0)] == ["66.7 %", "–"]
-    assert [change(*both).for_people for both in ((2001, 1), (1, 4), (5, 0), (5, 5))] == [
+    assert [share(2, 3).for_people, share(0, 0).for_people] == ["66.7 %", "–"]
+    assert [change(*both, is_time=False).for_people for both in ((2001, 1), (1, 4), (5, 0), (5, 5))] == [
         "+2,000",
         "-3",
         "new",

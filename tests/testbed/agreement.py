@@ -21,7 +21,7 @@ from tests.testbed.virtual_time import VirtualWorld
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
     from spotify_logger.simulator.comparison import Comparison
     from spotify_logger.simulator.timeline import ListeningHistory, TruePlay
 

@@ -9,7 +9,7 @@ import pytest
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED, STOPPED
 from spotify_logger.core.redis_keys import CATALOG, REVISIONS
-from spotify_logger.report.blocks import Table
+from spotify_logger.report.answers import Table
 from spotify_logger.report.words import Formatted
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient
@@ -22,7 +22,7 @@ from tests.report.samples import TerminalStream
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
     from spotify_logger.storage.client import Command, Reply
 
     Damage = Callable[[RedisLog], object]

@@ -15,7 +15,7 @@ import pytest
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.redis_keys import REVISIONS, TOMBSTONES
 from spotify_logger.report import progress
-from spotify_logger.report.blocks import write_answer
+from spotify_logger.report.answers import write_answer
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import redis
 
     from spotify_logger.core.play import Play
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
     from spotify_logger.storage.client import Command, RedisClient, Reply
 
 Data = dict[str, object]

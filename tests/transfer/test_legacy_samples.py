@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
     from spotify_logger.storage.bulk import Archive
 
 LENGTH = 200

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from spotify_logger.core.player_state import PlayerState
-from spotify_logger.report.blocks import Answer, Block, Table
+from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import Cell, Formatted, count_cell, filled, phrase
 from spotify_logger.storage.bulk import Archive
