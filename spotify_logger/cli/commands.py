@@ -3,8 +3,6 @@
 Slow imports are local to the functions that need them, so that --help is fast on a Raspberry Pi.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -1,21 +1,16 @@
 """Entry point of the `spotify-logger` command: turns failures into messages and exit codes."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from spotify_logger.cli import commands
 from spotify_logger.cli.arguments import parse_args
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 EXIT_BROKEN_PIPE = 141  # by shell convention: 128 + SIGPIPE
 

@@ -1,26 +1,20 @@
 """The logger's own Redis, opened by a command while no logger runs."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from spotify_logger.config.listeners import for_listener
+from spotify_logger.config.settings import Settings
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
 from spotify_logger.system import lock_file
 from spotify_logger.system.errors import SpotifyLoggerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from spotify_logger.config.settings import Settings
 
 
 @contextmanager

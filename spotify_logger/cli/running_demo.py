@@ -1,22 +1,16 @@
 """The demo that runs on this machine: it notes where it is, and `--demo` asks it instead of your log."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from spotify_logger.config.settings import Settings
 from spotify_logger.queries.index import cache_folder
 from spotify_logger.queries.question import DEFAULT_THRESHOLD
 from spotify_logger.system import atomic_file, state
 from spotify_logger.system.errors import SpotifyLoggerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from spotify_logger.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,17 @@
 """Settings in files: `auth.py`, `.env`, and files that hold the value of one setting."""
 
-from __future__ import annotations
-
 import ast
 import io
+import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spotify_logger.config.sources import AUTH_FILE, RawSetting, printable, strip_pasted
 from spotify_logger.system import atomic_file, log, ownership
 from spotify_logger.system.errors import Misconfigured, bounded_nesting
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
 
 AUTH_NAMES = ("client_id", "client_secret", "redirect_uri")  # everything else in `auth.py` is ignored
 

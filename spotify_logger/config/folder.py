@@ -1,15 +1,10 @@
 """Where the command looks for a user's settings."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, EXAMPLE_FILE, xdg_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def settings_folder(here: Path, environ: Mapping[str, str]) -> Path:

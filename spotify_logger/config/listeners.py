@@ -1,14 +1,9 @@
 """The settings of the other listeners, for what looks at several of them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from spotify_logger.config.settings import Settings
 from spotify_logger.core.redis_keys import add_listener, remove_listener
-
-if TYPE_CHECKING:
-    from spotify_logger.config.settings import Settings
 
 UNNAMED = "(no name)"  # stands for the listener without a name
 

@@ -4,28 +4,24 @@ They are missing in a clone that was never installed, and in a virtual environme
 then one line says what to run. Standard library only.
 """
 
-from __future__ import annotations
-
 import base64
 import os
 import re
 import shutil
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module, metadata
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from spotify_logger.config.settings import hook_url
 from spotify_logger.config.sources import find_settings
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 MIN_VERSIONS = {
     "python-dotenv": "1.0",

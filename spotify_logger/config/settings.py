@@ -1,10 +1,9 @@
 """The settings: read once, validated and typed; for where each comes from, see `sources`."""
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import re
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,8 @@ from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from spotify_logger.config.topology import RedisTopology
+
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0  # the range of POLL_MIN and POLL_MAX
 URL_FORMS = (
@@ -184,7 +182,7 @@ def _forward_targets(found: Mapping[str, RawSetting]) -> Iterator[ForwardTarget]
             yield ForwardTarget(number, token.name, base, _visible_ascii(token))
 
 
-def parse_topology(url: str) -> RedisTopology | None:
+def parse_topology(url: str) -> "RedisTopology | None":
     """Parse the URL of Sentinels or of a cluster; None for a single server. May raise ValueError."""
     if "+" not in urlsplit(url).scheme:
         return None

@@ -5,17 +5,12 @@ name a file that holds the value, as NAME_FILE; a credential is a file named lik
 that only look at the log, the files of the systemd service come before the defaults.
 """
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spotify_logger.system.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 AUTH_FILE = "auth.py"
 DOTENV_FILE = ".env"

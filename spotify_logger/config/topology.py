@@ -1,7 +1,5 @@
 """The addresses of Redis Sentinels, or of the nodes of a cluster, in a URL."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit

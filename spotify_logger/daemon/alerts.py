@@ -3,25 +3,18 @@
 What has been sent is kept in a note, so that neither the next turn nor a restart sends it again.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING
 
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.times import local
-from spotify_logger.spotify.http import Request
+from spotify_logger.spotify.http import Request, Send
+from spotify_logger.storage.outbox import Outbox
 from spotify_logger.system import log
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import LOGIN_ADVICE, TryLater
 from spotify_logger.system.state import from_json, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from spotify_logger.spotify.http import Send
-    from spotify_logger.storage.outbox import Outbox
-    from spotify_logger.system.clock import Clock
 
 ALERTS_NOTE = "alerts"
 DAY = 86400.0

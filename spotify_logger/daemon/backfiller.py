@@ -4,27 +4,21 @@ It is fetched after every unobserved span, again a few minutes later for plays t
 after every half hour of listening for plays too short to be polled or not shown by the player.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
 from spotify_logger.core.coverage import Coverage, UnobservedSpan
 from spotify_logger.core.display import format_play
 from spotify_logger.core.matching import AccountRank, account_rank, identity, matches_tombstone
+from spotify_logger.core.play import Play
 from spotify_logger.core.times import in_range, to_iso
+from spotify_logger.daemon.recorder import Recorder
+from spotify_logger.spotify.api import Spotify
+from spotify_logger.storage.outbox import Outbox
 from spotify_logger.system import log
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.state import from_json, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from spotify_logger.core.play import Play
-    from spotify_logger.daemon.recorder import Recorder
-    from spotify_logger.spotify.api import Spotify
-    from spotify_logger.storage.outbox import Outbox
-    from spotify_logger.system.clock import Clock
 
 LAST_ANSWER_NOTE = "beat"
 GAP_NOTE = "gap"

@@ -4,22 +4,16 @@ Whoever holds the lease is active. While Redis is away nobody can tell, so the a
 standby does not start.
 """
 
-from __future__ import annotations
-
 import secrets
-from typing import TYPE_CHECKING
 
+from spotify_logger.config.settings import Settings
 from spotify_logger.core.redis_keys import LEASE
 from spotify_logger.daemon.backfiller import GAP_NOTE
-from spotify_logger.daemon.poller import Poller, Turn
+from spotify_logger.daemon.poller import Environment, Poller, Turn
+from spotify_logger.spotify.http import Request, Response, Send
 from spotify_logger.storage.lease import INVALID_LEASE_GRACE, Lease, LeaseState
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
-
-if TYPE_CHECKING:
-    from spotify_logger.config.settings import Settings
-    from spotify_logger.daemon.poller import Environment
-    from spotify_logger.spotify.http import Request, Response, Send
 
 LOGGER_ID_NOTE = "logger"
 FENCE_NOTE = "lease"  # the fencing token of the last lease

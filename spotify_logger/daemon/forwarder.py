@@ -4,12 +4,11 @@ A play waits in the outbox from the transaction that closes it until the receive
 between answer and mark the same bytes are sent again, which ListenBrainz and Koito take for the same listen.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from spotify_logger.config.settings import ForwardTarget, Settings
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.display import format_title
 from spotify_logger.core.forwarding import (
@@ -23,22 +22,16 @@ from spotify_logger.core.forwarding import (
     read_answer,
     track_metadata,
 )
-from spotify_logger.core.matching import identity
+from spotify_logger.core.matching import Identity, identity
+from spotify_logger.core.play import Play
+from spotify_logger.daemon.alerts import Alerts
+from spotify_logger.daemon.poller import Environment
 from spotify_logger.spotify.http import Request
 from spotify_logger.storage.listen_queue import RETRY_NOTE, ForwardingOutbox, Listen
+from spotify_logger.storage.outbox import OutboxPlay
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
 from spotify_logger.system.state import to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from spotify_logger.config.settings import ForwardTarget, Settings
-    from spotify_logger.core.matching import Identity
-    from spotify_logger.core.play import Play
-    from spotify_logger.daemon.alerts import Alerts
-    from spotify_logger.daemon.poller import Environment
-    from spotify_logger.storage.outbox import OutboxPlay
 
 PAUSE = 1.0  # seconds between two requests to a receiver
 MIN_RETRY, MAX_RETRY = 60.0, 3600.0  # seconds before a failed request is retried

@@ -1,27 +1,35 @@
 """The logger process: settings, lock, signals, and the poll loop."""
 
-from __future__ import annotations
-
 import os
 import signal
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from spotify_logger.config.settings import load
+from spotify_logger.config.settings import Settings, load
 from spotify_logger.daemon.failover import Failover
-from spotify_logger.daemon.poller import DEFAULT_TIMINGS, Environment
+from spotify_logger.daemon.poller import DEFAULT_TIMINGS, DaemonTimings, Environment, Poller
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.system import log
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
-    from spotify_logger.config.settings import Settings
-    from spotify_logger.daemon.poller import DaemonTimings, Poller
+class StopSignal:
+    """Notes signals that ask the process to stop; `wake_fd` becomes readable then, to end a sleep."""
+
+    def __init__(self) -> None:
+        self.wake_fd, write_fd = os.pipe()
+        for descriptor in (self.wake_fd, write_fd):
+            os.set_blocking(descriptor, False)
+        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        self.is_requested = False
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._request)
+
+    def _request(self, *_: object) -> None:
+        self.is_requested = True
 
 
 def run(
@@ -76,19 +84,3 @@ def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) ->
         run(failover, clock, heartbeat_pipe, lambda: stop.is_requested, timings.max_turn)
         failover.flush()
         log.info("stopped")
-
-
-class StopSignal:
-    """Notes signals that ask the process to stop; `wake_fd` becomes readable then, to end a sleep."""
-
-    def __init__(self) -> None:
-        self.wake_fd, write_fd = os.pipe()
-        for descriptor in (self.wake_fd, write_fd):
-            os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        self.is_requested = False
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._request)
-
-    def _request(self, *_: object) -> None:
-        self.is_requested = True

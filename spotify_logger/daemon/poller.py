@@ -1,26 +1,29 @@
 """The poll loop: ask Spotify, track the plays, backfill, record, wait."""
 
-from __future__ import annotations
-
 import os
 import random
+import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from spotify_logger import __version__
+from spotify_logger.config.settings import Settings
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
 from spotify_logger.core.display import format_play, format_title
 from spotify_logger.core.matching import identity, remaining_ms
-from spotify_logger.core.player_state import StateKind, read_player_state
+from spotify_logger.core.play import Play
+from spotify_logger.core.player_state import FieldValue, PlayerState, StateKind, read_player_state
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
 from spotify_logger.core.times import from_iso, local, to_iso
 from spotify_logger.core.tracker import Tracker
 from spotify_logger.daemon.alerts import Alerts, Heartbeat
 from spotify_logger.daemon.backfiller import LISTENED_INTERVAL_MS, Backfiller, GapMonitor
 from spotify_logger.daemon.recorder import Recorder
-from spotify_logger.spotify.api import Spotify
+from spotify_logger.spotify.api import ApiResponse, Spotify
+from spotify_logger.spotify.http import Send
 from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, Quota, RateLimit
 from spotify_logger.storage.client import RedisClient
@@ -29,21 +32,9 @@ from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
 from spotify_logger.storage.sqlite_file import DISK_RETRY
 from spotify_logger.storage.store import Store
 from spotify_logger.system import log
-from spotify_logger.system.clock import boot_id
+from spotify_logger.system.clock import Clock, boot_id
 from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
 from spotify_logger.system.state import to_json
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable
-
-    from spotify_logger.config.settings import Settings
-    from spotify_logger.core.play import Play
-    from spotify_logger.core.player_state import FieldValue, PlayerState
-    from spotify_logger.daemon.forwarder import Forwarder
-    from spotify_logger.spotify.api import ApiResponse
-    from spotify_logger.spotify.http import Send
-    from spotify_logger.system.clock import Clock
 
 MAX_PENDING_ANSWERS = 20  # answers held back, with a new state folder, until Redis tells what to continue
 REFUSAL_PATIENCE = 60.0  # seconds for which Redis may refuse writes, as in a failover, without an alert

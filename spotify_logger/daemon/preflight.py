@@ -3,8 +3,6 @@
 The supervisor runs this in a process of its own, so that none of it stays in memory while the loop runs.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import getpass
@@ -15,7 +13,6 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     # Until `main` can handle Ctrl-C, it just ends the process; the imports below take a moment.
@@ -25,8 +22,10 @@ if __name__ == "__main__":
 
     requirements.check("run.py", alert=True, imports=("dotenv", "requests"))
 
+from collections.abc import Callable, Mapping, Sequence
+
 from spotify_logger.config.files import parse_auth_file
-from spotify_logger.config.settings import NotConfigured, is_visible_ascii, load
+from spotify_logger.config.settings import NotConfigured, Settings, is_visible_ascii, load
 from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, EXAMPLE_FILE, strip_pasted
 from spotify_logger.daemon.standalone import own_address
 from spotify_logger.spotify import oauth
@@ -34,11 +33,6 @@ from spotify_logger.spotify.login import Prompt, check_client, login
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from spotify_logger.config.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,31 +5,29 @@ the logger knew to be written. So on every new connection and once an hour the n
 all plays of the outbox where the server is not the same as before.
 """
 
-from __future__ import annotations
-
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
 
 from spotify_logger.core import matching
-from spotify_logger.core.matching import account_rank, identity, is_same_play, newness
+from spotify_logger.core.matching import Identity, account_rank, identity, is_same_play, newness
 from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play, index_line, item_of
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.client import Persistence, StoreError
-from spotify_logger.storage.outbox import ACKNOWLEDGED, LOG_ID_NOTE, PLAYS_PER_QUERY, WAITING
+from spotify_logger.storage.outbox import (
+    ACKNOWLEDGED,
+    LOG_ID_NOTE,
+    PLAYS_PER_QUERY,
+    WAITING,
+    Outbox,
+    OutboxPlay,
+)
+from spotify_logger.storage.store import Store
 from spotify_logger.system import log
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.state import from_json, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from spotify_logger.core.matching import Identity
-    from spotify_logger.core.player_state import FieldValue
-    from spotify_logger.storage.outbox import Outbox, OutboxPlay
-    from spotify_logger.storage.store import Store
-    from spotify_logger.system.clock import Clock
 
 INTERVAL = 3600.0  # seconds between two comparisons over the same connection
 MAX_SECONDS = 5.0  # seconds after which a comparison goes on in the next turn
@@ -188,7 +186,7 @@ class Reconciler:
         self._is_suspicious = False  # Redis has lost something: all plays have to be compared, whatever fails
         self._lost: list[int] = []
         self.persistence = Persistence()  # as of the last comparison
-        self.status: Mapping[str, FieldValue] = {}  # what was written again last, when, and why
+        self.status: Mapping[str, str | int] = {}  # what was written again last, when, and why
         self.log_trouble: str | None = None  # why Redis lacks the log, "" if it has it; None if unknown
 
     def check_log(self) -> None:

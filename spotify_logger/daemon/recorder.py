@@ -1,28 +1,29 @@
 """Writes plays, gaps and the status to Redis; plays wait in the outbox until Redis has acknowledged them."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.matching import identity
 from spotify_logger.core.observations import Observations
 from spotify_logger.core.play import LIVE, Play
+from spotify_logger.core.player_state import FieldValue
 from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
 from spotify_logger.daemon.reconcile import REDIS_RUN_NOTE, Reconciler, Takeover, Tombstones
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.outbox import ACKNOWLEDGED, NEWEST_CANDIDATES, PLAYS_PER_QUERY, OutboxPlay
+from spotify_logger.storage.outbox import (
+    ACKNOWLEDGED,
+    NEWEST_CANDIDATES,
+    PLAYS_PER_QUERY,
+    Gaps,
+    Outbox,
+    OutboxPlay,
+)
+from spotify_logger.storage.store import Batch, Store
 from spotify_logger.system import log
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-
-    from spotify_logger.core.backoff import Backoff
-    from spotify_logger.core.player_state import FieldValue
-    from spotify_logger.storage.outbox import Gaps, Outbox
-    from spotify_logger.storage.store import Batch, Store
-    from spotify_logger.system.clock import Clock
+from spotify_logger.system.clock import Clock
 
 NOW_PLAYING_GRACE = 30.0  # seconds after the next answer is due until `now_playing` expires
 OPEN_SAVE_INTERVAL = 30.0  # seconds between saves of the open play to disk while Redis is away

@@ -1,19 +1,13 @@
 """What `log.py` does without a supervisor: lock the state folder, and start Redis if none is set."""
 
-from __future__ import annotations
-
+import contextlib
 import os
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from spotify_logger.config.settings import Settings
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
 from spotify_logger.system import lock_file, log
 from spotify_logger.system.errors import SpotifyLoggerError
-
-if TYPE_CHECKING:
-    import contextlib
-
-    from spotify_logger.config.settings import Settings
 
 
 def own_address(settings: Settings) -> tuple[str, int] | None:

@@ -1,18 +1,12 @@
 """What a person should know about the logger at first sight: what is wrong, and what soon will be."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from spotify_logger.core.times import local, seconds_of
-from spotify_logger.monitoring.status import unanswered
+from spotify_logger.monitoring.status import Status, unanswered
 from spotify_logger.system.errors import LOGIN_ADVICE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from spotify_logger.monitoring.status import Status
 
 DAY = 86_400
 REMINDER_DAYS = 30  # before a login expires from which to remind of it, as the first alert does

@@ -1,22 +1,23 @@
 """Answer `status` and `now`: whether the logger is alive and well, and what is playing."""
 
-from __future__ import annotations
-
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from spotify_logger import __version__
 from spotify_logger.config.listeners import for_listener
+from spotify_logger.config.settings import Settings
 from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
 from spotify_logger.core.forwarding import ReceiverStatus
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import LOG_ID_FIELD, STATUS, play_key
 from spotify_logger.core.times import from_iso, local, seconds_of, utc_time
-from spotify_logger.storage.bulk import Archive, gap_data, play_data
+from spotify_logger.storage.bulk import Archive, GapData, PlayData, gap_data, play_data
 from spotify_logger.storage.client import FORGETS, StoreError
 from spotify_logger.storage.embedded_server import missing_server
 from spotify_logger.storage.log_id import log_trouble
@@ -26,13 +27,6 @@ from spotify_logger.system.clock import DATE_TOLERANCE, Clock, boot_id
 from spotify_logger.system.errors import LOGIN_ADVICE
 from spotify_logger.system.log import sanitize
 from spotify_logger.system.state import from_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from spotify_logger.config.settings import Settings
-    from spotify_logger.storage.bulk import GapData, PlayData
 
 GAP_SECONDS = 30 * 86_400  # for which the status shows gaps
 LATE_AFTER = 120.0  # seconds after the announced poll by which a live logger has written: it takes at most 90

@@ -1,24 +1,24 @@
 """The client of Spotify's Web API. The status decides; the body of an error, of any shape, adds detail."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
+from spotify_logger.config.settings import Settings
 from spotify_logger.core.backoff import Backoff
-from spotify_logger.spotify.http import Request
-from spotify_logger.spotify.oauth import TokenManager, account_conflict, valid_until, with_account
+from spotify_logger.spotify.http import Request, Response, Send
+from spotify_logger.spotify.oauth import (
+    Token,
+    TokenFile,
+    TokenManager,
+    account_conflict,
+    valid_until,
+    with_account,
+)
+from spotify_logger.spotify.rate_limit import RateLimit
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
-
-if TYPE_CHECKING:
-    from spotify_logger.config.settings import Settings
-    from spotify_logger.spotify.http import Response, Send
-    from spotify_logger.spotify.oauth import Token, TokenFile
-    from spotify_logger.spotify.rate_limit import RateLimit
-    from spotify_logger.system.clock import Clock
 
 PLAYER_PATH = "/v1/me/player"
 RECENTLY_PLAYED_PATH = "/v1/me/player/recently-played"

@@ -1,21 +1,19 @@
 """HTTP for the whole project: a request goes in, and a response comes out before a deadline."""
 
-from __future__ import annotations
-
 import http.client
 import os
 import re
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import requests
 import urllib3
@@ -27,9 +25,6 @@ from spotify_logger.system.clock import Deadline
 from spotify_logger.system.errors import Unreachable, chain
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 from spotify_logger.system.state import from_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _CHUNK_BYTES = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
 _MAX_RETRY_AFTER = 366 * 86400.0

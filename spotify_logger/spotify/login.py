@@ -1,7 +1,5 @@
 """The login: print the authorization URL, and take the redirect from the browser or the terminal."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html
@@ -13,27 +11,22 @@ import sys
 import threading
 import time
 import webbrowser
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from spotify_logger.config.settings import is_loopback
+from spotify_logger.config.settings import Settings, is_loopback
 from spotify_logger.core.times import local
 from spotify_logger.spotify import oauth
-from spotify_logger.spotify.http import HttpSender
+from spotify_logger.spotify.http import HttpSender, Send
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from spotify_logger.config.settings import Settings
-    from spotify_logger.spotify.http import Send
 
 SCOPES = "user-read-playback-state user-read-recently-played"
 POLL_SECONDS = 0.2  # seconds between two looks for an answer from the browser
@@ -163,6 +156,43 @@ def parse_redirect(address: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(query.partition("?")[2] or query).items()}
 
 
+class Prompt:
+    """Prints instructions for the person who logs in."""
+
+    def __init__(self, stdout: TextIO) -> None:
+        self._stdout = stdout
+        self.last = ""
+
+    def say(self, text: str) -> None:
+        """Print one line, and keep it as the `last` one."""
+        self.last = log.sanitize(text)
+        self.show(self.last)
+
+    def show(self, text: str) -> None:
+        """Print a text as it is."""
+        with suppress(OSError, ValueError):  # the terminal is gone; the browser may still answer
+            print(text, file=self._stdout, flush=True)
+
+    def explain(self, redirect_uri: str, *, shown: bool, listening: bool) -> None:
+        """Print how the redirect gets here, which depends on where the browser runs."""
+        if not listening:
+            self.say("Then paste the address that the browser ends up at here.")
+        elif shown:
+            self.say("It should open in a browser now; the answer then arrives here automatically.")
+            self.say("If not, paste the address that the browser ends up at here.")
+        else:
+            parts = urlsplit(redirect_uri)
+            tunnel = f"{parts.port}:{parts.netloc}"
+            self.say(
+                "This machine has no browser: open the address on another one. The browser there will end on"
+            )
+            self.say(
+                "a page that does not load: paste that page's address here. Or connect to this machine with"
+            )
+            self.say(f"ssh -L {tunnel} user@host first: then the answer arrives automatically.")
+        self.say(f'If Spotify says "Invalid redirect URI": register exactly {redirect_uri} in its dashboard.')
+
+
 class LoginAttempt:
     """One authorization URL, its PKCE code verifier, and the fields of the redirect once it has arrived."""
 
@@ -285,43 +315,6 @@ class _CallbackHandler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-class Prompt:
-    """Prints instructions for the person who logs in."""
-
-    def __init__(self, stdout: TextIO) -> None:
-        self._stdout = stdout
-        self.last = ""
-
-    def say(self, text: str) -> None:
-        """Print one line, and keep it as the `last` one."""
-        self.last = log.sanitize(text)
-        self.show(self.last)
-
-    def show(self, text: str) -> None:
-        """Print a text as it is."""
-        with suppress(OSError, ValueError):  # the terminal is gone; the browser may still answer
-            print(text, file=self._stdout, flush=True)
-
-    def explain(self, redirect_uri: str, *, shown: bool, listening: bool) -> None:
-        """Print how the redirect gets here, which depends on where the browser runs."""
-        if not listening:
-            self.say("Then paste the address that the browser ends up at here.")
-        elif shown:
-            self.say("It should open in a browser now; the answer then arrives here automatically.")
-            self.say("If not, paste the address that the browser ends up at here.")
-        else:
-            parts = urlsplit(redirect_uri)
-            tunnel = f"{parts.port}:{parts.netloc}"
-            self.say(
-                "This machine has no browser: open the address on another one. The browser there will end on"
-            )
-            self.say(
-                "a page that does not load: paste that page's address here. Or connect to this machine with"
-            )
-            self.say(f"ssh -L {tunnel} user@host first: then the answer arrives automatically.")
-        self.say(f'If Spotify says "Invalid redirect URI": register exactly {redirect_uri} in its dashboard.')
 
 
 def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:

@@ -4,32 +4,22 @@ A refused login is kept, since Spotify has refused logins by mistake (metabrainz
 is retried once an hour, and a new one in the file is picked up at once.
 """
 
-from __future__ import annotations
-
 import base64
 import calendar
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from spotify_logger.config.settings import is_visible_ascii
+from spotify_logger.config.settings import Settings, is_visible_ascii
 from spotify_logger.core.times import EPOCH, is_second
-from spotify_logger.spotify.http import Request
-from spotify_logger.spotify.rate_limit import DEFAULT_COOLDOWN
+from spotify_logger.spotify.http import Request, Response, Send
+from spotify_logger.spotify.rate_limit import DEFAULT_COOLDOWN, RateLimit
 from spotify_logger.system import atomic_file, log
-from spotify_logger.system.clock import DATE_TOLERANCE
+from spotify_logger.system.clock import DATE_TOLERANCE, Clock
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, NotBefore, TryLater
 from spotify_logger.system.state import from_json, to_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from spotify_logger.config.settings import Settings
-    from spotify_logger.spotify.http import Response, Send
-    from spotify_logger.spotify.rate_limit import RateLimit
-    from spotify_logger.system.clock import Clock
 
 TOKEN_FILE = "token.json"  # noqa: S105 - the name of a file
 LIFETIME_MONTHS = 6  # of a refresh token after the consent, refreshed or not (Spotify's blog, 2026-06-18)

@@ -5,22 +5,17 @@ resets the monotonic clock, so that for what a process finds in the file the UTC
 once the kernel reports it as synchronised: a Pi boots with the time of its last shutdown, or any other.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from pathlib import Path
+from typing import Literal, get_args
 
 from spotify_logger.system import atomic_file, log
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import NotBefore
 from spotify_logger.system.state import from_json, from_plain, to_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from spotify_logger.system.clock import Clock
 
 RATE_LIMIT_FILE = "not_before.json"  # the name of the file in the state folder
 MAX_COOLDOWN = 48 * 3600.0  # seconds, whatever a server asks for; the longest observed is 24 h

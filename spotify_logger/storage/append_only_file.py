@@ -4,8 +4,6 @@ Servers repair a file that ends too early, but not one that ends in zeros or gar
 What checks a file is part of every server: it is the same program under another name.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import subprocess

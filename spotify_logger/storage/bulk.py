@@ -3,31 +3,24 @@
 Bulk results are yielded in batches, so that memory does not grow with the size of the log.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import date
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.play_rows import PlayRows, read_day
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
 from spotify_logger.core.times import utc_time
-from spotify_logger.storage.client import Refusal, StoreError
+from spotify_logger.storage.client import Command, Refusal, StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.log import sanitize
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import date
-
-    from spotify_logger.storage.client import Command
-
-    Progress = Callable[[int, int], object]  # gets how much is done, and how much there is to do in all
-    PlayData = Mapping[str, str | int | bool | None]  # the key of a play, and the fields of its hash
-    GapData = Mapping[str, str | None]  # from, to, reason
+Progress = Callable[[int, int], object]  # gets how much is done, and how much there is to do in all
+PlayData = Mapping[str, str | int | bool | None]  # the key of a play, and the fields of its hash
+GapData = Mapping[str, str | None]  # from, to, reason
 
 DAYS_PER_BATCH = 64  # days of the index read in one batch: half a megabyte for a busy listener
 KEYS_PER_SCAN = 1000  # the COUNT of a SCAN

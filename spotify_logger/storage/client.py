@@ -3,10 +3,9 @@
 It also knows what the errors of a server mean, and how the server keeps its data.
 """
 
-from __future__ import annotations
-
 import re
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import NoneType
@@ -24,9 +23,8 @@ from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, chai
 from spotify_logger.system.log import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
     from spotify_logger.config.topology import RedisTopology
+
 
 ANSWER_TIMEOUT = 5.0  # seconds in which the next part of a reply has to come, unless the URL has another
 EXCHANGE_TIMEOUTS = 2  # times `ANSWER_TIMEOUT` that all replies to one batch may take
@@ -278,7 +276,7 @@ def _is_valid(command: Command, reply: Reply) -> bool:
     return False
 
 
-def _parse(url: str) -> tuple[RedisTopology | None, dict[str, Any]]:
+def _parse(url: str) -> tuple["RedisTopology | None", dict[str, Any]]:
     """Return Sentinels or a cluster, if any, and redis-py's options for a server."""
     # What is raised here could hold a part of the password, also as the context of another error.
     with suppress(ValueError, TypeError, redis.RedisError):
@@ -295,7 +293,7 @@ def _parse(url: str) -> tuple[RedisTopology | None, dict[str, Any]]:
     )
 
 
-def _describe(topology: RedisTopology | None, options: dict[str, Any]) -> str:
+def _describe(topology: "RedisTopology | None", options: dict[str, Any]) -> str:
     if topology is None:
         return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
     if topology.kind == "sentinel":

@@ -5,24 +5,18 @@ than that of any earlier lease, the ID of the holder, and the name of its machin
 under another key: only then does the holder renew the lease every few seconds, with a short expiry.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from redis.lock import Lock
 
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import FENCE, LEASE, STANDBY, STATUS
 from spotify_logger.core.times import seconds_of
-from spotify_logger.storage.client import SKIP_LOG, StoreError
+from spotify_logger.storage.client import SKIP_LOG, RedisClient, StoreError
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.log import sanitize
-
-if TYPE_CHECKING:
-    from spotify_logger.storage.client import RedisClient
-    from spotify_logger.system.clock import Clock
 
 # Seconds until the lease expires while a standby waits: longer than the 20 s that a request to Spotify may
 # take, and short enough for a takeover within 30 s.

@@ -4,19 +4,14 @@ The command adds to them, too. When a listen was sent, its row stays without the
 play is sent.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+import sqlite3
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import ClassVar, NamedTuple
 
 from spotify_logger.core.matching import identity
+from spotify_logger.core.play import Play
 from spotify_logger.storage.outbox import SELECT, THIS_PLAY, Outbox, OutboxPlay, read_play
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Container, Iterable, Sequence
-
-    from spotify_logger.core.play import Play
-    from spotify_logger.storage.sqlite_file import Row
+from spotify_logger.storage.sqlite_file import Row
 
 RETRY_NOTE = "forward_retry"  # changes when everything is to be tried again now
 _UNSENT = "FROM listens WHERE target = ? AND body != '' AND refusal = ''"

@@ -5,28 +5,22 @@ them, and a Redis that has lost some gets them again. A deleted play stays too, 
 item does not become a new play; it is never sent again.
 """
 
-from __future__ import annotations
-
 import json
+import sqlite3
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness, next_free_second
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import gap_value
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.sqlite_file import SqliteFile
+from spotify_logger.storage.sqlite_file import Row, SqliteFile
 from spotify_logger.system import log
 from spotify_logger.system.state import from_json
 
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-
-    from spotify_logger.storage.sqlite_file import Row
-
-    Gaps = Mapping[int, Mapping[str, str]]  # their hashes, by the seconds in their keys
+Gaps = Mapping[int, Mapping[str, str]]  # their hashes, by the seconds in their keys
 
 OUTBOX_FILE = "outbox.sqlite"
 MAX_BYTES_ON_DISK = 64 * 1024 * 1024  # years of queued plays

@@ -1,19 +1,15 @@
 """An SQLite file that survives power cuts, and goes on in memory while its disk is full or broken."""
 
-from __future__ import annotations
-
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from spotify_logger.system import disk, log
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    Change = Callable[[sqlite3.Connection], object]
-    Row = tuple[Any, ...]
+Change = Callable[[sqlite3.Connection], object]
+Row = tuple[Any, ...]
 
 CHECK_INTERVAL = 25.0  # seconds between two looks at a disk that seems to be well
 DISK_RETRY = 60.0  # seconds between attempts to use a failed disk again

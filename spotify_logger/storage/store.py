@@ -4,28 +4,28 @@ Every write goes to one key and may be repeated. There are no transactions, no c
 spans two keys: whatever is lost in between is restored by writing again.
 """
 
-from __future__ import annotations
-
 import time
 from collections import ChainMap
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import chain, islice, starmap, takewhile
-from typing import TYPE_CHECKING
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.client import SKIP_LOG, Command, RedisClient, Refusal, Reply, StoreError
+from spotify_logger.storage.client import (
+    SKIP_LOG,
+    Command,
+    Persistence,
+    RedisClient,
+    Refusal,
+    Reply,
+    StoreError,
+)
 from spotify_logger.system.log import sanitize
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-    from datetime import date
-
-    from spotify_logger.storage.client import Persistence
 
 HASHES_PER_BATCH = 200  # whole hashes read at once; for plays, about 200 KB
 ITEMS_PER_BATCH = 1000  # hashes of which a few fields are read at once

@@ -1,18 +1,13 @@
 """Opens redis-py's clients for Sentinels and clusters."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from redis.cluster import ClusterNode, RedisCluster
 from redis.sentinel import Sentinel
 
+from spotify_logger.config.topology import RedisTopology
 from spotify_logger.storage.client import SENTINEL_ONLY
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spotify_logger.config.topology import RedisTopology
 
 
 def open_topology(topology: RedisTopology, server_options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - redis-py's clients have no common type

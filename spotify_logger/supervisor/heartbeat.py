@@ -6,18 +6,14 @@ liveness pipe carries nothing: when it closes, the supervisor is gone, and nobod
 exits. The other ends are in `processes`. Standard library only: the supervisor imports this module.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Literal
+from collections.abc import MutableMapping
+from typing import Literal, Self
 
 from spotify_logger.system.log import sanitize
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
 
 ENVIRONMENT_VARIABLE = "SPOTIFY_LOGGER_FDS"  # "<beat pipe, write end>,<liveness pipe, read end>,<lock>"
 MAX_STATUS_LENGTH = 200  # characters: writes to a pipe are atomic up to 4096 bytes (pipe(7), PIPE_BUF)
@@ -31,7 +27,7 @@ class HeartbeatPipe:
         self.is_supervised = beat_fd is not None  # if so, that one holds the lock and runs Redis
 
     @classmethod
-    def from_environment(cls, environ: MutableMapping[str, str]) -> HeartbeatPipe:
+    def from_environment(cls, environ: MutableMapping[str, str]) -> Self:
         """Open the inherited pipes; from now on, this process exits as soon as its supervisor does."""
         try:  # the variable is removed, so that no child inherits it
             descriptors = [int(number) for number in environ.pop(ENVIRONMENT_VARIABLE, "").split(",")]

@@ -4,14 +4,12 @@ A single `select` waits for signals (SIGCHLD among them), beats of the loop, and
 policies decide what to do; this module does it. Standard library only: this process runs for years.
 """
 
-from __future__ import annotations
-
 import os
 import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening, missing_server
 from spotify_logger.supervisor.processes import (
@@ -23,20 +21,17 @@ from spotify_logger.supervisor.processes import (
 )
 from spotify_logger.supervisor.restart_policy import (
     DEFAULT_TIMINGS,
+    Action,
     Exit,
     Kill,
     ScheduleRestart,
     Start,
+    SupervisorTimings,
     Terminate,
 )
 from spotify_logger.supervisor.sd_notify import NotifyMessages, NotifySocket
 from spotify_logger.system import lock_file, log, program
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
 
 USAGE = """usage: run.py [--web [OPTION ...] | --demo [--web] [--for SECONDS]]
 

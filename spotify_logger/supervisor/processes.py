@@ -3,26 +3,19 @@
 Each knows how to start and end its process; its restart policy decides when. Standard library only.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Sequence
+from typing import Any
 
-from spotify_logger.storage.embedded_server import bound_to_parent
+from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
 from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE
-from spotify_logger.supervisor.restart_policy import Beat, RestartPolicy, describe
+from spotify_logger.supervisor.restart_policy import Action, Beat, RestartPolicy, SupervisorTimings, describe
 from spotify_logger.system.program import EXIT_INTERRUPTED
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
-
-    from spotify_logger.storage.embedded_server import EmbeddedServer
-    from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
 
 EXIT_USAGE = 2  # of argparse
 PIPE_BYTES = 1 << 20  # at least as many as a pipe holds (pipe(7)), so that no line is cut

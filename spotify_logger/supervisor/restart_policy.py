@@ -4,15 +4,11 @@ Pure: events and the time (monotonic seconds) go in, actions come out, which the
 Standard library only, without `dataclasses`, whose import would cost half a megabyte.
 """
 
-from __future__ import annotations
-
 import os
 import signal
+from collections.abc import Callable, Container
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+from typing import NamedTuple
 
 JITTER = 0.25  # the random part of a delay
 HEALTHY_AFTER = 60.0  # seconds of running, with a success, that reset the count of failures

@@ -1,16 +1,11 @@
 """The notification protocol of systemd (sd_notify(3)), if there is one. Standard library only."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import MutableMapping
 
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
-    from spotify_logger.supervisor.restart_policy import Beat
+from spotify_logger.supervisor.restart_policy import Beat
 
 
 class NotifyMessages:

@@ -1,19 +1,15 @@
 """Replace small files atomically: a power cut leaves the old version or the new one, never a mix."""
 
-from __future__ import annotations
-
 import errno
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from spotify_logger.system import ownership
 from spotify_logger.system.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 MAX_FILE_SIZE = 64 * 1024  # bytes of the largest file that `read` accepts; all state files are far smaller
 

@@ -5,15 +5,10 @@ corrects it. So the system clock is compared with the `Date` header of Spotify's
 responses the stamps advance with the monotonic clock.
 """
 
-from __future__ import annotations
-
 import select
 import time
+from collections.abc import Callable
 from threading import Lock, Timer
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DATE_TOLERANCE = 2.0  # seconds by which the system clock may differ from the `Date` header
 

@@ -1,12 +1,7 @@
 """The errors of this project: each class says what to do next, each message is a line without secrets."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class SpotifyLoggerError(Exception):

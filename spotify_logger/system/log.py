@@ -1,7 +1,5 @@
 """Log to stderr: one line per event, without control characters and secrets. Standard library only."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """Start modules of this package as processes. Standard library only, without `pathlib`."""
 
-from __future__ import annotations
-
 import os
 import sys
 

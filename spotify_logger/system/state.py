@@ -1,7 +1,5 @@
 """Convert persistent state to JSON and back; damaged, or of another version, it never raises. Pure."""
 
-from __future__ import annotations
-
 import json
 import sys
 from contextlib import suppress

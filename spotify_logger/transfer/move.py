@@ -3,14 +3,13 @@
 Nothing is deleted, and what the other one has in a newer state stays, so it can be repeated at any time.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import for_listener
+from spotify_logger.config.settings import Settings
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness
@@ -22,11 +21,6 @@ from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import ITEM_KEYS, Archive
 from spotify_logger.storage.store import HASHES_PER_BATCH, Batch
 from spotify_logger.system.errors import SpotifyLoggerError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from spotify_logger.config.settings import Settings
 
 HASHES = (
     keys.STATUS,

@@ -5,23 +5,17 @@ the page, and every page refuses a revoked one at once. Redis has only their dig
 need neither salt nor slowness.
 """
 
-from __future__ import annotations
-
+import argparse
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from spotify_logger.core.redis_keys import TOKENS
 from spotify_logger.core.times import utc_time
 from spotify_logger.report.answers import Answer, Note, Table
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.state import from_json, to_json
-
-if TYPE_CHECKING:
-    import argparse
-
-    from spotify_logger.storage.bulk import Archive
 
 
 @dataclass(frozen=True, slots=True)

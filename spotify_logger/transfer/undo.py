@@ -3,24 +3,18 @@
 Until then, each deleted play is in one key, with its line in the index and its catalog item.
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.words import counted
+from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.client import Command
 from spotify_logger.system.state import from_json, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.client import Command
 
 KEPT_SECONDS = 86_400  # for which a deletion can be undone
 PLAYS_PER_BATCH = 200
@@ -40,7 +34,7 @@ class DeletedPlay:
 def keep(archive: Archive, plays: Mapping[int, DeletedPlay]) -> None:
     """Keep plays that are about to be deleted, by the seconds that name them, with their items."""
     name = archive.key(keys.UNDO)
-    writes: list[Command] = []
+    writes = list[Command]()
     for (second, each), item in zip(
         plays.items(), archive.hashes(it.item_key for it in plays.values()), strict=True
     ):
@@ -88,7 +82,7 @@ def _restore(archive: Archive, plays: Mapping[int, DeletedPlay]) -> int:
     key = archive.key
     taken = archive.send([("EXISTS", key(keys.play_key(second))) for second in plays])
     known = archive.send([("EXISTS", key(each.item_key)) for each in plays.values()])
-    writes: list[Command] = []
+    writes = list[Command]()
     restored = 0
     for (second, each), is_taken, is_known in zip(plays.items(), taken, known, strict=True):
         if is_taken:
