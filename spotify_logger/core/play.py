@@ -59,7 +59,7 @@ class Play:
         for name in NUMERIC_FIELDS & fields.keys():
             fields[name] = whole_number(fields[name]) or 0
         duration_ms = whole_number(kept.get("duration_ms"))
-        item = Item(item_of(kept), uri, duration_ms, catalog or {})
+        item = Item(catalog_key(item_type, identity, uri), uri, duration_ms, catalog or {})
         end_reason, source = kept.get("end_reason"), kept.get("source", LIVE)
         return cls(second, item, started, ended, ms_played, end_reason, source, fields)
 
@@ -83,13 +83,3 @@ class Play:
 def near_end_ms(duration_ms: int) -> int:
     """Return how long before its end an item counts as finished: `NEAR_END_MS`, less for very short items."""
     return min(NEAR_END_MS, duration_ms // 4)
-
-
-def item_of(kept: Mapping[str, str]) -> str:
-    """Return the catalog key of the item in the hash of a play."""
-    return catalog_key(kept.get("type", ""), kept.get("id", ""), kept.get("uri", ""))
-
-
-def index_line(kept: Mapping[str, str]) -> str:
-    """Return the value in the day's index for the hash of a play."""
-    return row_value(item_of(kept), kept.get("ms_played", ""), kept.get("end_reason"))

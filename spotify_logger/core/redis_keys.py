@@ -96,7 +96,7 @@ def second_of_key(key: str) -> int | None:
     return int(digits) if colon and _SECOND.fullmatch(digits) else None
 
 
-def row_value(item: str, ms_played: int | str, end: str | None) -> str:
+def row_value(item: str, ms_played: int, end: str | None) -> str:
     """Return the value of an index row: catalog key, milliseconds played, and end reason."""
     return f"{item} {ms_played} {OPEN if end is None else end if end in END_REASONS else 'unknown'}"
 

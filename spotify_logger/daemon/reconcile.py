@@ -12,7 +12,7 @@ from functools import cache
 
 from spotify_logger.core import matching
 from spotify_logger.core.matching import Identity, account_rank, identity, is_same_play, newness
-from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play, index_line, item_of
+from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.client import Persistence, StoreError
@@ -266,16 +266,10 @@ class Reconciler:
         held, lines = dict(self._store.plays(keys)), self._store.index_lines(keys)
         items = dict.fromkeys(line.partition(" ")[0] for line in lines.values())
         unnamed = {item for item, (name,) in self._store.catalog(items, ["name"]) if not name}
-        # As a rule, Redis has what was written to it, and nothing needs to be parsed.
-        intact = {
-            key
-            for key, fields in self._outbox.hashes(keys).items()
-            if fields == held[key] and lines.get(key) == index_line(fields) and item_of(fields) not in unnamed
-        }
         self._takeover.index.cache_clear()
         return [
             row.key
-            for row in self._outbox.rows([key for key in keys if key not in intact])
+            for row in self._outbox.rows(keys)
             if (row.play.item.key in unnamed and row.play.item.catalog.get("name"))
             or (_is_lost(row, held[row.key], lines.get(row.key)) and not self._takeover.gave_way(row.play))
         ]

@@ -104,7 +104,7 @@ class Archive(Store):
 
     def version(self) -> str:
         """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
-        reply = self._client.send_to_each([("INFO",)])[0][0]
+        (reply,) = self._client.send([("INFO",)], self._client.servers()[0])
         said = reply if isinstance(reply, dict) else {}
         name = "valkey" if "valkey_version" in said else "redis"
         return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
@@ -124,9 +124,13 @@ class Archive(Store):
     def scan(self, pattern: str) -> Iterator[list[str]]:
         """Yield all keys that match a pattern such as "listening:*", in batches; some may occur twice."""
         wanted = re.sub(r"([*?\[\]\\^-])", r"\\\1", self._prefix) + pattern
-        for names in self._client.scan(wanted, KEYS_PER_SCAN):
-            if names:
-                yield [name.removeprefix(self._prefix) for name in names]
+        for server in self._client.servers():
+            cursor = None
+            while cursor != 0:
+                command = ("SCAN", cursor or 0, "MATCH", wanted, "COUNT", KEYS_PER_SCAN)
+                ((cursor, names),) = self._client.ask([command], server)
+                if names:
+                    yield [name.removeprefix(self._prefix) for name in names]
 
     def write(self, commands: Sequence[Command]) -> None:
         """Send writes, and the revisions of what they change; raises StoreError if some were refused."""

@@ -155,42 +155,34 @@ class RedisClient:
                 pool.release(pool.get_connection())  # not PING: servers that can be read refuse it, too
         return self.connections
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands in one pipeline, outside of any transaction, and return a reply to each."""
-        with self._exchange() as client:
-            return _run(client, commands)
+    def send(self, commands: Sequence[Command], server: Any = None) -> list[Reply]:  # noqa: ANN401 - as below
+        """Send commands in one pipeline, outside of any transaction, and return a reply to each.
 
-    def ask(self, commands: Sequence[Command]) -> list[Reply]:
+        Those without a key need one of the `servers`, if there are several.
+        """
+        with self._exchange() as client:
+            return _run(server or client, commands)
+
+    def ask(self, commands: Sequence[Command], server: Any = None) -> list[Reply]:  # noqa: ANN401
         """Send commands and return the replies; None for keys of another type, which are not ours."""
-        replies = self.send(commands)
+        replies = self.send(commands, server)
         for reply in replies:
             if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
                 raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
         return [None if isinstance(reply, Refusal) else reply for reply in replies]
 
-    def send_to_each(self, commands: Sequence[Command]) -> list[list[Reply]]:
-        """Send the same commands to each server that has keys: the one, or the masters of a cluster."""
+    def servers(self) -> list[Any]:
+        """Return the servers that have keys: the one, or the masters of a cluster."""
         with self._exchange() as client:
-            return [_run(server, commands) for server in self._servers(client)]
+            return self._servers(client)
 
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""
-        servers = [_persistence(*said) for said in self.send_to_each([("INFO",), ("CONFIG GET", "save")])]
+        questions = [("INFO",), ("CONFIG GET", "save")]
+        servers = [_persistence(*self.send(questions, server)) for server in self.servers()]
         runs, words, evictions, troubles = zip(*servers, strict=True)
         worst = min(words, key=_WORST_FIRST.index)
         return Persistence(" ".join(sorted(runs)), worst, max(evictions), max(troubles))
-
-    def scan(self, pattern: str, count: int) -> Iterator[list[str]]:
-        """Yield all keys that match a pattern, in batches of about `count`; some may occur twice."""
-        with self._exchange() as client:
-            servers = self._servers(client)
-        for server in servers:
-            cursor = None
-            while cursor != 0:
-                command = ("SCAN", cursor or 0, "MATCH", pattern, "COUNT", count)
-                with self._exchange():
-                    ((cursor, keys),) = _run(server, [command])
-                yield keys
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""

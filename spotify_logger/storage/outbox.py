@@ -156,11 +156,6 @@ class Outbox(SqliteFile):
         """Return the plays with these keys."""
         return self._rows(f"key IN {_ALL_OF} ORDER BY key", json.dumps(keys)) if keys else []
 
-    def hashes(self, keys: Sequence[int]) -> dict[int, dict[str, str]]:
-        """Return the hashes that Redis should have of these plays, by key; a damaged one is empty."""
-        query = f"SELECT key, fields FROM plays WHERE key IN {_ALL_OF}"  # noqa: S608 - ours
-        return {key: _read_fields(fields) for key, fields in self.read(query, json.dumps(keys))}
-
     def kept(self, ended_from_ms: int = 0) -> list[Play]:
         """Return the plays that ended at `ended_from_ms` or later, in the order of their starts."""
         return [row.play for row in self._rows("ended_ms >= ? ORDER BY started_ms, key", ended_from_ms)]

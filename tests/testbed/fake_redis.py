@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
 from redis import exceptions
@@ -22,7 +21,7 @@ from spotify_logger.storage.lease import RELEASE, RENEW
 from spotify_logger.storage.store import UNLOGGED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from spotify_logger.storage.client import Command, Reply
 
@@ -587,19 +586,15 @@ class FakeRedisClient(RedisClient):
             self.connections += 1
         return self.connections
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
+    def send(self, commands: Sequence[Command], server: object = None) -> list[Reply]:
         self.connect()
         try:
             return self._server.answer(self, commands)
         except ConnectionLost as broken:
             raise self._failure(broken) from None
 
-    def send_to_each(self, commands: Sequence[Command]) -> list[list[Reply]]:
-        return [self.send(commands)]
-
-    def scan(self, pattern: str, count: int) -> Iterator[list[str]]:
-        self.connect()
-        yield [name for name in self._server.names() if fnmatchcase(name, pattern)]
+    def servers(self) -> list[object]:
+        return [self._server]
 
     def close(self) -> None:
         self.session = 0
