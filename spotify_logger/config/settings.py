@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from spotify_logger.config.forwarding import ForwardTarget
     from spotify_logger.config.topology import RedisTopology
 
 
@@ -26,21 +27,6 @@ URL_FORMS = (
     "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
     "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ForwardTarget:
-    """A receiver of plays that has ListenBrainz's API."""
-
-    number: int  # of its settings, from 1 on
-    setting: str  # the name of the one with its token
-    url: str = field(repr=False)  # what comes before "/1/submit-listens"
-    token: str = field(repr=False)
-
-    @property
-    def host(self) -> str:
-        """Its host, and port if it has one: the part of the URL that is no secret."""
-        return urlsplit(self.url).netloc
 
 
 class NotConfigured(Misconfigured):
@@ -67,7 +53,7 @@ class Settings:
     alert_url: str = field(repr=False)
     heartbeat_url: str = field(repr=False)
     web_password: str = field(repr=False)
-    forward: tuple[ForwardTarget, ...] = ()
+    forward: "tuple[ForwardTarget, ...]" = ()
 
 
 def load(
@@ -83,10 +69,10 @@ def load(
         found["LISTENER"] = RawSetting("LISTENER", listener, "--listener")
     name = _listener(found["LISTENER"])
     settings = Settings(
-        client_id=_visible_ascii(found["SPOTIFY_CLIENT_ID"]),
-        client_secret=_visible_ascii(found["SPOTIFY_CLIENT_SECRET"]),
+        client_id=visible_ascii(found["SPOTIFY_CLIENT_ID"]),
+        client_secret=visible_ascii(found["SPOTIFY_CLIENT_SECRET"]),
         redirect_uri=_redirect_uri(found["SPOTIFY_REDIRECT_URI"]),
-        refresh_token=_visible_ascii(found["SPOTIFY_REFRESH_TOKEN"]),
+        refresh_token=visible_ascii(found["SPOTIFY_REFRESH_TOKEN"]),
         redis_url=_redis_url(found["REDIS_URL"]),
         redis_is_default=not found["REDIS_URL"].origin,
         listener=name,
@@ -99,7 +85,7 @@ def load(
         alert_url=hook_url(found["ALERT_URL"]),
         heartbeat_url=hook_url(found["HEARTBEAT_URL"]),
         web_password=printable(found["WEB_PASSWORD"]),
-        forward=tuple(_forward_targets(found)),
+        forward=_forward_targets(found),
     )
     _conceal(settings)
     if settings.poll_min > settings.poll_max:
@@ -124,7 +110,8 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def _visible_ascii(setting: RawSetting) -> str:
+def visible_ascii(setting: RawSetting) -> str:
+    """Return the value of a setting that is an ID, a token or a URL, or empty (Misconfigured)."""
     if setting.value and not is_visible_ascii(setting.value):
         raise setting.error("contains a space or another invalid character: copy it again")
     return setting.value
@@ -145,10 +132,10 @@ def _listener(setting: RawSetting) -> str:
     return setting.value
 
 
-def _url(setting: RawSetting, example: str, *, forbidden: str = "") -> SplitResult:
+def web_url(setting: RawSetting, example: str, *, forbidden: str = "") -> SplitResult:
     """Return the parsed HTTP URL, which has a host, a valid port, and none of the `forbidden` characters."""
     with suppress(ValueError):
-        parts = urlsplit(_visible_ascii(setting))
+        parts = urlsplit(visible_ascii(setting))
         is_web = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         if is_web and not any(character in setting.value for character in forbidden):
             return parts
@@ -156,7 +143,7 @@ def _url(setting: RawSetting, example: str, *, forbidden: str = "") -> SplitResu
 
 
 def _service_url(setting: RawSetting) -> str:
-    parts = _url(setting, f"{DEFAULTS[setting.name]}, with nothing after it", forbidden="@?#")
+    parts = web_url(setting, f"{DEFAULTS[setting.name]}, with nothing after it", forbidden="@?#")
     if parts.scheme == "http" and parts.hostname != "localhost" and not is_loopback(parts.hostname or ""):
         raise setting.error("must start with https://, unless it is on this machine: secrets are sent to it")
     return setting.value.rstrip("/")
@@ -165,21 +152,16 @@ def _service_url(setting: RawSetting) -> str:
 def hook_url(setting: RawSetting) -> str:
     """Return the URL of another service, if it is set."""
     if setting.value:
-        _url(setting, "https://example.org/topic")
+        web_url(setting, "https://example.org/topic")
     return setting.value
 
 
-def _forward_targets(found: Mapping[str, RawSetting]) -> Iterator[ForwardTarget]:
-    for number, prefix in enumerate(sources.FORWARD_PREFIXES, start=1):
-        url, token = found[f"{prefix}_URL"], found[f"{prefix}_TOKEN"]
-        for missing, other in ((url, token), (token, url)):
-            if other.value and not missing.value:
-                raise Misconfigured(f"{missing.name} is missing: set it too, or remove {other.label}")
-        if url.value:
-            example = "https://api.listenbrainz.org or http://host:port/apis/listenbrainz"
-            _url(url, example, forbidden="@?#")
-            base = re.sub(r"/+(1/*(submit-listens/*)?)?$", "", url.value)
-            yield ForwardTarget(number, token.name, base, _visible_ascii(token))
+def _forward_targets(found: Mapping[str, RawSetting]) -> "tuple[ForwardTarget, ...]":
+    if not any(found[name].value for name in sources.FORWARD_SETTINGS):
+        return ()
+    from spotify_logger.config import forwarding  # noqa: PLC0415 - few need it
+
+    return tuple(forwarding.targets(found))
 
 
 def parse_topology(url: str) -> "RedisTopology | None":
@@ -192,7 +174,7 @@ def parse_topology(url: str) -> "RedisTopology | None":
 
 
 def _redis_url(setting: RawSetting) -> str:
-    value = _visible_ascii(setting)
+    value = visible_ascii(setting)
     with suppress(ValueError):  # whose text could contain a password
         topology, parts = parse_topology(value), urlsplit(value)
         path = r"/*[^/].*" if parts.scheme == "unix" else r"/?|/\d{1,5}"
@@ -205,7 +187,7 @@ def _redis_url(setting: RawSetting) -> str:
 def _redirect_uri(setting: RawSetting) -> str:
     # The rules since 2025: developer.spotify.com/documentation/web-api/concepts/redirect_uri.
     example = f"{DEFAULTS['SPOTIFY_REDIRECT_URI']}, here and in the app's settings in Spotify's dashboard"
-    parts = _url(setting, example, forbidden="@#")
+    parts = web_url(setting, example, forbidden="@#")
     is_this_machine = is_loopback(parts.hostname or "") and parts.port
     if parts.hostname == "localhost" or (parts.scheme == "http" and not is_this_machine):
         raise setting.error(f"must start with https://, or http://127.0.0.1 and a port, such as {example}")
@@ -217,7 +199,10 @@ def _state_dir(
 ) -> Path:
     path = Path(setting.value)
     try:
-        given = printable(setting) or _default_state_dir(environ)
+        # The first folder of systemd's StateDirectory= (systemd.exec(5)) comes before the XDG state folder.
+        by_systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        xdg = sources.xdg_folder("XDG_STATE_HOME", "~/.local/state", environ)
+        given = printable(setting) or by_systemd or xdg
         shared_dir = (directory / Path(given).expanduser()).absolute()
         path = shared_dir / listener
         if make:
@@ -230,13 +215,6 @@ def _state_dir(
         trouble = f"the state folder {log.sanitize(str(path))} cannot be used ({reason})"
         raise Misconfigured(f"{trouble}: set STATE_DIR to another one") from None
     return path
-
-
-def _default_state_dir(environ: Mapping[str, str]) -> str:
-    """Return the first folder of systemd's StateDirectory= (systemd.exec(5)), or the XDG state folder."""
-    if by_systemd := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return by_systemd
-    return sources.xdg_folder("XDG_STATE_HOME", "~/.local/state", environ)
 
 
 def _conceal(settings: Settings) -> None:

@@ -19,6 +19,7 @@ SERVICE_FILES = (Path("/etc/spotify-logger.conf"), Path("/etc/spotify-logger.env
 """The settings of the systemd service; the later file wins, and only root can read it."""
 
 FORWARD_PREFIXES = ("FORWARD", *(f"FORWARD_{number}" for number in range(2, 10)))
+FORWARD_SETTINGS = [f"{prefix}_{part}" for prefix in FORWARD_PREFIXES for part in ("URL", "TOKEN")]
 SECRET_SETTINGS = {
     "SPOTIFY_CLIENT_ID": "",
     "SPOTIFY_CLIENT_SECRET": "",
@@ -27,7 +28,7 @@ SECRET_SETTINGS = {
     "ALERT_URL": "",
     "HEARTBEAT_URL": "",
     "WEB_PASSWORD": "",
-    **{f"{prefix}_{part}": "" for prefix in FORWARD_PREFIXES for part in ("URL", "TOKEN")},
+    **dict.fromkeys(FORWARD_SETTINGS, ""),
 }
 """The settings that may hold a secret, and the client ID that goes with one; with their defaults."""
 PUBLIC_SETTINGS = {
@@ -75,8 +76,13 @@ def find_settings(
     environment = _not_blank(RawSetting(name, value, "the environment") for name, value in environ.items())
 
     def read(path: Path) -> dict[str, RawSetting]:
-        is_readable = os.access(path, os.R_OK) or not is_reader
-        return _not_blank(_from_settings_file(path)) if is_readable else {}
+        # Some people call their virtual environment .env.
+        is_there = os.path.lexists(path) and not os.path.isdir(path)  # noqa: PTH112 - `is_dir` may raise OSError
+        if not is_there or (is_reader and not os.access(path, os.R_OK)):
+            return {}
+        from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
+
+        return _not_blank(files.read_settings(path))
 
     dotenv = read(directory / DOTENV_FILE)
     for name in PUBLIC_SETTINGS:
@@ -142,12 +148,3 @@ def _from_credential(name: str, environ: Mapping[str, str]) -> RawSetting | None
     from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
 
     return files.read_value(name, Path(folder, name), f"the credential {name}")
-
-
-def _from_settings_file(path: Path) -> Iterable[RawSetting]:
-    # Some people call their virtual environment .env.
-    if not os.path.lexists(path) or os.path.isdir(path):  # noqa: PTH112 - `is_dir` may raise OSError
-        return ()
-    from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
-
-    return files.read_settings(path)

@@ -16,6 +16,11 @@ class RedisTopology:
     service: str  # the name of the master as the Sentinels know it; "" for a cluster
     server_url: str = field(repr=False)  # as if the first host were a single server
 
+    def __str__(self) -> str:
+        if self.kind == "sentinel":
+            return f"{self.service} (Sentinel)"
+        return ",".join(f"{host}:{port}" for host, port in self.hosts) + " (cluster)"
+
 
 def parse(url: str) -> RedisTopology:
     """Parse the URL of Sentinels or of a cluster, redis+KIND://...; may raise ValueError."""

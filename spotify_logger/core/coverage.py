@@ -32,20 +32,19 @@ class UnobservedSpan(NamedTuple):
 class Coverage:
     """Follows from turn to turn what was observed; `now` is in seconds of the monotonic clock."""
 
-    def __init__(self, answered_ms: int | None, planned: float, now: float) -> None:
+    def __init__(
+        self, answered_ms: int | None, planned: float, now: float, recorded: UnobservedSpan | None = None
+    ) -> None:
         self.answered_ms = answered_ms  # the last answer, possibly to an earlier process; None if unknown
         self.planned = planned  # the longest wait, in seconds, that was planned after it
         self._answered: float | None = None  # when it arrived here, by the monotonic clock
         self._turned = self._due = now  # the end of the last turn, and when the next one is due
-        self._reasons: Counter[str] = Counter()
+        # Of the current unobserved period, an earlier process may have recorded a part.
+        self._reasons = Counter({recorded.reason: recorded.to_ms - recorded.from_ms} if recorded else {})
 
     def end_turn(self, now: float, due: float) -> None:
         """Note the end of a turn, and when the next one is due."""
         self._turned, self._due = now, due
-
-    def add_reason(self, span: UnobservedSpan) -> None:
-        """Note the part of the current unobserved period that an earlier process recorded."""
-        self._reasons[span.reason] += span.to_ms - span.from_ms
 
     def record_failure(self, now: float, reason: str) -> None:
         """Note a turn without an answer: the time since the last one was suspension, then `reason`."""

@@ -46,8 +46,3 @@ def local(second: float) -> datetime:
 def in_range(stamp_ms: int | None) -> int | None:
     """Return milliseconds since the epoch; None if they are negative or beyond `MAX_STAMP_MS`."""
     return stamp_ms if stamp_ms is not None and 0 <= stamp_ms < MAX_STAMP_MS else None
-
-
-def is_second(number: float) -> bool:
-    """Return whether a number of seconds can be a time since the epoch, or a duration; NaN cannot."""
-    return 0 <= number < MAX_STAMP_MS / 1000

@@ -55,9 +55,7 @@ class GapMonitor:
         gap = UnobservedSpan(*kept) if kept and 0 < kept[0] <= (in_range(kept[1]) or 0) else None
         if gap or known:
             since_ms = gap.from_ms if gap else max(known)
-            self._coverage = Coverage(since_ms, self._expect_within, self._clock.monotonic())
-        if gap:
-            self._coverage.add_reason(gap)
+            self._coverage = Coverage(since_ms, self._expect_within, self._clock.monotonic(), gap)
 
     def on_answer(self, stamp_ms: int, now: float, *, resumes: bool = False) -> UnobservedSpan | None:
         """Handle an answer, and record the gap that it ends; see `Coverage.record_answer`.

@@ -5,6 +5,7 @@ standby does not start.
 """
 
 import secrets
+from functools import partial
 
 from spotify_logger.config.settings import Settings
 from spotify_logger.core.redis_keys import LEASE
@@ -31,7 +32,8 @@ class Failover:
 
     def __init__(self, settings: Settings, environment: Environment, machine: str) -> None:
         self._settings, self._clock = settings, environment.clock
-        send, send_alert = self._guarded(environment.send), self._guarded(environment.send_alert)
+        send = partial(self._send_if_active, environment.send)
+        send_alert = partial(self._send_if_active, environment.send_alert)
         self._environment = environment._replace(send=send, send_alert=send_alert, may_write=self._may_write)
         self._turn: Turn | None = None
         self._has_role = False
@@ -94,15 +96,11 @@ class Failover:
         self.poller.close()
         self._lease.close()
 
-    def _guarded(self, send: Send) -> Send:
-        """Let the active logger check the lease before each request; the lease outlasts a request."""
-
-        def send_if_active(request: Request) -> Response:
-            if self._is_active and not self._may_write(at_once=False):
-                raise TryLater("another logger has taken over")
-            return send(request)
-
-        return send_if_active
+    def _send_if_active(self, send: Send, request: Request) -> Response:
+        """Send a request; the active logger checks the lease before, which outlasts it."""
+        if self._is_active and not self._may_write(at_once=False):
+            raise TryLater("another logger has taken over")
+        return send(request)
 
     def _may_write(self, *, at_once: bool = True) -> bool:
         """Return whether, as far as is known, no other logger has taken over, now that Redis answers."""

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from spotify_logger.config.settings import Settings, is_visible_ascii
-from spotify_logger.core.times import EPOCH, is_second
+from spotify_logger.core.times import EPOCH, MAX_STAMP_MS
 from spotify_logger.spotify.http import Request, Response, Send
 from spotify_logger.spotify.rate_limit import DEFAULT_COOLDOWN, RateLimit
 from spotify_logger.system import atomic_file, log
@@ -182,7 +182,7 @@ class TokenManager:
 
 def valid_until(token: Token | None) -> float | None:
     """Return when a login expires, in seconds since the epoch; None if there is none, or it is unknown."""
-    if token is None or token.authorized_at is None or not is_second(token.authorized_at):
+    if token is None or token.authorized_at is None or not 0 <= token.authorized_at < MAX_STAMP_MS / 1000:
         return None
     start = EPOCH + timedelta(seconds=token.authorized_at)  # on 32 bits, `fromtimestamp` ends in 2038
     years, month = divmod(start.month - 1 + LIFETIME_MONTHS, 12)

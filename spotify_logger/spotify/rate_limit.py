@@ -136,21 +136,19 @@ class Quota:
     """Counts the requests of the last 24 hours; begins with the `to_text` of another process."""
 
     def __init__(self, text: str = "") -> None:
-        pairs = re.findall(r"(?:^|,)([0-9]{1,9}):([0-9]{1,9})(?=,|$)", text)  # ignores invalid parts
-        self._by_hour = Counter({int(hour): int(count) for hour, count in pairs})
+        self._by_hour = Counter[int]()
+        self.merge(text)
 
     def add(self, requests: int, utc: float) -> None:
         """Count requests sent at a moment, in seconds since the epoch."""
         now = int(utc // HOUR)
-        if now not in self._by_hour:
-            last_day = {hour: n for hour, n in self._by_hour.items() if n and 0 <= now - hour < WINDOW_HOURS}
-            self._by_hour = Counter(last_day)
-        if requests:
-            self._by_hour[now] += requests
+        counts = self._by_hour + Counter({now: requests})
+        self._by_hour = Counter({hour: n for hour, n in counts.items() if 0 <= now - hour < WINDOW_HOURS})
 
     def merge(self, text: str) -> None:
         """Add the counts of another process, which may have been added before."""
-        self._by_hour |= Quota(text)._by_hour  # noqa: SLF001 - the larger count of each hour
+        pairs = re.findall(r"(?:^|,)([0-9]{1,9}):([0-9]{1,9})(?=,|$)", text)  # ignores invalid parts
+        self._by_hour |= Counter({int(hour): int(count) for hour, count in pairs})  # the larger count of each
 
     def total(self) -> int:
         """Return the number of requests in the hour that was last added to, and the 23 before it."""

@@ -104,7 +104,7 @@ class Archive(Store):
 
     def version(self) -> str:
         """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
-        (reply,) = self._client.send([("INFO",)], self._client.servers()[0])
+        (reply,) = self._client.send_to(self._client.servers()[0], [("INFO",)])
         said = reply if isinstance(reply, dict) else {}
         name = "valkey" if "valkey_version" in said else "redis"
         return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()

@@ -142,7 +142,8 @@ class RedisClient:
         self.is_cluster = self._topology is not None and self._topology.kind == "cluster"
         self._seconds = EXCHANGE_TIMEOUTS * float(self._options["socket_timeout"] or ANSWER_TIMEOUT)
         self._deadline = Deadline(self._seconds, self._disconnect)
-        self.where = _describe(self._topology, self._options)  # without credentials
+        address = f"{self._options.get('host', 'localhost')}:{self._options.get('port', 6379)}"
+        self.where = str(self._topology or self._options.get("path") or address)  # without credentials
         self._redis: Any = None
         self._opened: set[Any] = set()
         self.connections = 0  # with each new one the server may have lost data
@@ -155,17 +156,19 @@ class RedisClient:
                 pool.release(pool.get_connection())  # not PING: servers that can be read refuse it, too
         return self.connections
 
-    def send(self, commands: Sequence[Command], server: Any = None) -> list[Reply]:  # noqa: ANN401 - as below
-        """Send commands in one pipeline, outside of any transaction, and return a reply to each.
-
-        Those without a key need one of the `servers`, if there are several.
-        """
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send commands in one pipeline, outside of any transaction, and return a reply to each."""
         with self._exchange() as client:
-            return _run(server or client, commands)
+            return _run(client, commands)
+
+    def send_to(self, server: Any, commands: Sequence[Command]) -> list[Reply]:  # noqa: ANN401 - as below
+        """Send commands about no key to one of the `servers`."""
+        with self._exchange():
+            return _run(server, commands)
 
     def ask(self, commands: Sequence[Command], server: Any = None) -> list[Reply]:  # noqa: ANN401
         """Send commands and return the replies; None for keys of another type, which are not ours."""
-        replies = self.send(commands, server)
+        replies = self.send_to(server, commands) if server else self.send(commands)
         for reply in replies:
             if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
                 raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
@@ -179,7 +182,7 @@ class RedisClient:
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""
         questions = [("INFO",), ("CONFIG GET", "save")]
-        servers = [_persistence(*self.send(questions, server)) for server in self.servers()]
+        servers = [_persistence(*self.send_to(server, questions)) for server in self.servers()]
         runs, words, evictions, troubles = zip(*servers, strict=True)
         worst = min(words, key=_WORST_FIRST.index)
         return Persistence(" ".join(sorted(runs)), worst, max(evictions), max(troubles))
@@ -228,7 +231,7 @@ class RedisClient:
         if self.is_cluster:
             return  # redis-py has called `on_connect`
         if self._topology is not None:
-            self.where = f"{self._topology.service} (Sentinel), now {connection.host}:{connection.port}"
+            self.where = f"{self._topology}, now {connection.host}:{connection.port}"
         connection.on_connect()
 
 
@@ -283,14 +286,6 @@ def _parse(url: str) -> tuple["RedisTopology | None", dict[str, Any]]:
         "REDIS_URL is not the address of a Redis server, or has a query option that redis-py does not know:"
         f" it has to look like {URL_FORMS}"
     )
-
-
-def _describe(topology: "RedisTopology | None", options: dict[str, Any]) -> str:
-    if topology is None:
-        return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-    if topology.kind == "sentinel":
-        return f"{topology.service} (Sentinel)"
-    return ",".join(f"{host}:{port}" for host, port in topology.hosts) + " (cluster)"
 
 
 def to_refusal(error: redis.ResponseError) -> Refusal:

@@ -586,7 +586,7 @@ class FakeRedisClient(RedisClient):
             self.connections += 1
         return self.connections
 
-    def send(self, commands: Sequence[Command], server: object = None) -> list[Reply]:
+    def send(self, commands: Sequence[Command]) -> list[Reply]:
         self.connect()
         try:
             return self._server.answer(self, commands)
@@ -595,6 +595,9 @@ class FakeRedisClient(RedisClient):
 
     def servers(self) -> list[object]:
         return [self._server]
+
+    def send_to(self, server: object, commands: Sequence[Command]) -> list[Reply]:
+        return self.send(commands)
 
     def close(self) -> None:
         self.session = 0
