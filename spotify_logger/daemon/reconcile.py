@@ -16,14 +16,7 @@ from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.client import Persistence, StoreError
-from spotify_logger.storage.outbox import (
-    ACKNOWLEDGED,
-    LOG_ID_NOTE,
-    PLAYS_PER_QUERY,
-    WAITING,
-    Outbox,
-    OutboxPlay,
-)
+from spotify_logger.storage.outbox import LOG_ID_NOTE, PLAYS_PER_QUERY, Outbox, OutboxPlay
 from spotify_logger.storage.store import Store
 from spotify_logger.system import log
 from spotify_logger.system.clock import Clock
@@ -243,7 +236,7 @@ class Reconciler:
     def _write_again(self, plays: Sequence[int], gaps: Sequence[int]) -> None:
         if plays or gaps:
             self._store.invalidate()
-            self._outbox.mark(WAITING, plays, gaps)
+            self._outbox.mark(plays, gaps, acknowledged=False)
 
     def _end(self) -> None:
         self._write_again([], self._lost_gaps())
@@ -275,7 +268,7 @@ class Reconciler:
         ]
 
     def _lost_gaps(self) -> list[int]:
-        seconds = [second for second in self._outbox.gaps(ACKNOWLEDGED) if second >= self._oldest]
+        seconds = [second for second in self._outbox.gaps(acknowledged=True) if second >= self._oldest]
         indexed = {second for second, _, _ in self._store.gaps()} if seconds else set()
         held = zip(seconds, self._store.hashes(map(gap_key, seconds)), strict=True)
         return [second for second, fields in held if not fields or second not in indexed]

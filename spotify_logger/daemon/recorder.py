@@ -13,14 +13,7 @@ from spotify_logger.core.player_state import FieldValue
 from spotify_logger.core.redis_keys import GAPS, STATUS, day_of, gap_key, index_key, play_key, second_of_key
 from spotify_logger.daemon.reconcile import REDIS_RUN_NOTE, Reconciler, Takeover, Tombstones
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.outbox import (
-    ACKNOWLEDGED,
-    NEWEST_CANDIDATES,
-    PLAYS_PER_QUERY,
-    Gaps,
-    Outbox,
-    OutboxPlay,
-)
+from spotify_logger.storage.outbox import NEWEST_CANDIDATES, PLAYS_PER_QUERY, Gaps, Outbox, OutboxPlay
 from spotify_logger.storage.store import Batch, Store
 from spotify_logger.system import log
 from spotify_logger.system.clock import Clock
@@ -316,7 +309,6 @@ class Recorder:
             if not {index_key(day_of(row.key)), row.play.item.key, play_key(row.key)}.isdisjoint(refused):
                 self._refused[row.key] = retry_at
         self._outbox.mark(
-            ACKNOWLEDGED,
             [row.key for row in rows if row.key not in self._refused],
             [second for second in gaps if {gap_key(second), GAPS}.isdisjoint(refused)],
         )

@@ -6,15 +6,8 @@ from http import HTTPStatus
 
 from spotify_logger.config.settings import Settings
 from spotify_logger.core.backoff import Backoff
+from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import Request, Response, Send
-from spotify_logger.spotify.oauth import (
-    Token,
-    TokenFile,
-    TokenManager,
-    account_conflict,
-    valid_until,
-    with_account,
-)
 from spotify_logger.spotify.rate_limit import RateLimit
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError, TryLater
@@ -68,7 +61,7 @@ class Spotify:
     """The player endpoints, for one listener; the `Date` of the responses sets the clock."""
 
     def __init__(
-        self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, rate_limit: RateLimit
+        self, send: Send, settings: Settings, token_file: oauth.TokenFile, clock: Clock, rate_limit: RateLimit
     ) -> None:
         self.requests = 0  # sent, including those to the token endpoint
         self.is_time_known = False  # whether a response has set the clock in this process
@@ -76,7 +69,7 @@ class Spotify:
         self.owner: str | None = None  # whose plays the log has, "" if nobody's; None until it is known
         self._send, self._settings, self._clock, self._rate_limit = send, settings, clock, rate_limit
         self._asked_with = ""  # the access token with which the account was asked for
-        self._token_manager = TokenManager(self._send_counted, settings, token_file, clock, rate_limit)
+        self._token_manager = oauth.TokenManager(self._send_counted, settings, token_file, clock, rate_limit)
         self._renewal = _Refusal(clock, MAX_RENEWAL_RETRY_DELAY)
         paths = (PLAYER_PATH, RECENTLY_PLAYED_PATH)
         self._refusals = {path: _Refusal(clock, MAX_REFUSAL_RETRY_DELAY) for path in paths}
@@ -89,7 +82,7 @@ class Spotify:
     @property
     def login_valid_until(self) -> float | None:
         """When the login expires, in seconds since the epoch; None if there is none, or unknown."""
-        return valid_until(self._token_manager.current)
+        return oauth.valid_until(self._token_manager.current)
 
     def player_state(self) -> ApiResponse:
         """Get the player state (`GET /v1/me/player`).
@@ -130,7 +123,7 @@ class Spotify:
             raise TryLater(f"Spotify answers {response.status} without a JSON object")
         return ApiResponse(body, monotonic, utc)
 
-    def _of_owner(self, token: Token) -> Token:
+    def _of_owner(self, token: oauth.Token) -> oauth.Token:
         """Return `token`; raise LoginNeeded if it would mix the plays of two people.
 
         If its account is unknown, Spotify is asked, once with each access token; may raise NotBefore.
@@ -138,12 +131,12 @@ class Spotify:
         if not token.account and token.access_token != self._asked_with:
             self._asked_with, unknown = token.access_token, token
             with suppress(TryLater):
-                token, response = with_account(self._send_counted, self._settings, token)
+                token, response = oauth.with_account(self._send_counted, self._settings, token)
                 if response.status == HTTPStatus.TOO_MANY_REQUESTS:
                     raise self._error(response, "", self._refusals[PLAYER_PATH])
             if token.account:
                 self._token_manager.adopt(token, unknown)
-        if conflict := account_conflict(token, self.owner or ""):
+        if conflict := oauth.account_conflict(token, self.owner or ""):
             raise LoginNeeded(
                 f"{conflict}: {LOGIN_ADVICE} with that account, or set LISTENER for a second log"
             )
@@ -165,7 +158,7 @@ class Spotify:
             return self._rate_limit.start_cooldown("api", asked, reason, QUOTA_COOLDOWN)
         return self._rate_limit.start_cooldown("api", asked, "Spotify's rate limit is reached")
 
-    def _request(self, url: str, token: Token) -> tuple[Response, str, float]:
+    def _request(self, url: str, token: oauth.Token) -> tuple[Response, str, float]:
         """Return the response, its error for people, and the middle of the request by the monotonic clock."""
         before = self._clock.monotonic()
         response = self._send_counted(Request("GET", url, {"Authorization": f"Bearer {token.access_token}"}))

@@ -118,8 +118,9 @@ class Outbox(SqliteFile):
     def drop_listens(self, play: Play) -> None:
         """Drop what waits to be forwarded of a play, where plays are forwarded."""
 
-    def mark(self, safe: int, plays: Iterable[int], gaps: Iterable[int] = ()) -> None:
-        """Mark plays (by key) and gaps (by second) as `ACKNOWLEDGED` or `WAITING`; drop the oldest."""
+    def mark(self, plays: Iterable[int], gaps: Iterable[int] = (), *, acknowledged: bool = True) -> None:
+        """Mark plays (by key) and gaps (by second) as acknowledged by Redis or waiting; drop the oldest."""
+        safe = ACKNOWLEDGED if acknowledged else WAITING
         keys, seconds = [(safe, key) for key in plays], [(safe, second) for second in gaps]
 
         def mark(database: sqlite3.Connection) -> None:
@@ -184,9 +185,10 @@ class Outbox(SqliteFile):
         """Return the number of closed plays that Redis has not acknowledged."""
         return int(self.read("SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")[0][0])
 
-    def gaps(self, safe: int = WAITING) -> Gaps:
-        """Return the gaps that wait, or those in another state; invalid ones are deleted."""
-        found = self.read("SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second", safe)
+    def gaps(self, *, acknowledged: bool = False) -> Gaps:
+        """Return the gaps that wait, or those that Redis has acknowledged; invalid ones are deleted."""
+        query = "SELECT second, fields FROM gaps WHERE safe = ? ORDER BY second"
+        found = self.read(query, ACKNOWLEDGED if acknowledged else WAITING)
         gaps = {second: _read_fields(text) for second, text in found}
         invalid = [second for second, fields in gaps.items() if not gap_value(second, fields)]
         self._discard("DELETE FROM gaps WHERE second = ?", invalid)

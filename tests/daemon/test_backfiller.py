@@ -11,7 +11,7 @@ from spotify_logger.core.play import BACKFILL, STOPPED, UNKNOWN, Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.daemon.backfiller import FOLLOW_UP_DELAY, Backfiller
 from spotify_logger.spotify.api import ApiResponse
-from spotify_logger.storage.outbox import ACKNOWLEDGED, MAX_KEPT_PLAYS, Outbox
+from spotify_logger.storage.outbox import MAX_KEPT_PLAYS, Outbox
 from spotify_logger.system.errors import LoginNeeded, SpotifyLoggerError, TryLater
 from tests.redis_log import SECOND, item, play
 from tests.testbed.virtual_time import VirtualClock
@@ -201,11 +201,11 @@ class TestAnswer:
     def test_items_older_than_all_known_plays_are_ignored(self, harness: BackfillHarness) -> None:
         harness.outbox.put([play("A", -300 * number) for number in range(MAX_KEPT_PLAYS, 0, -1)])
         keys = [row.key for row in harness.outbox.waiting(MAX_KEPT_PLAYS)]
-        harness.outbox.mark(ACKNOWLEDGED, keys[:-1])
+        harness.outbox.mark(keys[:-1])
         horizon = -300 * MAX_KEPT_PLAYS
         harness.answer(("B", horizon + 250), ("C", horizon - 1))
         assert [name for name, *_ in names(harness.fetch())] == ["C", "B"]
-        harness.outbox.mark(ACKNOWLEDGED, keys)
+        harness.outbox.mark(keys)
         assert [name for name, *_ in names(harness.fetch())] == ["B"]
 
     def test_plays_written_by_others_are_not_found_again_unless_they_are_worse_accounts(

@@ -13,7 +13,7 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.monitoring.status import count_waiting
 from spotify_logger.storage import outbox as outbox_module
-from spotify_logger.storage.outbox import ACKNOWLEDGED, WAITING, Outbox
+from spotify_logger.storage.outbox import Outbox
 from spotify_logger.storage.sqlite_file import DISK_RETRY
 from tests.testbed.virtual_time import VirtualClock
 
@@ -165,7 +165,7 @@ class TestKeys:
     def test_it_keeps_its_key_until_it_gets_another(self, file: OutboxFile) -> None:
         file.outbox.put([open_play("A"), open_play("B", 0.5), closed_play("A", 0.001)])
         assert waiting(file.outbox) == {0: "A", 1: "B", 2: "A"}
-        file.outbox.mark(ACKNOWLEDGED, [SECOND, SECOND + 2])
+        file.outbox.mark([SECOND, SECOND + 2])
         file.outbox.put([replace(closed_play("B", 0.5, 99), second=SECOND + 700)])
         assert waiting(file.outbox) == {1: "B"}
         file.outbox.rekey(open_play("B", 0.5), SECOND + 7)
@@ -198,13 +198,13 @@ class TestQueue:
         outbox = file.outbox
         outbox.put([closed_play("A"), open_play("B", 30), closed_play("C", 60)])
         assert len(outbox) == 2, "an open play does not count"
-        outbox.mark(ACKNOWLEDGED, [SECOND, SECOND + 30, SECOND + 60, 77])
+        outbox.mark([SECOND, SECOND + 30, SECOND + 60, 77])
         assert (waiting(outbox), len(outbox)) == ({}, 0)
         assert sorted(outbox.acknowledged()) == [SECOND, SECOND + 30, SECOND + 60]
         assert kept(outbox) == ["A", "B", "C"]
         outbox.put([closed_play("B", 30, 60)])
         assert [row.play for row in file.reopen().waiting(9)] == [closed_play("B", 30, 60)]
-        outbox.mark(WAITING, [SECOND, 77])
+        outbox.mark([SECOND, 77], acknowledged=False)
         assert (waiting(file.reopen()), len(outbox)) == ({0: "A", 30: "B"}, 2)
 
     def test_plays_of_redis_are_adopted_as_safe_unless_newer_here(self, file: OutboxFile) -> None:
@@ -223,15 +223,15 @@ class TestQueue:
         file.outbox.put([], {"gap": "1"}, {SECOND: NIGHT})
         longer = {**NIGHT, "to": "2026-11-22T20:00:00.000Z"}
         file.outbox.put([], gaps={SECOND + 9: longer})
-        file.outbox.mark(ACKNOWLEDGED, [], [SECOND])
+        file.outbox.mark([], [SECOND])
         assert file.reopen().gaps() == {SECOND + 9: longer}
-        file.outbox.mark(WAITING, [], [SECOND])
+        file.outbox.mark([], [SECOND], acknowledged=False)
         assert list(file.reopen().gaps()) == [SECOND, SECOND + 9]
         monkeypatch.setattr(outbox_module, "MAX_KEPT_GAPS", 3)
         for number in range(6):
             file.outbox.put([], gaps={SECOND + number: NIGHT})
-        file.outbox.mark(ACKNOWLEDGED, [], [SECOND + number for number in (0, 1, 2, 4, 5)])
-        file.outbox.mark(WAITING, [], list(file.outbox.gaps(ACKNOWLEDGED)))
+        file.outbox.mark([], [SECOND + number for number in (0, 1, 2, 4, 5)])
+        file.outbox.mark([], list(file.outbox.gaps(acknowledged=True)), acknowledged=False)
         assert [second - SECOND for second in file.outbox.gaps()] == [3, 4, 5, 9]
 
 
@@ -242,11 +242,11 @@ class TestKeptPlays:
 
     def test_the_newest_safe_ones_and_all_that_wait_stay(self, outbox: Outbox) -> None:
         outbox.put(closed_plays(15))
-        outbox.mark(ACKNOWLEDGED, [])
+        outbox.mark([])
         assert (len(outbox), outbox.horizon_ms()) == (15, 0)
-        outbox.mark(ACKNOWLEDGED, [SECOND + number for number in range(10) if number != 3])
+        outbox.mark([SECOND + number for number in range(10) if number != 3])
         assert outbox.horizon_ms() == 0
-        outbox.mark(ACKNOWLEDGED, [SECOND + number for number in range(15) if number != 3])
+        outbox.mark([SECOND + number for number in range(15) if number != 3])
         assert kept(outbox) == ["P3", *(f"P{number}" for number in range(5, 15))]
         assert outbox.horizon_ms() == (SECOND + 5) * 1000, "from here on every play is known"
 
@@ -254,7 +254,7 @@ class TestKeptPlays:
         assert outbox.newest() is None
         backfilled = open_play("X", 60, reason="unknown", source="backfill")
         outbox.put([open_play("B", 30), closed_play("A"), backfilled])
-        outbox.mark(ACKNOWLEDGED, [SECOND + 30])
+        outbox.mark([SECOND + 30])
         assert outbox.newest() == open_play("B", 30)
         outbox.mark_deleted([SECOND + 30])
         assert outbox.newest() == closed_play("A")
@@ -267,11 +267,11 @@ class TestKeptPlays:
 
     def test_a_deleted_play_is_never_sent_again(self, file: OutboxFile) -> None:
         file.outbox.put([closed_play("A"), closed_play("B", 30), closed_play("C", 60)])
-        file.outbox.mark(ACKNOWLEDGED, [SECOND, SECOND + 30])
+        file.outbox.mark([SECOND, SECOND + 30])
         file.outbox.mark_deleted({SECOND, SECOND + 60, 77})
-        file.outbox.mark(WAITING, [SECOND, SECOND + 30])
+        file.outbox.mark([SECOND, SECOND + 30], acknowledged=False)
         file.outbox.put([closed_play("A", seconds=60)])
-        file.outbox.mark(ACKNOWLEDGED, [SECOND + 60])
+        file.outbox.mark([SECOND + 60])
         file.outbox.adopt([(SECOND, closed_play("A"))])
         other = file.reopen()
         assert waiting(other) == {30: "B"}
@@ -293,11 +293,11 @@ class TestKeptPlays:
 
     def test_deleted_plays_count_among_the_known_ones(self, outbox: Outbox) -> None:
         outbox.put(closed_plays(15))
-        outbox.mark(ACKNOWLEDGED, range(SECOND, SECOND + 15))
+        outbox.mark(range(SECOND, SECOND + 15))
         outbox.mark_deleted(range(SECOND + 7, SECOND + 12))
         assert outbox.horizon_ms() == (SECOND + 5) * 1000
         outbox.put(closed_plays(8, start=100))
-        outbox.mark(ACKNOWLEDGED, range(SECOND + 100, SECOND + 108))
+        outbox.mark(range(SECOND + 100, SECOND + 108))
         assert kept(outbox) == ["P13", "P14", *(f"P{number}" for number in range(100, 108))]
 
 
@@ -417,7 +417,7 @@ def fragile(tmp_path: Path, disk: FailingDisk) -> Iterator[OutboxFile]:
     """An outbox on that disk, with a queued play, a safe one, a gap and a note."""
     file = OutboxFile(tmp_path / "outbox.sqlite", disk.connect)
     file.outbox.put([closed_play("A"), closed_play("B", 30)], {"tracker": "AB"})
-    file.outbox.mark(ACKNOWLEDGED, [SECOND])
+    file.outbox.mark([SECOND])
     file.outbox.put([], gaps={SECOND: NIGHT})
     yield file
     file.close()
@@ -455,7 +455,7 @@ class TestDisk:
         outbox.put([open_play("D", 90, 70)])
         assert fragile.on_disk() == {"A": 30, "B": 30}
         fragile.clock.sleep(DISK_RETRY)
-        outbox.mark(ACKNOWLEDGED, [SECOND + 30], [SECOND])
+        outbox.mark([SECOND + 30], [SECOND])
         assert outbox.trouble == ""
         other = fragile.reopen()
         assert waiting(other) == {60: "C", 90: "D"}
@@ -470,7 +470,7 @@ class TestDisk:
         [
             ("UPDATE", lambda outbox: outbox.put([closed_play("C", 60), closed_play("B", 30, 60)])),
             ("INSERT", lambda outbox: outbox.put([closed_play("B", 30, 60), closed_play("C", 60)])),
-            ("DELETE FROM gaps", lambda outbox: outbox.mark(ACKNOWLEDGED, [SECOND + 30], [SECOND])),
+            ("DELETE FROM gaps", lambda outbox: outbox.mark([SECOND + 30], [SECOND])),
             ("REPLACE INTO notes", lambda outbox: outbox.put([], {"gap": "1"}, {SECOND: NIGHT})),
         ],
     )
@@ -575,7 +575,7 @@ class TestLimits:
         self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, logged: Logged
     ) -> None:
         outbox.put(closed_plays(200))
-        outbox.mark(ACKNOWLEDGED, range(SECOND + 50, SECOND + 150))
+        outbox.mark(range(SECOND + 50, SECOND + 150))
         monkeypatch.setattr(outbox_module, "MAX_BYTES_ON_DISK", size(outbox) - 1)
         outbox.put([closed_play("last", 200)])
         assert outbox.acknowledged() == []
