@@ -15,11 +15,13 @@ from spotify_logger.core.redis_keys import second_of_key
 if TYPE_CHECKING:
     from spotify_logger.cli.arguments import Commands
 
-TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "undo", "check", "move", "token")
+HIDEABLE = ("track", "artist", "show")
+HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # what the keys of what is hidden begin with
+TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "hide", "undo", "check", "move", "token")
 
 
 def add_transfer_commands(commands: Commands) -> None:
-    """Add the import, export, forward, forget and check commands."""
+    """Add the commands that import, export, delete, hide and verify plays."""
     bring = add_command(commands, "import", "import earlier plays from data exports", csv=False)
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
     bring.add_argument("--samples", action="store_true", help="import what the 2019 script left in Redis")
@@ -56,16 +58,7 @@ def add_transfer_commands(commands: Commands) -> None:
     forward.add_argument("action", choices=tuple(actions), metavar="ACTION", help=what)
     forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {periods.DAY_FORMS}")
     forward.set_defaults(check=_check)
-    what = "delete plays, after showing them and asking"
-    forget = add_command(commands, "forget", what, csv=False)
-    what = "a title, artist or album, or a key such as listening:<second>"
-    forget.add_argument("text", nargs="*", metavar="TEXT", type=search_text, help=what)
-    forget.add_argument("--yes", action="store_true", help="do not ask for confirmation")
-    add_options(forget, PERIOD)
-    forget.set_defaults(check=_check)
-    undo = add_command(commands, "undo", "bring back the last deletion, up to a day later", csv=False)
-    what = "the second of one play, as in the key listening:<second>, instead of all"
-    undo.add_argument("second", nargs="?", type=_second, metavar="SECOND", help=what)
+    _add_delete_and_hide(commands)
     what = "verify that the index, catalog and plays agree (exit code 1 if not)"
     check = add_command(commands, "check", what, csv=False)
     check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
@@ -83,11 +76,32 @@ def add_transfer_commands(commands: Commands) -> None:
     token.set_defaults(check=_check)
 
 
-def _second(text: str) -> int:
-    second = second_of_key(f"listening:{text.removeprefix('listening:')}")
-    if second is None:
-        raise argparse.ArgumentTypeError(f"not the key of a play: {text!r} (try listening:1795377734)")
-    return second
+def _add_delete_and_hide(commands: Commands) -> None:
+    what = "delete plays, after showing them and asking"
+    forget = add_command(commands, "forget", what, csv=False)
+    what = "a title, artist or album, or a key such as listening:<second>"
+    forget.add_argument("text", nargs="*", metavar="TEXT", type=search_text, help=what)
+    forget.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    add_options(forget, PERIOD)
+    forget.set_defaults(check=_check)
+    what = "take a track, an artist or a show out of the statistics, or list what is hidden"
+    hide = add_command(commands, "hide", what, csv=False)
+    what = f"{', '.join(HIDEABLE)} (default: list what is hidden)"
+    hide.add_argument("kind", nargs="?", choices=HIDEABLE, metavar="KIND", help=what)
+    hide.add_argument("text", nargs="*", metavar="NAME", type=search_text, help="its name, or its key")
+    add_options(hide, "tz")
+    hide.set_defaults(check=_check)
+    what = "undo the last deletion, up to a day later, or show what was hidden last"
+    undo = add_command(commands, "undo", what, csv=False)
+    what = "key of one play, or of what is hidden, instead of the last"
+    undo.add_argument("key", nargs="?", type=_key, metavar="KEY", help=what)
+
+
+def _key(text: str) -> str:
+    key = text if ":" in text else f"listening:{text}"
+    if second_of_key(key) is None and not key.startswith(HIDDEN_KEYS):
+        raise argparse.ArgumentTypeError(f"not a key: {text!r} (try listening:1795377734)")
+    return key
 
 
 def _add_move(commands: Commands) -> None:
@@ -124,6 +138,8 @@ def _check(options: argparse.Namespace) -> None:
         (options.action == "list") == bool(options.name) or (options.action != "new" and options.listeners)
     ):
         raise ValueError("usage: token list, token revoke NAME, or token new NAME [LISTENER ...]")
+    if options.command == "hide" and bool(options.kind) != bool(options.text):
+        raise ValueError(f"hide {options.kind} needs a name or a key")
     if options.command == "forget" and not options.text and period.begin is None and period.end is None:
         raise ValueError(
             "forget needs a text, a key or a period such as --last 2h: it does not delete the whole log"

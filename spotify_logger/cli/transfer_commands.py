@@ -2,12 +2,13 @@
 
 import argparse
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from spotify_logger.cli.own_redis import copy_of_own_data
 from spotify_logger.config.settings import Settings
+from spotify_logger.queries.index import Index
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.storage.bulk import Archive
@@ -16,6 +17,7 @@ from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation, Selection, forget
 from spotify_logger.transfer.export import LogPeriod, export, export_file
+from spotify_logger.transfer.hide import hidden, hide
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
 from spotify_logger.transfer.move import accept, move
 from spotify_logger.transfer.undo import undo
@@ -40,17 +42,13 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         case "forget":
             found = forget(store, Selection(options.text, begin, end), question.now, confirmation, sys.stderr)
         case "undo":
-            found = undo(store, options.second)
+            found = undo(store, options.key or "")
+        case "hide":
+            found = _hide(options, store)
         case "check":
             found = check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr)
         case "export":
-            is_shown = options.output is None and sys.stdout.isatty()  # the export itself
-            with progress_bar(None if is_shown else sys.stderr) as show:
-                log = LogPeriod(store, begin, end, partial(show, "exporting"))
-                if options.output is not None:
-                    found = export_file(log, options.form, options.output)
-                else:
-                    export(log, options.form, sys.stdout)
+            found = _export(options, LogPeriod(store, begin, end))
     return found
 
 
@@ -63,6 +61,23 @@ def _import(options: argparse.Namespace, store: Archive) -> Answer:
     if not options.dry_run:
         store.register_listener()
     return found
+
+
+def _export(options: argparse.Namespace, period: LogPeriod) -> Answer | None:
+    is_shown = options.output is None and sys.stdout.isatty()  # the export itself
+    with progress_bar(None if is_shown else sys.stderr) as show:
+        period = period._replace(progress=partial(show, "exporting"))
+        if options.output is not None:
+            return export_file(period, options.form, options.output)
+        export(period, options.form, sys.stdout)
+    return None
+
+
+def _hide(options: argparse.Namespace, store: Archive) -> Answer:
+    if not options.kind:
+        return hidden(store, options.question)
+    with progress_bar(sys.stderr) as show, closing(Index(store, partial(show, "reading the log"))) as index:
+        return index.ask(lambda log: hide(log, options.question, f"{options.kind}s", options.text))
 
 
 def _move(options: argparse.Namespace, settings: Settings) -> Answer:

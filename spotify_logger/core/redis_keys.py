@@ -17,6 +17,7 @@ GAPS = "gaps"  # the index of gaps: start -> end and reason; a year has a few do
 TOMBSTONES = "forgotten"  # deleted plays: the second that named each -> the second in which it ended
 RESTORED = "restored"  # instead of the end: the play was imported again on purpose
 UNDO = "undo"  # deleted plays that can be brought back: the second that named each -> all of it; expires
+HIDDEN = "hidden"  # from statistics: the key of a track, artist or show -> since when, and its title
 LISTENERS = "spotify_logger:listeners"  # named ones -> the start of their log; never prefixed with a listener
 TOKENS = "spotify_logger:tokens"  # of the API, by name; never prefixed with a listener either
 LEASE = "spotify_logger:lease"  # the holder of the polling lease: fencing number, ID and machine; expires

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
-SCHEMA_VERSION = 5  # an index of another one is made anew
+SCHEMA_VERSION = 6  # an index of another one is made anew
 TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._fields)
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;
@@ -35,13 +35,18 @@ CREATE TABLE IF NOT EXISTS days (
     day TEXT PRIMARY KEY, -- UTC
     revision TEXT NOT NULL -- the one in Redis when the day was read; "" if it had none
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS plays (
+CREATE TABLE IF NOT EXISTS logged ( -- all plays
     second INTEGER PRIMARY KEY, -- that names the play: when it started
     item INTEGER NOT NULL,
     ms_played INTEGER NOT NULL,
-    ending INTEGER NOT NULL -- index into `ENDINGS`
+    ending INTEGER NOT NULL, -- index into `ENDINGS`
+    is_hidden INTEGER NOT NULL DEFAULT FALSE
 );
 {PLAYS_OF_ITEM};
+CREATE INDEX IF NOT EXISTS hidden_plays ON logged (item) WHERE is_hidden;
+CREATE VIEW IF NOT EXISTS plays AS -- those that statistics are made of
+    SELECT second, item, ms_played, ending FROM logged WHERE NOT is_hidden;
+CREATE TABLE IF NOT EXISTS hidden (key TEXT PRIMARY KEY) WITHOUT ROWID; -- of a track, an artist or a show
 CREATE TABLE IF NOT EXISTS details ( -- what the day's index lacks, of the plays for which it has been asked
     second INTEGER PRIMARY KEY, source TEXT NOT NULL, device TEXT NOT NULL, context TEXT NOT NULL
 );

@@ -34,10 +34,16 @@ UNSETTLED = "?"  # stands for a revision that is younger than that
 TEXTS = CatalogEntry._fields
 COLUMNS = ", ".join((*TEXTS, "duration_ms"))
 WITHIN = "WHERE second >= ? AND second < ?"
-PLAYS_OF_ITEM = "CREATE INDEX IF NOT EXISTS plays_of_item ON plays (item, second, ms_played, ending)"
+PLAYS_OF_ITEM = """CREATE INDEX IF NOT EXISTS plays_of_item
+    ON logged (item, second, ms_played, ending, is_hidden)"""
 COMPILATIONS = f"""SELECT album_id FROM items {sql.FIRST_ARTISTS}
     WHERE album_id <> '' GROUP BY album_id HAVING count(DISTINCT person) > 1"""
 ONE_OF = "IN (SELECT value FROM json_each(?))"
+HIDDEN_ITEMS = """SELECT id FROM items WHERE recording IN (SELECT recording FROM items WHERE key IN hidden)
+    UNION SELECT item FROM credits JOIN artists ON artists.id = artist WHERE person IN
+        (SELECT person FROM artists WHERE 'artist:' || spotify_id IN hidden OR 'artist:' || folded IN hidden)
+    UNION SELECT id FROM items WHERE is_episode AND album IN (SELECT album FROM items
+        WHERE is_episode AND ('show:' || album_id IN hidden OR 'show:' || album IN hidden))"""
 
 
 class IndexSync:
@@ -52,21 +58,23 @@ class IndexSync:
     def run(self) -> None:
         """Read what has changed; StoreError leaves the index as it was."""
         gaps, revisions = self._store.gaps(), self._store.hash(keys.REVISIONS)
-        if not self._changed_days(revisions) and gaps == self._rows("SELECT * FROM gaps"):
+        hidden = sorted((key,) for key in self._store.hash(keys.HIDDEN) if key.partition(":")[2])
+        known = self._rows("SELECT * FROM gaps"), self._rows("SELECT * FROM hidden")
+        if not self._changed_days(revisions) and (gaps, hidden) == known:
             return
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
             days = self._changed_days(revisions)  # another process may have read some meanwhile
             if keys.CATALOG in days:
                 self._touched = self._ids("SELECT id FROM items")
-            if not self._rows("SELECT 1 FROM plays LIMIT 1"):  # sorting at the end is faster
+            if not self._rows("SELECT 1 FROM logged LIMIT 1"):  # sorting at the end is faster
                 self._database.execute("DROP INDEX plays_of_item")
             self._read_days(days)
             self._database.execute(PLAYS_OF_ITEM)
-            for span in _spans(days.keys() - {keys.CATALOG}):
+            self._read_catalog()
+            for span in _spans((days.keys() | self._hide(hidden)) - {keys.CATALOG}):
                 self._count_hours(span)
                 self._find_sessions(span)
-            self._read_catalog()
             self._database.execute("DELETE FROM gaps")
             self._database.executemany("INSERT INTO gaps VALUES (?, ?, ?)", gaps)
 
@@ -111,8 +119,8 @@ class IndexSync:
         self._database.executemany("INSERT INTO days VALUES (?, ?)", ((day, days[day]) for day in kept))
 
     def _write_day(self, span: Span, lines: Mapping[str, str]) -> None:
-        self._touched |= self._ids(f"SELECT item FROM plays {WITHIN}", *span)
-        for table in ("plays", "details"):
+        self._touched |= self._ids(f"SELECT item FROM logged {WITHIN}", *span)
+        for table in ("logged", "details"):
             self._database.execute(f"DELETE FROM {table} {WITHIN}", span)
         read = filter(None, map(keys.read_row, lines.keys(), lines.values()))
         rows = [row for row in read if span[0] <= row[0] < span[1]]
@@ -123,8 +131,18 @@ class IndexSync:
             row = (key, key, key.startswith("episode:"))
             self._items[key] = self._database.execute(insert, row).lastrowid or 0
         plays = [(second, self._items[item], ms, sql.ENDINGS.index(end)) for second, item, ms, end in rows]
-        self._database.executemany("INSERT INTO plays VALUES (?, ?, ?, ?)", plays)
+        self._database.executemany("INSERT INTO logged VALUES (?, ?, ?, ?, FALSE)", plays)
         self._touched.update(item for _, item, _, _ in plays)
+
+    def _hide(self, hidden: Iterable[tuple[str]]) -> set[str]:
+        """Take the plays of what is hidden out of `plays`, no others; return the days that this changes."""
+        self._database.execute("DELETE FROM hidden")
+        self._database.executemany("INSERT INTO hidden VALUES (?)", hidden)
+        items = self._ids(HIDDEN_ITEMS) if hidden else set()
+        update = "UPDATE logged SET is_hidden = NOT is_hidden WHERE {} RETURNING second"
+        changed = self._of(update.format(f"NOT is_hidden AND item {ONE_OF}"), items)
+        changed += self._of(update.format(f"is_hidden AND item NOT {ONE_OF}"), items)
+        return {str(keys.day_of(second)) for (second,) in changed}
 
     def _count_hours(self, span: Span) -> None:
         self._database.execute("DELETE FROM hours WHERE hour >= ? / 3600 AND hour < ? / 3600", span)
@@ -167,8 +185,8 @@ class IndexSync:
                 titles |= {fold(known[0]), fold(entry.name)}
             words = indexed_words(entry.name, entry.artists, entry.album)
             self._database.execute(update, (*fields, fold(entry.name), words, item))
-        update = f"""UPDATE items SET first = (SELECT min(second) FROM plays WHERE item = items.id),
-            last = (SELECT max(second) FROM plays WHERE item = items.id) WHERE id {ONE_OF}"""
+        update = f"""UPDATE items SET first = (SELECT min(second) FROM logged WHERE item = items.id),
+            last = (SELECT max(second) FROM logged WHERE item = items.id) WHERE id {ONE_OF}"""
         self._of(update, self._touched)
         gone = self._entries("last IS NULL AND id", self._touched)
         titles |= {fold(entry.name) for entry in gone.values()}

@@ -17,7 +17,7 @@ from spotify_logger.queries.top import DETAIL, DETAILS, read_details
 from spotify_logger.storage.bulk import gap_data, play_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from spotify_logger.queries.question import Question
@@ -72,7 +72,7 @@ def recent(log: Log, question: Question, kind: str = "", text: str = "") -> Time
     """
     begin, end = sql.bounds(question.period)
     which, values = _condition(log, question, kind, text)
-    plays = f"SELECT second FROM plays WHERE {which} AND"
+    plays = f"SELECT second FROM logged WHERE {which} AND"
     query = f"{plays} second >= ? AND second < ? ORDER BY second DESC LIMIT ?"
     seconds = [second for (second,) in log.rows(query, *values, begin, end, question.limit + 1)]
     query = f"{plays} second >= ? ORDER BY second LIMIT ?"
@@ -101,17 +101,23 @@ def _condition(log: Log, question: Question, kind: str, text: str) -> tuple[str,
 def day(log: Log, question: Question, which: date) -> DayTimeline:
     """Return the plays of a local day in order, with the gaps between them."""
     begin, end = sql.bounds(periods.day(question.zone, which))
-    query = f"""SELECT second, {sql.counts(question)}, ms_played FROM {sql.source(question)}
-        WHERE second >= ? AND second < ? ORDER BY second"""
-    rows = log.rows(query, begin, end)
-    timeline = _timeline(log, [row[0] for row in rows], begin, min(end, int(question.now)))
-    return DayTimeline(str(which), sum(row[1] for row in rows), sum(row[2] for row in rows), timeline)
+    within = "WHERE second >= ? AND second < ?"
+    query = f"""SELECT ifnull(sum({sql.counts(question)}), 0), ifnull(sum(ms_played), 0)
+        FROM {sql.source(question)} {within}"""
+    ((plays, heard_ms),) = log.rows(query, begin, end)
+    seconds = [second for (second,) in log.rows(f"SELECT second FROM logged {within}", begin, end)]
+    timeline = _timeline(log, seconds, begin, min(end, int(question.now)))
+    return DayTimeline(str(which), plays, heard_ms, timeline)
 
 
-def _timeline(log: Log, seconds: Iterable[int], begin: int, end: int) -> Timeline:
-    """Return plays in order, and the gaps in a period, also those that reach into it."""
+def _timeline(log: Log, seconds: Sequence[int], begin: int, end: int) -> Timeline:
+    """Return plays in order, with a mark on those that are hidden, and the gaps that reach into a period."""
     gaps = log.rows("SELECT * FROM gaps WHERE end > ? AND begin < ?", begin, end)
-    lines: list[tuple[int, Line]] = [(play[0], play_data(play)) for play in log.store.plays(seconds)]
+    query = "SELECT second FROM logged WHERE is_hidden AND second IN (SELECT value FROM json_each(?))"
+    marks = {second: {"hidden": True} for (second,) in log.rows(query, json.dumps(seconds))}
+    lines: list[tuple[int, Line]] = [
+        (play[0], {**play_data(play), **marks.get(play[0], {})}) for play in log.store.plays(seconds)
+    ]
     lines += [(gap[0], {"gap": gap_data(*gap)}) for gap in gaps]
     now_playing = log.store.now_playing()
     key = "" if now_playing is None else play_key(now_playing)

@@ -122,7 +122,7 @@ def _make_ranking(log: Log, question: Question, kind: str, period: Period, table
 
 def read_details(log: Log, period: Period) -> None:
     """Read the devices and contexts of the plays of a period that are not in the index yet."""
-    query = """SELECT second FROM plays
+    query = """SELECT second FROM logged
         WHERE second >= ? AND second < ? AND second NOT IN (SELECT second FROM details)"""
     missing = [second for (second,) in log.rows(query, *sql.bounds(period))]
     found = log.store.fields(missing, ("source", "device_name", "context_uri"))

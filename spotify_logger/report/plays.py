@@ -89,7 +89,7 @@ def _row(zone: Zone, line: Line, now_playing: str) -> tuple[str, str, str, str, 
         what = f"({gap['reason']} for {exact_duration(end - begin)})"
         return words.format_time(zone, begin), what, "", "gap", ""
     when, ended = second_of_key(line["key"]), ending(line, is_now=line["key"] == now_playing)
-    device = str(line.get("device_name", ""))
+    device, ended = str(line.get("device_name", "")), f"{ended}, hidden" if "hidden" in line else ended
     return words.format_time(zone, when), format_title(line), _progress(line, "ms_played"), ended, device
 
 

@@ -18,7 +18,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
-from spotify_logger.core.redis_keys import day_of, gap_key, play_key
+from spotify_logger.core.redis_keys import HIDDEN, day_of, gap_key, play_key
 from spotify_logger.report.answers import Answer, write_csv
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
@@ -144,8 +144,13 @@ def _write(form: ExportFormat, rows: Iterable[Mapping[str, Any]], out: TextIO, c
 
 
 def records(log: LogPeriod) -> Iterator[JsonObject]:
-    """Yield plays and gaps so that `import` can restore them fully; each item comes before its first play."""
-    return map(itemgetter(1), merge(_play_records(log), _gap_records(log), key=itemgetter(0)))
+    """Yield plays and gaps so that `import` can restore them fully; each item comes before its first play.
+
+    What is hidden from statistics comes first, in a record of its own.
+    """
+    if hidden := log.archive.hash(HIDDEN):
+        yield {"kind": "hidden", "fields": hidden}
+    yield from map(itemgetter(1), merge(_play_records(log), _gap_records(log), key=itemgetter(0)))
 
 
 def _play_records(log: LogPeriod) -> Iterator[tuple[int, JsonObject]]:

@@ -25,6 +25,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 HASHES = (
     keys.STATUS,
     keys.TOMBSTONES,
+    keys.HIDDEN,
     keys.REVISIONS,
 )  # of a listener; gaps and days get theirs from the rest
 SHARED_HASHES = (keys.LISTENERS, keys.TOKENS)

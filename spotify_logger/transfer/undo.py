@@ -1,4 +1,4 @@
-"""`spotify-logger undo`: bring back what `forget` deleted within a day.
+"""`spotify-logger undo`: bring back what `forget` deleted within a day, or show what `hide` has hidden.
 
 Until then, each deleted play is in one key, with its line in the index and its catalog item.
 """
@@ -10,11 +10,13 @@ from itertools import chain
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import whole_number
+from spotify_logger.core.times import seconds_of
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.system.state import from_json, to_json
+from spotify_logger.transfer.hide import hidden_things, show_again
 
 KEPT_SECONDS = 86_400  # for which a deletion can be undone
 PLAYS_PER_BATCH = 200
@@ -57,13 +59,21 @@ def deleted_plays(archive: Archive, begin: int = 0, end: int | None = None) -> d
     return found
 
 
-def undo(archive: Archive, second: int | None = None) -> Answer:
-    """Bring back the play that a second names, or all of the last deletion; exit code 1 if there is none.
+def undo(archive: Archive, key: str = "") -> Answer:
+    """Bring back the play, or show the hidden thing, that a key names; by default undo the latest of both.
 
-    After a StoreError, running it again completes it.
+    The exit code is 1 if there is none. After a StoreError, running it again completes it.
     """
-    deleted = deleted_plays(archive) if second is None else deleted_plays(archive, second, second + 1)
+    second = keys.second_of_key(key)
+    hidden = [thing for thing in hidden_things(archive) if key in ("", thing.key)]
+    deleted = {}
+    if second is not None:
+        deleted = deleted_plays(archive, second, second + 1)
+    elif not key:
+        deleted = deleted_plays(archive)
     latest = max((each.deleted_at for each in deleted.values()), default=0.0)
+    if hidden and (key or (seconds_of(hidden[0].since) or 0.0) > latest):
+        return show_again(archive, hidden[0])
     restored = 0
     for batch in batched(
         sorted(at for at, each in deleted.items() if each.deleted_at == latest), PLAYS_PER_BATCH

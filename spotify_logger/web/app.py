@@ -73,6 +73,7 @@ class WebApp:
                 Route("/health/login", self.listeners.view(account.log_in), methods=["POST"]),
                 Route("/forget", self.listeners.view(personal.forget), methods=["POST"]),
                 Route("/export", self.listeners.view(personal.export), methods=["POST"]),
+                Route("/hide", self.listeners.view(personal.hide), methods=["POST"]),
                 Route("/undo", self.listeners.view(personal.undo), methods=["POST"]),
                 Route("/listener", self.listeners.choose, methods=["POST"]),
                 Route("/top", RedirectResponse("/top/tracks", 308)),
@@ -172,6 +173,7 @@ VIEWS = {
     "/year": periods.review,
     "/year/{year:int}": periods.review,
     "/year/{year:int}/image.svg": periods.review_image,
+    "/settings": personal.settings,
     "/health": account.health,
     "/health/login": account.login_state,
 }

@@ -23,6 +23,7 @@ from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import Log
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.delete import Deletion
+from spotify_logger.transfer.undo import undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 DAY = 86_400
 FIRST = 1_790_000_000 // DAY * DAY
 TABLES = {
-    "plays": "SELECT second, key, ms_played, ending FROM plays JOIN items ON items.id = item",
+    "logged": "SELECT second, key, ms_played, ending, is_hidden FROM logged JOIN items ON items.id = item",
+    "plays": "SELECT * FROM (SELECT second, key, ms_played FROM plays JOIN items ON items.id = item)",
     "items": "SELECT key, name, album, title, words, recording, is_doubtful, first, last FROM items",
     "credits": """SELECT key, position, artists.name, person FROM credits
         JOIN artists ON artists.id = artist JOIN items ON items.id = item""",
@@ -45,6 +47,7 @@ TABLES = {
 }
 ARTISTS = [("Air", "air"), ("Daft Punk", "punk"), ("AIR", ""), ("Daft Punk 2", "punk"), ("Air", "other")]
 """Two of the same name, two names of one, and one without an ID."""
+HIDEABLE = ["track:a", "track:b", "artist:air", "artist:punk", "show:Discovery"]
 
 entries = st.fixed_dictionaries(
     {
@@ -56,13 +59,15 @@ entries = st.fixed_dictionaries(
         "has_list": st.booleans(),
     }
 )
-keys = st.sampled_from([f"track:{name}" for name in "abcdef"])
+keys = st.sampled_from([*(f"track:{name}" for name in "abcdef"), "episode:g"])
 moments = st.integers(0, 40).map(lambda number: FIRST + number * 5_400)
 changes = st.one_of(
     st.tuples(st.just("play"), moments, keys, st.sampled_from([5_000, 200_000, 5_000_000])),
     st.tuples(st.just("entry"), keys, entries),
     st.tuples(st.just("delete"), moments),
     st.tuples(st.just("gap"), moments),
+    st.tuples(st.just("hide"), st.sampled_from(HIDEABLE)),
+    st.tuples(st.just("undo"), st.sampled_from(HIDEABLE)),
     st.tuples(st.just("sync")),
 )
 
@@ -100,6 +105,10 @@ class Writer:
                 }
                 words = [part for pair in fields.items() for part in pair]
                 self.store.write([("HSET", self.store.key(key), *words)])
+            case "hide", (key,):
+                self.store.write([("HSET", self.store.key("hidden"), key, f"{iso(FIRST)} {key}")])
+            case "undo", (key,):
+                undo(self.store, key)
             case "delete", (second,):
                 Deletion(self.store, self.now).delete([second])
 
@@ -180,7 +189,7 @@ def test_damage_that_only_the_question_meets_is_mended(writer: Writer) -> None:
     writer.now += 100  # what was written a moment ago would be read again
     with closing(Index(writer.store)) as index:
         database = index.sync()
-        ((page,),) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'plays'")
+        ((page,),) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'logged'")
         ((size,),) = database.execute("PRAGMA page_size")
     with path.open("r+b") as file:
         file.seek((page - 1) * size)

@@ -213,8 +213,8 @@ def test_undo_takes_back_the_last_deletion_or_one_play(log: RedisLog) -> None:
     assert log.names() == before.keys() - {f"listening:{SECOND + each}" for each in (0, 300)} - {
         "track:A"
     } | {"forgotten"}
-    assert undo(log.store, SECOND + 300).data == {"plays": 1}
-    assert undo(log.store, SECOND + 600).code == 1
+    assert undo(log.store, f"listening:{SECOND + 300}").data == {"plays": 1}
+    assert undo(log.store, f"listening:{SECOND + 600}").code == 1
     log.write(play("D"))  # its key is in use again
     assert undo(log.store).data == {"plays": 0}
     assert log.kept(f"listening:{SECOND}")["name"] == "D"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -43,12 +44,43 @@ def test_deletes_a_play_and_brings_it_back(store: Archive, page: PageClient) -> 
     text = page.request(day).text
     assert "No plays on this day" in text
     assert "Veridis Quo" in text
-    assert page.post("/undo", f"play=listening:{SECOND}").status == 303
+    assert page.post("/undo", f"key=listening:{SECOND}").status == 303
     assert store.hash(f"listening:{SECOND}") == before
     assert "1 play, " in page.request(day).text
     assert page.post("/forget", "play=nonsense").status == 400
     assert page.post("/forget", f"play=listening:{SECOND}", Origin="http://evil.example").status == 403
     assert store.hash(f"listening:{SECOND}") == before
+
+
+@pytest.mark.parametrize(("kind", "key"), [("track", QUO.key), ("artist", "artist:DaftPunk")])
+def test_hides_from_statistics_and_shows_again(store: Archive, page: PageClient, kind: str, key: str) -> None:
+    write_play(store, QUO, SECOND, end="trackdone")
+    item = f"/{kind}?q={key}"
+    assert f'value="{key}">Hide from statistics' in page.request(item).text
+    assert page.post("/hide", f"kind={kind}&text={key}").headers["location"] == "/settings#hidden"
+    assert [*store.hash("hidden")] == [key]
+    assert "hidden from statistics</a>" in page.request(item).text
+    assert "Veridis Quo" not in page.request("/top/tracks").text
+    for path in ("stats", "top/tracks"):
+        assert json.loads(page.request(f"/api/v1/{path}").body)["plays"] == 0
+    assert json.loads(page.request("/api/v1/recent").body)[0]["hidden"] is True
+    assert "finished, hidden" in page.request("/recent").text
+    assert f'value="{key}">Show again' in page.request("/settings").text
+    assert page.post("/undo", f"key={key}", Origin="http://evil.example").status == 403
+    assert page.post("/undo", f"key={key}").headers["location"] == "/settings#hidden"
+    assert "Hide from statistics" in page.request(item).text
+    assert "Veridis Quo" in page.request("/top/tracks").text
+
+
+@pytest.mark.parametrize(
+    "form", ["kind=track&text=", "kind=album&text=Discovery", "text=quo", "kind=track&text=nobody"]
+)
+def test_nothing_is_hidden_by_a_form_that_names_nothing(store: Archive, page: PageClient, form: str) -> None:
+    write_play(store, QUO, SECOND, end="trackdone")
+    assert page.post("/hide", form).status == 400
+    assert page.post("/hide", "kind=track&text=quo", Sec_Fetch_Site="cross-site").status == 403
+    assert page.post("/undo", "key=").status == 400
+    assert store.hash("hidden") == {}
 
 
 def test_exports_the_log_as_a_zip(

@@ -32,7 +32,7 @@ from spotify_logger.core.player_state import (
     storable,
     whole_number,
 )
-from spotify_logger.core.redis_keys import FIRST_DAY, gap_key, gap_value, second_of_day
+from spotify_logger.core.redis_keys import FIRST_DAY, HIDDEN, gap_key, gap_value, second_of_day
 from spotify_logger.core.times import from_iso
 from spotify_logger.core.tracker import OVER_AFTER_MS
 from spotify_logger.transfer.streaming_history import SOURCE_FIELD
@@ -101,7 +101,7 @@ class ImportedPlay(NamedTuple):
 
 
 class OtherRecord(NamedTuple):
-    """The key and the whole hash of a catalog item, or of the gap that began in `gap_second`."""
+    """The key and the whole hash of a catalog item, of what is hidden, or of a gap with its first second."""
 
     key: str
     fields: Mapping[str, str]
@@ -157,6 +157,8 @@ def read_record(record: Row, now_ms: int) -> ParsedRow:
     fields, second = _texts(record.get("fields")), whole_number(record.get("second")) or -1
     if kind == "item" and fields and _KEY.fullmatch(key):
         return OtherRecord(key, fields)
+    if kind == "hidden" and fields:
+        return OtherRecord(HIDDEN, fields)
     if kind == "gap" and gap_value(second, fields):
         return OtherRecord(gap_key(second), fields, second)
     play = Play.from_hash(second, fields) if kind == "play" else None

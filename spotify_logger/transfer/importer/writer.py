@@ -81,10 +81,11 @@ class PlayWriter:
         self._archive.write([*commands, *(("HSET", name, *words) for name, words in lines.items())])
 
     def write_others(self, records: Sequence[OtherRecord]) -> None:
-        """Write the items and gaps that the log does not have."""
+        """Write the items and gaps that the log does not have, and hide what is hidden."""
         key = self._archive.key
         items = {record.key: record.fields for record in records if record.gap_second is None}
         gaps = {record.gap_second: record for record in records if record.gap_second is not None}
+        hidden = items.pop(keys.HIDDEN, {})
         missing = self._missing(items)
         found = self._archive.send([("HEXISTS", key(keys.GAPS), second) for second in gaps])
         new = [second for second, is_there in zip(gaps, found, strict=True) if is_there == 0]
@@ -92,7 +93,7 @@ class PlayWriter:
         self.summary.gaps.update(new=len(new), known=len(gaps) - len(new))
         if not self._dry_run:
             self.loose_items.update(missing)
-            commands = self._additions(items)
+            commands = self._additions({**items, keys.HIDDEN: hidden})
             for second in new:
                 fields = gaps[second].fields
                 commands.append(("HSET", key(gaps[second].key), *chain.from_iterable(fields.items())))

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, StreamingResponse
 from spotify_logger.core.redis_keys import play_key, second_of_key
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import delete
+from spotify_logger.transfer import hide as hiding
 from spotify_logger.transfer import undo as undoing
 from spotify_logger.transfer.export import LogPeriod, export_file
 from spotify_logger.web.request_params import BadRequest, read_form
@@ -41,11 +42,31 @@ async def forget(page: ListenerPage, request: Request) -> Response:
     return _to_day(page, second)
 
 
+async def hide(page: ListenerPage, request: Request) -> Response:
+    """Hide a track, an artist or a show."""
+    form = await read_form(request)
+    kind, text = f"{form.get('kind')}s", form.get("text", "")
+    if kind not in hiding.KEYS or not text.strip():
+        raise BadRequest("the form does not name a track, an artist or a show")
+    answer = await page.ask(request, hiding.hide, page.params(request).question(period=False), kind, text)
+    if answer.code:
+        raise BadRequest(str(answer.page[0]))
+    return RedirectResponse("/settings#hidden", 303)
+
+
 async def undo(page: ListenerPage, request: Request) -> Response:
-    """Bring a deleted play back."""
-    second = await _second(request)
-    await page.run(lambda store: undoing.undo(store, second))
-    return _to_day(page, second)
+    """Bring a deleted play back, or show something hidden again."""
+    key = (await read_form(request)).get("key", "")
+    if not key:
+        raise BadRequest("the form does not name what to bring back")
+    await page.run(lambda store: undoing.undo(store, key))
+    second = second_of_key(key)
+    return RedirectResponse("/settings#hidden", 303) if second is None else _to_day(page, second)
+
+
+async def settings(page: ListenerPage, request: Request) -> Response:
+    """Show what the listener has chosen for the page and the log."""
+    return page.render(request, "settings.html", hidden=await page.run(hiding.hidden_things))
 
 
 async def export(page: ListenerPage, request: Request) -> Response:
