@@ -21,7 +21,7 @@ from spotify_logger.transfer.export import LogPeriod, export_file
 from spotify_logger.transfer.hide import hidden, hidden_things, hide
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.undo import undo
-from tests.indexed_log import IndexedLog
+from tests.indexed_log import CatalogItem, IndexedLog
 from tests.queries.items import DUET, EPISODE, LOSER, QUO, QUO_AGAIN, SEXY
 
 if TYPE_CHECKING:
@@ -120,3 +120,14 @@ def test_a_backup_has_what_is_hidden(log: IndexedLog, redis_url: str, tmp_path: 
         answer = import_history(other, [tmp_path / "log.zip"])
         assert hidden_things(other) == hidden_things(log.store)
     assert answer.data["items"] == {"new": len(ITEMS), "known": 0}  # type: ignore[index]
+
+
+def test_an_artist_without_an_id_is_hidden_by_name(log: IndexedLog) -> None:
+    for number, name in enumerate(("Old Band", "OLD  BAND")):
+        key = f"local:{number}"
+        log.to(CatalogItem(key), f"2026-11-22 0{number}:00")
+        log.store.write([("HSET", log.store.key(key), "name", f"Tape {number}", "artists", name)])
+    assert hide_in(log, "artists", "Old Band").data == {"hidden": ["artist:old band"]}
+    assert "Tape" not in str(ranked(log))
+    assert undo(log.store, "artist:old band").code == 0
+    assert "Tape" in str(ranked(log))

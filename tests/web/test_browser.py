@@ -40,7 +40,7 @@ LAST_MONTH = TODAY - timedelta(days=30)
 VIEWS = (
     "/", "/recent", "/top/artists?all=1&by=time", "/chart?per=day",
     "/clock", f"/calendar/{LAST_MONTH.year}", f"/year/{LAST_MONTH.year}", "/track?q=track:long",
-    "/artist?q=Daft+Punk", "/search?q=veridis+quo", "/compare?with=ben", "/health",
+    "/artist?q=Daft+Punk", "/search?q=veridis+quo", "/compare?with=ben", "/health", "/settings",
     "/top/devices?since=" + str(LAST_MONTH), "/show?q=A+Show", "/recent?device=Kitchen",
 )  # fmt: skip
 
@@ -168,6 +168,18 @@ def test_pages_are_readable_without_scripts(browser: Browser, served: ServedLog)
     with browser_page(browser, served.address, script=False) as window:
         for view in ("/", "/chart", f"/calendar/{TODAY.year}", "/health"):
             assert len(window.open(view).inner_text("main")) > 100
+
+
+def test_an_artist_is_hidden_and_shown_again(window: BrowserPage) -> None:
+    page = window.open("/artist?q=Air")
+    page.get_by_role("button", name="Hide from statistics").click()
+    page.get_by_role("heading", name="Hidden from statistics").wait_for()
+    assert accessibility_report(page) == ""
+    assert "Sexy Boy" not in window.open("/top/tracks").locator("main").inner_text()
+    page.goto(window.address + "/settings")
+    page.get_by_role("listitem").filter(has_text="Air").get_by_role("button", name="Show again").click()
+    page.get_by_text("Nothing is hidden").wait_for()
+    assert "Sexy Boy" in window.open("/top/tracks").locator("main").inner_text()
 
 
 def test_a_play_is_deleted_and_brought_back_without_scripts(browser: Browser, served: ServedLog) -> None:
