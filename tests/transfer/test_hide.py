@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spotify_logger.report.blocks import Answer
+    from spotify_logger.report.answers import Answer
 
 ITEMS = (QUO, QUO_AGAIN, SEXY, DUET, LOSER, EPISODE)
 
