@@ -230,7 +230,7 @@ class LiveRun(Stage):
 
     def start_supervisor(self, **environ: str) -> subprocess.Popen[bytes]:
         check = program.module_command("spotify_logger.daemon.preflight")
-        commands = json.dumps([check, [sys.executable, "-m", "tests.hasty_loop"], {}, None])
+        commands = json.dumps([check, [sys.executable, "-m", "tests.hasty_loop"], {}, None, None])
         return self.start("-m", "tests.hasty_supervisor", commands, **environ)
 
     def start_loop(self) -> subprocess.Popen[bytes]:

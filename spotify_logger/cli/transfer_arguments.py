@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 HIDEABLE = ("track", "artist", "show")
 HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # what the keys of what is hidden begin with
-TRANSFER_COMMANDS = ("import", "export", "forward", "forget", "hide", "undo", "check", "move", "token")
+TRANSFER_COMMANDS = (
+    "import",
+    "export",
+    "forward",
+    "forget",
+    "hide",
+    "undo",
+    "check",
+    "restore",
+    "move",
+    "token",
+)
 
 
 def add_transfer_commands(commands: Commands) -> None:
@@ -59,11 +70,7 @@ def add_transfer_commands(commands: Commands) -> None:
     forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {periods.DAY_FORMS}")
     forward.set_defaults(check=_check)
     _add_delete_and_hide(commands)
-    what = "verify that the index, catalog and plays agree (exit code 1 if not)"
-    check = add_command(commands, "check", what, csv=False)
-    check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
-    what = "do not ask before deleting index entries of plays that are gone"
-    check.add_argument("--yes", action="store_true", help=what)
+    _add_check_and_restore(commands)
     _add_move(commands)
     what = "manage the tokens that let programs on other machines read your log"
     token = add_command(commands, "token", what, csv=False)
@@ -102,6 +109,19 @@ def _key(text: str) -> str:
     if second_of_key(key) is None and not key.startswith(HIDDEN_KEYS):
         raise argparse.ArgumentTypeError(f"not a key: {text!r} (try listening:1795377734)")
     return key
+
+
+def _add_check_and_restore(commands: Commands) -> None:
+    what = "verify that the index, catalog and plays agree (exit code 1 if not)"
+    check = add_command(commands, "check", what, csv=False)
+    check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
+    what = "do not ask before deleting index entries of plays that are gone"
+    check.add_argument("--yes", action="store_true", help=what)
+    what = "bring back what Redis has lost, from the second copy in the state folder; may be repeated"
+    restore = add_command(commands, "restore", what, csv=False)
+    what = "files of another copy, or their folder (default: that in the state folder)"
+    restore.add_argument("paths", nargs="*", type=Path, metavar="FILE", help=what)
+    restore.set_defaults(dry_run=False)
 
 
 def _add_move(commands: Commands) -> None:

@@ -20,6 +20,7 @@ from spotify_logger.transfer.export import LogPeriod, export, export_file
 from spotify_logger.transfer.hide import hidden, hide
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
 from spotify_logger.transfer.move import accept, move
+from spotify_logger.transfer.second_copy import restore
 from spotify_logger.transfer.undo import undo
 
 
@@ -34,11 +35,11 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         case "forward":
             found = forwarding.answer(options, store, settings)
         case "move":
-            found = accept(store, settings) if options.accept else _move(options, settings)
+            found = _move(options, store, settings)
         case "token":
             found = tokens.answer(options, store, settings.listener)
-        case "import":
-            found = _import(options, store)
+        case "import" | "restore":
+            found = _import(options, store, settings)
         case "forget":
             found = forget(store, Selection(options.text, begin, end), question.now, confirmation, sys.stderr)
         case "undo":
@@ -46,14 +47,17 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         case "hide":
             found = _hide(options, store)
         case "check":
-            found = check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr)
+            folder = settings.state_dir
+            found = check(store, question.now, confirmation, folder, repair=options.repair, screen=sys.stderr)
         case "export":
             found = _export(options, LogPeriod(store, begin, end))
     return found
 
 
-def _import(options: argparse.Namespace, store: Archive) -> Answer:
-    if options.samples:
+def _import(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+    if options.command == "restore":
+        found = restore(store, settings, options.paths, sys.stderr)
+    elif options.samples:
         found = import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
     else:
         wanted = ImportOptions(options.user, options.private, options.dry_run, options.restore)
@@ -80,7 +84,9 @@ def _hide(options: argparse.Namespace, store: Archive) -> Answer:
         return index.ask(lambda log: hide(log, options.question, f"{options.kind}s", options.text))
 
 
-def _move(options: argparse.Namespace, settings: Settings) -> Answer:
+def _move(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+    if options.accept:
+        return accept(store, settings)
     source, target = options.source, options.target
     for url in (source, target):
         password = urlsplit(url).password or ""

@@ -35,6 +35,8 @@ UNANSWERED_AFTER = 900.0  # seconds without an answer, beyond the longest poll i
 MAX_WAITING_PLAYS = 1000
 """Plays that may wait in the outbox: more than there are in a day, as those of a whole day are always waiting
 if Redis never confirms that plays are on disk."""
+COPY_FOLDER = "plays"  # in the state folder: the second copy of the log; no listener has this name
+COPY_LATE_AFTER = 3 * 86_400.0  # seconds; it is updated once a day
 NOT_RUNNING = "the logger is not running: start it, or check its log"
 TEXTS = (
     "state",
@@ -74,6 +76,7 @@ class Status:
     disk_trouble: str | None
     clock_offset: int | None  # seconds by which this machine's clock is ahead of Spotify's; None if unknown
     forwarding: Sequence[ReceiverStatus]
+    copied_until: str | None  # when what the second copy has was written, if it is old: none of it is newer
     redis: Mapping[str, Any] | None  # address, version and persistence, and plays that were written again
     machine: str | None
     standby: str | None  # the machine of a logger on standby
@@ -166,6 +169,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
         gaps_30_days=past,
         polls=from_json(dict[str, int], found.get("polls", "")) or {},
         forwarding=receivers(found),
+        copied_until=utc_time(_late_copy(state_dir, last)),
         redis=redis if server else None,
         standby=evidence.standby or None,
         running_here=evidence.is_running,
@@ -215,6 +219,15 @@ def count_waiting(outbox: Path) -> int | None:
 def known_log(folder: Path) -> str:
     """Return the ID of the log that a state folder belongs to; "" if it is new, or cannot be read."""
     return _look_up(folder / OUTBOX_FILE, f"SELECT text FROM notes WHERE name = '{LOG_ID_NOTE}'") or ""  # noqa: S608 - ours
+
+
+def _late_copy(folder: Path | None, last: tuple[int, Mapping[str, str]] | None) -> float | None:
+    """Return when the newest part of the second copy was written, if the last play is days later."""
+    files = folder.glob(f"{COPY_FOLDER}/*.jsonl.gz") if folder and last else ()
+    with suppress(OSError, ValueError):
+        written = max(path.stat().st_mtime for path in files)
+        return written if last and last[0] > written + COPY_LATE_AFTER else None
+    return None
 
 
 def _look_up(outbox: Path, query: str) -> str | None:

@@ -147,7 +147,8 @@ def _(result: status.Status, question: Question) -> list[Block]:
     now, ahead = question.now - offset, "ahead" if offset > 0 else "behind"
     if redis is None:
         return [health]
-    due, polled, since = map(seconds_of, (result.next_poll, result.last_poll, result.blind_since))
+    times = (result.next_poll, result.last_poll, result.blind_since, result.copied_until)
+    due, polled, since, copied = map(seconds_of, times)
     late = float("inf") if due is None else now - due
     machine = f"{result.machine or '?'}; " if late <= status.LATE_AFTER else ""
     kept = "not saved to disk" if redis["persistence"] == FORGETS else redis["persistence"]
@@ -173,6 +174,7 @@ def _(result: status.Status, question: Question) -> list[Block]:
         ("machine", result.standby and f"{machine}{result.standby} is on standby"),
         ("Redis", ", ".join(filter(None, (f"{redis['version']} at {redis['address']}", kept)))),
         ("restored", number and again and f"{lost}: {sanitize(redis['restored_why'] or '')}"),
+        ("copy", copied and f"nothing since {local_time(copied)}: see the logger's log"),
         ("version", version),
     ]
     return [Table([(name, value) for name, value in rows if value])]

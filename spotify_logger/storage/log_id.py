@@ -15,5 +15,6 @@ def log_trouble(where: str, expected: str, found: str | None) -> str:
         )
     return (
         f"Redis at {where} lacks the log that was kept so far: it is another server, or was emptied."
-        " `spotify-logger move` brings the log here, `spotify-logger move --accept` does without it"
+        " `spotify-logger move` brings the log here, `spotify-logger restore` brings back its second copy,"
+        " and `spotify-logger move --accept` goes on without it"
     )

@@ -176,9 +176,13 @@ class Store:
                 raise StoreError(f"Redis at {self.where} has no free key from {keys.play_key(key_second)} on")
             if is_taken(second):
                 return True
-            key = self.key(keys.play_key(second))
-            exists, values = self.send([("EXISTS", key), ("HMGET", key, "started_at", "uri")])
-            return bool(exists) and values != [started_at, uri]
+            key, ours = self.key(keys.play_key(second)), [started_at, uri]
+            exists, names, values = self.send(
+                [("EXISTS", key), ("HKEYS", key), ("HMGET", key, "started_at", "uri")]
+            )
+            # A play that has lost fields gets them back.
+            is_rest = PLAY_FIELDS.issuperset(names or [""]) and {None, *ours}.issuperset(values)
+            return bool(exists) and values != ours and not is_rest
 
         return next_free_second(key_second, is_unavailable)
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening, missing_server
 from spotify_logger.supervisor.processes import (
     ChildProcess,
+    CopyProcess,
     LoopProcess,
     PageProcess,
     PreflightProcess,
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str], loop: Sequence[str] = (sys.executable, "log.p
     if not arguments or arguments[0] == "--web":
         check = program.module_command("spotify_logger.daemon.preflight")
         page = program.module_command("spotify_logger", "web", *arguments[1:]) if arguments else None
-        return Supervisor(check, loop, page=page).run()
+        copy = program.module_command("spotify_logger.transfer.second_copy")
+        return Supervisor(check, loop, page=page, copy=copy).run()
     if arguments[0] == "--demo":
         demo = program.module_command("spotify_logger.simulator.demo", *arguments[1:])
         os.execv(sys.executable, demo)  # noqa: S606 - this project
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str], loop: Sequence[str] = (sys.executable, "log.p
 
 
 class Supervisor:
-    """Runs the preflight check, then the poll loop; and, if wanted, a Redis server and the page."""
+    """Runs the preflight check, then the poll loop; and, if wanted, a Redis server, the page and more."""
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class Supervisor:
         loop: Sequence[str],
         timings: SupervisorTimings = DEFAULT_TIMINGS,
         page: Sequence[str] | None = None,
+        copy: Sequence[str] | None = None,
     ) -> None:
         self._command = loop
         self._timings = timings
@@ -78,6 +81,7 @@ class Supervisor:
         self._loop: LoopProcess | None = None
         self._redis: RedisProcess | None = None
         self._page = PageProcess(page, timings) if page else None
+        self._copy = CopyProcess(copy, timings) if copy else None
         self._notify_socket = NotifySocket(os.environ)
         self._messages = NotifyMessages(self._notify_socket.interval)
         self._stopping = False
@@ -113,7 +117,8 @@ class Supervisor:
         self._notify_socket.send(self._messages.on_deadline(time.monotonic()))
 
     def _children(self) -> list[ChildProcess]:
-        return [child for child in (self._redis, self._page, self._loop or self._preflight) if child]
+        children = (self._redis, self._page, self._copy, self._loop or self._preflight)
+        return [child for child in children if child]
 
     def _select_timeout(self) -> float | None:
         deadlines = [child.policy.deadline for child in self._children()] + [self._messages.deadline]
@@ -192,6 +197,8 @@ class Supervisor:
         for child in (self._loop, self._page):
             if child:
                 self._perform(child, child.policy.start(time.monotonic()))
+        if self._copy:
+            self._copy.policy.start_later(time.monotonic(), self._timings.first_copy)
 
     def _start_redis(self, directory: str, lock_fd: int, host: str, port: int) -> None:
         if is_listening(host, port):

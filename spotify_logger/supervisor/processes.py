@@ -1,4 +1,4 @@
-"""The child processes of the supervisor: the preflight check, the poll loop, the Redis server, the page.
+"""The child processes of the supervisor: preflight check, poll loop, Redis server, page, second copy.
 
 Each knows how to start and end its process; its restart policy decides when. Standard library only.
 """
@@ -15,6 +15,7 @@ from typing import Any
 from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
 from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE
 from spotify_logger.supervisor.restart_policy import Action, Beat, RestartPolicy, SupervisorTimings, describe
+from spotify_logger.system import log
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
 EXIT_USAGE = 2  # of argparse
@@ -191,6 +192,31 @@ class PageProcess(ChildProcess):
         self._process = subprocess.Popen(  # noqa: S603 - this project
             bound_to_parent(self._command), stdin=subprocess.DEVNULL, process_group=0
         )
+
+
+class CopyProcess(ChildProcess):
+    """The update of the second copy, once a day; what it says is logged when it is something new."""
+
+    def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
+        super().__init__("the second copy", timings)
+        self._command, self._interval = command, timings.copy_interval
+        self._said = b""
+
+    def launch(self) -> None:
+        """Start the update."""
+        self._process = subprocess.Popen(  # noqa: S603 - this project
+            bound_to_parent(self._command), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0
+        )
+
+    def reap(self, now: float) -> list[Action]:
+        """Log what a process that has exited has said, and plan the next one."""
+        if self._process is None or self._process.poll() is None:
+            return []
+        known, (_, self._said) = self._said, self._process.communicate()
+        if self._said not in {b"", known}:
+            log.warning(self._said.decode(errors="replace"))
+        self._process = None
+        return self.policy.start_later(now, self._interval)
 
 
 def _closed(descriptor: int) -> int:

@@ -26,6 +26,8 @@ class SupervisorTimings(NamedTuple):
     termination_grace: float = 10.0  # between SIGTERM and SIGKILL
     shortest_delay: float = 1.0
     longest_delay: float = 60.0
+    first_copy: float = 600.0  # from the start to the first update of the second copy
+    copy_interval: float = 86_400.0
 
 
 DEFAULT_TIMINGS = SupervisorTimings()
@@ -117,6 +119,11 @@ class RestartPolicy:
         self._hung = ""
         self.deadline = now + self._timings.first_beat_timeout if self._has_beats else None
         return [Start(self._should_log)]
+
+    def start_later(self, now: float, seconds: float) -> list[Action]:
+        """Start the process in some seconds, which is no news."""
+        self._phase, self._should_log, self.deadline = Phase.WAITING, False, now + seconds
+        return []
 
     def on_beat(self, now: float, beat: Beat) -> None:
         """Move the deadline, because a beat arrived."""

@@ -1,21 +1,23 @@
 """`spotify-logger check`: compare index, catalog and plays, and rebuild the index from the plays.
 
-Plays and gaps are the source of truth, and are never changed here. All keys are scanned in batches; only a
-number is kept in memory for each play.
+Plays and gaps are the source of truth, and are never changed here, unless they have lost fields. All keys
+are scanned in batches; only a number is kept in memory for each play.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import ARTIST_FIELDS, CatalogEntry, tell_apart
 from spotify_logger.core.matching import MINUTE_MS, SAME_END_MS, naming_seconds
-from spotify_logger.core.play import BACKFILL, LIVE, Play
-from spotify_logger.core.player_state import encode_artists
+from spotify_logger.core.play import BACKFILL, LIVE, PLAY_FIELDS, Play
+from spotify_logger.core.player_state import encode_artists, whole_number
+from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
@@ -29,45 +31,50 @@ from spotify_logger.transfer.delete import (
     item_hashes,
     remove_items,
 )
-from spotify_logger.transfer.findings import FindingKind, Findings
+from spotify_logger.transfer.findings import LOST_KINDS, FindingKind, Findings
+from spotify_logger.transfer.second_copy import kept_plays
 
 if TYPE_CHECKING:
     from spotify_logger.report.progress import Progress
 
 RECENT_SECONDS = 30 * keys.ONE_DAY  # plays that the logger writes during the check started since then
 CATALOG_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")  # which a play's hash has, too
-PLAY_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
+INDEXED_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """The fields of a play that its index entry depends on."""
 MAX_TRIES = 3  # how many times an index entry is written if the logger changes the play meanwhile
 _SECOND_KEY = re.compile(r"(listening|gap):(-?(?:0|[1-9][0-9]*))")
 _DAY_KEY = re.compile(r"plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-def check(
+def check(  # noqa: PLR0913 - most of them say how to repair
     archive: Archive,
     now: float,
     confirmation: Confirmation | None = None,
+    state_dir: Path | None = None,
     *,
     repair: bool = False,
     screen: TextIO | None = None,
 ) -> Answer:
     """Check that plays, index, catalog and gaps of a log agree, and repair index and catalog on request.
 
-    Index entries are the last trace of plays that are gone. They are deleted with consent only, or without
-    asking if `confirmation` is None. The exit code is 1 if there are problems, or any left after the repair.
-    The progress is shown on the screen if it is a terminal.
+    Plays that are gone, or have lost fields, come back from the state folder, or from index and catalog. What
+    is left of the others is deleted with consent only, or without asking if `confirmation` is None. The exit
+    code is 1 if there are problems, or any left after the repair. The progress is shown on the screen if it
+    is a terminal.
     """
     findings = Findings(repair=repair)
     plays = PlayCheck(archive, findings)
     with progress_bar(screen) as progress:
         plays.check_index(progress)
         items, gaps = _scan(archive, findings, plays, progress)
+    if repair:
+        plays.restore_lost(state_dir)
     if plays.lost:
         findings.why_kept = archive.persistence().eviction
         if repair and not findings.why_kept and confirmation is not None:
             ends = (format_time(confirmation.zone, second) for second in (min(plays.lost), max(plays.lost)))
             left = f"all that is left of {counted(len(plays.lost), 'play')}, {' to '.join(ends)}"
-            findings.why_kept = confirmation.refusal(f"Permanently delete {left} (their index entries)?")
+            findings.why_kept = confirmation.refusal(f"Permanently delete {left}?")
         if findings.why_kept:
             items -= set(plays.lost.values()) - plays.items.keys()
         elif repair:
@@ -130,7 +137,7 @@ class PlayCheck:
         self.items: dict[str, int] = {}  # of all plays, each with the second of one of them
         self.days: list[date] = []  # that have an index
         self._foreign_days: set[date] = set()  # whose keys hold something else than an index
-        self.lost: dict[int, str] = {}  # the seconds of index entries without a play, and their items
+        self.lost: dict[int, str] = {}  # the seconds of plays that are gone, or not whole, and their items
 
     def check_index(self, progress: "Progress") -> None:
         """Check the index, day by day."""
@@ -138,7 +145,7 @@ class PlayCheck:
         for days in batched(self.days, DAYS_PER_BATCH):
             lines = self._read_days(days)
             different = []
-            for second, values in self._archive.fields(sorted(lines), PLAY_FIELDS):
+            for second, values in self._archive.fields(sorted(lines), INDEXED_FIELDS):
                 play = _read(second, values)
                 if play is None or lines[second] != play.index:
                     different.append(second)
@@ -158,12 +165,28 @@ class PlayCheck:
                 self._register(play)
         self._report(findings)
 
+    def restore_lost(self, state_dir: Path | None) -> None:
+        """Write the lost plays that are known from elsewhere, unless they were deleted."""
+        wanted = self.lost.keys() - self._archive.tombstones().keys()
+        kept = kept_plays(state_dir, wanted) if state_dir and wanted else {}
+        for seconds in batched(wanted, HASHES_PER_BATCH):
+            items = self._archive.hashes(self.lost[second] for second in seconds)
+            lines = self._archive.index_lines(seconds)
+            with self._archive.batch() as batch:
+                for (second, held), item in zip(self._archive.plays(seconds), items, strict=True):
+                    whole = Play.from_hash(second, held) or Play.from_hash(second, kept.get(second, {}))
+                    play = whole or _rebuild(second, held, lines.get(second, ""), item)
+                    if play is not None:
+                        batch.write_play(second, play.to_hash(), play.index)
+                        self._register(play)
+                        del self.lost[second]
+
     def delete_lost(self) -> None:
-        """Delete the index entries whose plays are still gone."""
+        """Delete what is left of the plays that are still lost."""
         for seconds in batched(self.lost, HASHES_PER_BATCH):
-            findings = self._inspect(seconds).items()
-            gone = [second for second, (kind, *_) in findings if kind is FindingKind.LOST]
-            self._archive.write([("HDEL", self._index(second), second) for second in gone])
+            lost = [second for second, (kind, *_) in self._inspect(seconds).items() if kind in LOST_KINDS]
+            self._archive.write([("HDEL", self._index(second), second) for second in lost])
+            self._archive.write([("DEL", self._archive.key(keys.play_key(second))) for second in lost])
 
     def _index(self, second: int) -> str:
         return self._archive.key(keys.index_key(keys.day_of(second)))
@@ -209,11 +232,12 @@ class PlayCheck:
         commands: list[Command] = []
         for second in seconds:
             key = self._archive.key(keys.play_key(second))
-            commands += (("HMGET", key, *PLAY_FIELDS), ("EXISTS", key), ("HGET", self._index(second), second))
+            commands += (("HMGET", key, *INDEXED_FIELDS), ("EXISTS", key), ("HKEYS", key))
+            commands.append(("HGET", self._index(second), second))
         replies = iter(self._archive.send(commands))
-        for second, values, exists, line in zip(seconds, replies, replies, replies, strict=True):
+        for second, values, exists, names, line in zip(seconds, *[replies] * 4, strict=True):
             play = None if values is None else _read(second, values)
-            kind = _compare(play, line, exists=bool(exists))
+            kind = _compare(play, line, names or [], exists=bool(exists))
             if kind is not None:
                 found[second] = kind, play, line or ""
         return found
@@ -225,10 +249,10 @@ class PlayCheck:
             if found[0] is FindingKind.STRANGE or keys.day_of(second) not in self._foreign_days
         }
         for second, (kind, _, line) in findings.items():
-            is_of_play = kind in {FindingKind.UNLISTED, FindingKind.STRANGE}
+            is_of_play = kind in {FindingKind.UNLISTED, FindingKind.INCOMPLETE, FindingKind.STRANGE}
             entry = f"{keys.index_key(keys.day_of(second))} {second}"
             self._findings.add(kind, keys.play_key(second) if is_of_play else entry)
-            if kind is FindingKind.LOST:
+            if kind in LOST_KINDS:
                 self.lost[second] = line.partition(" ")[0]
         for _ in range(MAX_TRIES if findings and self._findings.repair else 0):
             plays = [(second, play) for second, (_, play, _) in findings.items() if play is not None]
@@ -241,8 +265,15 @@ def _is_foreign(archive: Archive, name: str) -> bool:
     return archive.send([("EXISTS", archive.key(name))]) == [1] and not archive.hash(name)
 
 
-def _compare(play: Play | None, line: str | None, *, exists: bool) -> FindingKind | None:
-    """Return what is wrong with a play and its index entry; `exists` says whether its key holds anything."""
+def _compare(
+    play: Play | None, line: str | None, names: Collection[str], *, exists: bool
+) -> FindingKind | None:
+    """Return what is wrong with a play and its index entry.
+
+    `names` are those of the fields under its key; `exists` says whether that holds anything.
+    """
+    if play is None and names and PLAY_FIELDS.issuperset(names):
+        return FindingKind.INCOMPLETE
     if play is None:
         lost = None if line is None else FindingKind.LOST
         return FindingKind.STRANGE if exists else lost
@@ -254,8 +285,23 @@ def _compare(play: Play | None, line: str | None, *, exists: bool) -> FindingKin
 
 
 def _read(second: int, values: Iterable[str | None]) -> Play | None:
-    present = {name: value for name, value in zip(PLAY_FIELDS, values, strict=True) if value}
+    present = {name: value for name, value in zip(INDEXED_FIELDS, values, strict=True) if value}
     return Play.from_hash(second, present)
+
+
+def _rebuild(second: int, held: Mapping[str, str], line: str, item: Mapping[str, str]) -> Play | None:
+    """Return a play from what is left of it, its line in the index, and its item; None if it cannot be."""
+    row = keys.read_row(str(second), line)
+    if row is None or not held:
+        return None
+    _, key, ms_played, end = row
+    started_ms = from_iso(held.get("started_at", "")) or second * 1000
+    ms_played = whole_number(held.get("ms_played")) or ms_played
+    fields = {name: item[name] for name in CATALOG_FIELDS if name in item}
+    fields |= {} if key.startswith("local:") else {"id": key.partition(":")[2]}
+    fields |= {} if end == keys.OPEN else {"end_reason": end}
+    fields |= {"started_at": to_iso(started_ms), "ended_at": to_iso(started_ms + ms_played)}
+    return Play.from_hash(second, {**fields, "ms_played": str(ms_played), **held})
 
 
 def _check_catalog(

@@ -16,6 +16,7 @@ class FindingKind(Enum):
     UNLISTED = "plays missing from the index"
     DIFFERENT = "index entries that differ from the play"
     LOST = "index entries without a play"
+    INCOMPLETE = "plays that have lost some of their fields"
     INVALID = "index entries that name no second"
     ASTRAY = "index entries under the wrong day"
     UNKNOWN_ITEM = "items of plays missing from the catalog"
@@ -33,6 +34,7 @@ class FindingKind(Enum):
 
 NOTICES = {FindingKind.OVERLAPPING, FindingKind.DOUBTFUL_ARTISTS}
 LEFT_TO_THE_USER = NOTICES | {FindingKind.STRANGE, FindingKind.MISNAMED, FindingKind.BACK}  # by --repair
+LOST_KINDS = {FindingKind.LOST, FindingKind.INCOMPLETE}  # of which --repair deletes what is left, if asked
 HARMLESS = NOTICES | {FindingKind.OLD_FORM, FindingKind.JOINED_ARTISTS}  # information rather than errors
 
 
@@ -44,7 +46,7 @@ class Findings:
         self._counts: Counter[FindingKind] = Counter()
         self._examples: defaultdict[FindingKind, list[str]] = defaultdict(list)
         self.seen: Counter[str] = Counter()  # how many plays, items and so on were checked
-        self.why_kept = ""  # why index entries of plays that are gone stay; "" if a repair deletes them
+        self.why_kept = ""  # why what is left of plays stays; "" if a repair deletes it
 
     def add(self, kind: FindingKind, name: str) -> None:
         """Count a finding at the key `name`."""
@@ -57,7 +59,7 @@ class Findings:
         rows, found, is_healthy = [], {}, True
         for kind in filter(self._counts.__getitem__, FindingKind):
             number, examples = self._counts[kind], self._examples[kind]
-            is_kept = kind is FindingKind.LOST and self.why_kept
+            is_kept = kind in LOST_KINDS and self.why_kept
             is_repairable = kind not in LEFT_TO_THE_USER and not is_kept
             is_healthy &= kind in HARMLESS or (self.repair and is_repairable)
             action = ("repaired" if self.repair else "repairable") if is_repairable else "not repairable"
@@ -75,7 +77,7 @@ class Findings:
         if rows:
             page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
         if self.why_kept:
-            page.append(f"Index entries without a play are kept: {self.why_kept}.")
+            page.append(f"What is left of plays is kept: {self.why_kept}.")
         seen_counts = {name: self.seen[name] for name in NOUNS}
         data = {"well": is_healthy, "repaired": self.repair, "seen": seen_counts, "found": found}
         return Answer(data, page, code=not is_healthy)

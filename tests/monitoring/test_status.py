@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,6 +107,7 @@ class TestStatusCommand:
             "outbox_trouble": "",
             "disk_trouble": None,
             "clock_offset": None,
+            "copied_until": None,
             "redis": {
                 **redis_data,
                 "persistence": "append-only file",
@@ -177,6 +179,17 @@ class TestStatusCommand:
         well = status.status(log.store, log.second(log.now), 60, tmp_path)
         assert (well.well, len(well.problems)) == (not words, int(bool(words)))
         assert all(words in problem and "spotify-logger move" in problem for problem in well.problems)
+
+    def test_a_second_copy_is_mentioned_once_it_is_old(self, log: IndexedLog, tmp_path: Path) -> None:
+        begun = play_now(log)
+        write_status(log, {})
+        path = tmp_path / "plays" / "2026-11.jsonl.gz"
+        path.parent.mkdir()
+        path.touch()
+        for days, shown in ((2, None), (4, "nothing since 2026-11-18 19:00: see the logger's log")):
+            os.utime(path, (begun - days * 86_400,) * 2)
+            found = status.status(log.store, log.second(log.now), 60, tmp_path)
+            assert (found.well, rows(log.shown(found)).get("copy")) == (True, shown)
 
     def test_gaps_of_thirty_days(self, log: IndexedLog) -> None:
         log.gap("2026-10-12 19:03:20", "2026-10-23 19:03:19")  # ended earlier

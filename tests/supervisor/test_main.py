@@ -79,7 +79,8 @@ class SupervisedFolder:
     def command(self, **timings: float) -> list[str]:
         python = [sys.executable, "-W", "error"]
         page = [*python, "page.py"] if (self.folder / "page.py").exists() else None
-        commands = json.dumps([[*python, "check.py"], [*python, "loop.py"], timings, page])
+        copy = [*python, "copy.py"] if (self.folder / "copy.py").exists() else None
+        commands = json.dumps([[*python, "check.py"], [*python, "loop.py"], timings, page, copy])
         return [*python, str(ROOT / "tests" / "hasty_supervisor.py"), commands]
 
     def start(self, environ: dict[str, str] | None = None, **timings: float) -> subprocess.Popen[bytes]:
@@ -448,6 +449,38 @@ class TestProcess:
         command = [sys.executable, "-c", "import sys, run; print(*sys.modules)"]
         printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
         assert not large & {name.partition(".")[0] for name in printed.stdout.split()}
+
+
+class TestSecondCopy:
+    def test_it_is_updated_again_and_again_and_what_it_says_is_logged_once(
+        self, supervised: SupervisedFolder
+    ) -> None:
+        (supervised.folder / "copy.py").write_text(
+            textwrap.dedent("""
+            import os, sys
+            from pathlib import Path
+            with Path("updates").open("a") as updates:
+                updates.write("x")
+            done = len(Path("updates").read_text())
+            sys.exit("it is full" if done < 4 else 0 if done < 6 else "it is broken" if done < 8 else 0)
+        """)
+        )
+        process = supervised.start(first_copy=0.1, copy_interval=0.1)
+        updates = supervised.folder / "updates"
+        wait_until(lambda: updates.exists() and len(updates.read_text()) >= 9)
+        log = supervised.log.read_text()
+        assert (log.count("it is full\n"), log.count("it is broken\n"), log.count("copy")) == (1, 1, 0)
+        assert len(supervised.starts()) == 1
+        assert_ends(process)
+
+    def test_it_ends_with_the_supervisor(self, supervised: SupervisedFolder) -> None:
+        (supervised.folder / "copy.py").write_text(
+            "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(300)"
+        )
+        process = supervised.start(first_copy=0.1)
+        wait_until(lambda: (supervised.folder / "pid").exists() and (supervised.folder / "pid").read_text())
+        assert_ends(process)
+        wait_until(lambda: not is_there(int((supervised.folder / "pid").read_text())))
 
 
 def is_asleep(pid: int) -> bool:

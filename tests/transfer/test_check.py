@@ -13,14 +13,17 @@ from spotify_logger.report.answers import Table
 from spotify_logger.report.words import Formatted
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient
+from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation
 from spotify_logger.transfer.findings import MAX_EXAMPLES, FindingKind
+from spotify_logger.transfer.second_copy import update
 from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play
 from tests.report.samples import TerminalStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from spotify_logger.report.answers import Answer
     from spotify_logger.storage.client import Command, Reply
@@ -162,10 +165,67 @@ def test_deleting_what_is_left_of_plays_has_to_be_allowed(
     assert ("2 plays, 2026-11-21 18:00 to 2026-11-22 18:00" in screen.getvalue()) is screen.isatty()
 
 
+HUSK = {"progress_ms": "24675", "ended_at": "2026-11-22T18:05:24.000Z", "ms_played": "24669"}
+"""What an answer left of a play whose hash was gone."""
+
+
+def make_husk(log: RedisLog) -> None:
+    log.raw.delete(B)
+    for name, value in HUSK.items():
+        log.raw.hset(B, name, value)
+
+
+@pytest.mark.parametrize("place", ["outbox", "copy"])
+def test_plays_that_have_lost_fields_or_all_come_back_from_the_state_folder(
+    log: RedisLog, tmp_path: Path, place: str
+) -> None:
+    before = log.everything()
+    if place == "copy":
+        assert update(log.store, tmp_path) == ""
+    else:
+        outbox = Outbox(tmp_path / OUTBOX_FILE, lambda: 0.0)
+        outbox.put([play("A"), play("B", 300, 30, SKIPPED)])
+        outbox.close()
+    make_husk(log)
+    log.raw.hdel(INDEX, str(SECOND + 300))
+    log.raw.delete(A, "track:A")
+    found = check(log.store, NOW, state_dir=tmp_path)
+    assert (examples(found)["incomplete"], found.code) == ([B], 1)
+    ask = Confirmation(io.StringIO(), io.StringIO(), Zone("UTC"))  # nobody is there, and nothing to ask
+    assert check(log.store, NOW, ask, tmp_path, repair=True).code == 0
+    assert log.kept(B) == before[B]
+    assert log.everything().keys() == before.keys()
+    assert examples(check(log.store, NOW)) == {}
+
+
+@pytest.mark.parametrize("names", [["started_at"], ["ms_played", "source"], ["uri", "id", "name"]])
+def test_fields_that_a_play_has_lost_are_in_index_and_catalog(log: RedisLog, names: list[str]) -> None:
+    before = log.everything()
+    log.raw.hdel(B, *names)
+    assert examples(check(log.store, NOW)) == {"incomplete": [B]}
+    assert check(log.store, NOW, repair=True).code == 0
+    assert log.everything() == before
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_what_is_left_of_a_play_goes_with_consent(log: RedisLog, tmp_path: Path, *, is_deleted: bool) -> None:
+    if is_deleted:  # by a person: it is in the copy, and must not come back
+        update(log.store, tmp_path)
+        log.raw.hset("forgotten", str(SECOND + 300), str(SECOND + 330))
+    make_husk(log)
+    log.raw.hdel(INDEX, str(SECOND + 300))
+    for text, stays in (("n\n", True), ("y\n", False)):
+        screen = TerminalStream()
+        ask = Confirmation(TerminalStream(text), screen, Zone("UTC"))
+        answer = check(log.store, NOW, ask, tmp_path, repair=True)
+        assert "all that is left of 1 play, 2026-11-22 18:05" in screen.getvalue()
+        assert (log.kept(B) == HUSK, bool(log.kept(B)), answer.code) == (stays, stays, stays)
+    assert examples(check(log.store, NOW)) == {}
+
+
 UNREPAIRABLE: list[tuple[Damage, dict[str, list[str]]]] = [
     (lambda log: log.raw.set("listening:5", "not ours"), {"strange": ["listening:5"]}),
     (written("song", "x", "listening:5"), {"strange": ["listening:5"]}),
-    (lambda log: log.raw.hdel(B, "started_at"), {"strange": [B]}),
     (written("from", "x", "gap:5"), {"strange": ["gap:5"]}),
     (written("1", "x", "listening:99999999999999"), {"strange": ["listening:99999999999999"]}),
     (written("1", "track:A 1 skipped", "plays:0000-00-00"), {"strange": ["plays:0000-00-00"]}),

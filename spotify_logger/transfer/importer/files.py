@@ -1,10 +1,11 @@
 """Find the files that hold plays, in the files, folders and zips that the user names.
 
 They are recognized by their first rows, whatever they are called: browsers, file managers and translators
-rename them. Zips, also in zips, are read in place and never unpacked to disk.
+rename them. Zips, also in zips, and what gzip has compressed are read in place and never unpacked to disk.
 """
 
 import codecs
+import gzip
 import io
 import os
 import re
@@ -27,7 +28,9 @@ MAX_ZIP_DEPTH = 2  # how many zips may be in each other; the bomb that contains 
 
 _HISTORY = re.compile(r"streaming.?history|endsong|endvideo", re.IGNORECASE)
 """What Spotify calls its files: one that is damaged from its first row on is said to be so."""
-_JSON = re.compile(r"(?!\._).*\.jsonl?", re.IGNORECASE)  # macOS puts further files, named "._...", into zips
+_JSON = re.compile(
+    r"(?!\._).*\.jsonl?(\.gz)?", re.IGNORECASE
+)  # macOS puts further files, named "._...", into zips
 _HEAD_CHARS = 1 << 16
 _ROWS_TO_TRY = 10
 _EMPTY = r"\s*(\[\s*\]\s*)?\Z"
@@ -76,6 +79,8 @@ class SourceFile(NamedTuple):
         with ExitStack() as stack:
             try:
                 file = stack.enter_context(self.path.open("rb"))
+                if self.path.suffix.lower() == ".gz":
+                    file = cast("io.BufferedReader", stack.enter_context(gzip.open(file)))
                 for member in self.members:
                     archive = stack.enter_context(zipfile.ZipFile(file))
                     file = cast("io.BufferedReader", stack.enter_context(archive.open(member)))

@@ -76,7 +76,7 @@ def read_files(
                     if number % ROWS_PER_BATCH == 0:
                         writer.write_others(others)
                         others.clear()
-                        yield before + text.buffer.tell()
+                        yield before + min(text.buffer.tell(), source.size)  # that of gzip is a smaller one
         except UnreadableFile as error:
             writer.summary.broken.append((source.name, number + 1, str(error)))
         writer.write_others(others)

@@ -129,6 +129,29 @@ def test_a_flush_by_mistake_is_noticed_with_the_next_answer(rig: RecorderRig) ->
     assert rig.raw.hget("track:A", "name") == "A"
 
 
+@pytest.mark.parametrize("fields", [(), ("name", "album"), ("started_at", "uri")])
+def test_an_open_play_that_has_lost_fields_is_whole_again_at_its_end(
+    rig: RecorderRig, fields: tuple[str, ...]
+) -> None:
+    rig.write(play("B"), shown=play("B"))
+    whole, key = rig.fields().keys(), f"listening:{SECOND}"
+    rig.raw.hdel(key, *fields) if fields else rig.raw.delete(key)
+    rig.write(play("B", played=35), shown=play("B", played=35))
+    assert fields or rig.fields().keys() == whole
+    rig.write(ended("B", played=40))
+    assert rig.fields().keys() == {*whole, "end_reason"}
+    assert rig.index() == {0: "track:B 40000"}
+
+
+def test_what_is_left_of_a_play_does_not_take_its_key_from_it(rig: RecorderRig) -> None:
+    rig.write(ended("A"))
+    whole = rig.fields()
+    rig.raw.hdel(f"listening:{SECOND}", *whole.keys() - {"ended_at", "ms_played"})
+    rig.restart()
+    assert rig.write()
+    assert (rig.fields(), rig.index()) == (whole, {0: "track:A 30000"})
+
+
 def test_a_comparison_that_was_cut_off_or_is_slow_reaches_the_oldest_play(
     rig: RecorderRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,209 @@
+"""The second copy of the log: a file for each month in the state folder, with what `export` writes.
+
+The supervisor runs this once a day. Only months that have changed are read, and only what differs is written:
+the time of a file is the newest revision of its days. What Redis has lost stays in the copy, for `restore`.
+"""
+
+import gzip
+import io
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TextIO
+
+from spotify_logger.config.settings import Settings, load
+from spotify_logger.core import redis_keys as keys
+from spotify_logger.core.matching import identity
+from spotify_logger.core.player_state import whole_number
+from spotify_logger.monitoring.status import COPY_FOLDER, known_log
+from spotify_logger.report.answers import Answer
+from spotify_logger.report.words import counted
+from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.log_id import log_trouble
+from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.system.atomic_file import replacing
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.export import JsonObject, LogPeriod, records
+from spotify_logger.transfer.importer.command import import_history
+from spotify_logger.transfer.importer.dedup import Decision
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, read_record
+from spotify_logger.transfer.importer.file_rows import UnreadableFile
+from spotify_logger.transfer.importer.files import SourceFile
+from spotify_logger.transfer.importer.ingest import import_plays
+from spotify_logger.transfer.importer.writer import PlayWriter
+from spotify_logger.transfer.move import accept
+
+SUFFIX = ".jsonl.gz"
+MIN_FREE = 64 * 1024 * 1024  # bytes of the disk that are left to those who need them more
+SETTLING_MS = 60_000  # after which the writer of a revision has also written what it stands for
+MAX_REVISION = 1 << 43  # milliseconds since the epoch that a file can have as its time
+ANY_TIME_MS = 1 << 62  # a play is one even if this machine's clock is behind
+LOWEST_PRIORITY = 19
+
+
+def main() -> int:
+    """Update the copy of the listener whose settings these are; return 1 if there is something to say."""
+    with suppress(OSError):
+        os.nice(LOWEST_PRIORITY)
+    try:
+        settings = load(Path.cwd(), os.environ)
+        with closing(
+            Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)
+        ) as archive:
+            trouble = update(archive, settings.state_dir)
+    except SpotifyLoggerError as error:
+        trouble = f"the second copy of the log cannot be updated: {error}"
+    sys.stderr.write(trouble)
+    return int(bool(trouble))
+
+
+def update(archive: Archive, state_dir: Path) -> str:
+    """Bring the copy up to date; return what Redis has lost, "" if nothing.
+
+    Raises:
+        SpotifyLoggerError: Redis fails, or has another log; or the disk is nearly full, or broken.
+    """
+    _refuse_another_log(archive, state_dir)
+    folder, revisions = state_dir / COPY_FOLDER, archive.hash(keys.REVISIONS)
+    months: dict[date, int] = {}
+    for day in archive.days():
+        month, revision = day.replace(day=1), whole_number(revisions.get(str(day))) or 0
+        months[month] = min(max(revision, months.get(month, 0)), MAX_REVISION)
+    lost = 0
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for left in folder.glob(f".[0-9]*{SUFFIX}.*"):  # by a process that was killed
+            left.unlink()
+        for month, revision in sorted(months.items()):
+            path = _path(folder, month)
+            is_settled = revision < time.time() * 1000 - SETTLING_MS
+            if not path.exists() or path.stat().st_mtime_ns // 10**6 != revision:
+                lost += _copy_month(archive, month, path)
+                os.utime(path, ns=((revision - (not is_settled)) * 10**6,) * 2)
+    except OSError as error:
+        raise SpotifyLoggerError(f"cannot write {folder} ({error.strerror})") from None
+    plays = f"Redis at {archive.where} lacks {counted(lost, 'play')} of the second copy in {folder}"
+    return f"{plays}: `spotify-logger restore` brings them back" if lost else ""
+
+
+def restore(
+    archive: Archive, settings: Settings, paths: Sequence[Path], screen: TextIO | None = None
+) -> Answer:
+    """Import the second copy, by default that of this state folder, whose log this is again afterwards."""
+    _refuse_another_log(archive, settings.state_dir)
+    folder = settings.state_dir / COPY_FOLDER
+    if not paths and not os.access(folder, os.R_OK | os.X_OK):
+        raise SpotifyLoggerError(
+            f"there is no second copy in {folder} that you may read: name its files or their folder,"
+            " or run this command as the user of the logger"
+        )
+    answer = import_history(archive, paths or [folder], screen=screen)
+    if not paths and not answer.code and known_log(settings.state_dir):
+        accept(archive, settings)
+    return answer
+
+
+def kept_plays(state_dir: Path, seconds: Collection[int]) -> dict[int, dict[str, str]]:
+    """Return the hashes of plays that the copy or, in a newer state, the outbox has, by their seconds."""
+    found: dict[int, dict[str, str]] = {}
+    for month in {keys.day_of(second).replace(day=1) for second in seconds}:
+        for entry in map(_play, _read(_path(state_dir / COPY_FOLDER, month))):
+            if entry and entry.play.second in seconds:
+                found[entry.play.second] = dict(entry.stored_hash or {})
+    address = f"{(state_dir / OUTBOX_FILE).absolute().as_uri()}?mode=ro"
+    query = "SELECT key, fields FROM plays WHERE safe < 2 AND key IN (SELECT value FROM json_each(?))"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as outbox:
+        for second, text in outbox.execute(query, [json.dumps([*seconds])]):
+            found[second] = {name: str(value) for name, value in json.loads(text).items()}
+    return found
+
+
+def _refuse_another_log(archive: Archive, state_dir: Path) -> None:
+    found = archive.log_id()
+    if found and (trouble := log_trouble(archive.where, known_log(state_dir), found)):
+        raise SpotifyLoggerError(trouble)
+
+
+def _path(folder: Path, month: date) -> Path:
+    return folder / f"{month:%Y-%m}{SUFFIX}"
+
+
+class _Losses(PlayWriter):
+    """Notes which plays a log has lost, instead of writing them."""
+
+    def __init__(self, archive: Archive) -> None:
+        super().__init__(archive)
+        self.plays: set[object] = set()
+        self.items: set[object] = set()
+        self.replaced: set[object] = set()  # plays of which a better account was lost
+
+    def write(self, decisions: Sequence[Decision], lifted: Iterable[int] = ()) -> None:  # noqa: ARG002 - there are none
+        for each in decisions:
+            if each.is_written:
+                self.plays.add(identity(each.entry.play))
+                self.items.add(("item", each.entry.play.item.key))
+                self.replaced.update(map(identity, each.replaced))
+
+
+def _copy_month(archive: Archive, month: date, path: Path) -> int:
+    """Write the file of a month if it changes, with the plays that Redis has lost; return how many."""
+    begin, end = (keys.second_of_day(day) for day in (month, (month + timedelta(31)).replace(day=1)))
+    rows = {_name(row): row for row in records(LogPeriod(archive, begin, end))}
+    rows.pop(None, None)
+    missing = [entry for row in _read(path) if _name(row) not in rows and (entry := _play(row))]
+    losses = _Losses(archive)
+    # A play is lost unless it was deleted, or has given way to a better account of it.
+    for _ in import_plays(archive, sorted(missing, key=lambda entry: entry.play.started_ms), losses):
+        pass
+    for name in losses.replaced:
+        rows.pop(name, None)
+    for row in _read(path):
+        name = _name(row)
+        if row["kind"] == "gap" or name in losses.plays | losses.items:
+            rows.setdefault(name, row)
+    content = io.BytesIO()
+    with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as file, io.TextIOWrapper(file, "ascii") as text:
+        text.writelines(f"{json.dumps(row)}\n" for row in rows.values())
+    _write(path, content.getvalue())
+    return len(losses.plays)
+
+
+def _name(row: JsonObject) -> object:
+    """Return what tells a record from all others; None for what is left of a play."""
+    entry = _play(row)
+    if entry is not None:
+        return identity(entry.play)
+    return None if row["kind"] == "play" else (row["kind"], row.get("key", row.get("second")))
+
+
+def _read(path: Path) -> Iterator[JsonObject]:
+    """Yield the records of a file, as far as it can be read."""
+    source = SourceFile(str(path), path, (), 0)
+    with suppress(UnreadableFile), source.open() as text:
+        yield from (row for row in source.rows(text) if isinstance(row, dict) and "kind" in row)
+
+
+def _play(row: JsonObject) -> ImportedPlay | None:
+    found = read_record(row, ANY_TIME_MS)
+    return found if isinstance(found, ImportedPlay) else None
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file if it has another content; raise SpotifyLoggerError if the disk is nearly full."""
+    if path.exists() and path.read_bytes() == content:
+        return
+    if shutil.disk_usage(path.parent).free < MIN_FREE + len(content):
+        raise SpotifyLoggerError(f"the disk with {path.parent} is nearly full: free some space")
+    with replacing(path) as file:
+        file.buffer.write(content)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
