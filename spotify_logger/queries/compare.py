@@ -61,7 +61,7 @@ def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Questio
     """Compare two listeners by their logs and names."""
     listeners: list[dict[str, Any]] = []
     for log, name in zip(logs, names_of_both, strict=True):
-        sql.make_tally(log, question, question.period)
+        sql.make_tally(log, question, question.period, sql.ARTISTS, sql.TRACKS)
         ((plays, heard_ms),) = log.rows("SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0) FROM tally")
         listeners.append({"name": name, "plays": plays, "heard_ms": heard_ms})
     common, lines = {}, {}
@@ -81,7 +81,6 @@ def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Questio
 
 def _played(log: Log, kind: str, question: Question, same: Mapping[str, str]) -> dict[str, _Played]:
     """Return what a listener played of a kind; `same` names groups as the other log does."""
-    sql.make_ranking(log, question, kind)
     query = f"""WITH by_item AS (
             SELECT item, min(second) AS first FROM {sql.source(question)}
             WHERE second < ? AND {sql.counts(question)} GROUP BY item

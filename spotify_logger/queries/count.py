@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Edition = Mapping[str, Any]  # the `COLUMNS` of an item
 
 EDITION = ("key", "name", "album", "plays", "heard_ms")
-SUMS = ("plays", "shorter", "skips", "heard_ms")
 COLUMNS = (*EDITION, "artists", "shorter", "skips", "first", "last")
 
 
@@ -164,5 +163,5 @@ def _sums(editions: Sequence[Edition]) -> dict[str, Any]:
     """Return the sums of editions, and their first and last plays that count."""
     first = min((each["first"] for each in editions if each["first"]), default=None)
     last = max((each["last"] for each in editions if each["last"]), default=None)
-    sums = {name: sum(each[name] for each in editions) for name in SUMS}
+    sums = {name: sum(each[name] for each in editions) for name in ("plays", "shorter", "skips", "heard_ms")}
     return {**sums, "first": utc_time(first), "last": utc_time(last)}

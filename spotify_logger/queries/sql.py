@@ -119,10 +119,9 @@ def groups(kind: str, *, exact: bool, table: str = "") -> str:
     if kind == ARTISTS:
         credited = f"{table} CROSS JOIN credits USING (item)" if table else "credits"
         return f"SELECT DISTINCT item, person AS grouped FROM {credited} JOIN artists ON artists.id = artist"
-    if kind == EPISODES:
-        return "SELECT id AS item, key AS grouped FROM items WHERE is_episode"
-    if kind == SHOWS:
-        return "SELECT id AS item, album AS grouped FROM items WHERE is_episode AND album <> ''"
+    if kind in (SHOWS, EPISODES):
+        name = "album" if kind == SHOWS else "key"
+        return f"SELECT id AS item, {name} AS grouped FROM items WHERE is_episode AND {name} <> ''"
     if kind == ALBUMS:
         by_id = "album_id <> ''" if exact else "album_id IN compilations"
         return f"""SELECT items.id AS item,

@@ -98,6 +98,8 @@ class Answer(NamedTuple):
     csv_rows: Sequence[CsvRow] = ()  # all with the same columns
 
 
+UNITS = {PLAYS: (PLAYS, 1), TIME: ("minutes", words.MINUTE_MS)}
+"""What charts show, and its size in plays or milliseconds."""
 RENDERERS = {"charts": "periods", "summary": "periods", "timeline": "plays", "status": "plays"}
 """Where the results of a module are shown; all others are in `report.music`."""
 
@@ -139,10 +141,13 @@ def to_json(value: object) -> Any:  # noqa: ANN401 - what JSON can hold
 
 def to_answer(result: object, question: Question) -> Answer:
     """Return the answer of a command to a question."""
-    module = type(result).__module__.rpartition(".")[2]
-    import_module(f"spotify_logger.report.{RENDERERS.get(module, 'music')}")  # start-up time: one only
+    renderer = RENDERERS.get(type(result).__module__.rpartition(".")[2], "music")
+    import_module(f"spotify_logger.report.{renderer}")  # start-up time: one only
+    amounts = ("plays", "shorter", "heard_ms", "periods")
+    is_empty = renderer == "periods" and not any(getattr(result, name, None) for name in amounts)
+    page = [nothing_played(question.period)] if is_empty else blocks(result, question)
     code = getattr(result, "exit_code", int(not getattr(result, "known", True)))
-    return Answer(to_json(result), blocks(result, question), code, csv_rows(result))
+    return Answer(to_json(result), page, code, csv_rows(result))
 
 
 def figures(result: object, question: Question, *rows: str | Row) -> Table:

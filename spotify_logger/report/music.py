@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from spotify_logger.core.times import seconds_of
 from spotify_logger.queries import compare, count, item_page, top
 from spotify_logger.queries.question import PLAYS, TIME, Question, measure
 from spotify_logger.queries.sql import NOUNS
-from spotify_logger.queries.top import VARIOUS
 from spotify_logger.report import answers, words
 from spotify_logger.report.answers import Block, Chart, Columns, Note, Table, blocks, figures, gap_note
 
@@ -29,13 +27,11 @@ CANDIDATE = ("name", "artists", "plays", "heard_ms", "key")
 REPORTED = ("what", *CANDIDATE, "rank", "skips", "first", "last")
 
 
-def _first(
-    rows: Sequence[Sequence[Cell]], headings: Sequence[str], right: Sequence[int], limit: int
-) -> list[Block]:
+def _first(table: Table, limit: int) -> list[Block]:
     """Return the first rows of a table, and how many more there are."""
-    more = len(rows) - limit
-    notes = [Note(f"and {words.counted(more, f'more {headings[0]}')}")] if more > 0 else []
-    return [Table(rows[:limit], headings, right, flexible=0), *notes]
+    more = len(table.rows) - limit
+    notes = [Note(f"and {words.counted(more, f'more {table.headings[0]}')}")] if more > 0 else []
+    return [table._replace(rows=table.rows[:limit]), *notes]
 
 
 @blocks.register(top.Top)
@@ -96,7 +92,7 @@ def _(result: count.Count, question: Question) -> list[Block]:
             (each.title, each.plays, words.duration(each.heard_ms), each.rank, each.album) for each in tracks
         ]
         headings = ("track", "plays", "heard", "rank", "album")
-        table, *more = _first(lines, headings, [1, 2, 3], question.limit)
+        table, *more = _first(Table(lines, headings, [1, 2, 3], flexible=0), question.limit)
         page += [Note(table), *more]
     if result.less_close:
         page.append(Note(f"Not counted: {words.counted(result.less_close, 'track')} matching less closely."))
@@ -105,12 +101,11 @@ def _(result: count.Count, question: Question) -> list[Block]:
 
 def _editions(tracks: Sequence[count.CountedTrack]) -> list[Block]:
     """Return which editions of a song were counted together, if there are several."""
-    plays, heard_ms = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    found: dict[tuple[str, str], list[int]] = {}
     for edition in chain.from_iterable(track.editions for track in tracks):
-        names = edition["name"], edition["album"]
-        plays[names] += edition["plays"]
-        heard_ms[names] += edition["heard_ms"]
-    rows = [(*names, plays[names], words.duration(heard_ms[names])) for names in plays]
+        sums = found.setdefault((edition["name"], edition["album"]), [0, 0])
+        sums[:] = sums[0] + edition["plays"], sums[1] + edition["heard_ms"]
+    rows = [(*names, plays, words.duration(heard_ms)) for names, (plays, heard_ms) in found.items()]
     table = Table(rows, ("counted together", "album", "plays", "heard"), [2, 3], flexible=0)
     return [Note(table)] if len(rows) > 1 else []
 
@@ -158,12 +153,13 @@ def _choice(result: item_page.ItemPage, limit: int) -> list[Block]:
     """Return the list of several candidates, and the commands that select the first of them."""
     noun, lines = result.kind, result.candidates
     first = lines[0]
-    by_name = [] if first.artists == VARIOUS else [f"{first.artists} {first.name}".strip()]
+    by_name = [] if first.artists == top.VARIOUS else [f"{first.artists} {first.name}".strip()]
     texts = dict.fromkeys([*by_name, first.text])
+    candidates = Table([(line.title, line.plays) for line in lines], (noun, PLAYS), [1], flexible=0)
     commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in texts]
     return [
         Note(f"{words.counted(len(lines), noun)} match “{result.text}”:"),
-        *_first([(line.title, line.plays) for line in lines], (noun, PLAYS), [1], limit),
+        *_first(candidates, limit),
         Note(Table(list(zip(("try", "or"), commands, strict=False)))),
     ]
 
@@ -173,7 +169,7 @@ def _report(result: item_page.ItemPage, found: item_page.ItemReport, question: Q
 
     def shown(lines: Sequence[top.Line]) -> list[Row]:
         """Return titles and amounts; an artist whom all lines share is in the first table."""
-        names = (line.title if found.artists == VARIOUS else line.name for line in lines)
+        names = (line.title if found.artists == top.VARIOUS else line.name for line in lines)
         return [(name, answers.amount(line, by)) for name, line in zip(names, lines, strict=True)]
 
     parts = [("track", found.tracks), ("album", found.albums)]
@@ -184,9 +180,9 @@ def _report(result: item_page.ItemPage, found: item_page.ItemReport, question: Q
         page.append(Table(rows, ("ids", "heard" if by == TIME else PLAYS), [1], flexible=0))
     if len(found.periods) > 1:
         page.append(answers.bars(found.periods, by))
-    hours = [each.heard_ms // words.MINUTE_MS if by == TIME else each.plays for each in found.hours]
-    rows_of_hours = [(str(each.when), hour) for each, hour in zip(found.hours, hours, strict=True)]
-    page.append(Chart("heights", rows_of_hours, "minutes" if by == TIME else PLAYS))
+    unit, unit_ms = answers.UNITS[by]
+    hours = [(str(each.when), measure(each, by) // unit_ms) for each in found.hours]
+    page.append(Chart("heights", hours, unit))
     if found.others:
         others = [(other["text"], other["plays"]) for other in found.others[: question.limit]]
         page.append(Table(others, ("others with this name", PLAYS), [1], flexible=0))

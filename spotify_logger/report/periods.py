@@ -9,15 +9,14 @@ from spotify_logger.core.display import format_title
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.times import seconds_of
 from spotify_logger.queries import charts, summary
-from spotify_logger.queries.charts import DAY_HOURS
-from spotify_logger.queries.question import PLAYS, TIME, Amount, Question, measure
+from spotify_logger.queries.question import PLAYS, TIME, Question, measure
 from spotify_logger.queries.sql import KINDS, NOUNS
 from spotify_logger.report import answers, words
 from spotify_logger.report.answers import Block, Chart, Columns, Note, Table, blocks, figures, gap_note
 from spotify_logger.report.words import MINUTE_MS, Cell, Formatted, count_cell, counted, filled, heard, phrase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from spotify_logger.report.answers import CsvRow, Row
 
@@ -30,12 +29,9 @@ COLUMNS = ("what", "rank", "name", "artists", "plays", "heard_ms", "when", "key"
 
 @blocks.register(summary.Stats)
 def _(result: summary.Stats, question: Question) -> Sequence[Block]:
-    if not result.plays and not result.shorter:
-        return [answers.nothing_played(question.period)]
-    tracks, artists = (
-        filled("{}, {} of them new", number, new) if result.from_ else number
-        for number, new in ((result.tracks, result.new_tracks), (result.artists, result.new_artists))
-    )
+    new = "{}, {} of them new" if result.from_ else "{}"
+    tracks = filled(new, result.tracks, result.new_tracks)
+    artists = filled(new, result.artists, result.new_artists)
     rate = words.share(result.skip_rate or 0, result.skip_rate is not None).for_people
     rows: list[str | Row] = ["period", "plays", "heard", ("tracks", tracks), ("artists", artists), "albums"]
     rows += [("shows", result.shows or None), ("skips", phrase(result.skips, f"({rate})")), "sessions"]
@@ -45,26 +41,25 @@ def _(result: summary.Stats, question: Question) -> Sequence[Block]:
 
 @answers.csv_rows.register(summary.Stats)
 def _(result: summary.Stats) -> Sequence[CsvRow]:
-    flat = {
-        name: " ".join(map(str, value.values())) if isinstance(value, dict) else value
-        for name, value in answers.to_json(result).items()
-    }
-    return [{"figure": name, "value": value} for name, value in flat.items()]
+    return [
+        {"figure": name, "value": " ".join(map(str, each.values())) if isinstance(each, dict) else each}
+        for name, each in answers.to_json(result).items()
+    ]
 
 
 @blocks.register(charts.Clock)
 def _(result: charts.Clock, question: Question) -> Sequence[Block]:
-    if not result.plays and not result.heard_ms:
-        return [answers.nothing_played(question.period)]
-    unit, values = _in_unit(result.week, question.by)
-    most, days = max(values), zip(WEEKDAYS, batched(values, DAY_HOURS), strict=True)
+    unit, unit_ms = answers.UNITS[question.by]
+    amounts = [measure(each, question.by) for each in result.week]
+    values = [amount // unit_ms for amount in amounts]
+    most, days = max(values), zip(WEEKDAYS, batched(values, charts.DAY_HOURS), strict=True)
     busiest = result.week[values.index(most)]
     of = count_cell(most, unit.removesuffix("s"))
     when = phrase(f"{busiest.weekday} {busiest.hour}:00,", of) if most else None
-    hours = [(str(hour), sum(values[hour::DAY_HOURS])) for hour in range(DAY_HOURS)]
-    by_day = [sum(day) for day in batched([measure(each, question.by) for each in result.week], DAY_HOURS)]
-    of_day, unit_ms = ("hours", HOUR_MS) if question.by == TIME else (PLAYS, 1)
-    weekdays: list[Sequence[Cell]] = [(of_day, *(amount // unit_ms for amount in (*by_day, sum(by_day))))]
+    hours = [(str(hour), sum(values[hour :: charts.DAY_HOURS])) for hour in range(charts.DAY_HOURS)]
+    by_day = [sum(day) for day in batched(amounts, charts.DAY_HOURS)]
+    unit_of_days, size = ("hours", HOUR_MS) if question.by == TIME else (PLAYS, 1)
+    weekdays: list[Sequence[Cell]] = [(unit_of_days, *(amount // size for amount in (*by_day, sum(by_day))))]
     weekdays.append(("share", *(words.share(amount, sum(by_day) or 1) for amount in by_day), None))
     return [
         Chart("week", [(day, *hours) for day, hours in days], unit),
@@ -77,35 +72,22 @@ def _(result: charts.Clock, question: Question) -> Sequence[Block]:
 
 @blocks.register(charts.Calendar)
 def _(result: charts.Calendar, question: Question) -> Sequence[Block]:
-    if not result.plays and not result.heard_ms:
-        return [answers.nothing_played(question.period)]
-    unit, numbers = _in_unit(result.calendar, question.by)
-    days = [(str(each.when), number) for each, number in zip(result.calendar, numbers, strict=True)]
-    with_plays = phrase(result.days, f"of {len(numbers)} with plays")
+    unit, unit_ms = answers.UNITS[question.by]
+    days = [(str(each.when), measure(each, question.by) // unit_ms) for each in result.calendar]
+    with_plays = phrase(result.days, f"of {len(days)} with plays")
     table = figures(result, question, "period", "plays", "heard", ("days", with_plays), *OF_DAYS)
     return [Chart("year", days, unit), Note(table), *gap_note(result.unseen)]
 
 
 @blocks.register(charts.Course)
 def _(result: charts.Course, question: Question) -> Sequence[Block]:
-    if not result.periods:
-        return [answers.nothing_played(question.period)]
     plays = f"{counted(result.plays, 'play')} {question.rule_words}"
     note = f"{question.period.words}: {plays}, {words.listening_time(result.heard_ms)} heard"
     return [answers.bars(result.periods, question.by), Note(note), *gap_note(result.unseen)]
 
 
-def _in_unit(sums: Iterable[Amount], by: str) -> tuple[str, list[int]]:
-    """Return the unit of a chart, and the values in it."""
-    if by == TIME:
-        return "minutes", [each.heard_ms // MINUTE_MS for each in sums]
-    return PLAYS, [each.plays for each in sums]
-
-
 @blocks.register(summary.Review)
 def _(result: summary.Review, question: Question) -> Sequence[Block]:
-    if not result.plays and not result.shorter:
-        return [answers.nothing_played(question.period)]
     most = max(month.heard_ms for month in result.months)
     unit, unit_ms = ("minutes", MINUTE_MS) if most < FEW_HOURS * HOUR_MS else ("hours", HOUR_MS)
     months = [month.heard_ms // unit_ms for month in result.months]
@@ -162,9 +144,8 @@ def _highlights(result: summary.Review, question: Question) -> list[Sequence[Cel
 
 def _facts(result: summary.Review, question: Question) -> Table:
     session, busiest, unseen = result.longest_session, result.busiest_day, result.unseen
-    new = None
-    if result.new_tracks is not None and result.new_artists is not None:
-        new = f"{counted(result.new_tracks, 'track')}, {counted(result.new_artists, 'artist')}"
+    artists = counted(result.new_artists or 0, "artist")
+    new = None if result.new_tracks is None else f"{counted(result.new_tracks, 'track')}, {artists}"
     session_day = session and question.zone.day(seconds_of(session.from_) or 0)
     missing = f"{words.exact_duration(unseen.seconds)} in {counted(unseen.gaps, 'gap')}"
     return figures(

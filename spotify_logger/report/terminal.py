@@ -69,7 +69,7 @@ class ShadeScale:
         groups = [list(values) for _, values in groupby(self._values, self.shade)]
         shades = (
             Text.assemble(self.cell(low), f" {low:,}" if low == high else f" {low:,}–{high:,}")
-            for low, *_, high in (values * 2 for values in groups)
+            for low, high in ((values[0], values[-1]) for values in groups)
         )
         line = Text(" " * WEEKDAY_WIDTH + sanitize(unit))
         for entry in (*others, *shades):
