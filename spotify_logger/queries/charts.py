@@ -3,23 +3,16 @@
 SQLite knows no time zones: it gets the UTC offsets as a table.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
 
 from spotify_logger.core import day_sums
 from spotify_logger.core.day_sums import LocalSums, Streak, Sums, total
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.question import MIN_LISTENED_MS
+from spotify_logger.queries.question import MIN_LISTENED_MS, Question
 from spotify_logger.queries.sql import OPEN, SKIPPED, Log, Unseen, bounds, counts, source, unseen
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from spotify_logger.queries.question import Question
 
 HOUR, DAY = 3600, 86_400
 DAY_HOURS, WEEK_HOURS = 24, 168

@@ -4,22 +4,17 @@ Who was first is decided over all time up to the end of the period: someone who 
 first in every year.
 """
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from spotify_logger.core.catalog import Artist, CatalogEntry, recordings
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import TIME, Question
+from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from spotify_logger.queries.sql import Log
 
 
 @dataclass(frozen=True, slots=True)

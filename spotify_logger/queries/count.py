@@ -1,11 +1,10 @@
 """Answer `count`: how often something was played, with all its editions."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spotify_logger.core.display import format_title
 from spotify_logger.core.search_text import Match, bare_title, search_words
@@ -13,14 +12,10 @@ from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import FINISHED, HALF, TIME, Question
 from spotify_logger.queries.search import close_names, find, matches
+from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import artist_names
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from spotify_logger.queries.sql import Log
-
-    Edition = Mapping[str, Any]  # the `COLUMNS` of an item
+Edition = Mapping[str, Any]  # the `COLUMNS` of an item
 
 EDITION = ("key", "name", "album", "plays", "heard_ms")
 COLUMNS = (*EDITION, "artists", "shorter", "skips", "first", "last")

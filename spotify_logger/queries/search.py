@@ -1,16 +1,11 @@
 """Find what a text names, in the whole log; and if it names nothing, what it may have meant."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from spotify_logger.core.search_text import Match, TextSearch, bare_title, beginning, indexed_words, spellings
 from spotify_logger.queries import sql
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from spotify_logger.queries.sql import Log
+from spotify_logger.queries.sql import Log
 
 MIN_LIKENESS = 0.5  # of a text to what is close: the average similarity of its words
 CANDIDATES, SUGGESTIONS = 50, 3

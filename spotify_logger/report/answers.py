@@ -5,34 +5,26 @@ JSON and CSV are made of the fields of a result; how people see it is registered
 local on screen and UTC in JSON and CSV.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO, TypeAlias
+from typing import Any, Literal, NamedTuple, TextIO, TypeAlias
 
 from spotify_logger.core.day_sums import Session, Streak, Sums
-from spotify_logger.queries.question import PLAYS, TIME, Amount, measure
+from spotify_logger.core.periods import Period
+from spotify_logger.queries.question import PLAYS, TIME, Amount, Question, measure
+from spotify_logger.queries.sql import Unseen
 from spotify_logger.report import words
-from spotify_logger.report.words import Formatted, counted, formatted, heard
+from spotify_logger.report.words import Cell, Formatted, counted, formatted, heard
 from spotify_logger.system.log import JOINERS, sanitize
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from spotify_logger.core.periods import Period
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.sql import Unseen
-    from spotify_logger.report.words import Cell
-
-    Row = tuple[str, Cell]
+Row = tuple[str, Cell]
 
 CsvValue: TypeAlias = str | int | float | bool | None
 CsvRow: TypeAlias = Mapping[str, CsvValue]
@@ -82,7 +74,7 @@ class Chart(NamedTuple):
 class Note(NamedTuple):
     """What is no part of the table that a pipe gets: it goes to standard error there."""
 
-    block: Block
+    block: "Block"
 
 
 Block: TypeAlias = str | Formatted | Heading | Table | Columns | Chart | Note

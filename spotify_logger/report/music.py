@@ -1,10 +1,8 @@
 """Show the answers about music: `top`, `compare`, `count`, and everything about one thing."""
 
-from __future__ import annotations
-
 import shlex
+from collections.abc import Sequence
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import UNNAMED
 from spotify_logger.core.periods import Period
@@ -14,12 +12,6 @@ from spotify_logger.queries.question import PLAYS, TIME, Question, measure
 from spotify_logger.queries.sql import NOUNS
 from spotify_logger.report import answers, words
 from spotify_logger.report.answers import Block, Chart, Columns, Note, Table, blocks, figures, gap_note
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from spotify_logger.report.answers import CsvRow, Row
-    from spotify_logger.report.words import Cell
 
 FIGURES = ("plays", "shorter", "skips", "heard_ms", "first", "last", "rank")
 COUNTED = ("name", "artists", "album", *FIGURES, "key")
@@ -40,11 +32,11 @@ def _(result: top.Top, question: Question) -> Sequence[Block]:
     if not result.top:
         return [Note(f"No {noun} has plays {question.rule_words} ({period.words}).")]
     headings = ["", noun, "plays", "heard", "share", *([period.previous.words] if period.previous else [])]
-    rows: list[list[Cell]] = []
+    rows: list[list[words.Cell]] = []
     for line in result.top:
         now, before = measure(line, by), line.heard_ms_before if by == TIME else line.plays_before
         share = words.share(now, measure(result, by))
-        row: list[Cell] = [line.rank, line.title, line.plays, words.heard(line.heard_ms), share]
+        row: list[words.Cell] = [line.rank, line.title, line.plays, words.heard(line.heard_ms), share]
         change = [words.change(now, before or 0, is_time=by == TIME)] if period.previous else []
         rows.append([*row, *change])
     plays, number = words.counted(result.plays, "play"), words.counted(result.number, noun)
@@ -59,7 +51,7 @@ def _(result: compare.Comparison, question: Question) -> list[Block]:
     both = [{**each, "heard": words.heard(each["heard_ms"])} for each in result.listeners]
     sums = [[name, *(each[name] for each in both)] for name in ("plays", "heard", "artists", "tracks")]
     in_common = ", ".join(words.counted(number, NOUNS[kind]) for kind, number in result.common.items())
-    rows: list[list[Cell]] = []
+    rows: list[list[words.Cell]] = []
     for noun, line in [*zip(repeat("artist"), result.artists), *zip(repeat("track"), result.tracks)]:
         amounts = map(words.heard, line.heard_ms) if question.by == TIME else line.plays
         left, right = (seconds_of(each) or 0 for each in line.first)
@@ -81,9 +73,9 @@ def _(result: count.Count, question: Question) -> list[Block]:
         return [_not_found(result, question, f"Nothing matches “{result.text}”.")]
     rank = tracks[0].rank if len(tracks) == 1 else None
     what = song.title if song else words.phrase(len(tracks), "tracks")
-    heard = words.duration(result.heard_ms)
-    rows: list[str | Row] = [("what", what), ("plays", result.plays), "shorter", ("skipped", result.skips)]
-    rows += [("heard", heard), ("rank", rank and words.phrase(rank, "of", result.ranked, "tracks"))]
+    rows: list[answers.Row] = [("what", what), ("plays", result.plays), ("shorter", result.shorter)]
+    rows += [("skipped", result.skips), ("heard", words.duration(result.heard_ms))]
+    rows.append(("rank", rank and words.phrase(rank, "of", result.ranked, "tracks")))
     page: list[Block] = [figures(result, question, *rows, "first", "last")]
     if song:
         page += _editions(tracks)
@@ -121,7 +113,7 @@ def _not_found(result: count.Count | item_page.ItemPage, question: Question, pro
 
 
 @answers.csv_rows.register(count.Count)
-def _(result: count.Count) -> list[CsvRow]:
+def _(result: count.Count) -> list[answers.CsvRow]:
     return [answers.columns(track, COUNTED, key=track.keys[0]) for track in result.tracks]
 
 
@@ -135,7 +127,7 @@ def _(result: item_page.ItemPage, question: Question) -> Sequence[Block]:
 
 
 @answers.csv_rows.register(item_page.ItemPage)
-def _(result: item_page.ItemPage) -> Sequence[CsvRow]:
+def _(result: item_page.ItemPage) -> Sequence[answers.CsvRow]:
     if not result.found:
         return [answers.columns(line, CANDIDATE) for line in result.candidates]
     return [
@@ -167,7 +159,7 @@ def _choice(result: item_page.ItemPage, limit: int) -> list[Block]:
 def _report(result: item_page.ItemPage, found: item_page.ItemReport, question: Question) -> list[Block]:
     by = result.by
 
-    def shown(lines: Sequence[top.Line]) -> list[Row]:
+    def shown(lines: Sequence[top.Line]) -> list[answers.Row]:
         """Return titles and amounts; an artist whom all lines share is in the first table."""
         names = (line.title if found.artists == top.VARIOUS else line.name for line in lines)
         return [(name, answers.amount(line, by)) for name, line in zip(names, lines, strict=True)]

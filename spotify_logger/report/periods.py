@@ -1,8 +1,6 @@
 """Show the answers about periods: `stats`, `clock`, `calendar`, `course` and `year`."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from spotify_logger.core.batched import batched
 from spotify_logger.core.display import format_title
@@ -14,11 +12,6 @@ from spotify_logger.queries.sql import KINDS, NOUNS
 from spotify_logger.report import answers, words
 from spotify_logger.report.answers import Block, Chart, Columns, Note, Table, blocks, figures, gap_note
 from spotify_logger.report.words import MINUTE_MS, Cell, Formatted, count_cell, counted, filled, heard, phrase
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from spotify_logger.report.answers import CsvRow, Row
 
 HOUR_MS = 60 * MINUTE_MS
 FEW_HOURS = 10  # below which minutes are shown
@@ -33,14 +26,15 @@ def _(result: summary.Stats, question: Question) -> Sequence[Block]:
     tracks = filled(new, result.tracks, result.new_tracks)
     artists = filled(new, result.artists, result.new_artists)
     rate = words.share(result.skip_rate or 0, result.skip_rate is not None).for_people
-    rows: list[str | Row] = ["period", "plays", "heard", ("tracks", tracks), ("artists", artists), "albums"]
-    rows += [("shows", result.shows or None), ("skips", phrase(result.skips, f"({rate})")), "sessions"]
-    rows += ["longest session", ("days", phrase(result.days, "with plays")), *OF_DAYS]
+    new_ones = ("tracks", tracks), ("artists", artists)
+    others = ("shows", result.shows or None), ("skips", phrase(result.skips, f"({rate})"))
+    days = ("days", phrase(result.days, "with plays")), *OF_DAYS
+    rows = "period", "plays", "heard", *new_ones, "albums", *others, "sessions", "longest session", *days
     return [figures(result, question, *rows), *gap_note(result.unseen)]
 
 
 @answers.csv_rows.register(summary.Stats)
-def _(result: summary.Stats) -> Sequence[CsvRow]:
+def _(result: summary.Stats) -> Sequence[answers.CsvRow]:
     return [
         {"figure": name, "value": " ".join(map(str, each.values())) if isinstance(each, dict) else each}
         for name, each in answers.to_json(result).items()
@@ -107,7 +101,7 @@ def _(result: summary.Review, question: Question) -> Sequence[Block]:
 
 
 @answers.csv_rows.register(summary.Review)
-def _(result: summary.Review) -> Sequence[CsvRow]:
+def _(result: summary.Review) -> Sequence[answers.CsvRow]:
     if not result.plays and not result.shorter:
         return ()
     ranked = [(NOUNS[kind], *each) for kind in KINDS for each in enumerate(result.top[kind], 1)]

@@ -4,14 +4,13 @@ The density of a shade shows the value. Charts therefore work on dark and light 
 for people with color blindness, and when copied as text; the color, one hue of rising saturation, only helps.
 """
 
-from __future__ import annotations
-
 import shutil
 from bisect import bisect_right
 from calendar import monthrange
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from rich.bar import Bar
 from rich.cells import cell_len, set_cell_size
@@ -24,9 +23,6 @@ from spotify_logger.queries.charts import DAY_HOURS
 from spotify_logger.report import answers
 from spotify_logger.report.words import MONTHS, Formatted, formatted
 from spotify_logger.system.log import sanitize
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 COLUMN_GAP, TABLE_GAP = 2, 4  # spaces between two columns, and between two tables
 WEEKDAY_WIDTH = 4  # with the space after it

@@ -71,7 +71,8 @@ def description() -> str:
 def _operation(path: str, schemas: dict[str, Schema]) -> Schema:
     endpoint = ENDPOINTS[path]
     query = QUERIES[endpoint.command]
-    answer = _of(NAMES[query.__annotations__["return"]], schemas)
+    returned = query.__annotations__["return"]  # a type, or its name
+    answer = _of(NAMES.get(returned, returned), schemas)
     problem = {"$ref": "#/components/schemas/Problem"}
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", path)]
     return {
