@@ -4,7 +4,7 @@ Values may have been written by anyone: parsers return None for invalid ones.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 
 from spotify_logger.core.times import from_iso
@@ -27,6 +27,7 @@ REVISIONS = (
     "spotify_logger:revisions"  # UTC day -> when it was last written; tells readers what to read again
 )
 CATALOG = "catalog"  # the field of the revisions for changes to the catalog alone
+NEWEST = "newest"  # the field of the revisions that every writer touches: whether there is anything to read
 PROBE = "spotify_logger:probe"  # never exists: a write that would only modify it tests if writes are accepted
 
 END_REASONS = ("trackdone", "skipped", "stopped", "unknown")
@@ -68,6 +69,11 @@ def remove_listener(prefix: str, listener: str) -> str:
 def play_key(second: int) -> str:
     """Return the key of the play that a second since the epoch names."""
     return f"listening:{second}"
+
+
+def touched(names: Iterable[str], revision: str) -> dict[str, str]:
+    """Return the fields of the revisions for the days, or `CATALOG`, that somebody writes now."""
+    return dict.fromkeys((*names, NEWEST), revision)
 
 
 def index_key(day: date) -> str:

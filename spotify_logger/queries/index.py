@@ -30,7 +30,7 @@ TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._f
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF; -- it can be made anew
-PRAGMA cache_size = -8192; -- KiB
+PRAGMA cache_size = -4096; -- KiB
 CREATE TABLE IF NOT EXISTS days (
     day TEXT PRIMARY KEY, -- UTC
     revision TEXT NOT NULL -- the one in Redis when the day was read; "" if it had none

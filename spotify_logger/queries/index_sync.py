@@ -21,15 +21,17 @@ from spotify_logger.queries.question import MIN_LISTENED_MS
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from spotify_logger.storage.bulk import Archive, Progress
 
     Span = tuple[int, int]  # the first second, and the one after the last
 
 DAYS_PER_BATCH = 64
+ITEMS_PER_BATCH = 2048
 DAYS_APART = 31  # changed days up to which each one is counted anew by itself
 SETTLED_MS = 10_000  # the nodes of a cluster may get a batch of writes in any order, but within this time
+NOT_DAYS = {keys.CATALOG, keys.NEWEST}
 UNSETTLED = "?"  # stands for a revision that is younger than that
 TEXTS = CatalogEntry._fields
 COLUMNS = ", ".join((*TEXTS, "duration_ms"))
@@ -57,10 +59,13 @@ class IndexSync:
 
     def run(self) -> None:
         """Read what has changed; StoreError leaves the index as it was."""
-        gaps, revisions = self._store.gaps(), self._store.hash(keys.REVISIONS)
+        gaps = self._store.gaps()
         hidden = sorted((key,) for key in self._store.hash(keys.HIDDEN) if key.partition(":")[2])
         known = self._rows("SELECT * FROM gaps"), self._rows("SELECT * FROM hidden")
-        if not self._changed_days(revisions) and (gaps, hidden) == known:
+        if (gaps, hidden) == known and self._has_newest():
+            return
+        revisions = self._store.hash(keys.REVISIONS)
+        if (gaps, hidden) == known and not self._changed_days(revisions):
             return
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")
@@ -71,8 +76,11 @@ class IndexSync:
                 self._database.execute("DROP INDEX plays_of_item")
             self._read_days(days)
             self._database.execute(PLAYS_OF_ITEM)
-            self._read_catalog()
-            for span in _spans((days.keys() | self._hide(hidden)) - {keys.CATALOG}):
+            batches = batched(sorted(self._touched), ITEMS_PER_BATCH)  # entries need much memory
+            if sum(map(self._read_catalog, batches)):
+                self._database.execute("DELETE FROM compilations")
+                self._database.execute(f"INSERT INTO compilations {COMPILATIONS}")
+            for span in _spans((days.keys() | self._hide(hidden)) - NOT_DAYS):
                 self._count_hours(span)
                 self._find_sessions(span)
             self._database.execute("DELETE FROM gaps")
@@ -88,6 +96,11 @@ class IndexSync:
     def _ids(self, query: str, *values: object) -> set[int]:
         return {number for (number,) in self._rows(query, *values)}
 
+    def _has_newest(self) -> bool:
+        """Return whether nothing was written since the index was brought up to date; it need not know."""
+        ((_, (newest,)),) = self._store.catalog([keys.REVISIONS], [keys.NEWEST])
+        return newest in self._ids("SELECT revision FROM days WHERE day = ?", keys.NEWEST)
+
     def _changed_days(self, revisions: dict[str, str]) -> dict[str, str]:
         """Return the days to read, and the revisions to keep for them."""
         known = dict(self._rows("SELECT day, revision FROM days"))
@@ -99,14 +112,16 @@ class IndexSync:
         changed = {day: "" for day, revision in known.items() if revision and day not in revisions}
         now_ms = int(self._store.revision())
         for day, revision in revisions.items() - known.items():
-            if is_day(day) or day == keys.CATALOG:
+            if is_day(day) or day in NOT_DAYS:
                 is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS
                 changed[day] = revision if is_settled else UNSETTLED
+        if UNSETTLED in changed.values():
+            changed[keys.NEWEST] = UNSETTLED
         return changed
 
     def _read_days(self, days: Mapping[str, str]) -> None:
-        wanted = sorted(days.keys() - {keys.CATALOG})
-        kept = {keys.CATALOG} if days.get(keys.CATALOG) else set()
+        wanted = sorted(days.keys() - NOT_DAYS)
+        kept = {name for name in NOT_DAYS if days.get(name)}
         for some in batched(wanted, DAYS_PER_BATCH):
             hashes = self._store.hashes(keys.index_key(date.fromisoformat(day)) for day in some)
             for day, lines in zip(some, hashes, strict=True):
@@ -166,10 +181,11 @@ class IndexSync:
         self._database.execute("DELETE FROM sessions WHERE begin >= ? AND begin < ?", (first, until))
         self._database.executemany("INSERT INTO sessions VALUES (?, ?)", found.items())
 
-    def _read_catalog(self) -> None:
-        """Read the entries of all touched items, and derive what depends on those that have changed."""
+    def _read_catalog(self, items: Sequence[int]) -> bool:
+        """Read the entries of items, and derive what depends on those that have changed, if any."""
+        self._credited = set()
         query = f"SELECT key, id, {COLUMNS} FROM items WHERE id {ONE_OF}"
-        stored = {key: (item, fields) for key, item, *fields in self._of(query, self._touched)}
+        stored = {key: (item, fields) for key, item, *fields in self._of(query, items)}
         changed: dict[int, CatalogEntry] = {}
         titles: set[str] = set()
         places = ", ".join("?" * len(TEXTS))
@@ -187,19 +203,17 @@ class IndexSync:
             self._database.execute(update, (*fields, fold(entry.name), words, item))
         update = f"""UPDATE items SET first = (SELECT min(second) FROM logged WHERE item = items.id),
             last = (SELECT max(second) FROM logged WHERE item = items.id) WHERE id {ONE_OF}"""
-        self._of(update, self._touched)
-        gone = self._entries("last IS NULL AND id", self._touched)
+        self._of(update, items)
+        gone = self._entries("last IS NULL AND id", items)
         titles |= {fold(entry.name) for entry in gone.values()}
         # As an index made anew would not have them.
         self._of(f"DELETE FROM items WHERE id {ONE_OF}", gone)
         self._forget_credits(gone)
         credited = self._credit_artists({item: changed[item] for item in changed.keys() - gone.keys()})
-        self._unite_artists(self._touched | credited.keys())
+        self._unite_artists({*items, *credited})
         titles |= {fold(entry.name) for entry in credited.values()}
         self._join_recordings(credited, titles - {""})
-        if changed or gone or self._credited:
-            self._database.execute("DELETE FROM compilations")
-            self._database.execute(f"INSERT INTO compilations {COMPILATIONS}")
+        return bool(changed or gone or self._credited)
 
     def _entries(self, condition: str, values: Iterable[int | str]) -> dict[int, CatalogEntry]:
         """Return the catalog entries of items by their IDs."""

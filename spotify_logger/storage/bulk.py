@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
-from itertools import chain
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -139,9 +138,8 @@ class Archive(Store):
         if not touched and any(name.startswith(ITEM_KEYS) for name in names):
             touched = {keys.CATALOG}
         if touched:
-            revisions = chain.from_iterable((field, self.revision()) for field in sorted(touched))
             # First, in case the rest is cut off: readers trust no revision that is a few seconds old.
-            commands = [("HSET", self.key(keys.REVISIONS), *revisions), *commands]
+            commands = [self.touch(sorted(touched)), *commands]
         for command, reply in zip(commands, self._client.send(commands), strict=True):
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])

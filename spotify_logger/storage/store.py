@@ -57,7 +57,7 @@ class Batch:
         self.write_hash(key, fields)
         day = keys.day_of(key_second)
         self.write_hash(keys.index_key(day), {str(key_second): index})
-        self.write_hash(keys.REVISIONS, {str(day): self._revision})
+        self.write_hash(keys.REVISIONS, keys.touched([str(day)], self._revision))
 
     def write_gap(self, second: int, fields: Mapping[str, str]) -> None:
         """Write a gap by the second of its start, and its line in the index of gaps."""
@@ -158,9 +158,14 @@ class Store:
     def delete_play(self, key_second: int) -> None:
         """Delete a play, and its line in the index of its day."""
         key, index = keys.play_key(key_second), keys.index_key(keys.day_of(key_second))
-        touched = ("HSET", self.key(keys.REVISIONS), str(keys.day_of(key_second)), self.revision())
-        self.send([("HDEL", self.key(index), key_second), ("DEL", self.key(key)), touched])
+        deletions = [("HDEL", self.key(index), key_second), ("DEL", self.key(key))]
+        self.send([*deletions, self.touch([str(keys.day_of(key_second))])])
         self.invalidate(key, index)
+
+    def touch(self, names: Iterable[str]) -> Command:
+        """Return the command that tells readers which days, or `CATALOG`, they have to read again."""
+        fields = keys.touched(names, self.revision())
+        return ("HSET", self.key(keys.REVISIONS), *chain.from_iterable(fields.items()))
 
     def revision(self) -> str:
         """Return the revision of what is written now: the milliseconds since the epoch."""

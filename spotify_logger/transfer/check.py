@@ -89,8 +89,7 @@ def check(  # noqa: PLR0913 - most of them say how to repair
             findings.add(FindingKind.BACK, keys.play_key(second))
     if repair:  # readers do not know what people have changed with redis-cli
         touched = {*map(str, plays.days), *archive.hash(keys.REVISIONS), keys.CATALOG}
-        revisions = chain.from_iterable((name, archive.revision()) for name in sorted(touched))
-        archive.write([("HSET", archive.key(keys.REVISIONS), *revisions)])
+        archive.write([archive.touch(sorted(touched))])
     return findings.answer()
 
 

@@ -139,7 +139,7 @@ class TestWriting:
             "plays:2026-11-22": {str(START): ROW},
             "track:a": {"name": "Veridis Quo", "duration_ms": "345000"},
             "now_playing": PLAY_KEY,
-            "spotify_logger:revisions": {"2026-11-22": REVISION},
+            "spotify_logger:revisions": {"2026-11-22": REVISION, "newest": REVISION},
             "spotify_logger:status": {"last_poll": "2026-11-22T18:03:35.000Z", "requests_24h": "17"},
         }
 
@@ -213,7 +213,7 @@ class TestWriting:
         assert recorded.content() == {
             PLAY_KEY: {"uri": "u", "ms_played": "1"},
             "plays:2026-11-22": {str(START): "track:a 1"},
-            "spotify_logger:revisions": {"2026-11-22": REVISION},
+            "spotify_logger:revisions": {"2026-11-22": REVISION, "newest": REVISION},
         }
 
     @pytest.mark.parametrize(

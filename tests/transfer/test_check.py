@@ -8,7 +8,7 @@ import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED, STOPPED
-from spotify_logger.core.redis_keys import CATALOG, REVISIONS
+from spotify_logger.core.redis_keys import CATALOG, NEWEST, REVISIONS
 from spotify_logger.report.answers import Table
 from spotify_logger.report.words import Formatted
 from spotify_logger.storage.bulk import Archive
@@ -281,7 +281,7 @@ def test_repair_lets_readers_read_again_what_a_person_has_changed(log: RedisLog,
     assert log.kept(REVISIONS) == {**before, "2020-01-01": "1"}
     with closing(Archive(redis_url, utc=lambda: NOW + DAY)) as later:
         check(later, NOW, repair=True)
-    days = {"2020-01-01", "2026-11-21", "2026-11-22", CATALOG}
+    days = {"2020-01-01", "2026-11-21", "2026-11-22", CATALOG, NEWEST}
     assert log.kept(REVISIONS) == dict.fromkeys(days, later.revision())
 
 

@@ -65,9 +65,7 @@ class PlayWriter:
         for play, row in ((each.named, each.entry.play) for each in decisions if each.named):
             additions = {name: row.fields[name] for name in NAMES if name in row.fields}
             commands += self._additions(dict.fromkeys((keys.play_key(play.second), play.item.key), additions))
-            commands.append(
-                ("HSET", key(keys.REVISIONS), str(keys.day_of(play.second)), self._archive.revision())
-            )
+            commands.append(self._archive.touch([str(keys.day_of(play.second))]))
         replaced = [play for each in decisions for play in each.replaced]
         for play in replaced:
             commands.append(("HDEL", key(keys.index_key(keys.day_of(play.second))), play.second))
