@@ -99,7 +99,7 @@ class IndexSync:
     def _has_newest(self) -> bool:
         """Return whether nothing was written since the index was brought up to date; it need not know."""
         ((_, (newest,)),) = self._store.catalog([keys.REVISIONS], [keys.NEWEST])
-        return newest in self._ids("SELECT revision FROM days WHERE day = ?", keys.NEWEST)
+        return [(newest,)] == self._rows("SELECT revision FROM days WHERE day = ?", keys.NEWEST)
 
     def _changed_days(self, revisions: dict[str, str]) -> dict[str, str]:
         """Return the days to read, and the revisions to keep for them."""
