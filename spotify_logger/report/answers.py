@@ -247,8 +247,8 @@ def to_cell(value: CsvValue) -> str | int | float:
     """Return a value as a cell that no spreadsheet evaluates as a formula and that is safe on a terminal.
 
     Control characters become "�", or a space if they are white space. A text that starts with a sign like
-    "=" gets an apostrophe in front; so does one with only blanks and apostrophes before the sign. So this can
-    be reversed: remove one from a cell that starts with one and has such a sign after all of them.
+    "=" gets an apostrophe in front; so does one with only blanks and apostrophes before the sign, so that
+    `from_cell` can reverse it.
     A time becomes "2026-11-22 18:00:00", which LibreOffice and Excel take for a date, in any language.
     """
     if value is None or isinstance(value, bool):
@@ -261,6 +261,11 @@ def to_cell(value: CsvValue) -> str | int | float:
         shown = (c if c.isprintable() or c in JOINERS else " " if c.isspace() else "�" for c in value)
         value = "".join(shown)
     return f"'{value}" if _FORMULA.match(value) else value
+
+
+def from_cell(text: str) -> str:
+    """Return the text of which `to_cell` made a cell, except for a time or a control character."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:

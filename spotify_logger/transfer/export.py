@@ -17,8 +17,10 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
+from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
 from spotify_logger.core.redis_keys import HIDDEN, day_of, gap_key, play_key
+from spotify_logger.core.times import from_iso
 from spotify_logger.report.answers import Answer, write_csv
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
@@ -31,13 +33,16 @@ if TYPE_CHECKING:
 
 PLAYS_PER_BATCH = 500  # plays read per pipeline, about half a megabyte
 NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
+CSV_MILLISECONDS = {"started_ms": "started_at", "ended_ms": "ended_at"}
+"""The columns with the milliseconds of times, as spreadsheets only take whole seconds for dates."""
 CSV_COLUMNS = (  # after `second`
     *("started_at", "ended_at", "ms_played", "end_reason", "source"),
     *("type", "name", "artists", "album", "duration_ms", "explicit"),
     *("device_name", "device_type", "device_volume", "shuffle_state", "repeat_state"),
-    *("context_uri", "uri", "isrc", "artist_list"),
+    *("context_uri", "uri", "isrc", "artist_list", "artist_ids", "album_id", "cover"),
+    *("id", "logged_by", "timestamp", "progress_ms", "playing", *CSV_MILLISECONDS),
 )
-CSV_CATALOG_FIELDS = ("name", "artists", "album", "duration_ms", "isrc", "artist_list")
+CSV_CATALOG_FIELDS = (*CatalogEntry._fields, "duration_ms", "cover")
 
 ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz", "spotify"]
 """A CSV row per play; our own records, in an array or one per line; listens, one per line; or rows of
@@ -176,6 +181,8 @@ def _gap_records(log: LogPeriod) -> Iterator[tuple[int, JsonObject]]:
 def _csv_rows(log: LogPeriod) -> Iterator[JsonObject]:
     for play in completed_plays(log, CSV_COLUMNS, CSV_CATALOG_FIELDS):
         values = _as_values(play.fields)
+        for column, name in CSV_MILLISECONDS.items():
+            values[column] = (from_iso(play.fields.get(name, "")) or 0) % 1000
         yield {"second": play.second, **{name: values.get(name, "") for name in CSV_COLUMNS}}
 
 

@@ -10,6 +10,8 @@ Our own export has a record per line, or all of them in an array. A catalog item
     {"kind": "item", "key": "track:<id>", "fields": {...}}
     {"kind": "play", "second": 1795377734, "fields": {...}}
     {"kind": "gap", "second": 1795377734, "fields": {"from": ..., "to": ..., "reason": ...}}
+
+Our CSV has a row per play, with the fields of its item.
 """
 
 import re
@@ -33,8 +35,10 @@ from spotify_logger.core.player_state import (
     whole_number,
 )
 from spotify_logger.core.redis_keys import FIRST_DAY, HIDDEN, gap_key, gap_value, second_of_day
-from spotify_logger.core.times import from_iso
+from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.core.tracker import OVER_AFTER_MS
+from spotify_logger.report.answers import from_cell
+from spotify_logger.transfer.export import CSV_CATALOG_FIELDS, CSV_MILLISECONDS
 from spotify_logger.transfer.streaming_history import SOURCE_FIELD
 
 EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000  # no play is older than Spotify
@@ -161,7 +165,27 @@ def read_record(record: Row, now_ms: int) -> ParsedRow:
         return OtherRecord(HIDDEN, fields)
     if kind == "gap" and gap_value(second, fields):
         return OtherRecord(gap_key(second), fields, second)
-    play = Play.from_hash(second, fields) if kind == "play" else None
+    return _own_play(second, fields if kind == "play" else {}, now_ms)
+
+
+def read_csv_row(row: Row, now_ms: int) -> ParsedRow:
+    """Read a row of our own CSV."""
+    fields = {name: from_cell(text) for name, text in _texts(row).items() if text}
+    for column, name in CSV_MILLISECONDS.items():
+        if (moment_ms := from_iso(fields.get(name, ""))) is not None:
+            fields[name] = to_iso(moment_ms // 1000 * 1000 + (whole_number(fields.get(column)) or 0) % 1000)
+    catalog = {name: fields[name] for name in ("uri", "type", *CSV_CATALOG_FIELDS) if name in fields}
+    found = _own_play(whole_number(fields.get("second")) or -1, fields, now_ms, catalog)
+    if isinstance(found, ImportedPlay):  # some of the fields are not those of the play
+        return found._replace(stored_hash=_texts(found.play.to_hash()))
+    return found
+
+
+def _own_play(
+    second: int, fields: Mapping[str, str], now_ms: int, catalog: Mapping[str, FieldValue] | None = None
+) -> ParsedRow:
+    """Return the play with a hash, which is stored as it is."""
+    play = Play.from_hash(second, fields, catalog)
     is_possible = play is not None and second in naming_seconds(play.started_ms // 1000)
     if play is None or not is_possible or not is_plausible(play.started_ms, now_ms):
         return malformed("its key or fields are not those of a play, an item or a gap")

@@ -42,7 +42,7 @@ _MISTAKEN = {
     r"%PDF": "a PDF: the plays are in the JSON files beside it",
     r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube': "from YouTube, which is not supported",
     r".*(Apple Music|Play Duration Milliseconds)": "from Apple Music, which is not supported",
-    r"second,started_at,": "spotify-logger's CSV, for spreadsheets: import what `export --jsonl` writes",
+    r"second,started_at,": "CSV of an earlier spotify-logger: export it again, or with `export --jsonl`",
     "": "contains no plays in a known format:"
     " of Spotify, spotify-logger, ListenBrainz, Last.fm, Koito or Maloja",
 }

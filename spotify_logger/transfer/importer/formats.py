@@ -162,5 +162,6 @@ _FORMATS = (
     Format("Spotify", ({"ts"}, {"ms_played"}), partial(rows.read_listening, SourceKind.EXTENDED)),
     Format("Spotify", ({"endTime"}, {"msPlayed"}), partial(rows.read_listening, SourceKind.ACCOUNT)),
     Format("spotify-logger", ({"kind"}, {"fields"}), rows.read_record),
+    Format("spotify-logger", ({"second"}, {"started_ms"}, {"id"}), rows.read_csv_row),
     *map(_format_of_listens, _LOGGERS),
 )
