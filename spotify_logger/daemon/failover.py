@@ -89,6 +89,7 @@ class Failover:
         """Save everything, and release the lease, before the process ends."""
         if self._is_active:
             self.poller.flush()
+            self.poller.recorder.write_stopped()
         self._lease.release()
 
     def close(self) -> None:

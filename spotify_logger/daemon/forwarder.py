@@ -47,6 +47,7 @@ class _Receiver:
     target: ForwardTarget
     backoff: Backoff
     due: float = 0.0  # when the next request may be sent; `NEVER` once the token was refused
+    not_before: float = 0.0  # when the wait is over that the receiver has asked for
     trouble: str = ""  # the last failure; "" after a success
     announced: Identity | None = None  # the last play that was sent as playing now
     batch: int = 1  # listens in the next request
@@ -117,7 +118,7 @@ class Forwarder:
         if (note := self._outbox.note(RETRY_NOTE)) != self._retry_note:
             self._retry_note = note
             for receiver in self._receivers:
-                receiver.due = 0.0
+                receiver.due = receiver.not_before
         busy = (
             each
             for each in self._receivers
@@ -161,6 +162,7 @@ class Forwarder:
             outcome = read_answer(response.status, response.headers, response.json, len(bodies))
         outcome = outcome._replace(why=log.sanitize(outcome.why, log.DETAIL_LIMIT))
         now, trouble = self._clock.monotonic(), outcome.why
+        receiver.not_before = now + outcome.pause
         if outcome.verdict is Verdict.UNAUTHORIZED:
             receiver.due = NEVER
         elif outcome.verdict in (Verdict.TAKEN, Verdict.REFUSED):

@@ -52,8 +52,10 @@ def run(
 def main(arguments: Sequence[str], timings: DaemonTimings = DEFAULT_TIMINGS) -> int:
     """Run the logger process; return 0 if asked to stop, 78 if misconfigured, 1 if another one runs."""
     if arguments:
-        log.error("log.py takes no arguments; configure it with settings")
-        return os.EX_USAGE
+        from argparse import ArgumentParser  # noqa: PLC0415 - memory: seldom needed
+
+        what = "Poll Spotify, and log plays to Redis. run.py runs this; the settings are in docs/settings.md."
+        ArgumentParser("log.py", description=what).parse_args(arguments)  # only knows --help
     stop = StopSignal()
     try:
         _run_logger(load(Path.cwd(), os.environ), stop, timings)

@@ -173,6 +173,17 @@ class Recorder:
             self.save({})
         return False
 
+    def write_stopped(self) -> None:
+        """Write to the status, if Redis answers, that no further poll is planned."""
+
+        def send() -> None:
+            if self.may_write():
+                with self._store.batch() as batch:
+                    batch.write_status({"state": "stopped", "next_poll": ""})
+                    batch.clear_now_playing()
+
+        self.session.attempt(send, otherwise=None)
+
     def flush_leftovers(self) -> None:
         """Send what is left in the outbox while another logger is active."""
         if self._outbox.changes != self._nothing_at:

@@ -100,7 +100,7 @@ class Statuses:
     @property
     def exit_code(self) -> int:
         """The exit code of the command; a listener whose plays were only imported has no logger."""
-        loggers = (each for each in self.listeners.values() if each.next_poll or not each.redis)
+        loggers = (each for each in self.listeners.values() if each.state or not each.redis)
         return max((each.exit_code for each in loggers), default=1)
 
 
@@ -225,7 +225,7 @@ def _late_copy(folder: Path | None, last: tuple[int, Mapping[str, str]] | None) 
     """Return when the newest part of the second copy was written, if the last play is days later."""
     files = folder.glob(f"{COPY_FOLDER}/*.jsonl.gz") if folder and last else ()
     with suppress(OSError, ValueError):
-        written = max(files).stat().st_mtime
+        written = max(path.stat().st_mtime for path in files)
         return written if last and last[0] > written + COPY_LATE_AFTER else None
     return None
 
@@ -324,7 +324,7 @@ def why_unknown(found: Mapping[str, str], now: float, max_interval: float, evide
 
 
 def is_overdue(found: Mapping[str, str], now: float, patience: float = OVERDUE_AFTER) -> bool:
-    """Return whether the logger has not written for `patience` seconds longer than it announced."""
+    """Return whether the logger was stopped, or has been silent `patience` seconds longer than announced."""
     due = seconds_of(found.get("next_poll"))
     return due is None or now > due + patience
 
@@ -374,7 +374,7 @@ def _why_silent(found: Mapping[str, str], evidence: LoggerEvidence) -> str:
         return f"the logger on {evidence.standby} {why}"
     if evidence.is_running:
         return "the logger is running but writes nothing to this Redis: check its log"
-    if seconds_of(found.get("next_poll")) is None:
+    if seconds_of(found.get("next_poll")) is None and not found.get("state"):
         return "the logger has never run here: start it with `python run.py`"
     return NOT_RUNNING
 

@@ -161,7 +161,7 @@ def _(result: status.Status, question: Question) -> list[Block]:
     begun = last and local_time(second_of_key(str(last["key"])) or 0)
     rows = [
         ("health", health),
-        ("did last" if late > status.OVERDUE_AFTER else "doing", result.state),
+        ("did last" if due and late > status.OVERDUE_AFTER else "doing", result.state),
         ("last poll", ago),
         ("no data", since and ", ".join(filter(None, (f"since {local_time(since)}", result.blind_reason)))),
         ("last play", last and f"{begun} {format_title(last)}, {_progress(last, 'ms_played')}"),

@@ -4,7 +4,7 @@ import argparse
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import partial
 
@@ -14,13 +14,14 @@ from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.core.times import from_iso
-from spotify_logger.monitoring.status import describe_receiver, receivers
+from spotify_logger.monitoring.status import describe_receiver, is_overdue, receivers
 from spotify_logger.report.answers import Answer, Table
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted
 from spotify_logger.spotify.http import HttpSender, Request
 from spotify_logger.storage import listen_queue
 from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.listen_queue import Listen
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
@@ -47,10 +48,11 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
                 with outbox:
                     number, refused = listen_queue.retry(outbox, str(options.question.now))
                 text = (
-                    f"The logger is retrying {counted(number, 'listen')}, {refused:,} of them refused before."
+                    f"The logger will retry {counted(number, 'listen')}, {refused:,} of them refused before."
                 )
-                return Answer({"refused": refused}, [text])
-            return _backlog(outbox, store, settings, options.question.period.begin or 0)
+                return Answer({"refused": refused}, [text, *_hint(store, options.question.now)])
+            queued = _backlog(outbox, store, settings, options.question.period.begin or 0)
+            return queued._replace(page=[*queued.page, *_hint(store, options.question.now)])
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
             f"cannot write to {path} ({error}): run this on the logger's machine, as its user"
@@ -101,6 +103,14 @@ def _backlog(outbox: sqlite3.Connection, store: Archive, settings: Settings, beg
                 number += listen_queue.add(outbox, batch)
     text = f"{counted(number, 'listen')} queued for the logger to send: see `spotify-logger forward status`."
     return Answer({"queued": number}, [text])
+
+
+def _hint(store: Archive, now: float) -> list[str]:
+    """Return the hint that no logger is there to send anything, in a list; empty if one is, or may be."""
+    with suppress(StoreError):
+        if is_overdue(store.hash(STATUS), now):
+            return ["But no logger is running: start it."]
+    return []
 
 
 def _listens(log: LogPeriod, settings: Settings) -> Iterator[Listen]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.core.times import to_iso
 from spotify_logger.storage.listen_queue import ForwardingOutbox
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from tests.cli.conftest import NOW, play, run_main, write
@@ -56,7 +57,8 @@ def titles(outbox: ForwardingOutbox, target: int = 1) -> list[str]:
 def test_backlog_queues_what_counts_for_each_receiver_once(
     outbox: ForwardingOutbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "2 listens" in run(capsys, "backlog", "--since", "2026-11")
+    assert "2 listens" in (shown := run(capsys, "backlog", "--since", "2026-11"))
+    assert "no logger is running" in shown
     assert titles(outbox) == titles(outbox, 2) == ["New"]
     outbox.mark_sent(outbox.unsent(1, 9))
     assert json.loads(run(capsys, "backlog", "--since", "2020", "--json")) == {"queued": 2}
@@ -64,13 +66,18 @@ def test_backlog_queues_what_counts_for_each_receiver_once(
 
 
 def test_retry_takes_up_what_was_refused(
-    outbox: ForwardingOutbox, capsys: pytest.CaptureFixture[str]
+    outbox: ForwardingOutbox, store: Archive, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(capsys, "backlog", "--since", "2026")
     outbox.refuse(outbox.unsent(1, 1)[0], "answered 400")
     assert titles(outbox) == []
-    assert "1 of them refused" in run(capsys, "retry")
+    assert "1 of them refused" in (shown := run(capsys, "retry"))
     assert titles(outbox) == ["New"]
+    assert "no logger is running" in shown
+    with store.batch() as batch:
+        batch.write_status({"next_poll": to_iso(NOW * 1000 + 5000)})
+    for words in (("retry",), ("backlog", "--since", "2026")):
+        assert "no logger" not in run(capsys, *words)
 
 
 @pytest.mark.parametrize(

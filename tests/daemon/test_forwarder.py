@@ -317,7 +317,9 @@ class TestRefusals:
     def test_rate_limit(self, lb: Rig) -> None:
         lb.receiver.answer = Response(429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset-in": "200"}, b"")
         lb.outbox.put(plays(3))
-        lb.run(150)
+        lb.run(50)
+        lb.outbox.write(lambda database: listen_queue.retry(database, "now"))
+        lb.run(100)
         assert len(lb.requests) == 1
         lb.receiver.answer = None
         lb.run(90)

@@ -73,6 +73,8 @@ def test_log_py_locks_its_folder_and_saves_its_state(stage: Stage) -> None:
     assert stopped == "stopped"
     assert "rich" not in stage.imported()
     status = stage.status()
+    assert (status["state"], status["next_poll"]) == ("stopped", "")
+    assert stage.store.send([("EXISTS", "now_playing")]) == [0]
     with closing(Outbox(stage.state_dir / OUTBOX_FILE, time.monotonic)) as outbox:
         assert outbox.note("beat") == str(from_iso(status["last_poll"]))
         assert outbox.note("tracker") == status["tracker"]
@@ -113,10 +115,13 @@ def test_arguments_and_wrong_settings_are_refused_without_showing_secrets(
     url = f"redis://:{REDIS_PASSWORD}@x/0?port=no"
     monkeypatch.setattr(os, "environ", {"SPOTIFY_CLIENT_ID": "x", "REDIS_URL": url})
     assert main([]) == os.EX_CONFIG
-    assert main(["--demo"]) == os.EX_USAGE
+    for argument, code in (("--demo", 2), ("--help", 0)):
+        with pytest.raises(SystemExit) as ended:
+            main([argument])
+        assert ended.value.code == code
     error = capsys.readouterr().err
     assert "a query option that redis-py does not know" in error
-    assert "no arguments" in error
+    assert "usage: log.py" in error
     assert REDIS_PASSWORD not in error
 
 

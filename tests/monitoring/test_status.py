@@ -262,6 +262,11 @@ class TestNowCommand:
         write_status(log, {})
         self.assert_unknown(self.now(log, after), WELL["last_poll"], why)
 
+    def test_the_logger_was_stopped(self, log: IndexedLog) -> None:
+        play_now(log)
+        write_status(log, {"state": "stopped", "next_poll": ""})
+        self.assert_unknown(self.now(log), WELL["last_poll"], "is not running")
+
     @pytest.mark.parametrize(
         ("changes", "why"),
         [
