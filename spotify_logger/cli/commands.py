@@ -16,11 +16,12 @@ from spotify_logger import __version__
 from spotify_logger.cli.arguments import add_command, add_questions
 from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfer_commands
 from spotify_logger.config.folder import settings_folder
+from spotify_logger.config.listeners import unknown_listener
 from spotify_logger.config.settings import Settings, load
 from spotify_logger.core.times import utc_time
 from spotify_logger.report.answers import Answer, to_answer, write_answer
 from spotify_logger.report.progress import progress_bar
-from spotify_logger.system.errors import Misconfigured
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import module_command
 
 EXAMPLES = """
@@ -35,6 +36,8 @@ Settings come from the environment, .env and auth.py in the current directory, o
 Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
 
+ANY_LISTENER = ("status", "now", "import", "move", "token")
+"""The commands for a listener who may have no log yet."""
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 
 
@@ -127,6 +130,9 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
     needs_none = options.command == "status" or is_elsewhere
     redis = nullcontext() if needs_none else own_redis(settings, may_start=may_start)
     with redis, closing(dispatch.open_store(settings)) as store:
+        known = store.listeners() if settings.listener and options.command not in ANY_LISTENER else None
+        if known is not None and settings.listener not in known:
+            raise SpotifyLoggerError(unknown_listener(settings.listener, known))
         if options.command in TRANSFER_COMMANDS:
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
 
@@ -158,7 +164,8 @@ def command_parser() -> argparse.ArgumentParser:
     what = "try it without a Spotify account, with a simulated listener and its own Redis server"
     demo = add_command(commands, "demo", what, json=False)
     demo.add_argument("--web", action="store_true", help="also serve the web page, with a made-up year")
-    demo.add_argument("--for", dest="seconds", metavar="SECONDS", help="stop after this many seconds")
+    what = "stop after this many seconds"
+    demo.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", help=what)
     what = "log in to Spotify (required every six months)"
     add_command(commands, "login", what, csv=False)
     add_questions(commands)
@@ -198,6 +205,13 @@ def _host_name(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", text) is None:
         raise argparse.ArgumentTypeError(f"not a host name: {text!r} (try music.example)")
     return text
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if (seconds := float(text)) > 0:
+            return seconds
+    raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r} (try 20)")
 
 
 def _port(text: str) -> int:

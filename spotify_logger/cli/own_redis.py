@@ -62,7 +62,8 @@ def copy_of_own_data(settings: Settings) -> Iterator[str]:
     own = folder / "redis"
     if not own.is_dir():
         raise SpotifyLoggerError(
-            f"there is no log in {own}: say with --from where it is, or with --to where to"
+            f"there is no log in {own} that could be copied: say with --from where it is now, or, if that is"
+            " in REDIS_URL, with --to where else to copy it"
         )
     with ExitStack() as stack:
         try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from spotify_logger.cli.arguments import PERIOD, add_command, add_options, search_text
+from spotify_logger.config.settings import URL_FORMS, is_redis_url, is_visible_ascii
 from spotify_logger.core import periods
 from spotify_logger.core.redis_keys import second_of_key
 
@@ -139,10 +138,9 @@ def _add_move(commands: Commands) -> None:
 
 
 def _redis_url(text: str) -> str:
-    with suppress(ValueError):
-        urlsplit(text)
+    if not text or (is_visible_ascii(text) and is_redis_url(text)):  # or the default
         return text
-    raise argparse.ArgumentTypeError("not the address of a Redis server (try redis://host:6379/0)")
+    raise argparse.ArgumentTypeError(f"not the address of a Redis server: it must look like {URL_FORMS}")
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from spotify_logger.report.answers import Answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system import log
+from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation, Selection, forget
@@ -95,4 +96,8 @@ def _move(options: argparse.Namespace, store: Archive, settings: Settings) -> An
     with ExitStack() as stack:
         if not source and target in ("", settings.redis_url):
             source = stack.enter_context(copy_of_own_data(settings))
-        return move(settings, source or settings.redis_url, target or settings.redis_url)
+        source, target = source or settings.redis_url, target or settings.redis_url
+        if source == target:
+            raise SpotifyLoggerError("the log is to be copied from an address to the same one: change one")
+        show = stack.enter_context(progress_bar(sys.stderr))
+        return move(settings, source, target, show)

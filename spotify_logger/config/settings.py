@@ -173,14 +173,19 @@ def parse_topology(url: str) -> "RedisTopology | None":
     return topology.parse(url)
 
 
-def _redis_url(setting: RawSetting) -> str:
-    value = visible_ascii(setting)
+def is_redis_url(value: str) -> bool:
+    """Return whether `value` has one of the `URL_FORMS`."""
     with suppress(ValueError):  # whose text could contain a password
         topology, parts = parse_topology(value), urlsplit(value)
         path = r"/*[^/].*" if parts.scheme == "unix" else r"/?|/\d{1,5}"
         is_server = parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0
-        if topology or (is_server and re.fullmatch(path, parts.path, re.ASCII)):
-            return value
+        return bool(topology or (is_server and re.fullmatch(path, parts.path, re.ASCII)))
+    return False
+
+
+def _redis_url(setting: RawSetting) -> str:
+    if is_redis_url(value := visible_ascii(setting)):
+        return value
     raise setting.error(f"must look like {URL_FORMS}")
 
 

@@ -6,6 +6,7 @@ that only look at the log, the files of the systemd service come before the defa
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ SERVICE_FILES = (Path("/etc/spotify-logger.conf"), Path("/etc/spotify-logger.env
 
 FORWARD_PREFIXES = ("FORWARD", *(f"FORWARD_{number}" for number in range(2, 10)))
 FORWARD_SETTINGS = [f"{prefix}_{part}" for prefix in FORWARD_PREFIXES for part in ("URL", "TOKEN")]
+_NUMBERED = re.compile(r"FORWARD_[0-9]+_(URL|TOKEN)(_FILE)?\Z")
 SECRET_SETTINGS = {
     "SPOTIFY_CLIENT_ID": "",
     "SPOTIFY_CLIENT_SECRET": "",
@@ -89,6 +91,9 @@ def find_settings(
         if pointer := dotenv.get(f"{name}_FILE"):
             # The value would be shown, and with it the content of any file.
             raise pointer.error(f"only works for secrets: write {name}=... there instead")
+    for name, setting in (environment | dotenv).items():
+        if _NUMBERED.match(name) and name.removesuffix("_FILE") not in DEFAULTS:
+            raise setting.error("is not a setting: further receivers are FORWARD_2_URL to FORWARD_9_URL")
     auth = read(directory / AUTH_FILE)
     service = {name: each for path in SERVICE_FILES for name, each in read(path).items()} if is_reader else {}
     # Lazily, in this order: a file that is overridden need not be readable.

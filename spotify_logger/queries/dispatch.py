@@ -6,7 +6,7 @@ from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from spotify_logger.config.listeners import for_listener
+from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listener
 from spotify_logger.queries.index import Index
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -39,10 +39,9 @@ def answer(
         return observe(store, question.now, pause, settings.state_dir)
     with closing(Index(store, progress)) as index:
         if options.command == "compare":
-            name, known = "" if options.other == "-" else options.other, store.listeners()
+            name, known = "" if options.other == NOBODY else options.other, store.listeners()
             if name not in known:
-                there = ", ".join(each or "-" for each in known) or "none"
-                raise SpotifyLoggerError(f"no listener called {name!r} has a log here (known: {there})")
+                raise SpotifyLoggerError(unknown_listener(name, known))
             return index.ask(lambda log: compare(settings, log, question, name))
         query, names = load_query(options.command), QUERIES[options.command][2:]
         return index.ask(lambda log: query(log, question, *(getattr(options, name) for name in names)))

@@ -30,13 +30,6 @@ PARTS = {  # of what has some: the kind of its tracks, and of its albums
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate(Line):
-    """One of several things that a text may mean."""
-
-    text: str  # that selects it among others with its name: its key, if it has one
-
-
-@dataclass(frozen=True, slots=True)
 class ItemReport(Line):
     """The report on a thing. `tracks`, `albums` and `ids` are its parts, most played first."""
 
@@ -70,7 +63,7 @@ class ItemPage:
     from_: str | None
     to: str | None
     by: str
-    candidates: Sequence[Candidate]
+    candidates: Sequence[Line]
     found: ItemReport | None
     known: bool  # whether anything matches, even if it was not played in the period
     close: Sequence[str]  # names that may have been meant if nothing matches
@@ -82,7 +75,7 @@ def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
     sql.make_tally(log, question, question.period, kind)
     found = matches(find(log, text, kind, exact=question.exact))
     played = _played(log, question, kind, found)
-    candidates = [_candidate(log, kind, *each) for each in played.items()]
+    candidates = [*played.values()]
     is_one = len({fold(line.title) for line in candidates}) == 1
     return ItemPage(
         kind=sql.NOUNS[kind],
@@ -107,21 +100,8 @@ def _played(log: Log, question: Question, kind: str, found: Mapping[str, Match])
     return best(log, question, kind, -1, which, json.dumps(wanted))
 
 
-def _candidate(log: Log, kind: str, grouped: str, line: Line) -> Candidate:
-    """Add the text that selects a thing among others with its name: its key, if it has one."""
-    texts = [line.key]
-    if kind == sql.ARTISTS:
-        query = "SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = ?"
-        texts = [text for (text,) in log.rows(query, grouped)]
-    elif kind in (sql.ALBUMS, sql.SHOWS):
-        query = f"SELECT '{sql.NOUNS[kind]}:' || album_id FROM items WHERE key = ? AND album_id <> ''"
-        texts = [text for (text,) in log.rows(query, line.key)]
-    text = texts[0] if texts else " ".join(filter(None, (line.artists, line.name)))
-    return Candidate(**asdict(line), text=text)
-
-
 def _report(
-    log: Log, question: Question, kind: str, played: Mapping[str, Line], others: Sequence[Candidate]
+    log: Log, question: Question, kind: str, played: Mapping[str, Line], others: Sequence[Line]
 ) -> ItemReport:
     grouped, line = next(iter(played.items()))
     members = sql.groups(kind, exact=question.exact)
@@ -144,7 +124,7 @@ def _report(
         periods=day_sums.by_year_or_month(days, question.period),
         hours=[Sums("hour", hour, *amount) for hour, amount in enumerate(hours)],
         **_parts(log, question, kind),
-        ids=[Line(*row[:-1]) for row in log.rows(query, question.limit)] if kind == sql.TRACKS else [],
+        ids=[Line(*row) for row in log.rows(query, question.limit)] if kind == sql.TRACKS else [],
         others=[{"text": other.text, "plays": other.plays} for other in others],
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.search_text import Match, TextSearch, bare_title, beginning, indexed_words, spellings
 from spotify_logger.queries import sql
 from spotify_logger.queries.sql import Log
@@ -22,7 +23,7 @@ class Found(NamedTuple):
 
 
 def find(log: Log, text: str, kind: str, *, exact: bool) -> list[Found]:
-    """Find what a text names, whenever it was played: words of its name and of its artists, or a key.
+    """Find what a text names, whenever it was played: words of its name and of its artists, or a key or URI.
 
     `kind` is one of `sql.KINDS`; or `sql.ANY` for recordings and episodes by any of their names, and for all
     of an artist who is, or was, called so. A text that names nothing is tried without what names an edition.
@@ -38,6 +39,8 @@ def matches(found: Iterable[Found]) -> dict[str, Match]:
 
 def _matches(log: Log, search: TextSearch, kind: str, *, exact: bool) -> Iterator[Found]:
     key = search.text.removeprefix("spotify:")
+    if search.text.startswith("spotify:local:"):
+        key = catalog_key("", "", search.text)
     own_key, title, is_credited = "key", "name", "FALSE"
     source = f"items CROSS JOIN ({sql.groups(kind, exact=exact)}) ON item = id"  # it looks up what matches
     if kind == sql.ARTISTS:

@@ -44,6 +44,7 @@ class Line(Titled):
     plays: int
     heard_ms: int
     key: str
+    text: str  # that selects it among others with its name: its own key, if it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class RankedLine(Titled):
     heard_ms_before: int | None
     rank_before: int | None  # None without plays that count
     key: str  # in the catalog, of the item that was played most; the device, or the URI of the context
+    text: str  # that selects it, see `Line`
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,8 @@ def top(log: Log, question: Question, kind: str) -> Top:
     for rank, (group, line) in enumerate(best(log, question, kind, question.limit).items(), 1):
         share = round(measure(line, by) / whole, 6) if whole else 0.0
         earlier = before.get(group, unknown)
-        ranked.append(
-            RankedLine(rank, line.name, line.artists, line.plays, line.heard_ms, share, *earlier, line.key)
-        )
+        amounts = line.plays, line.heard_ms, share, *earlier
+        ranked.append(RankedLine(rank, line.name, line.artists, *amounts, line.key, line.text))
     begin, end = utc_time(period.begin), utc_time(period.end)
     compared_with = period.previous.words if period.previous else None
     unseen = sql.unseen(log, question)
@@ -145,10 +146,24 @@ def best(  # noqa: PLR0913 - most have defaults
     key = "grouped" if kind in DETAILS else "(SELECT key FROM items WHERE id = item)"
     query = f"""SELECT grouped, {key}, plays, ms_played FROM {kind}_of_{table}
         WHERE {which} ORDER BY {sql.order(question)} LIMIT ?"""
-    return {
-        grouped: Line(*names(log, kind, grouped, key), plays, ms_played, key)
-        for grouped, key, plays, ms_played in log.rows(query, *values, limit)
-    }
+    lines = {}
+    for grouped, key, plays, ms_played in log.rows(query, *values, limit):
+        both = names(log, kind, grouped, key)
+        text = _own_key(log, kind, grouped, key) or " ".join(filter(None, reversed(both)))
+        lines[grouped] = Line(*both, plays, ms_played, key, text)
+    return lines
+
+
+def _own_key(log: Log, kind: str, grouped: str, key: str) -> str:
+    """Return the key of a group, by an item of it; "" for an artist, album or show without an ID."""
+    if kind == sql.ARTISTS:
+        query, value = "SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = ?", grouped
+    elif kind in (sql.ALBUMS, sql.SHOWS):
+        query = f"SELECT '{sql.NOUNS[kind]}:' || album_id FROM items WHERE key = ? AND album_id <> ''"
+        value = key
+    else:
+        return key
+    return next((str(own) for (own,) in log.rows(query, value)), "")
 
 
 def names(log: Log, kind: str, grouped: str, key: str) -> tuple[str, str]:

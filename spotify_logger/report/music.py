@@ -12,11 +12,13 @@ from spotify_logger.queries.question import PLAYS, TIME, Question, measure
 from spotify_logger.queries.sql import NOUNS
 from spotify_logger.report import answers, words
 from spotify_logger.report.answers import Block, Chart, Columns, Note, Table, blocks, figures, gap_note
+from spotify_logger.system.log import sanitize
 
 FIGURES = ("plays", "shorter", "skips", "heard_ms", "first", "last", "rank")
 COUNTED = ("name", "artists", "album", *FIGURES, "key")
 CANDIDATE = ("name", "artists", "plays", "heard_ms", "key")
 REPORTED = ("what", *CANDIDATE, "rank", "skips", "first", "last")
+MAX_SUGGESTION_LENGTH = 80  # characters of a name that is suggested
 
 
 def _first(table: Table, limit: int) -> list[Block]:
@@ -108,7 +110,7 @@ def _not_found(result: count.Count | item_page.ItemPage, question: Question, pro
         return Note(f"“{result.text}” was not played in this period ({question.period.words}).")
     if not result.close:
         return Note(problem)
-    *names, last = (f"“{name}”" for name in result.close)
+    *names, last = (f"“{sanitize(name, MAX_SUGGESTION_LENGTH)}”" for name in result.close)
     return Note(f"{problem} Did you mean {', '.join(names)}{' or ' * bool(names)}{last}?")
 
 

@@ -75,7 +75,10 @@ def forget(
     confirmation: Confirmation | None,
     screen: TextIO | None = None,
 ) -> Answer:
-    """Preview the selected plays, ask unless `confirmation` is None, and delete them; exit code 1 if not."""
+    """Preview the selected plays, ask unless `confirmation` is None, and delete them.
+
+    Exit code 1 if there are none, or if they stay.
+    """
     deletion = Deletion(archive, now)
     with progress_bar(screen) as show:
         found = find_plays(archive, selection, partial(show, "looking for plays"))
@@ -106,7 +109,7 @@ def forget(
         "left_open": deletion.has_open_play,
         "left_strange": deletion.unrecognized,
     }
-    return Answer(data, page or [nothing], code=int(not is_agreed))
+    return Answer(data, page or [nothing], code=int(not page or not is_agreed))
 
 
 def find_plays(archive: Archive, selection: Selection, progress: "Progress | None" = None) -> list[int]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import Settings
@@ -22,17 +23,21 @@ from spotify_logger.storage.bulk import ITEM_KEYS, Archive
 from spotify_logger.storage.store import HASHES_PER_BATCH, Batch
 from spotify_logger.system.errors import SpotifyLoggerError
 
+if TYPE_CHECKING:
+    from spotify_logger.report.progress import Progress
+
 HASHES = (
     keys.STATUS,
     keys.TOMBSTONES,
     keys.HIDDEN,
     keys.REVISIONS,
 )  # of a listener; gaps and days get theirs from the rest
+COPYING, COMPARING = "copying", "comparing"
 SHARED_HASHES = (keys.LISTENERS, keys.TOKENS)
 _PLAY, _GAP = re.compile(r"listening:[0-9]{1,10}"), re.compile(r"gap:[0-9]{1,10}")
 
 
-def move(settings: Settings, source_url: str, target_url: str) -> Answer:
+def move(settings: Settings, source_url: str, target_url: str, progress: "Progress") -> Answer:
     """Copy the logs of all listeners, and compare them afterwards; exit code 1 if something still differs."""
     with ExitStack() as stack:
 
@@ -46,14 +51,23 @@ def move(settings: Settings, source_url: str, target_url: str) -> Answer:
             raise SpotifyLoggerError(f"there is no log in the Redis at {first.where}: nothing to move")
         for _, source, target in logs:
             _refuse_another_account(source, target)
-        copied = sum(_copy(source, target) for _, source, target in logs)
-        left = sum(_copy(source, target, is_dry=True) for _, source, target in logs)
+        total = sum(len(rows.seconds) for _, source, _ in logs for rows in source.rows())
+
+        def run(step: str) -> int:
+            read = changed = 0
+            for _, source, target in logs:
+                for plays, changes in _copy(source, target, is_dry=step == COMPARING):
+                    read, changed = read + plays, changed + changes
+                    progress(step, read, total)
+            return changed
+
+        copied, left = run(COPYING), run(COMPARING)
         for name, source, target in () if left else logs:
             known = known_log(for_listener(settings, name).state_dir)
             _add_ids(target, [*(source.log_id() or "").split(), known])
     advice = "the logger goes on by itself"
     if left:
-        advice = "something has changed meanwhile. Stop the logger, and run this command again"
+        advice = "something has changed meanwhile: run this command again"
     elif target_url != settings.redis_url:
         advice = "set REDIS_URL to the address given with --to, and restart the logger"
     page = f"{counted(copied, 'play')} copied to the Redis at {logs[0][2].where}: {advice}"
@@ -86,17 +100,21 @@ def _refuse_another_account(source: Archive, target: Archive) -> None:
         )
 
 
-def _copy(source: Archive, target: Archive, *, is_dry: bool = False) -> int:
-    """Copy what the target lacks, or has in an older state; return the number of plays, or of all if dry."""
-    plays = others = 0
+def _copy(source: Archive, target: Archive, *, is_dry: bool) -> Iterator[tuple[int, int]]:
+    """Copy what the target lacks, or has in an older state; yield how many plays were read, and copied.
+
+    If dry, yield how many would be, and how much else. An open play does not count then: it changes all the
+    time, and its logger writes it again.
+    """
     tombstones = target.tombstones() | source.tombstones()
     for names in source.scan("*"):
+        plays = others = 0
         seconds = [int(name.partition(":")[2]) for name in names if _PLAY.fullmatch(name)]
         for some in batched([second for second in seconds if second not in tombstones], HASHES_PER_BATCH):
             with _batch(target, is_dry=is_dry) as batch:
-                for play in _newer_plays(source, target, some):
-                    batch.write_play(*play)
-                    plays += 1
+                for second, fields, line in _newer_plays(source, target, some):
+                    batch.write_play(second, fields, line)
+                    plays += not is_dry or "end_reason" in fields
         found = [
             name for name in names if name in HASHES or name.startswith(ITEM_KEYS) or _GAP.fullmatch(name)
         ]
@@ -104,12 +122,12 @@ def _copy(source: Archive, target: Archive, *, is_dry: bool = False) -> int:
             with _batch(target, is_dry=is_dry) as batch:
                 for each in zip(few, source.hashes(few), target.hashes(few), strict=True):
                     others += _copy_hash(batch, *each)
+        yield len(seconds), plays + others * is_dry
     for key in map(source.shared_key, SHARED_HASHES):
         ours, theirs = (store.send([("HGETALL", key)])[0] or {} for store in (source, target))
         missing = [("HSET", key, name, value) for name, value in ours.items() if name not in theirs]
-        others += len(missing)
         target.write([] if is_dry else missing)
-    return plays + others if is_dry else plays
+        yield 0, len(missing) * is_dry
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
+from spotify_logger.config.listeners import unknown_listener
 from spotify_logger.core.redis_keys import TOKENS
 from spotify_logger.core.times import utc_time
 from spotify_logger.report.answers import Answer, Note, Table
@@ -51,7 +52,7 @@ def answer(options: argparse.Namespace, store: Archive, listener: str) -> Answer
         return Answer({"revoked": name}, [f"Token {name} has been revoked."])
     listeners = [each.removeprefix("-") for each in options.listeners] or [listener]
     if unknown := sorted({*listeners} - {*store.listeners(), listener}):
-        raise SpotifyLoggerError(f"no listener called {unknown[0]!r} has a log here")
+        raise SpotifyLoggerError(unknown_listener(unknown[0], store.listeners()))
     text = secrets.token_urlsafe(32)
     token = ApiToken(name, listeners, utc_time(options.question.now), _digest(text))
     store.write([("HSET", key, name, to_json(token))])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
+from spotify_logger.config.listeners import NOBODY, unknown_listener
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.monitoring import status
 from spotify_logger.queries.dispatch import QUERIES, load_query
@@ -18,11 +19,10 @@ from spotify_logger.queries.sql import CHOICES
 from spotify_logger.report.answers import to_json
 from spotify_logger.transfer import tokens
 from spotify_logger.web.auth import Throttle
-from spotify_logger.web.listeners import UNKNOWN_LISTENER, Listeners
 from spotify_logger.web.middleware import is_forwarded
 from spotify_logger.web.monitors import healthz, metrics
 from spotify_logger.web.request_params import BadRequest, read_day, read_question, search_text
-from spotify_logger.web.templating import API_PATH, NOBODY, cacheable, problem
+from spotify_logger.web.templating import API_PATH, cacheable, problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
+    from spotify_logger.web.listeners import Listeners
 
 COUNTED = ("min", *(PERIOD := ("since", "until", "year", "month", "last", "tz")))
+NOUNS = ("track", "artist", "album", "episode", "show")
+KINDS_OF_KEY = {*NOUNS, "spotify", "local"}  # what keys and URIs begin with
 RANKED = ("by", "n", "exact", *COUNTED)
+MAX_WRONG_TOKENS = 100  # in a minute, from an address: a dashboard with an old one sends many
 OF_A_YEAR = ("year", "tz", "min", "by")
 OBSERVATIONS: Mapping[str, Callable[..., Any]] = {"now": status.now_playing, "status": status.status}
 """What answers the commands that are not asked of the index."""
@@ -55,16 +59,13 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     **{f"top/{kind}": Endpoint("top", RANKED, {"kind": kind}) for kind in CHOICES},
     "count": Endpoint("count", ("q", *RANKED)),
     "stats": Endpoint("stats", ("exact", *COUNTED)),
-    **{
-        f"{noun}/{{{noun}}}": Endpoint(noun, RANKED, {"kind": f"{noun}s", "limit": 5})
-        for noun in ("track", "artist", "album")
-    },
+    **{f"{noun}/{{{noun}}}": Endpoint("track", RANKED, {"kind": f"{noun}s", "limit": 5}) for noun in NOUNS},
     "day": Endpoint("day", ("day", "tz", "min")),
     "clock": Endpoint("clock", ("by", *COUNTED)),
     "calendar": Endpoint("calendar", OF_A_YEAR, {"year": 0}),
     "year": Endpoint("year", OF_A_YEAR, {"year": 0}),
 }
-"""The commands by their paths; a name in braces stands for the ID of such an item."""
+"""The commands by their paths; a name in braces stands for what selects one, see `_texts`."""
 
 
 class Api:
@@ -72,12 +73,15 @@ class Api:
 
     def __init__(self, listeners: Listeners) -> None:
         self._listeners = listeners
-        self._throttle = Throttle(time.monotonic)
+        self._throttle = Throttle(time.monotonic, MAX_WRONG_TOKENS)
         self.routes = [
             Route(f"{API_PATH}/openapi.json", _describe),
             Route("/metrics", self._metrics),
             Route("/healthz", self._healthz),
-            *(Route(f"{API_PATH}/{path}", partial(self._answer, each)) for path, each in ENDPOINTS.items()),
+            *(
+                Route(f"{API_PATH}/{path.replace('}', ':path}')}", partial(self._answer, each))
+                for path, each in ENDPOINTS.items()  # a name or a URI may have a slash
+            ),
         ]
 
     async def _readable(self, request: Request) -> list[str]:
@@ -90,7 +94,7 @@ class Api:
             return [name] if "listener" in request.query_params else names
         if token:
             raise HTTPException(403, f"the token {token.name} is not for this listener")
-        raise BadRequest(UNKNOWN_LISTENER)
+        raise BadRequest(unknown_listener(name, names))
 
     async def _token(self, request: Request) -> tokens.ApiToken | None:
         """Return the token of a request; None if it may read what the page shows on this machine."""
@@ -125,15 +129,23 @@ class Api:
             text = json.dumps(to_json(await page.observe(observation)))
             return cacheable(request, text, "application/json")
         question = read_question(texts, time.time(), tz=page.zone, **endpoint.options)
-        keys = [":".join(each) for each in request.path_params.items()]
-        text = keys[0] if keys else search_text(texts, "q")
-        options = {**endpoint.options, "text": text, "day": read_day(question, texts.get("day", "today"))}
         query, names = load_query(endpoint.command), QUERIES[endpoint.command][2:]
-        about = [options[name] for name in names]
-        is_known, body = await page.ask(request, _answered, question, query, *about)
-        if keys and not is_known:
-            return problem(404, "Not Found", "nothing that was played has this ID")
-        return cacheable(request, body, "application/json")
+        options = {**endpoint.options, "day": read_day(question, texts.get("day", "today"))}
+        for text in _texts(request.path_params) or [search_text(texts, "q")]:
+            about = [{**options, "text": text}[name] for name in names]
+            is_known, body = await page.ask(request, _answered, question, query, *about)
+            if is_known or not request.path_params:
+                return cacheable(request, body, "application/json")
+        return problem(404, "Not Found", "nothing that was played has this ID, key, URI or name")
+
+
+def _texts(path_params: Mapping[str, str]) -> list[str]:
+    """Return what the end of a path may mean: only a key or a URI, if it is one; else an ID, or a name."""
+    found: list[str] = []
+    for noun, text in path_params.items():
+        is_key = text.partition(":")[0] in KINDS_OF_KEY
+        found = [text] if is_key or not text.strip() else [f"{noun}:{text}", text]
+    return found
 
 
 def _read(request: Request, allowed: Sequence[str]) -> dict[str, str]:

@@ -146,7 +146,9 @@ class WebApp:
             text = log.sanitize(f"{error}") if message is None else message
             if request.scope["path"].startswith(TOKEN_PATHS):
                 return problem(status, title, text)
-            return self._templates.render(request, "error.html", status, title=title, message=text)
+            can_retry = request.method in ("GET", "HEAD") and status != HTTPStatus.METHOD_NOT_ALLOWED
+            about = {"title": title, "message": text, "can_retry": can_retry}
+            return self._templates.render(request, "error.html", status, **about)
 
         return show
 

@@ -125,22 +125,22 @@ class PasswordAuth:
 
 
 class Throttle:
-    """Throttles the addresses that send wrong passwords, by a clock of monotonic seconds."""
+    """Throttles the addresses that send wrong passwords or tokens, by a clock of monotonic seconds."""
 
-    def __init__(self, monotonic: Seconds) -> None:
-        self._monotonic = monotonic
+    def __init__(self, monotonic: Seconds, max_failures: int = MAX_FAILURES) -> None:
+        self._monotonic, self._max_failures = monotonic, max_failures
         self._wrong: dict[str, list[float]] = {}
 
     def retry_after(self, address: str) -> float:
         """Return the seconds until a password is accepted from an address; 0 if it is accepted now."""
         since = self._monotonic() - WINDOW
         recent = [at for at in self._wrong.get(_source(address), ()) if at > since]
-        return recent[-MAX_FAILURES] - since if len(recent) >= MAX_FAILURES else 0.0
+        return recent[-self._max_failures] - since if len(recent) >= self._max_failures else 0.0
 
     def record_failure(self, address: str) -> None:
         """Record a wrong password from `address`."""
         times = self._wrong.pop(_source(address), [])
-        self._wrong[_source(address)] = [*times, self._monotonic()][-MAX_FAILURES:]
+        self._wrong[_source(address)] = [*times, self._monotonic()][-self._max_failures :]
         while len(self._wrong) > MAX_REMEMBERED:
             del self._wrong[next(iter(self._wrong))]
 

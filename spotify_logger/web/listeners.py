@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
-from spotify_logger.config.listeners import for_listener
+from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listener
 from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.periods import between
 from spotify_logger.monitoring.notice import notice
@@ -25,7 +25,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.live import NowPlayingStream
 from spotify_logger.web.request_params import BadRequest, RequestParams, read_form, start_of_twelve_months
-from spotify_logger.web.templating import NOBODY, CurrentListener
+from spotify_logger.web.templating import CurrentListener
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
@@ -49,7 +49,6 @@ View: TypeAlias = "Callable[[ListenerPage, Request], Awaitable[Response]]"
 
 LISTENER_COOKIE = "spotify_logger_listener"  # holds the chosen name, or `NOBODY`
 NAMES_CACHE_SECONDS = 10.0
-UNKNOWN_LISTENER = "unknown listener: no log has this name"
 THREADS = 2  # as many questions are answered at once, for each listener
 MAX_WAITING = 16  # questions that may wait for a thread
 
@@ -249,7 +248,7 @@ class Listeners:
         """Keep the chosen listener in a cookie."""
         chosen = (await read_form(request)).get("listener", "")
         if chosen not in await self.names():
-            raise BadRequest(UNKNOWN_LISTENER)
+            raise BadRequest(unknown_listener(chosen, self._names))
         answer = RedirectResponse("/", 303)
         set_cookie(request, answer, LISTENER_COOKIE, chosen or NOBODY)
         return answer
@@ -283,7 +282,7 @@ class Listeners:
         if chosen and name in names:
             return name
         if requested:
-            raise BadRequest(UNKNOWN_LISTENER)
+            raise BadRequest(unknown_listener(requested, names))
         return self.default(names)
 
     async def default_page(self) -> ListenerPage:

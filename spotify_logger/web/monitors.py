@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import PlainTextResponse, Response
 
+from spotify_logger.config.listeners import NOBODY
 from spotify_logger.core.times import seconds_of
 from spotify_logger.monitoring.status import LATE_AFTER, Status, is_overdue, status
 from spotify_logger.queries.question import Question
 from spotify_logger.storage.client import StoreError
-from spotify_logger.web.templating import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import socket
@@ -147,9 +148,10 @@ def listen(host: str, port: int) -> list[socket.socket]:
         for each in found:
             each.close()
         trouble = f"cannot listen on {host}:{port}: {(error.strerror or '').lower()}"
-        raise SpotifyLoggerError(
-            f"{trouble}. Is the page already running? --port picks another one"
-        ) from None
+        advice = "Is the page already running? --port picks another one"
+        if error.errno == errno.EADDRNOTAVAIL:
+            advice = "--host takes an address of this machine, or 0.0.0.0 for all that it has"
+        raise SpotifyLoggerError(f"{trouble}. {advice}") from None
     return found
 
 

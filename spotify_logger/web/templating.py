@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +15,7 @@ from rich.cells import cell_len, set_cell_size
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from spotify_logger import __version__
-from spotify_logger.config.listeners import UNNAMED
+from spotify_logger.config.listeners import NOBODY, UNNAMED
 from spotify_logger.core.display import format_duration
 from spotify_logger.core.play import PLAY_FIELDS
 from spotify_logger.core.player_state import is_spotify_id
@@ -37,7 +38,6 @@ TOKEN_PATHS = (f"{API_PATH}/", "/metrics")  # are for programs: they need a toke
 PROBLEM_JSON = "application/problem+json"
 CACHE_HEADERS = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
 ON_SPOTIFY = ("track", "episode", "artist", "album", "show", "playlist")
-NOBODY = "-"  # stands for the unnamed listener where an empty value means no choice
 DAY_FORM = "%-d %b %Y"  # in which views write days, maybe with a weekday before or a time after
 TIME_FORM = f"{DAY_FORM}, %H:%M"
 SHADES = 5  # of a heatmap, not counting the one for zero
@@ -125,8 +125,9 @@ def problem(status: int, title: str, detail: str) -> Response:
 
 def cacheable(request: Request, text: str, media_type: str) -> Response:
     """Return a response, or 304 if the client already has it."""
-    headers = {**CACHE_HEADERS, "etag": f'W/"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'}
-    if request.headers.get("if-none-match") == headers["etag"]:
+    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
+    headers, known = {**CACHE_HEADERS, "etag": f"W/{tag}"}, ",".join(request.headers.getlist("if-none-match"))
+    if known.strip() == "*" or tag in re.findall(r'"[^"]*"', known):  # weak or not (RFC 9110, 13.1.2)
         return Response(None, HTTPStatus.NOT_MODIFIED, headers)
     return Response(text, 200, headers, media_type)
 

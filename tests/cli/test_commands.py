@@ -92,6 +92,9 @@ def test_what_finds_nothing_prints_nothing(capsys: pytest.CaptureFixture[str]) -
         ("forget", "forget needs a text, a key or a period such as --last 2h"),
         ("web --port 65536", "not a port: '65536' (0 to 65535)"),
         ("web --name a/b", "not a host name: 'a/b'"),
+        ("demo --for abc", "not a number of seconds: 'abc' (try 20)"),
+        ("move --to nonsense", "argument --to: not the address of a Redis server"),
+        ("token new", "token new NAME [LISTENER ...]"),
     ],
 )
 def test_invalid_arguments_are_explained(
@@ -130,6 +133,7 @@ def test_forget_asks_deletes_and_stays_so(
     assert "nothing was deleted: there is no terminal to ask on" in err
     assert len(lines(capsys, "recent")) == 5
     lines(capsys, "forget", "superheroes", "--yes")
+    assert lines(capsys, "forget", "superheroes", "--yes", code=1) == ["No play matches “superheroes”."]
     assert len(lines(capsys, "recent")) == 3
     lines(capsys, "forget", "--year", "2025", "--yes")
     lines(capsys, "forget", f"listening:{plays[0].second}", "--yes")
@@ -194,3 +198,7 @@ def test_a_listener_that_only_has_imports_is_listed(
         assert store.listeners() == ["", "ben"]
     found = lines(capsys, "status", "--all", code=1)
     assert [line.partition("\t")[0] for line in found] == ["(no name)", "ben"]
+    for words in (["recent"], ["count", "veridis"], ["check"], ["export"], ["forget", "quo", "--yes"]):
+        message = "spotify-logger: no listener called bne has a log here; listeners: -, ben\n"
+        assert run_main(["--listener", "bne", *words], capsys) == (1, "", message)
+    assert lines(capsys, "--listener", "ben", "recent")

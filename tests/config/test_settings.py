@@ -463,6 +463,8 @@ def test_receivers_of_plays(tmp_path: Path, secrets: set[str]) -> None:
     [
         {"FORWARD_URL": "https://lb.test"},
         {"FORWARD_2_TOKEN": "made-up"},
+        {"FORWARD_10_URL": "https://made-up.test"},
+        {"FORWARD_1_TOKEN_FILE": "made-up"},
         {"FORWARD_URL": "lb.test", "FORWARD_TOKEN": "made-up"},
         {"FORWARD_URL": "https://lb.test/?token=made-up", "FORWARD_TOKEN": "made-up"},
         {"FORWARD_URL": "https://me:made-up@lb.test", "FORWARD_TOKEN": "made-up"},

@@ -109,4 +109,4 @@ def test_nothing_in_common(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_listener(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["compare", "zoe"]) == 1
-    assert "'zoe' has a log here (known: -, anna, ben)" in capsys.readouterr().err
+    assert "zoe has a log here; listeners: -, anna, ben" in capsys.readouterr().err

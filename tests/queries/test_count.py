@@ -131,6 +131,12 @@ def test_nothing_matches_but_something_is_close(log: IndexedLog, text: str, ques
     assert texts(answer)[0].startswith(f"Nothing matches “{text}”. {question}")
 
 
+def test_what_is_close_is_shortened(log: IndexedLog) -> None:
+    log.to(CatalogItem("track:l", f"Supercalifragilistic {'long ' * 50}", ["Daft Punk"]), "2026-11-22 18:00")
+    assert "Supercalifragilistic long" in (question := texts(count(log, "superkalifragilistic"))[0])
+    assert len(question) < 150
+
+
 @pytest.mark.parametrize(
     "text", ["!!!", "%", "a\0b", "\udcff", "word " * 2000, " ".join(map(str, range(2000)))]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +12,12 @@ import redis
 
 from spotify_logger.cli import main
 from spotify_logger.config import sources
+from spotify_logger.config.settings import load
 from spotify_logger.core.redis_keys import REVISIONS, STATUS
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.embedded_server import EmbeddedServer
 from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
+from spotify_logger.transfer import move as transfer_move
 from tests.conftest import free_port, start_server
 from tests.daemon.recorder.rig import SECOND, ended, play
 from tests.servers import RedisServer, programs
@@ -144,8 +147,25 @@ def test_two_accounts_are_not_mixed(
     assert "another Spotify account" in err
 
 
+def test_it_is_complete_although_the_open_play_changes_meanwhile(
+    url: str, redis_url: str, tmp_path: Path
+) -> None:
+    settings = replace(load(tmp_path, {"REDIS_URL": url}, need_login=False), state_dir=tmp_path)
+    write(url, ended("A"), play("B", 60, 100), log_id="1234")
+    seen = set()
+
+    def show(*how_far: object) -> None:
+        seen.add(how_far)
+        write(url, play("B", 60, 105))
+
+    answer = transfer_move.move(settings, url, redis_url, show)
+    assert (answer.code, seen) == (0, {("copying", 2, 2), ("comparing", 2, 2)})
+
+
 def test_without_a_log_or_a_server_it_says_so(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--from" in move(capsys)[2]
+    assert "--to" in move(capsys, "--to", url)[2]
+    assert "same" in move(capsys, "--from", url, "--to", url)[2]
     code, _, err = move(capsys, "--to", f"redis://:hunter2hunter2@127.0.0.1:{free_port()}")
     assert (code, "no log" in err) == (1, True)
     write(url, ended("A"), log_id="1234")

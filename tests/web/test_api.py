@@ -6,13 +6,17 @@ import json
 import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 import redis
 
+from spotify_logger.core.play import TRACKDONE
+from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.redis_keys import TOKENS
+from spotify_logger.queries import sql
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.web.auth import MAX_FAILURES
+from spotify_logger.web.api import MAX_WRONG_TOKENS
 from spotify_logger.web.templating import PROBLEM_JSON
 from tests.cli.conftest import run_main
 from tests.conftest import free_port
@@ -125,6 +129,37 @@ def test_answers_what_the_command_answers(page: PageClient, command: Command, pa
     assert json.loads(answer.text) == json.loads(command(*words.split(), "--json"))
 
 
+def test_every_row_leads_to_its_own_resource(page: PageClient, redis_url: str) -> None:
+    local = f"spotify:local:AC%2FDC:{'Live+' * 40}:T%C3%A2che:200"
+    key = catalog_key("track", "", local)
+    with closing(Archive(redis_url)) as store:
+        write_play(
+            store, CatalogItem("episode:e", "On AC/DC", [], "A show", "s"), SECOND + 900, end=TRACKDONE
+        )
+        write_play(
+            store, CatalogItem(key, "Tâche", [], "Live"), SECOND + 1200, uri=local, id="", type="track"
+        )
+        store.write([("HSET", key, "artists", "AC/DC"), ("HDEL", key, "artist_ids", "artist_list")])
+
+    def ask(path: str) -> Any:  # noqa: ANN401 - any JSON
+        answer = page.request(f"/api/v1/{path}")
+        assert answer.status == 200, path
+        return json.loads(answer.text)
+
+    rows = [(kind.removesuffix("s"), row) for kind in sql.KINDS for row in ask(f"top/{kind}")["top"]]
+    assert {"AC/DC", "A show", "Veridis Quo", "Discovery", "Tâche", "Live"} <= {
+        row["name"] for _, row in rows
+    }
+    for noun, row in rows:
+        found = ask(f"{noun}/{quote(row['text'], safe='')}")["found"]
+        assert (found["name"], found["plays"]) == (row["name"], row["plays"])
+    for play in ask("recent"):
+        found = ask(f"{play['type']}/{quote(play['uri'], safe='')}")["found"]
+        assert found["name"] == play["name"]
+    for track in ask("count?q=discovery")["tracks"]:
+        assert ask(f"track/{track['keys'][0]}")["found"]["name"] == track["name"]
+
+
 def test_the_status_is_that_of_the_command(page: PageClient, command: Command) -> None:
     answer: dict[str, Any] = json.loads(page.request("/api/v1/status").text)
     assert answer == json.loads(command("status", "--json"))
@@ -140,7 +175,11 @@ def test_an_answer_is_sent_again_when_it_has_changed(page: PageClient, redis_url
     assert (unchanged.status, unchanged.body, unchanged.headers["etag"]) == (304, b"", etag)
     with closing(Archive(redis_url)) as store:
         write_play(store, QUO, SECOND + 600, end="trackdone")
-    assert ask(etag).status == 200
+    changed = ask(etag)
+    assert changed.status == 200
+    new = changed.headers["etag"]
+    for known in (f'"other", {new}', new.removeprefix("W/"), "*"):
+        assert ask(known).status == 304
 
 
 @pytest.mark.parametrize(
@@ -160,7 +199,8 @@ def test_an_answer_is_sent_again_when_it_has_changed(page: PageClient, redis_url
         (f"count?q={'a' * 201}", 400, "too long"),
         ("day?day=2026-02-30", 400, "not a day"),
         ("track/nothing", 404, "ID"),
-        ("now?listener=zoe", 400, "listener"),
+        ("now?listener=zoe", 400, "no listener called zoe has a log here; listeners: -"),
+        ("track/+", 404, "name"),
         ("nothing", 404, ""),
     ],
 )
@@ -242,7 +282,7 @@ class TestTokens:
         assert "no token" in command("token", "revoke", "grafana", code=1)
         assert "no tokens" in command("token", "list")
 
-    def test_many_wrong_tokens_have_to_wait_and_right_ones_do_not(
+    def test_very_many_wrong_tokens_have_to_wait_and_right_ones_do_not(
         self, proxied: PageClient, command: Command
     ) -> None:
         token = make_token(command, "--listener", "anna", "token", "new", "grafana")
@@ -250,7 +290,7 @@ class TestTokens:
         def ask(Authorization: str) -> HttpResponse:  # noqa: N803 - the name of the header
             return proxied.request("/api/v1/now", more=ELSEWHERE, Authorization=Authorization)
 
-        for _ in range(MAX_FAILURES):
+        for _ in range(MAX_WRONG_TOKENS):
             assert ask(Authorization="Bearer wrong\xe9").status == 401
         answer = ask(Authorization="Bearer wrong")
         assert is_problem(answer, 429, "wrong tokens")

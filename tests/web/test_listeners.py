@@ -69,7 +69,9 @@ def test_requests_of_an_open_page_keep_its_listener(page: PageClient) -> None:
     assert "Song of ben" in page.request("/today", Cookie=cookie).text
     assert "Song of anna" in page.request("/today?listener=anna", Cookie=cookie).text
     assert 'data-listener="?listener=anna"' in page.request("/health").text
-    assert page.request("/live?listener=zoe", Cookie=cookie).status == 400
+    refused = page.request("/live?listener=zoe", Cookie=cookie)
+    assert refused.status == 400
+    assert "no listener called zoe has a log here; listeners: anna, ben" in refused.text
 
 
 def test_a_login_belongs_to_the_listener_of_its_page(redis_url: str, tmp_path: Path) -> None:

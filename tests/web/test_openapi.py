@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.web.api import ENDPOINTS
 from spotify_logger.web.openapi import description
+from tests.indexed_log import CatalogItem
 from tests.web.log import write_play, write_status
 from tests.web.page import serve_page, settings_for
 
@@ -26,7 +27,8 @@ schemathesis = pytest.importorskip("schemathesis")
 checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 schema = schemathesis.openapi.from_dict(json.loads(description()))
 
-GIVEN = {"track": "quo", "artist": "DaftPunk", "album": "d", "q": "veridis", "n": "3", "min": "0"}
+SHOWN = {"track": "quo", "artist": "DaftPunk", "album": "d", "episode": "e", "show": "s"}
+GIVEN = {**SHOWN, "q": "veridis", "n": "3", "min": "0"}
 """Values that find something, as random texts hardly ever do."""
 
 
@@ -36,6 +38,7 @@ def url(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) 
     with closing(Archive(redis_server.url)) as store:
         for number, end in enumerate(("trackdone", "skipped", "trackdone", "open")):
             write_play(store, second=1_795_370_400 + 600 * number, end=end)
+        write_play(store, CatalogItem("episode:e", "On Daft Punk", [], "A show", "s"), 1_795_380_000)
         write_status(store, next_in=3600)
     with serve_page(settings_for(redis_server.url, tmp_path_factory.mktemp("page"))) as page:
         yield f"http://127.0.0.1:{page.port}"
