@@ -225,7 +225,7 @@ def _late_copy(folder: Path | None, last: tuple[int, Mapping[str, str]] | None) 
     """Return when the newest part of the second copy was written, if the last play is days later."""
     files = folder.glob(f"{COPY_FOLDER}/*.jsonl.gz") if folder and last else ()
     with suppress(OSError, ValueError):
-        written = max(path.stat().st_mtime for path in files)
+        written = max(files).stat().st_mtime
         return written if last and last[0] > written + COPY_LATE_AFTER else None
     return None
 

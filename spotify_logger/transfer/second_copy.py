@@ -141,14 +141,12 @@ class _Losses(PlayWriter):
     def __init__(self, archive: Archive) -> None:
         super().__init__(archive)
         self.plays: set[object] = set()
-        self.items: set[object] = set()
         self.replaced: set[object] = set()  # plays of which a better account was lost
 
     def write(self, decisions: Sequence[Decision], lifted: Iterable[int] = ()) -> None:  # noqa: ARG002 - there are none
         for each in decisions:
             if each.is_written:
                 self.plays.add(identity(each.entry.play))
-                self.items.add(("item", each.entry.play.item.key))
                 self.replaced.update(map(identity, each.replaced))
 
 
@@ -157,20 +155,19 @@ def _copy_month(archive: Archive, month: date, path: Path) -> int:
     begin, end = (keys.second_of_day(day) for day in (month, (month + timedelta(31)).replace(day=1)))
     rows = {_name(row): row for row in records(LogPeriod(archive, begin, end))}
     rows.pop(None, None)
-    missing = [entry for row in _read(path) if _name(row) not in rows and (entry := _play(row))]
-    losses = _Losses(archive)
+    missing = [row for row in _read(path) if _name(row) not in rows]
+    plays, losses = filter(None, map(_play, missing)), _Losses(archive)
     # A play is lost unless it was deleted, or has given way to a better account of it.
-    for _ in import_plays(archive, sorted(missing, key=lambda entry: entry.play.started_ms), losses):
+    for _ in import_plays(archive, sorted(plays, key=lambda entry: entry.play.started_ms), losses):
         pass
     for name in losses.replaced:
         rows.pop(name, None)
-    for row in _read(path):
-        name = _name(row)
-        if row["kind"] == "gap" or name in losses.plays | losses.items:
-            rows.setdefault(name, row)
+    lost = [row for row in missing if row["kind"] == "gap" or _name(row) in losses.plays]
+    items = {entry.play.item.key for entry in map(_play, (*rows.values(), *lost)) if entry}
+    lost += [row for row in missing if row.get("key") in items]
     content = io.BytesIO()
     with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as file, io.TextIOWrapper(file, "ascii") as text:
-        text.writelines(f"{json.dumps(row)}\n" for row in rows.values())
+        text.writelines(f"{json.dumps(row)}\n" for row in (*rows.values(), *lost))
     _write(path, content.getvalue())
     return len(losses.plays)
 

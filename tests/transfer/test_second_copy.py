@@ -163,7 +163,10 @@ def test_what_redis_has_lost_stays_in_the_copy_until_it_is_back(
         name: fields for name, fields in everything.items() if not name.startswith("plays:")
     }
     assert sorted(found["plays:2026-11-22"]) == [str(SECOND + at) for at in (0, 300, 600, 900)]
+    log.raw.delete(f"{log.prefix}track:A")
     assert log.update() == ""
+    assert restore(capsys)[1]["items"]["new"] == 1
+    assert log.kept("track:A") == everything["track:A"]
 
 
 def test_what_was_deleted_or_gave_way_to_a_better_record_leaves_the_copy(
