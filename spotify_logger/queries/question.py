@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from spotify_logger.core import periods
@@ -141,7 +142,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "by": Parameter(lambda text: matched(f"{PLAYS}|{TIME}", text)[0], "not a measure", "plays or time"),
     "n": Parameter(lambda text: int(matched("0*([1-9][0-9]*)", text)[1][:9]), "not a positive number", "10"),
     "exact": Parameter(lambda text: matched("true|false", text)[0] == "true", "not true or false", "true"),
-    "tz": Parameter(Zone, "unknown time zone", "Europe/Berlin"),
+    "tz": Parameter(lru_cache(Zone), "unknown time zone", "Europe/Berlin"),
 }
 """The parameters of a question by their names in a URL; the command has them as options."""
 ATTRIBUTES = {"min": "threshold", "n": "limit"}

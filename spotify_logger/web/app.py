@@ -20,7 +20,6 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from spotify_logger.config.settings import is_loopback
-from spotify_logger.core.periods import Zone
 from spotify_logger.queries.question import DEFAULT_THRESHOLD
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
@@ -60,12 +59,12 @@ class WebApp:
         covers: bool,
         behind_proxy: bool = False,
     ) -> None:
-        zone, assets = Zone(), Assets()
+        assets = Assets()
         self._auth = auth
         counts_after = f"{DEFAULT_THRESHOLD.get() / 1000:g}"
         shared = {"protected": auth is not None, "counts_after": counts_after}
-        self._templates = Templates(assets, zone, shared)
-        self.listeners = Listeners(settings, self._templates, Covers(enabled=covers), zone)
+        self._templates = Templates(assets, shared)
+        self.listeners = Listeners(settings, self._templates, Covers(enabled=covers))
         app = Starlette(
             routes=[
                 *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
@@ -74,6 +73,7 @@ class WebApp:
                 Route("/forget", self.listeners.view(personal.forget), methods=["POST"]),
                 Route("/export", self.listeners.view(personal.export), methods=["POST"]),
                 Route("/hide", self.listeners.view(personal.hide), methods=["POST"]),
+                Route("/settings", self.listeners.view(personal.save_settings), methods=["POST"]),
                 Route("/undo", self.listeners.view(personal.undo), methods=["POST"]),
                 Route("/listener", self.listeners.choose, methods=["POST"]),
                 Route("/top", RedirectResponse("/top/tracks", 308)),

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
@@ -24,6 +25,7 @@ from spotify_logger.queries.question import Question
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.live import NowPlayingStream
+from spotify_logger.web.preferences import ZONE, follow
 from spotify_logger.web.request_params import BadRequest, RequestParams, read_form, start_of_twelve_months
 from spotify_logger.web.templating import CurrentListener
 
@@ -121,7 +123,8 @@ class Questions:
 
     async def _in_thread(self, work: Callable[[Archive, Index], T]) -> T:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: work(*self._connections()))
+        context = copy_context()  # with what the browser has chosen
+        return await loop.run_in_executor(self._pool, lambda: context.run(work, *self._connections()))
 
     def _connections(self) -> tuple[Archive, Index]:
         """Return the connections of the current thread."""
@@ -144,15 +147,19 @@ class ItemLinks(NamedTuple):
 class ListenerPage(Questions):
     """What the views of one listener need: questions and templates, the stream, and the latest login."""
 
-    def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
+    def __init__(self, settings: Settings, templates: Templates, covers: Covers) -> None:
         super().__init__(settings)
         self._covers = covers
         self.render, self.render_text = templates.render, templates.render_text
         self.compare = partial(dispatch.compare, settings)
-        self.zone = zone
         self.live = NowPlayingStream(settings, covers)
         self.login: LoginThread | None = None
         self.exporting = asyncio.Lock()
+
+    @property
+    def zone(self) -> Zone:
+        """The time zone of the request that is being answered."""
+        return ZONE.get()
 
     @property
     def today(self) -> date:
@@ -224,9 +231,9 @@ class ListenerPage(Questions):
 class Listeners:
     """The pages of the listeners that have been opened; `settings` are those of the default listener."""
 
-    def __init__(self, settings: Settings, templates: Templates, covers: Covers, zone: Zone) -> None:
+    def __init__(self, settings: Settings, templates: Templates, covers: Covers) -> None:
         self._settings = settings
-        self._shared = templates, covers, zone
+        self._shared = templates, covers
         self._pages: dict[str, ListenerPage] = {}
         self._names: Sequence[str] = ()
         self._known_until = float("-inf")
@@ -235,6 +242,7 @@ class Listeners:
         """Return an endpoint that shows a view of the requested listener."""
 
         async def answer(request: Request) -> Response:
+            follow(request)
             listener = await self._requested(request)
             page = self.page_of(listener)
             request.state.listener = CurrentListener(listener, self._names)

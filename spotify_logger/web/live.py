@@ -8,13 +8,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.times import local, seconds_of
+from spotify_logger.core.times import seconds_of
 from spotify_logger.monitoring import status
 from spotify_logger.queries.dispatch import open_store
 from spotify_logger.storage.bulk import play_data
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.log import sanitize
 from spotify_logger.web.covers import catalog_key_of_play, initial, tile_color
+from spotify_logger.web.preferences import ZONE
 from spotify_logger.web.templating import TIME_FORM
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class NowPlayingStream:
         self._store = open_store(settings)
         self._thread = ThreadPoolExecutor(1, "live")
         self._reading = asyncio.Lock()
-        self._latest: dict[str, Any] = {"latest": None, "unknown": ""}
+        self._latest: dict[str, Any] = {"latest": None, "unknown": None}
         self._due = 0.0
         self._status: Status | None = None
         self._status_due = 0.0
@@ -63,6 +64,7 @@ class NowPlayingStream:
             yield "retry: 3000\n\n"
             while (now := time.monotonic()) < end and is_signed_in() and not self._is_closed:
                 found = await self._now_playing()
+                found = {**found, "unknown": _unknown(found["unknown"])}
                 if _is_change(found, sent, now - sent_at):
                     yield f"event: now\ndata: {json.dumps(found)}\n\n"
                     sent, sent_at, written_at = found, now, now
@@ -94,7 +96,7 @@ class NowPlayingStream:
         async with self._reading:
             if time.monotonic() >= self._due and not self._is_closed:
                 self._latest = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
-                seconds = POLL_SECONDS_UNKNOWN if self._latest["unknown"] else POLL_SECONDS
+                seconds = POLL_SECONDS if self._latest["unknown"] is None else POLL_SECONDS_UNKNOWN
                 self._due = time.monotonic() + seconds
             return self._latest
 
@@ -113,9 +115,9 @@ class NowPlayingStream:
                 cover = self._covers.urls(self._store, [key]).get(key, "")
                 now = {**now, "cover": cover, "tile": tile_color(name), "initial": initial(name)}
         except SpotifyLoggerError as error:
-            since = self._latest["unknown"] or _unknown(time.time())
+            since = self._latest["unknown"] or time.time()
             return {**self._latest, "now": None, "unknown": since, "problem": sanitize(str(error))}
-        unknown = _unknown(seconds_of(found.unknown_since or "")) if found.problem else ""
+        unknown = (seconds_of(found.unknown_since) or 0.0) if found.problem else None  # 0: since when is, too
         latest_key = latest and play_data(latest)["key"]
         return {"now": now, "latest": latest_key, "unknown": unknown, "problem": found.problem}
 
@@ -135,4 +137,7 @@ def _is_change(found: dict[str, Any], sent: dict[str, Any], seconds: float) -> b
 
 
 def _unknown(since: float | None) -> str:
-    return "Unknown" if since is None else f"Unknown since {local(since):{TIME_FORM}}"
+    """Return what is shown if it has been unknown since then what plays; "" for None."""
+    if since is None:
+        return ""
+    return f"Unknown since {ZONE.get().local(since):{TIME_FORM}}" if since else "Unknown"

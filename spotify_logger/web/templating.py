@@ -21,16 +21,17 @@ from spotify_logger.core.play import PLAY_FIELDS
 from spotify_logger.core.player_state import is_spotify_id
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import from_iso, utc_time
+from spotify_logger.queries.question import Question
 from spotify_logger.report import words
 from spotify_logger.system.log import sanitize
 from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color
+from spotify_logger.web.preferences import ZONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
 
-    from spotify_logger.core.periods import Zone
     from spotify_logger.web.static_files import Assets
 
 API_PATH = "/api/v1"
@@ -63,9 +64,9 @@ class CurrentListener(NamedTuple):
 
 
 class Templates:
-    """Renders templates, with dates and times of a time zone and additional globals."""
+    """Renders templates, with dates and times in the time zone of the request, and additional globals."""
 
-    def __init__(self, assets: Assets, zone: Zone, more: Mapping[str, object]) -> None:
+    def __init__(self, assets: Assets, more: Mapping[str, object]) -> None:
         self._environment = Environment(
             loader=PackageLoader("spotify_logger.web"),
             autoescape=True,
@@ -83,10 +84,10 @@ class Templates:
             "percent": lambda share: "–" if share is None else words.share(share, 1).for_people,
             "duration_in_words": words.rough_duration,
             "timestamp": _timestamp,
-            "time": _local_time(zone, "%H:%M"),
-            "date": _local_time(zone, "%Y-%m-%d"),
-            "datetime": _local_time(zone, TIME_FORM),
-            "day": lambda text: f"{_day_of(zone, text):{DAY_FORM}}",
+            "time": _local_time("%H:%M"),
+            "date": _local_time("%Y-%m-%d"),
+            "datetime": _local_time(TIME_FORM),
+            "day": lambda text: f"{_day_of(text):{DAY_FORM}}",
             "days_later": lambda day, days: str(date.fromisoformat(day) + timedelta(days=days)),
             "long_date": lambda day: f"{date.fromisoformat(day):%A, {DAY_FORM}}",
             "tile_color": tile_color,
@@ -106,13 +107,15 @@ class Templates:
 
     def render_text(self, template: str, **context: object) -> str:
         """Return a rendered template."""
-        return self._environment.get_template(template).render(**context)
+        chosen = {"zone_name": ZONE.get().name, "rule": Question(0.0).rule_words}
+        return self._environment.get_template(template).render(**chosen, **context)
 
     def render(self, request: Request, template: str, status: int = 200, **context: object) -> Response:
         """Return a rendered page, or 304 if the browser already has it."""
         listener = getattr(request.state, "listener", CurrentListener("", ()))
         notice = getattr(request.state, "notice", None)
-        text = self.render_text(template, path=request.url.path, listener=listener, notice=notice, **context)
+        about = {"path": request.url.path, "listener": listener, "notice": notice}
+        text = self.render_text(template, **about, **context)
         if status == HTTPStatus.OK:
             return cacheable(request, text, "text/html")
         return HTMLResponse(text, status, CACHE_HEADERS)
@@ -155,15 +158,15 @@ def _timestamp(stamp: str) -> float:
     return (from_iso(stamp) or 0) / 1000
 
 
-def _day_of(zone: Zone, stamp: str) -> date:
+def _day_of(stamp: str) -> date:
     """Return the day that an ISO date names, or on which a UTC timestamp is."""
     is_day = len(stamp) == len("2026-11-22")
-    return date.fromisoformat(stamp) if is_day else zone.day(_timestamp(stamp))
+    return date.fromisoformat(stamp) if is_day else ZONE.get().day(_timestamp(stamp))
 
 
-def _local_time(zone: Zone, layout: str) -> Callable[[str | None], str]:
+def _local_time(layout: str) -> Callable[[str | None], str]:
     """Return a filter that shows a UTC timestamp in local time; "" for None."""
-    return lambda stamp: "" if stamp is None else zone.local(_timestamp(stamp)).strftime(layout)
+    return lambda stamp: "" if stamp is None else ZONE.get().local(_timestamp(stamp)).strftime(layout)
 
 
 def _shade(value: float, maximum: float) -> int:

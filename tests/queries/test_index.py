@@ -68,6 +68,7 @@ changes = st.one_of(
     st.tuples(st.just("gap"), moments),
     st.tuples(st.just("hide"), st.sampled_from(HIDEABLE)),
     st.tuples(st.just("undo"), st.sampled_from(HIDEABLE)),
+    st.tuples(st.just("wait")),
     st.tuples(st.just("sync")),
 )
 
@@ -109,6 +110,8 @@ class Writer:
                 self.store.write([("HSET", self.store.key("hidden"), key, f"{iso(FIRST)} {key}")])
             case "undo", (key,):
                 undo(self.store, key)
+            case "wait", ():
+                self.now += 100  # until days that have just been written are not read again
             case "delete", (second,):
                 Deletion(self.store, self.now).delete([second])
 

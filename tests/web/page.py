@@ -59,8 +59,8 @@ class HttpResponse(NamedTuple):
 
     @property
     def cookie(self) -> str:
-        """The cookie that it sets, as a browser sends it back."""
-        return self.headers["set-cookie"].partition(";")[0]
+        """The cookies that it sets, as a browser sends them back."""
+        return "; ".join(each.partition(";")[0] for each in self.headers["set-cookie"].split("\n"))
 
 
 FORM_HEADERS = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -73,7 +73,9 @@ def exchange(
     connection.request(method, target, body, headers)
     response = connection.getresponse()
     content = response.read()
-    found = {name.lower(): value for name, value in response.getheaders()}
+    found: dict[str, str] = {}
+    for name, value in response.getheaders():
+        found[name.lower()] = f"{found[name.lower()]}\n{value}" if name.lower() in found else value
     is_compressed = found.get("content-encoding") == "gzip"
     return HttpResponse(response.status, found, gzip.decompress(content) if is_compressed else content)
 

@@ -11,6 +11,7 @@ import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED, TRACKDONE
+from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.bulk import Archive
 from tests.browser import NARROW, WIDE, BrowserPage, browser_page, chromium, skip_or_fail
 from tests.conftest import start_server
@@ -180,6 +181,23 @@ def test_an_artist_is_hidden_and_shown_again(window: BrowserPage) -> None:
     page.get_by_role("listitem").filter(has_text="Air").get_by_role("button", name="Show again").click()
     page.get_by_text("Nothing is hidden").wait_for()
     assert "Sexy Boy" in window.open("/top/tracks").locator("main").inner_text()
+
+
+def test_settings_are_kept_by_this_browser_only(browser: Browser, served: ServedLog) -> None:
+    with browser_page(browser, served.address) as window:
+        page = window.open("/settings")
+        page.get_by_label("Time zone").fill("Pacific/Auckland")
+        page.get_by_label("Count plays").select_option("finished")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_text("Times are in Pacific/Auckland. Plays heard to the end count.").wait_for()
+        first = window.open("/recent").locator(".play time").first
+        stamp, shown = first.get_attribute("datetime"), first.inner_text()
+        local = Zone("Pacific/Auckland").local(seconds_of(stamp) or 0)
+        assert shown == f"{local:%H:%M}"
+        assert page.locator(".day-card h2 a").first.get_attribute("href") == f"/day/{local:%Y-%m-%d}"
+        assert window.problems == []
+    with browser_page(browser, served.address) as another:
+        assert another.open("/settings").get_by_label("Time zone").input_value() == ""
 
 
 def test_a_play_is_deleted_and_brought_back_without_scripts(browser: Browser, served: ServedLog) -> None:

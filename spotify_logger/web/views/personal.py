@@ -17,6 +17,7 @@ from spotify_logger.transfer import delete
 from spotify_logger.transfer import hide as hiding
 from spotify_logger.transfer import undo as undoing
 from spotify_logger.transfer.export import LogPeriod, export_file
+from spotify_logger.web import preferences
 from spotify_logger.web.request_params import BadRequest, read_form
 
 if TYPE_CHECKING:
@@ -66,7 +67,24 @@ async def undo(page: ListenerPage, request: Request) -> Response:
 
 async def settings(page: ListenerPage, request: Request) -> Response:
     """Show what the listener has chosen for the page and the log."""
-    return page.render(request, "settings.html", hidden=await page.run(hiding.hidden_things))
+    return page.render(
+        request,
+        "settings.html",
+        chosen=preferences.chosen(request),
+        thresholds=preferences.threshold_words(),
+        zones=preferences.zone_names(),
+        hidden=await page.run(hiding.hidden_things),
+    )
+
+
+async def save_settings(_: ListenerPage, request: Request) -> Response:
+    """Keep what the listener has chosen for the page."""
+    answer = RedirectResponse("/settings", 303)
+    try:
+        preferences.keep(request, answer, await read_form(request))
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    return answer
 
 
 async def export(page: ListenerPage, request: Request) -> Response:
