@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import unicodedata
+from functools import partial
 
 LINE_LIMIT = 1000  # the maximum length of a log line in characters; servers may send longer texts
 DETAIL_LIMIT = 200  # the same of what a server says, inside a line
@@ -31,27 +32,17 @@ def sanitize(text: str, limit: int = LINE_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def info(text: str) -> None:
-    """Log what happened."""
-    _write("<6>", text)
-
-
-def warning(text: str) -> None:
-    """Log a problem that may resolve itself, and what happens next."""
-    _write("<4>", text)
-
-
-def error(text: str) -> None:
-    """Log what the user has to do."""
-    _write("<3>", text)
-
-
 def _write(priority: str, text: str) -> None:  # a syslog priority, as journald reads it
     prefix = priority if _is_journald() else time.strftime("%Y-%m-%d %H:%M:%S ")
     # The write fails if the reader is gone; that must never stop the logger.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{prefix}{sanitize(text)}\n")
         sys.stderr.flush()
+
+
+info = partial(_write, "<6>")  # logs what happened
+warning = partial(_write, "<4>")  # a problem that may resolve itself, and what happens next
+error = partial(_write, "<3>")  # what the user has to do
 
 
 def _is_journald() -> bool:

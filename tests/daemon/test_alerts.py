@@ -88,7 +88,8 @@ def harness() -> AlertsHarness:
 def logged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Log lines, as pairs of priority and text."""
     lines: list[tuple[str, str]] = []
-    monkeypatch.setattr(log, "_write", lambda *line: lines.append(line))
+    for name, priority in (("info", "<6>"), ("warning", "<4>"), ("error", "<3>")):
+        monkeypatch.setattr(log, name, lambda text, priority=priority: lines.append((priority, text)))
     return lines
 
 
