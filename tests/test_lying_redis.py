@@ -156,7 +156,7 @@ CALLS: tuple[Callable[[Archive], object], ...] = (
     write_play,
     lambda store: store.claim(1_800_000_000, "2027-01-15T08:00:00Z", "spotify:track:x"),
     lambda store: (store.tombstones(), store.gaps()),
-    lambda store: (store.persistence(), store.version(), store.write_refusal()),
+    lambda store: (store.client.persistence(), store.version(), store.write_refusal()),
     lambda store: (store.hash(STATUS), store.listeners(), store.standby_machine()),
     lambda store: (store.index(date(2027, 1, 15)), store.recent(3), store.now_playing()),
     lambda store: list(store.catalog(["track:x"], ["name", "uri"])),

@@ -221,7 +221,7 @@ class Reconciler:
 
     def _begin(self) -> None:
         """Choose what to compare: the newest days, or everything where Redis has lost something."""
-        self.persistence = self._store.persistence()
+        self.persistence = self._store.client.persistence()
         self._tombstones.refresh()
         was_replaced = self._outbox.note(REDIS_RUN_NOTE) not in ("", self.persistence.run)
         self._is_suspicious |= self._store.has_lost_data or was_replaced

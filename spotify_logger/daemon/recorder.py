@@ -203,7 +203,7 @@ class Recorder:
 
     def _connect(self) -> None:
         """Connect; over a new connection, and once an hour, look for what Redis has lost."""
-        connection = self._store.connect()
+        connection = self._store.client.connect()
         is_new = connection != self._connection
         if is_new or self._store.has_lost_data or self.reconciler.log_trouble != "":
             self.reconciler.check_log()

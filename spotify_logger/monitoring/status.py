@@ -138,7 +138,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
     by_clock = now
     try:
         server, gaps, found, last = store.version(), store.gaps(), store.hash(STATUS), store.latest_play()
-        now, kept = true_time(found, now), store.persistence()
+        now, kept = true_time(found, now), store.client.persistence()
         if kept.run:  # it says how its last writes to disk ended; the logger asks only once an hour
             found["persistence_trouble"] = kept.trouble
         evidence = _evidence(store, found, now, state_dir)

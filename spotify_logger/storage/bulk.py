@@ -62,7 +62,7 @@ class Archive(Store):
     def count_days(self, days: Iterable[date]) -> int:
         """Return how many of these UTC days have plays."""
         names = [self.key(keys.index_key(day)) for day in days]
-        whole = [[name] for name in names] if self._client.is_cluster else batched(names, KEYS_PER_SCAN)
+        whole = [[name] for name in names] if self.client.is_cluster else batched(names, KEYS_PER_SCAN)
         return sum(int(reply or 0) for reply in self.send([("EXISTS", *some) for some in whole]))
 
     def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -103,7 +103,7 @@ class Archive(Store):
 
     def version(self) -> str:
         """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
-        (reply,) = self._client.send_to(self._client.servers()[0], [("INFO",)])
+        (reply,) = self.client.send_to(self.client.servers()[0], [("INFO",)])
         said = reply if isinstance(reply, dict) else {}
         name = "valkey" if "valkey_version" in said else "redis"
         return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
@@ -111,7 +111,7 @@ class Archive(Store):
     def write_refusal(self) -> StoreError | None:
         """Return why the server accepts no writes; None if it does, or if this user may not write."""
         try:
-            (reply,) = self._client.send([("SET", self.key(keys.PROBE), "", "XX")])  # changes nothing
+            (reply,) = self.client.send([("SET", self.key(keys.PROBE), "", "XX")])  # changes nothing
         except StoreError:
             self.version()  # raises if the server does not answer at all
             advice = "answers, but does not accept writes: it is paused (CLIENT PAUSE), or its disk hangs"
@@ -123,11 +123,11 @@ class Archive(Store):
     def scan(self, pattern: str) -> Iterator[list[str]]:
         """Yield all keys that match a pattern such as "listening:*", in batches; some may occur twice."""
         wanted = re.sub(r"([*?\[\]\\^-])", r"\\\1", self._prefix) + pattern
-        for server in self._client.servers():
+        for server in self.client.servers():
             cursor = None
             while cursor != 0:
                 command = ("SCAN", cursor or 0, "MATCH", wanted, "COUNT", KEYS_PER_SCAN)
-                ((cursor, names),) = self._client.ask([command], server)
+                ((cursor, names),) = self.client.ask([command], server)
                 if names:
                     yield [name.removeprefix(self._prefix) for name in names]
 
@@ -140,7 +140,7 @@ class Archive(Store):
         if touched:
             # First, in case the rest is cut off: readers trust no revision that is a few seconds old.
             commands = [self.touch(sorted(touched)), *commands]
-        for command, reply in zip(commands, self._client.send(commands), strict=True):
+        for command, reply in zip(commands, self.client.send(commands), strict=True):
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])
 

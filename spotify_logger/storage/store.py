@@ -16,15 +16,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import naming_seconds, next_free_second
 from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.client import (
-    SKIP_LOG,
-    Command,
-    Persistence,
-    RedisClient,
-    Refusal,
-    Reply,
-    StoreError,
-)
+from spotify_logger.storage.client import SKIP_LOG, Command, RedisClient, Refusal, Reply, StoreError
 from spotify_logger.system.log import sanitize
 
 HASHES_PER_BATCH = 200  # whole hashes read at once; for plays, about 200 KB
@@ -107,7 +99,7 @@ class Store:
         connect: Callable[[str], RedisClient] = RedisClient,  # tests pass a fake server
         listener: str = "",
     ) -> None:
-        self._client, self._utc = connect(url), utc
+        self.client, self._utc = connect(url), utc
         self._prefix, self._listener = prefix, listener
         self._shared_prefix = keys.remove_listener(prefix, listener)
         self._connection = 0
@@ -119,7 +111,7 @@ class Store:
     @property
     def where(self) -> str:
         """The address of the server, without credentials."""
-        return self._client.where
+        return self.client.where
 
     def key(self, name: str) -> str:
         """Return a key with the prefix."""
@@ -129,13 +121,9 @@ class Store:
         """Return a key that all listeners share, with the prefix."""
         return self._shared_prefix + name
 
-    def connect(self) -> int:
-        """Connect if necessary, and return the number of connections so far."""
-        return self._client.connect()
-
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
-        self._client.close()
+        self.client.close()
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -203,16 +191,12 @@ class Store:
         """Return the IDs of the log, separated by spaces; None without. That gets `new`, if given."""
         field = (self.key(keys.STATUS), keys.LOG_ID_FIELD)
         commands: list[Command] = [] if new is None else [("HSETNX", *field, new)]
-        found = self._client.send([*commands, ("HGET", *field)])[-1]
+        found = self.client.send([*commands, ("HGET", *field)])[-1]
         return found if isinstance(found, str) else None  # refused, as plays will be
-
-    def persistence(self) -> Persistence:
-        """Return how the server persists data, as far as it says."""
-        return self._client.persistence()
 
     def send(self, commands: Sequence[Command]) -> list[Reply]:
         """Send commands and return the replies; None for keys of another type, which are not ours."""
-        return self._client.ask(commands)
+        return self.client.ask(commands)
 
     def hash(self, name: str) -> dict[str, str]:
         """Return the hash under a key; empty if there is none."""
@@ -279,11 +263,11 @@ class Store:
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
 
     def _write(self, batch: Batch) -> None:
-        self._client.connect()
+        self.client.connect()
         for _ in range(3):
-            if self._client.connections != self._connection:
+            if self.client.connections != self._connection:
                 self._written.clear()  # the server may have lost data
-                self._connection, self._may_skip_log = self._client.connections, True
+                self._connection, self._may_skip_log = self.client.connections, True
             # The append-only file gets a batch as a whole, or nothing of it.
             is_recent = 0 <= self._utc() - self._logged_at < LOG_INTERVAL  # or the clock was set back
             is_known = batch.hashes.keys() <= self._written.keys()
@@ -293,13 +277,13 @@ class Store:
                 write for key in batch.hashes for write in self._changes(batch, key, known.get(key, {}))
             ]
             writes += [batch.now_playing] if batch.now_playing else []
-            replies = self._client.send(writes if is_logged else [*map(_unlogged, writes)])
+            replies = self.client.send(writes if is_logged else [*map(_unlogged, writes)])
             if any(map(self._lacks_fields, writes, replies)):
                 self._written.clear()
                 self.has_lost_data = True
             elif not is_logged and any(isinstance(reply, Refusal) for reply in replies):
                 self._may_skip_log = False  # the plain commands may be accepted, or it is clearer why not
-            elif self._client.connections == self._connection:
+            elif self.client.connections == self._connection:
                 self._logged_at = self._utc() if is_logged else self._logged_at
                 self._confirm(batch, writes, replies)
                 return

@@ -49,7 +49,7 @@ def test_those_that_redis_has_lost_are_restored(store: Store, outbox: Outbox) ->
     tombstones = Tombstones(store, outbox)
     delete(store, SECOND, SECOND + 1)
     tombstones.refresh()
-    store._client.send([("DEL", TOMBSTONES)])
+    store.client.send([("DEL", TOMBSTONES)])
     store.close()
     delete(store, SECOND + 2)
     tombstones.refresh(force=True)
@@ -64,11 +64,11 @@ def test_invalid_notes_count_as_none(store: Store, outbox: Outbox) -> None:
 
 
 def test_entries_of_other_programs_are_skipped(store: Store, outbox: Outbox) -> None:
-    store.connect()
+    store.client.connect()
     tombstones = Tombstones(store, outbox)
-    store._client.send([("HSET", TOMBSTONES, "us", "all", str(SECOND), str(SECOND + 9))])
+    store.client.send([("HSET", TOMBSTONES, "us", "all", str(SECOND), str(SECOND + 9))])
     tombstones.refresh()
     assert tombstones.plays == {SECOND: SECOND + 9}
-    store._client.send([("SET", TOMBSTONES, "not a hash")])
+    store.client.send([("SET", TOMBSTONES, "not a hash")])
     tombstones.refresh(force=True)
     assert tombstones.plays == {SECOND: SECOND + 9}

@@ -405,7 +405,7 @@ class TestPersistence:
     ) -> None:
         for name, value in settings.items():
             on_own_server.raw.config_set(name, value)
-        persistence = on_own_server.store.persistence()
+        persistence = on_own_server.store.client.persistence()
         assert (persistence.run, persistence.words) == (on_own_server.raw.info("server")["run_id"], words)
         assert trouble in persistence.trouble
         assert bool(trouble) == bool(persistence.trouble)
@@ -419,7 +419,7 @@ class TestPersistence:
         )
         mute = open_store(redis_url.replace("//", "//mute:secret@"))
         mute.write_play()
-        assert mute.store.persistence() == Persistence()
+        assert mute.store.client.persistence() == Persistence()
         recorded.raw.acl_deluser("mute")
 
 
@@ -495,7 +495,7 @@ class TestStoreRefusals:
         reader, stranger = open_store(url, "ann:"), open_store(url, "ben:")
         assert reader.store.recent(1) == []
         assert reader.store.version() == "redis"
-        assert reader.store.persistence() == Persistence()
+        assert reader.store.client.persistence() == Persistence()
         assert reader.store.write_refusal() is None
         for forbidden in (reader.write_play, lambda: stranger.store.recent(1)):
             with pytest.raises(StoreError, match="allow the command in its ACL") as caught:

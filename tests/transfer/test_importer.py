@@ -321,7 +321,7 @@ def test_interrupted_import_can_be_repeated_with_the_rows_in_another_order(
     for number in range(3):
         write(tmp_path / f"endsong_{number}.json", rows[number::3])
     monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
-    send = type(archive._client).send
+    send = type(archive.client).send
     chance, interruptions = random.Random(3), count()
 
     def send_or_break(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
@@ -330,7 +330,7 @@ def test_interrupted_import_can_be_repeated_with_the_rows_in_another_order(
             raise Interruption
         return send(client, commands)
 
-    monkeypatch.setattr(type(archive._client), "send", send_or_break)
+    monkeypatch.setattr(type(archive.client), "send", send_or_break)
     for _ in interruptions:
         try:
             import_history(archive, [tmp_path])
