@@ -19,13 +19,9 @@ def fold(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKD", text).casefold().translate(_ALIKE)
     if not folded.isascii():
-        folded = unicodedata.normalize("NFC", _without_accents(folded))
+        kept: list[str] = []
+        for character in folded:
+            if not (unicodedata.combining(character) and kept and kept[-1].isascii()):
+                kept.append(character)
+        folded = unicodedata.normalize("NFC", "".join(kept))
     return " ".join(folded.split())
-
-
-def _without_accents(decomposed: str) -> str:
-    kept: list[str] = []
-    for character in decomposed:
-        if not (unicodedata.combining(character) and kept and kept[-1].isascii()):
-            kept.append(character)
-    return "".join(kept)

@@ -95,7 +95,7 @@ class Failover:
     def close(self) -> None:
         """Close the connections to Redis and the outbox."""
         self.poller.close()
-        self._lease.close()
+        self._lease.client.close()
 
     def _send_if_active(self, send: Send, request: Request) -> Response:
         """Send a request; the active logger checks the lease before, which outlasts it."""

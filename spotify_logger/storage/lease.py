@@ -54,7 +54,7 @@ class Lease:
     ) -> None:
         self.renewal = renewal
         self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
-        self._client, self._clock, self._logger_id, self._stood_by = client, clock, logger_id, stood_by
+        self.client, self._clock, self._logger_id, self._stood_by = client, clock, logger_id, stood_by
         names = LEASE, STANDBY, STATUS, FENCE
         self._lease, self._standby, self._status, self._fence = (prefix + name for name in names)
         self._held = ""
@@ -108,15 +108,11 @@ class Lease:
         if self.state is LeaseState.HELD:
             with suppress(StoreError):  # the lease expires by itself
                 self._connect()
-                self._client.ask([("EVAL", RELEASE, 1, self._lease, self._held)])
+                self.client.ask([("EVAL", RELEASE, 1, self._lease, self._held)])
         self._held, self.state = "", LeaseState.UNKNOWN
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
-
     def _connect(self) -> None:
-        connection = self._client.connect()
+        connection = self.client.connect()
         if connection != self._connection:
             self._connection = connection
             self._has_seen, self._watched_since = False, self._clock.monotonic()
@@ -133,7 +129,7 @@ class Lease:
         asked_at, milliseconds = self._clock.monotonic(), self._milliseconds(due)
         renew = ("EVAL", RENEW, 1, self._lease, self._held, milliseconds)
         questions = [renew, ("GET", self._standby), ("HGET", self._status, "fence")]
-        renewed, awaited, shown = self._client.ask(questions)
+        renewed, awaited, shown = self.client.ask(questions)
         if renewed != 1:
             self._held = ""
             return self._acquire(due)
@@ -151,7 +147,7 @@ class Lease:
     def _acquire(self, due: float) -> LeaseState:
         """Take the lease if it is free, or read who holds it."""
         shown = ("HMGET", self._status, "last_poll", "next_poll", "fence")
-        value, left, written = self._client.ask([("GET", self._lease), ("PTTL", self._lease), shown])
+        value, left, written = self.client.ask([("GET", self._lease), ("PTTL", self._lease), shown])
         holder = _VALUE.fullmatch(value or "")
         if holder and holder[2] == self._logger_id:
             self._held, self.fence = value, int(holder[1])  # our own, from before a restart
@@ -169,7 +165,7 @@ class Lease:
             self.was_invalid = True
             return self._take(due, "XX")
         announced = f"{self._logger_id} {self.machine}"
-        self._client.ask([("SET", self._standby, announced, "PX", round(3 * LEASE_SECONDS * 1000))])
+        self.client.ask([("SET", self._standby, announced, "PX", round(3 * LEASE_SECONDS * 1000))])
         self._stood_by = True
         self._left = left / 1000 if left > 0 else self.renewal
         if left != _NOT_THERE:
@@ -178,10 +174,10 @@ class Lease:
         return LeaseState.HELD_BY_OTHER
 
     def _take(self, due: float, condition: str = "NX") -> LeaseState:
-        (number,) = self._client.ask([("INCR", self._fence)])
+        (number,) = self.client.ask([("INCR", self._fence)])
         fence = max(number or 0, self.fence + 1)
         held = f"{fence} {self._logger_id} {self.machine}"
-        if self._client.ask([("SET", self._lease, held, condition, "PX", self._milliseconds(due))]) != [True]:
+        if self.client.ask([("SET", self._lease, held, condition, "PX", self._milliseconds(due))]) != [True]:
             return self._acquire(due)
         self._held, self.fence, self._is_shown = held, fence, False
         return self._renew(due)

@@ -54,7 +54,7 @@ def make(redis_url: str, clock: VirtualClock) -> Iterator[Callable[[str], Lease]
 
     yield make
     for lease in made:
-        lease.close()
+        lease.client.close()
 
 
 @pytest.mark.parametrize("plant", INVALID.values(), ids=INVALID)
