@@ -291,7 +291,6 @@ class Recorder:
                 "outbox_trouble": self._outbox.trouble,
                 "redis_trouble": self.session.trouble or self.reconciler.log_trouble or "",
                 "persistence": self.reconciler.persistence.words,
-                "persistence_trouble": self.reconciler.persistence.trouble,
                 **self.reconciler.status,
                 **self.role_fields,
             }

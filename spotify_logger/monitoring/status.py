@@ -138,9 +138,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
     by_clock = now
     try:
         server, gaps, found, last = store.version(), store.gaps(), store.hash(STATUS), store.latest_play()
-        now, kept = true_time(found, now), store.client.persistence()
-        if kept.run:  # it says how its last writes to disk ended; the logger asks only once an hour
-            found["persistence_trouble"] = kept.trouble
+        now, found["persistence_trouble"] = true_time(found, now), store.persistence_trouble()
         evidence = _evidence(store, found, now, state_dir)
     except StoreError as error:
         server, gaps, found, last = "", [], {}, None

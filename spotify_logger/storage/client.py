@@ -115,8 +115,6 @@ class Persistence(NamedTuple):
 
     run: str = ""  # the server's `run_id`, which changes with every start; "" if it does not tell
     words: str = UNKNOWN  # a description for people
-    eviction: str = ""  # that plays may be deleted when its memory is full, and what to do; "" if not
-    trouble: str = ""  # why plays may be lost nevertheless, and what to do; "" if all is well
 
 
 class StoreError(SpotifyLoggerError):
@@ -183,9 +181,8 @@ class RedisClient:
         """Return how the server persists data, as far as it says."""
         questions = [("INFO",), ("CONFIG GET", "save")]
         servers = [_persistence(*self.send_to(server, questions)) for server in self.servers()]
-        runs, words, evictions, troubles = zip(*servers, strict=True)
-        worst = min(words, key=_WORST_FIRST.index)
-        return Persistence(" ".join(sorted(runs)), worst, max(evictions), max(troubles))
+        runs, words = zip(*servers, strict=True)
+        return Persistence(" ".join(sorted(runs)), min(words, key=_WORST_FIRST.index))
 
     def close(self) -> None:
         """Close the connection; the next use opens a new one."""
@@ -322,17 +319,9 @@ def explain(error: BaseException) -> str:
 def _persistence(*replies: Reply) -> Persistence:
     """Read what a server replied to `INFO` and `CONFIG GET save`; either may have been refused."""
     info, save = (reply if isinstance(reply, dict) else {} for reply in replies)
-    words, eviction, trouble = UNKNOWN, "", ""
-    policy, has_file = info.get("maxmemory_policy", ""), info.get("aof_enabled") == 1
-    if has_file:
+    words = UNKNOWN
+    if info.get("aof_enabled") == 1:
         words = APPEND_ONLY_FILE
     elif "save" in save:
         words = SNAPSHOTS if str(save["save"]).strip() else FORGETS
-    if info.get("maxmemory") and str(policy).startswith("allkeys-"):
-        fault = f"this Redis deletes plays when its memory is full (maxmemory-policy {policy})"
-        eviction = f"{fault}: set `maxmemory-policy noeviction`"
-    if has_file and info.get("aof_last_write_status", "ok") != "ok":
-        trouble = "this Redis cannot write its append-only file: check its disk and its log"
-    elif info.get("rdb_last_bgsave_status", "ok") != "ok":
-        trouble = "this Redis cannot save its snapshots: check its disk and its log"
-    return Persistence(str(info.get("run_id", "")), words, eviction, trouble or eviction)
+    return Persistence(str(info.get("run_id", "")), words)

@@ -70,7 +70,7 @@ def check(  # noqa: PLR0913 - most of them say how to repair
     if repair:
         plays.restore_lost(state_dir)
     if plays.lost:
-        findings.why_kept = archive.client.persistence().eviction
+        findings.why_kept = archive.eviction()
         if repair and not findings.why_kept and confirmation is not None:
             ends = (format_time(confirmation.zone, second) for second in (min(plays.lost), max(plays.lost)))
             left = f"all that is left of {counted(len(plays.lost), 'play')}, {' to '.join(ends)}"

@@ -386,7 +386,6 @@ class TestStatus:
             "clock": f"{boot_id()} {T:.0f}",
             "redis_trouble": "",
             "persistence": "append-only file",
-            "persistence_trouble": "",
         }
         assert turn.ok
         assert turn.words == status["state"]

@@ -405,10 +405,11 @@ class TestPersistence:
     ) -> None:
         for name, value in settings.items():
             on_own_server.raw.config_set(name, value)
-        persistence = on_own_server.store.client.persistence()
-        assert (persistence.run, persistence.words) == (on_own_server.raw.info("server")["run_id"], words)
-        assert trouble in persistence.trouble
-        assert bool(trouble) == bool(persistence.trouble)
+        run_id = on_own_server.raw.info("server")["run_id"]
+        assert on_own_server.store.client.persistence() == Persistence(run_id, words)
+        said = on_own_server.store.persistence_trouble()
+        assert trouble in said
+        assert bool(trouble) == bool(said)
 
     def test_a_user_who_may_not_ask(
         self, redis_url: str, recorded: RecordedStore, open_store: OpenStore
@@ -420,6 +421,7 @@ class TestPersistence:
         mute = open_store(redis_url.replace("//", "//mute:secret@"))
         mute.write_play()
         assert mute.store.client.persistence() == Persistence()
+        assert not mute.store.persistence_trouble()
         recorded.raw.acl_deluser("mute")
 
 

@@ -274,8 +274,7 @@ def test_a_full_disk_keeps_nothing_until_there_is_room(persistence: Persistence)
         fake.ask(("SET", "a", 1))
         fake.redis.refusing = "MISCONF"
         fake.clock.sleep(1000)
-        said = fake.client.persistence()
-        assert said.trouble
+        assert Archive("", connect=fake.redis.client).persistence_trouble()
         if has_room:
             fake.redis.refusing = ""
             fake.clock.sleep(SNAPSHOT_SECONDS)

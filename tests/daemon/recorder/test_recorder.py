@@ -44,7 +44,6 @@ class TestRecorderWrites:
             "log_id": rig.outbox.note(LOG_ID_NOTE),
             "state": "well",
             "tracker": tracker_state(0, play("A")),
-            "persistence_trouble": "",
             "last_play": f"listening:{SECOND}",
             "outbox": "0",
             "outbox_trouble": "",
