@@ -24,7 +24,7 @@ from spotify_logger.daemon.backfiller import LISTENED_INTERVAL_MS, Backfiller, G
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import ApiResponse, Spotify
 from spotify_logger.spotify.http import Send
-from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile
+from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile, valid_until
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, Quota, RateLimit
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.lease import RENEW_INTERVAL
@@ -132,7 +132,8 @@ class Poller:
         """Poll once, and return when to poll again."""
         if not self._is_restored:
             self._restore()
-        if (account := self.spotify.account) != self.spotify.owner:
+        account = self.spotify.token.account if self.spotify.token else ""
+        if account != self.spotify.owner:
             read, known = partial(self.store.owner, account), self.outbox.note(OWNER_NOTE)
             self.spotify.owner = self.recorder.session.attempt(read, otherwise=known)
             if self.spotify.owner != known:
@@ -155,7 +156,7 @@ class Poller:
         self._gap_monitor.on_planned(turn.due)
         # Before its first answer, a process does not know whether the login works.
         if self._login_trouble or (self.spotify.is_time_known and "last_poll" in self._status):
-            self.alerts.check_login(self.spotify.login_valid_until, self._login_trouble)
+            self.alerts.check_login(valid_until(self.spotify.token), self._login_trouble)
         self._alert_of_storage()
         self.check_log()
         self.alerts.deliver()
@@ -259,7 +260,7 @@ class Poller:
 
     def _record(self, due: float, words: str, shown: Play | None) -> bool:
         now, wait = self._clock.utc(), due - self._clock.monotonic()
-        until = self.spotify.login_valid_until
+        until = valid_until(self.spotify.token)
         self._usage.add(self.spotify.requests - self._counted, now)
         self._counted = self.spotify.requests
         self._status["next_poll"] = to_iso(round((now + wait) * 1000))

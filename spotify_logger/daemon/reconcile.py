@@ -56,10 +56,11 @@ class Tombstones:
     def restore(self) -> None:
         """Write tombstones that Redis has lost; some may have been lifted by an import."""
         held = self._store.hash(TOMBSTONES)
-        lost = [second for second in self.plays if str(second) not in held]
+        lost = {str(second): end for second, end in self.plays.items() if str(second) not in held}
         if lost:
             with self._store.batch() as batch:
-                batch.write_tombstones({second: self.plays[second] for second in lost})
+                batch.is_final = True
+                batch.write_hash(TOMBSTONES, lost)
 
 
 class Takeover:

@@ -75,14 +75,9 @@ class Spotify:
         self._refusals = {path: _Refusal(clock, MAX_REFUSAL_RETRY_DELAY) for path in paths}
 
     @property
-    def account(self) -> str:
-        """The ID of the account that is logged in; "" if unknown."""
-        return self._token_manager.current.account if self._token_manager.current else ""
-
-    @property
-    def login_valid_until(self) -> float | None:
-        """When the login expires, in seconds since the epoch; None if there is none, or unknown."""
-        return oauth.valid_until(self._token_manager.current)
+    def token(self) -> oauth.Token | None:
+        """The login; None if there is none."""
+        return self._token_manager.current
 
     def player_state(self) -> ApiResponse:
         """Get the player state (`GET /v1/me/player`).

@@ -49,15 +49,6 @@ class Cooldown:
         return max(0.0, self.seconds - max(0.0, passed))
 
 
-def cooldown_seconds(asked: float | None, guess: float, times: int) -> float:
-    """Return the length after `times` limits in a row; `guess` is the first if none is `asked` for."""
-    growth = 2.0 ** min(times - 1, 16)
-    seconds = min(guess * growth, max(guess, MAX_DEFAULT_COOLDOWN))
-    if asked is not None:
-        seconds = max(0.0, asked) + min(growth, MAX_EXTRA_WAIT)
-    return min(seconds, MAX_COOLDOWN)
-
-
 class RateLimit:
     """The current cooldowns, at most one per endpoint group, kept in a file."""
 
@@ -83,9 +74,16 @@ class RateLimit:
     def start_cooldown(
         self, group: EndpointGroup, asked: float | None, reason: str, guess: float = DEFAULT_COOLDOWN
     ) -> NotBefore:
-        """Start a cooldown after a 429, and return the error to raise; for the lengths, see above."""
+        """Start a cooldown after a 429, and return the error to raise.
+
+        If none are `asked` for, the first lasts `guess` seconds, and each further one in a row longer.
+        """
         times = 1 if group not in self._cooldowns else self._cooldowns[group].times + 1
-        seconds, now = cooldown_seconds(asked, guess, times), self._clock.utc()
+        growth = 2.0 ** min(times - 1, 16)
+        seconds = min(guess * growth, max(guess, MAX_DEFAULT_COOLDOWN))
+        if asked is not None:
+            seconds = max(0.0, asked) + min(growth, MAX_EXTRA_WAIT)
+        seconds, now = min(seconds, MAX_COOLDOWN), self._clock.utc()
         self._cooldowns[group] = Cooldown(seconds, self._clock.monotonic(), now, times, reason)
         if group == "api":
             self._limits = [*self._limits, now + seconds][-MAX_REMEMBERED_LIMITS:]

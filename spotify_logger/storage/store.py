@@ -57,11 +57,6 @@ class Batch:
         self.write_hash(keys.gap_key(second), fields)
         self.write_hash(keys.GAPS, {str(second): keys.gap_value(second, fields)})
 
-    def write_tombstones(self, tombstones: Mapping[int, int]) -> None:
-        """Write tombstones: second in the key of a deleted play -> second of its end."""
-        self.is_final = True
-        self.write_hash(keys.TOMBSTONES, {str(second): end for second, end in tombstones.items()})
-
     def write_status(self, fields: Mapping[str, str | int]) -> None:
         """Write fields of the status; the others stay."""
         self.write_hash(keys.STATUS, fields)

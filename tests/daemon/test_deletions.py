@@ -33,7 +33,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 def delete(store: Store, *seconds: int) -> None:
     with store.batch() as batch:
-        batch.write_tombstones({second: second + 200 for second in seconds})
+        batch.write_hash(TOMBSTONES, {str(second): second + 200 for second in seconds})
 
 
 def test_the_newest_are_kept_across_restarts(store: Store, outbox: Outbox) -> None:

@@ -10,7 +10,7 @@ import pytest
 from spotify_logger.config import settings
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.http import Response
-from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile, valid_until
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.conftest import date_header
@@ -234,11 +234,11 @@ def test_without_a_login_nothing_is_sent_until_there_is_one(tmp_path: Path) -> N
     error = client.poll()
     assert isinstance(error, LoginNeeded)
     assert "run `spotify-logger login`" in str(error)
-    assert (client.spotify.requests, client.spotify.login_valid_until) == (0, None)
+    assert (client.spotify.requests, valid_until(client.spotify.token)) == (0, None)
     client.log_in(TOKEN)
     client.script.api = [PLAYING]
     assert client.poll() == PLAYING_BODY
-    assert client.spotify.login_valid_until is not None
+    assert valid_until(client.spotify.token) is not None
 
 
 def test_refresh_token_from_the_settings_is_used_without_a_file(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_the_account_of_an_old_token_file_is_asked_for_with_each_access_token(
     client.script.api, client.script.accounts = [profile, PLAYING, PLAYING], [ROTATED]
     assert [client.poll(), client.poll()] == [PLAYING_BODY, PLAYING_BODY]
     assert (client.script.order, client.script.requests[0].url) == ("ppp", "https://api.test/v1/me")
-    assert (client.spotify.account, client.saved.account) == (account, account)
+    assert (client.spotify.token, client.saved.account) == (client.saved, account)
     client.script.api = [EXPIRED, *([] if account else [PROFILE]), PLAYING]
     assert client.poll() == PLAYING_BODY
     assert (client.saved.account, client.saved.refresh_token) == ("me", "refresh-2")

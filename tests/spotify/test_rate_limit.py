@@ -14,7 +14,6 @@ from spotify_logger.spotify.rate_limit import (
     RATE_LIMIT_FILE,
     RECENT_LIMIT_AGE,
     RateLimit,
-    cooldown_seconds,
 )
 from spotify_logger.system.clock import DATE_TOLERANCE, Clock
 from spotify_logger.system.errors import NotBefore
@@ -96,16 +95,20 @@ class RebootingMachine:
     ("asked", "guess", "times", "expected"),
     [
         (6, 60, 5, 22),
-        (6, 60, 1000, 66),
+        (6, 60, 1030, 66),
         (0, 60, 1, 1),
         (None, 60, 1, 60),
         (None, 60, 3, 240),
-        (None, 60, 1000, 3600),
+        (None, 60, 20, 3600),
         (float("inf"), 60, 1, MAX_COOLDOWN),
     ],
 )
-def test_length_of_a_cooldown(asked: float | None, guess: float, times: int, expected: float) -> None:
-    assert cooldown_seconds(asked, guess, times) == expected
+def test_length_of_a_cooldown(
+    memory_folder: Path, asked: float | None, guess: float, times: int, expected: float
+) -> None:
+    rate_limit = RateLimit(memory_folder / RATE_LIMIT_FILE, Clock())
+    limits = [rate_limit.start_cooldown("api", asked, "", guess) for _ in range(times)]
+    assert limits[-1].seconds == expected
 
 
 CLOCK_ERROR = DATE_TOLERANCE + 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
-from spotify_logger.core.redis_keys import STATUS, play_key
+from spotify_logger.core.redis_keys import STATUS, TOMBSTONES, play_key
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import Persistence, RedisClient, StoreError
 from spotify_logger.storage.store import LOG_INTERVAL, MAX_CACHED_KEYS
@@ -379,7 +379,7 @@ class TestReading:
         recorded.raw.set("spotify_logger:standby", "abc kitchen\x1b pi")
         with recorded.store.batch() as batch:
             batch.write_status({"pid": 1})
-            batch.write_tombstones({START: START + 30})
+            batch.write_hash(TOMBSTONES, {str(START): START + 30})
         assert recorded.store.listeners() == ["", "ann", "ben"]
         assert "\x1b" not in recorded.store.standby_machine()
         assert recorded.store.standby_machine().startswith("kitchen")
