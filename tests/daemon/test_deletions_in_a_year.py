@@ -48,8 +48,8 @@ class YearOfDeletions(YearSimulation):
             self._at(moment, self.delete)
             moment += self.choice.uniform(0.2, 2) * HOUR
 
-    def scan(self, _: str, __: str, pattern: str, *___: str) -> list[object]:
-        return ["0", [name for name in self.redis.names() if fnmatch(name, pattern)]]
+    def scan(self, _: str, __: str, pattern: str, *___: str) -> tuple[int, list[str]]:
+        return 0, [name for name in self.redis.names() if fnmatch(name, pattern)]
 
     def archive(self) -> Archive:
         return Archive("", connect=self.redis.client, utc=lambda: self.clock.now)
