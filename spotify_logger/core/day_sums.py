@@ -9,6 +9,7 @@ from typing import NamedTuple
 from spotify_logger.core.periods import Period, Zone
 from spotify_logger.core.redis_keys import EPOCH_DAY
 
+LONGEST_MONTH = 31  # days
 LONGEST_BY_MONTH = 366 * 86_400 + 3600  # in seconds: a leap year and an hour of daylight saving time
 INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 
@@ -125,11 +126,9 @@ def by_interval(days: Sequence[LocalSums], period: Period, zone: Zone, today: da
     return sums_of(days, range((first - EPOCH_DAY).days, (last - EPOCH_DAY).days + 1), "from", begin)
 
 
-def days_of_year(zone: Zone, period: Period) -> tuple[int, range]:
-    """Return the calendar year that is a period, and its days since the epoch."""
-    year = zone.day(period.begin or 0).year
-    first, end = ((date(number, 1, 1) - EPOCH_DAY).days for number in (year, year + 1))
-    return year, range(first, end)
+def days_of(zone: Zone, period: Period) -> range:
+    """Return the days since the epoch of a period that begins and ends at midnight."""
+    return range(*((zone.day(second or 0) - EPOCH_DAY).days for second in (period.begin, period.end)))
 
 
 def by_year_or_month(days: Sequence[LocalSums], period: Period) -> list[Sums]:

@@ -87,11 +87,12 @@ def clock(log: Log, question: Question) -> Clock:
 def calendar(log: Log, question: Question) -> Calendar:
     """Return the days of a year; the period of the question is a calendar year."""
     days = sums_by(log, question, BY_DAY)
-    year, whole = day_sums.days_of_year(question.zone, question.period)
+    whole = day_sums.days_of(question.zone, question.period)
     # Days after today may have plays, logged by a clock ahead of ours.
     shown = {day for day in whole if day_sums.date_of(day) <= question.today} | {day.number for day in days}
     figures = day_sums.day_figures(days, question.today)
     found = day_sums.sums_of(days, sorted(shown), "day", str)
+    year = day_sums.date_of(whole.start).year
     return Calendar(year, *_asked(question, days), *figures, found, unseen(log, question))
 
 

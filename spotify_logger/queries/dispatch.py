@@ -75,7 +75,7 @@ QUERIES: Mapping[str, Sequence[str]] = {
     "clock": ("charts", "clock"),
     "calendar": ("charts", "calendar"),
     "course": ("charts", "course", "per"),
-    "year": ("summary", "year"),
+    "year": ("summary", "review"),
     "recent": ("timeline", "recent"),
     "day": ("timeline", "day", "day"),
     "on-this-day": ("timeline", "on_this_day", "day"),

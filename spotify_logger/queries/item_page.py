@@ -11,6 +11,7 @@ from spotify_logger.core.day_sums import Sums
 from spotify_logger.core.text import fold
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
+from spotify_logger.queries.milestones import OF_ONE
 from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.search import close_names, find, matches
 from spotify_logger.queries.top import Line, artist_names, best
@@ -27,6 +28,7 @@ PARTS = {  # of what has some: the kind of its tracks, and of its albums
     sql.ALBUMS: {sql.TRACKS: sql.TRACKS},
     sql.SHOWS: {sql.TRACKS: sql.EPISODES},
 }
+ONE_OF = "grouped IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class ItemReport(Line):
     share: float  # of all plays of music, or of podcasts; or of the time
     most_in_a_day: Sums  # the earliest in a tie
     most_in_a_row: Mapping[str, Any]  # without a counting play of anything else: plays, and from when
+    milestones: Sequence[Mapping[str, Any]]  # the 100th play of the period, the 1,000th: number, and when
     periods: Sequence[Sums]
     hours: Sequence[Sums]
     number_of_tracks: int
@@ -70,6 +73,14 @@ class ItemPage:
     unseen: sql.Unseen
 
 
+@dataclass(frozen=True, slots=True)
+class Suggestions:
+    """What a text that is being typed may name."""
+
+    found: Mapping[str, Sequence[Line]]  # by kind, the closest and most played first
+    close: Sequence[str]  # names that may have been meant if that is nothing
+
+
 def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
     """Report on the thing of a kind with a name or key, or list the candidates if several match."""
     sql.make_tally(log, question, question.period, kind)
@@ -91,13 +102,30 @@ def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
     )
 
 
+def suggestions(log: Log, question: Question, text: str) -> Suggestions:
+    """Return the first of each kind that a text may name in all time; its last word may be incomplete."""
+    found = {}
+    for kind in sql.KINDS:
+        closeness = matches(find(log, text, kind, exact=question.exact))
+        query = f"""SELECT item, sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played
+            FROM {sql.source(question)} WHERE item IN
+                (SELECT item FROM ({sql.groups(kind, exact=question.exact)}) WHERE {ONE_OF}) GROUP BY item"""
+        log.make_table("tally", query, json.dumps([*closeness]))
+        sql.make_ranking(log, question, kind)
+        rows = log.rows(f"SELECT grouped FROM {kind}_of_tally ORDER BY {sql.order(question)}")
+        groups = [grouped for (grouped,) in rows if grouped in closeness]  # not those credited beside them
+        groups = sorted(groups, key=lambda grouped: -closeness[grouped])[: question.limit]
+        lines = best(log, question, kind, -1, ONE_OF, json.dumps(groups))
+        found[kind] = [lines[grouped] for grouped in groups]
+    return Suggestions(found, [] if any(found.values()) else close_names(log, text, sql.ANY))
+
+
 def _played(log: Log, question: Question, kind: str, found: Mapping[str, Match]) -> dict[str, Line]:
     """Return those that were played and match best, the most played first."""
-    which = "grouped IN (SELECT value FROM json_each(?))"
-    rows = log.rows(f"SELECT grouped FROM {kind}_of_tally WHERE {which}", json.dumps([*found]))
+    rows = log.rows(f"SELECT grouped FROM {kind}_of_tally WHERE {ONE_OF}", json.dumps([*found]))
     closest = max((found[grouped] for (grouped,) in rows), default=None)
     wanted = [grouped for grouped, match in found.items() if match == closest]
-    return best(log, question, kind, -1, which, json.dumps(wanted))
+    return best(log, question, kind, -1, ONE_OF, json.dumps(wanted))
 
 
 def _report(
@@ -151,14 +179,17 @@ def _runs(log: Log, question: Question) -> dict[str, Any]:
         FROM mine ORDER BY second"""
     longest: tuple[int, int | None] = (0, None)
     plays, since, expected, first, second = 0, 0, None, None, None
-    for second, following in log.database.execute(query, (end, begin, end)):
+    milestones = []
+    for number, (second, following) in enumerate(log.database.execute(query, (end, begin, end)), 1):
+        if number in OF_ONE:
+            milestones.append({"number": number, "when": utc_time(second)})
         first = second if first is None else first
         if second != expected:
             plays, since = 0, second
         plays, expected = plays + 1, following
         longest = max(longest, (plays, since), key=lambda run: run[0])
-    run = {"plays": longest[0], "from": utc_time(longest[1])}
-    return {"first": utc_time(first), "last": utc_time(second), "most_in_a_row": run}
+    run = {"most_in_a_row": {"plays": longest[0], "from": utc_time(longest[1])}, "milestones": milestones}
+    return {"first": utc_time(first), "last": utc_time(second), **run}
 
 
 def _parts(log: Log, question: Question, kind: str) -> dict[str, Any]:

@@ -56,15 +56,6 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
-    """The period up to now at a glance, for the page."""
-
-    stats: Stats
-    top: Best
-    weeks: Sequence[Sums]
-
-
-@dataclass(frozen=True, slots=True)
 class ReviewLine(Titled):
     """A line of a review: what was played, how much, and when, as far as that is known."""
 
@@ -78,14 +69,14 @@ class ReviewLine(Titled):
 
 @dataclass(frozen=True, slots=True)
 class FirstPlay(ReviewLine):
-    """The first play of the year that counts."""
+    """The first play of the period that counts."""
 
     album: str  # the show of an episode
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A year in review."""
+    """A year or a month in review."""
 
     year: int
     over: bool
@@ -97,7 +88,7 @@ class Review:
     skips: int
     heard_ms: int
     days: int  # with plays that count
-    new_tracks: int | None  # never heard before, not even in part; None if nothing was logged before the year
+    new_tracks: int | None  # never heard before, not even in part; None if nothing was logged before
     new_artists: int | None
     sessions: int
     longest_session: Session | None
@@ -107,7 +98,7 @@ class Review:
     most_repeated: ReviewLine | None  # the track with the most plays in a day
     late_night: ReviewLine | None  # the track that was played most after midnight
     discovery: ReviewLine | None  # the track that was played most of those that are new
-    months: Sequence[Sums]
+    months: Sequence[Sums]  # or the days of a month
     top: Best
     unseen: Unseen
 
@@ -138,17 +129,16 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
     )
 
 
-def overview(log: Log, question: Question) -> Overview:
-    """Return an overview of a period that begins at a local midnight and includes the present."""
-    days = charts.sums_by(log, question, BY_DAY)
-    weeks = day_sums.by_interval(days, question.period, question.zone, question.today, day_sums.WEEK)
-    return Overview(stats(log, question, days), _top(log, question), weeks)
+def overview(log: Log, question: Question) -> tuple[Stats, Best]:
+    """Return the statistics of a period, and what was played most, for the page."""
+    return stats(log, question), _top(log, question)
 
 
-def year(log: Log, question: Question) -> Review:
-    """Return a year in review; the period of the question is a calendar year."""
+def review(log: Log, question: Question) -> Review:
+    """Return a year or a month in review; the period of the question is one of the calendar."""
     days = charts.sums_by(log, question, BY_DAY)
-    sums, (number, whole) = stats(log, question, days), day_sums.days_of_year(question.zone, question.period)
+    sums, whole = stats(log, question, days), day_sums.days_of(question.zone, question.period)
+    unit, layout = ("month", "%Y-%m") if len(whole) > day_sums.LONGEST_MONTH else ("day", "%Y-%m-%d")
     query = "SELECT EXISTS (SELECT 1 FROM items WHERE first < ? AND NOT is_episode)"
     ((has_past,),) = log.rows(query, sql.bounds(question.period)[0])
     new = best(log, question, sql.TRACKS, 1, which=_is_new(question, sql.TRACKS))
@@ -156,14 +146,14 @@ def year(log: Log, question: Question) -> Review:
     if not has_past:
         shared |= {"new_tracks": None, "new_artists": None}
     return Review(
-        year=number,
+        year=day_sums.date_of(whole.start).year,
         over=question.period.end is not None and question.now >= question.period.end,
         by=question.by,
         first_play=_first_play(log, question),
         most_repeated=_most_repeated(log, question),
         late_night=_late_night(log, question),
         discovery=next(iter(_review_lines(new)), None) if has_past else None,
-        months=day_sums.sums_of(days, whole, "month", lambda day: f"{day:%Y-%m}"),
+        months=day_sums.sums_of(days, whole, unit, lambda day: f"{day:{layout}}"),
         top=_top(log, question),
         **shared,
     )

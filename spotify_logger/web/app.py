@@ -32,7 +32,7 @@ from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import ErrorLog, PageServer, listen
 from spotify_logger.web.static_files import MANIFEST, OFFLINE, SERVICE_WORKER, Assets
 from spotify_logger.web.templating import TOKEN_PATHS, Templates, problem
-from spotify_logger.web.views import account, music, periods, personal, plays
+from spotify_logger.web.views import account, music, periods, personal, pictures, plays
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -161,6 +161,7 @@ VIEWS = {
     "/day": plays.pick_day,
     "/day/{day}": plays.day,
     "/top/{kind}": music.top,
+    "/top/{kind}/image.svg": pictures.top,
     "/compare": music.compare,
     "/track": music.item,
     "/artist": music.item,
@@ -168,13 +169,18 @@ VIEWS = {
     "/show": music.item,
     "/episode": music.item,
     "/search": music.search,
+    "/suggest": music.suggest,
     "/clock": periods.clock,
+    "/stats": periods.stats,
     "/chart": periods.chart,
     "/calendar": periods.calendar,
     "/calendar/{year:int}": periods.calendar,
     "/year": periods.review,
     "/year/{year:int}": periods.review,
-    "/year/{year:int}/image.svg": periods.review_image,
+    "/year/{year:int}/image.svg": pictures.review,
+    "/month": periods.review,
+    "/month/{month}": periods.review,
+    "/month/{month}/image.svg": pictures.review,
     "/settings": personal.settings,
     "/health": account.health,
     "/health/login": account.login_state,

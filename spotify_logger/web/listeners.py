@@ -17,16 +17,14 @@ from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listener
 from spotify_logger.core.catalog import CatalogEntry, artists_of
-from spotify_logger.core.periods import between
 from spotify_logger.monitoring.notice import notice
-from spotify_logger.queries import dispatch, summary
+from spotify_logger.queries import dispatch
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.question import Question
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.live import NowPlayingStream
 from spotify_logger.web.preferences import ZONE, follow
-from spotify_logger.web.request_params import BadRequest, RequestParams, read_form, start_of_twelve_months
+from spotify_logger.web.request_params import BadRequest, RequestParams, read_form
 from spotify_logger.web.templating import CurrentListener
 
 if TYPE_CHECKING:
@@ -39,8 +37,8 @@ if TYPE_CHECKING:
     from spotify_logger.config.settings import Settings
     from spotify_logger.core.catalog import Artist
     from spotify_logger.core.periods import Zone
+    from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
-    from spotify_logger.queries.summary import Overview
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.covers import Covers
     from spotify_logger.web.login import LoginThread
@@ -204,12 +202,6 @@ class ListenerPage(Questions):
         """The years of the log, as of the latest question; this year alone while it is empty."""
         begin = self.today if self.first_play is None else self.zone.day(self.first_play)
         return range(min(begin.year, self.today.year), self.today.year + 1)
-
-    async def overview(self, request: Request) -> Overview:
-        """Return the figures of the last 12 months."""
-        begin = self.zone.midnight(start_of_twelve_months(self.today))
-        question = Question(time.time(), self.zone, between(begin, None, "the last 12 months"))
-        return await self.ask(request, summary.overview, question)
 
     def begin_login(self, store: Archive) -> None:
         """Begin an attempt to log in, and cancel the one in progress."""

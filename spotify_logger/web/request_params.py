@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from spotify_logger.queries.question import Question
 
 PERIOD_PARAMETERS = ("year", "month", "since", "until")  # not `last`: its start changes every second
+TWELVE_MONTHS = "last 12 months"
 ALL_TIME = "all"  # the parameter that selects all time where the default is the last 12 months
 DEFAULT_LIMIT, MAX_LINES = 50, 500
 MAX_SEARCH_LENGTH = 200
@@ -77,7 +78,7 @@ class RequestParams:
         """Return the question, with the parameters `names` of "by", "min" and "n", and maybe a period."""
         texts = {name: text for name, text in self.without_period.items() if name in names}
         if period and not self.period and not self._default_all_time:
-            texts["since"] = str(start_of_twelve_months(self._today))
+            texts["since"] = str(first_days(self._today)[TWELVE_MONTHS])
         elif period:
             texts |= {name: text for name, text in self.period.items() if name != ALL_TIME}
         if "since" in texts and texts["since"] <= str(self._today):  # an end makes it comparable
@@ -101,15 +102,12 @@ class RequestParams:
 
     def choices(self) -> list[PeriodChoice]:
         """Return the periods to offer, the default one first."""
-        today = self._today
         offered = {
-            "last 12 months": {"since": str(start_of_twelve_months(today))},
-            "last 30 days": {"since": str(today - timedelta(days=29))},
-            "last 7 days": {"since": str(today - timedelta(days=6))},
-            "all time": {ALL_TIME: "1"},
-            **{str(year): {"year": str(year)} for year in sorted(self._years(), reverse=True)},
+            label: {ALL_TIME: "1"} if first is None else {"since": str(first)}
+            for label, first in first_days(self._today).items()
         }
-        default = "all time" if self._default_all_time else "last 12 months"
+        offered |= {str(year): {"year": str(year)} for year in sorted(self._years(), reverse=True)}
+        default = "all time" if self._default_all_time else TWELVE_MONTHS
         offered = {default: {}, **{label: query for label, query in offered.items() if label != default}}
         return [PeriodChoice(label, query, query == self.period) for label, query in offered.items()]
 
@@ -134,13 +132,19 @@ def _shown(text: str) -> str:
     return text
 
 
-def start_of_twelve_months(today: date) -> date:
-    """Return the first day of the 12 months that end with `today`."""
+def first_days(today: date) -> dict[str, date | None]:
+    """Return the first days of the periods to offer that end today, by their names; None is all time."""
     try:
-        same = today.replace(year=today.year - 1)
+        a_year_ago = today.replace(year=today.year - 1)
     except ValueError:  # 29 February
-        same = today.replace(year=today.year - 1, day=28)
-    return same + timedelta(days=1)
+        a_year_ago = today.replace(year=today.year - 1, day=28)
+    return {
+        TWELVE_MONTHS: a_year_ago + timedelta(days=1),
+        "last 30 days": today - timedelta(days=29),
+        "last 7 days": today - timedelta(days=6),
+        "today": today,
+        "all time": None,
+    }
 
 
 def search_text(values: Mapping[str, str], name: str) -> str:

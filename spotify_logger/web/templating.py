@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from rich.cells import cell_len, set_cell_size
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from spotify_logger import __version__
@@ -23,9 +22,9 @@ from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import from_iso, utc_time
 from spotify_logger.queries.question import Question
 from spotify_logger.report import words
-from spotify_logger.system.log import sanitize
 from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color
 from spotify_logger.web.preferences import ZONE
+from spotify_logger.web.text_width import fit_text, largest_font_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,8 +41,6 @@ ON_SPOTIFY = ("track", "episode", "artist", "album", "show", "playlist")
 DAY_FORM = "%-d %b %Y"  # in which views write days, maybe with a weekday before or a time after
 TIME_FORM = f"{DAY_FORM}, %H:%M"
 SHADES = 5  # of a heatmap, not counting the one for zero
-ELLIPSIS = "…"
-CELL_WIDTH = 0.62  # of a letter, as a fraction of the font size; half of that of a Chinese or Japanese one
 
 
 class CurrentListener(NamedTuple):
@@ -88,7 +85,6 @@ class Templates:
             "date": _local_time("%Y-%m-%d"),
             "datetime": _local_time(TIME_FORM),
             "day": lambda text: f"{_day_of(text):{DAY_FORM}}",
-            "days_later": lambda day, days: str(date.fromisoformat(day) + timedelta(days=days)),
             "long_date": lambda day: f"{date.fromisoformat(day):%A, {DAY_FORM}}",
             "tile_color": tile_color,
             "initial": initial,
@@ -103,6 +99,7 @@ class Templates:
             # From its key, as its hash may be incomplete.
             "started_at": lambda play: utc_time(second_of_key(str(play["key"])) or 0) or "",
             "fit_text": fit_text,
+            "font_size": largest_font_size,
         }
 
     def render_text(self, template: str, **context: object) -> str:
@@ -172,12 +169,3 @@ def _local_time(layout: str) -> Callable[[str | None], str]:
 def _shade(value: float, maximum: float) -> int:
     """Return the shade of a value: 0 for zero, up to `SHADES` for the maximum."""
     return 0 if not value or not maximum else max(1, -int(-value * SHADES // maximum))
-
-
-def fit_text(text: str, width: float, font_size: float) -> str:
-    """Return `text` for SVG, which does not wrap: without control characters, truncated to fit into `width`.
-
-    The font is unknown, and how wide its letters are. `font_size` is in the unit of `width`.
-    """
-    whole, cells = sanitize(text), max(1, int(width / font_size / CELL_WIDTH))
-    return whole if cell_len(whole) <= cells else f"{set_cell_size(whole, cells - 1).rstrip()}{ELLIPSIS}"

@@ -1,4 +1,4 @@
-"""The overview agrees with `stats`, `top` and `course` about the same period."""
+"""The overview agrees with `stats` and `top` about the same period."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from spotify_logger.core.periods import Period, between
-from spotify_logger.queries import charts, summary, top
+from spotify_logger.queries import summary, top
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.sql import KINDS, Log
 from spotify_logger.queries.summary import TOP_COUNT, overview
@@ -15,7 +15,7 @@ from tests.indexed_log import IndexedLog, data_of
 from tests.queries.items import DUET, QUO, SEXY
 
 
-def test_it_says_what_stats_top_and_course_say(log: IndexedLog) -> None:
+def test_it_says_what_stats_and_top_say(log: IndexedLog) -> None:
     log.to(QUO, "2025-11-22 23:59")  # a day too early
     log.to(QUO, "2025-11-23 00:00")
     log.to(SEXY, "2026-05-01 12:00", heard=100)
@@ -25,9 +25,9 @@ def test_it_says_what_stats_top_and_course_say(log: IndexedLog) -> None:
     log.gap("2026-11-01 00:00", "2026-11-01 02:00")
     period = between(log.second("2025-11-23 00:00"), None, "the last 12 months")
     with closing(Index(log.store)) as index:
-        found = to_json(overview(Log(index.sync(), log.store), log.ask(period=period)))
-    assert found == expected(log, period)
-    assert (found["stats"]["plays"], found["stats"]["unseen"]) == (3, {"gaps": 1, "seconds": 7200})
+        stats, top_lines = to_json(overview(Log(index.sync(), log.store), log.ask(period=period)))
+    assert {"stats": stats, "top": top_lines} == expected(log, period)
+    assert (stats["plays"], stats["unseen"]) == (3, {"gaps": 1, "seconds": 7200})
 
 
 def expected(log: IndexedLog, period: Period) -> dict[str, object]:
@@ -42,5 +42,4 @@ def expected(log: IndexedLog, period: Period) -> dict[str, object]:
             kind: [{name: line[name] for name in shown} | {"when": None} for line in tops[kind]]
             for kind in KINDS
         },
-        "weeks": data_of(log.answer(charts.course, "week", period=period))["periods"],
     }

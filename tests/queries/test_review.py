@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def review(log: IndexedLog, year: int = 2026, **more: object) -> Answer:
-    return log.answer(summary.year, year=year, **more)
+    return log.answer(summary.review, year=year, **more)
 
 
 def highlights(answer: Answer) -> dict[str, tuple[str, str]]:

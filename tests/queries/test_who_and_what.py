@@ -90,7 +90,7 @@ def test_a_recording_has_one_line_and_one_rank(log: IndexedLog) -> None:
 def test_what_is_new_is_decided_by_all_entries(log: IndexedLog) -> None:
     to(log, ACCOUNT, "2025-11-20 10:00", WITHOUT_IDS)
     to(log, NIGHTS, "2026-11-22 10:00")
-    for answer in (log.answer(summary.stats, year=2026), log.answer(summary.year, year=2026)):
+    for answer in (log.answer(summary.stats, year=2026), log.answer(summary.review, year=2026)):
         assert (data_of(answer)["new_tracks"], data_of(answer)["new_artists"]) == (0, 0)
 
 

@@ -22,7 +22,7 @@ from tests.web.page import page_process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 HOSTILE = """<script>document.title="caught"</script><img src=x onerror="alert('caught')">"""
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 3
@@ -42,6 +42,7 @@ VIEWS = (
     "/", "/recent", "/top/artists?all=1&by=time", "/chart?per=day",
     "/clock", f"/calendar/{LAST_MONTH.year}", f"/year/{LAST_MONTH.year}", "/track?q=track:long",
     "/artist?q=Daft+Punk", "/search?q=veridis+quo", "/compare?with=ben", "/health", "/settings",
+    f"/month/{LAST_MONTH:%Y-%m}", "/stats?all=1",
     "/top/devices?since=" + str(LAST_MONTH), "/show?q=A+Show", "/recent?device=Kitchen",
 )  # fmt: skip
 
@@ -299,14 +300,60 @@ class TestChart:
         self.changed_range(page, shown)
 
 
-def test_a_year_is_saved_as_an_image(window: BrowserPage) -> None:
-    page = window.open(f"/year/{LAST_MONTH.year}")
-    with page.expect_download() as saving:
-        page.get_by_role("link", name="Save as image").or_(
-            page.get_by_role("button", name="Save as image")
-        ).click()
-    assert saving.value.suggested_filename == f"spotify-{LAST_MONTH.year}.png"
-    image = saving.value.path().read_bytes()
-    assert image[:8] == b"\x89PNG\r\n\x1a\n"
-    assert int.from_bytes(image[16:20]) >= 1080
-    assert len(image) > 20_000
+class TestSearch:
+    def test_suggestions_are_chosen_by_keyboard(self, window: BrowserPage) -> None:
+        page = window.open("/recent")
+        page.keyboard.press("/")
+        page.keyboard.type("da")
+        page.wait_for_selector(".found [role=option]")
+        groups = page.eval_on_selector_all(".found [role=group]", "all => all.map((each) => each.ariaLabel)")
+        assert groups == ["Tracks", "Artists", "Albums"]
+        assert accessibility_report(page) == ""
+        page.keyboard.press("ArrowUp")  # to the last one
+        page.keyboard.press("ArrowUp")
+        selected = page.locator(".found [aria-selected=true]")
+        assert selected.inner_text().startswith("Daft Punk")
+        active = page.get_attribute("input:focus", "aria-activedescendant")
+        assert active == selected.get_attribute("id")
+        page.keyboard.press("Escape")
+        assert page.locator(".found:visible").count() == 0
+        assert page.input_value("input:focus") == "da"
+        page.keyboard.press("ArrowDown")
+        page.wait_for_selector(".found [role=option]")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/track?q=**")
+        assert "Veridis Quo" in page.inner_text("h1")
+        page.keyboard.press("Control+k")
+        page.keyboard.type("veridis qou")
+        page.wait_for_selector(".found [aria-label^='Did you mean']")
+        page.keyboard.press("Enter")  # nothing is chosen: as without a script
+        page.wait_for_url("**/search?q=veridis+qou")
+
+    def test_only_the_latest_answer_is_shown(self, window: BrowserPage) -> None:
+        page = window.open("/recent")
+        held: list[Route] = []
+        page.route("**/suggest?*", lambda route: held.append(route) if not held else route.continue_())
+        page.keyboard.press("/")
+        with page.expect_request("**/suggest?*"):
+            page.keyboard.type("air")
+        page.keyboard.press("Control+a")
+        page.keyboard.type("script")
+        wait_for_text(page, ".found", HOSTILE)
+        held[0].continue_()
+        page.wait_for_load_state("networkidle")
+        assert HOSTILE in page.inner_text(".found")
+        assert "Sexy Boy" not in page.inner_text(".found")
+        page.unroute_all()
+
+
+def test_the_period_of_the_first_view_is_remembered(browser: Browser, served: ServedLog) -> None:
+    with browser_page(browser, served.address, script=False) as window:
+        page = window.open("/")
+        assert "Last 12 months" in page.inner_text("main")
+        page.get_by_role("link", name="week", exact=True).click()
+        assert "Last 7 days" in window.open("/").inner_text("main")
+        assert page.locator(".activity a").count() in range(365, 374)
+        page.locator(".activity a").last.click()
+        assert page.inner_text("h1").endswith(f"{TODAY:%-d %b %Y}")
+        assert window.problems == []

@@ -121,6 +121,11 @@ def test_rows_lead_to_all_that_they_name_and_no_link_is_dead(page: PageClient) -
         "/day/",
     ):
         assert any(link.startswith(start) for link in found), start
+    albums = text_of(page, "/top/albums?all=1")
+    assert 'class="byline"><a href="/artist?q=artist%3ADaftPunk">' in albums
+    assert 'class="to-album" tabindex="-1" aria-hidden="true" href="/artist?q=Daft%20Punk">' in text_of(
+        page, "/"
+    )
     assert f"/artist?q={'artist%3AAirtheband'}" in found  # one artist, although a comma is in the name
     views = [
         "/",
@@ -181,3 +186,4 @@ def test_rankings_say_how_rows_moved_against_a_named_period(page: PageClient) ->
     assert re.search(r"down </span>1</span>\s*\+2", rows[1])
     assert ">new</span>" in text_of(page, "/top/shows")
     assert "movement" not in text_of(page, "/top/tracks?all=1")
+    assert f"movement against {THIS_YEAR - 1}: places, and plays" in text_of(page, f"/year/{THIS_YEAR}")

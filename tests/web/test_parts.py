@@ -20,9 +20,8 @@ from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web import static_files
 from spotify_logger.web.covers import Covers, small_cover
 from spotify_logger.web.static_files import Assets
-from spotify_logger.web.templating import ELLIPSIS, fit_text
+from spotify_logger.web.text_width import ELLIPSIS, fit_text
 from spotify_logger.web.views.plays import HEARD, SKIPPED_PLAY, UNOBSERVED, Segment, day_segments
-from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.log import write_play
 from tests.web.page import PageClient, serve_page, settings_for
 
@@ -113,22 +112,6 @@ def test_a_fitted_text_is_never_longer_and_valid_xml(text: str, width: float, fo
     assert len(element.text) <= len(text) + 1
     ET.fromstring(ET.tostring(element))
     assert fit_text("Veridis Quo " * 20, 200, 20).endswith(ELLIPSIS)
-
-
-def test_the_image_of_a_year_is_valid_xml_for_any_name(page: PageClient, redis_url: str) -> None:
-    log = IndexedLog(redis_url, Zone(), "2026-11-22 19:00")
-    names = ("Veridis Quo", '<script>alert("x")</script>', "a & b", "\u202e\x0b\ud7ff", "🌊" * 90)
-    for number, name in enumerate(names):
-        item = CatalogItem(f"track:{number}", name, [name], name, f"album{number}", f"X{number}")
-        log.to(item, f"2025-05-01 12:0{number}")
-    log.store.close()
-    answer = page.request("/year/2025/image.svg")
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("image/svg+xml")
-    image = ET.fromstring(answer.text)
-    assert image.tag == "{http://www.w3.org/2000/svg}svg"
-    assert "script" not in {element.tag.partition("}")[2] for element in image.iter()}
-    assert page.request("/year/2001/image.svg").status == 200
 
 
 def test_a_search_links_to_the_artists_and_albums_that_the_words_name(

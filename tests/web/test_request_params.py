@@ -12,10 +12,11 @@ from spotify_logger.web.request_params import (
     ALL_TIME,
     DEFAULT_LIMIT,
     PERIOD_PARAMETERS,
+    TWELVE_MONTHS,
     BadRequest,
     RequestParams,
+    first_days,
     search_text,
-    start_of_twelve_months,
 )
 
 ZONE = Zone("Europe/Berlin")
@@ -26,7 +27,8 @@ VALUES = st.text(max_size=50) | st.sampled_from(
 
 def test_the_default_period_is_the_last_twelve_months_or_all_time() -> None:
     params = RequestParams({}, ZONE)
-    begin = ZONE.midnight(start_of_twelve_months(ZONE.day(params.question().now)))
+    first = first_days(ZONE.day(params.question().now))[TWELVE_MONTHS]
+    begin = first and ZONE.midnight(first)
     assert (params.question().period.begin, params.question().limit) == (begin, DEFAULT_LIMIT)
     for all_time in (RequestParams({}, ZONE, default_all_time=True), RequestParams({ALL_TIME: "1"}, ZONE)):
         assert (all_time.question().period.begin, all_time.question().period.end) == (None, None)
@@ -65,7 +67,7 @@ def test_each_choice_selects_its_period_and_the_default_is_first(first: str) -> 
     is_all_time = first == "all time"
     years = (2024, 2025, 2026)
     choices = RequestParams({}, ZONE, lambda: years, default_all_time=is_all_time).choices()
-    assert (len(choices), choices[0].label, choices[0].is_active) == (7, first, True)
+    assert (len(choices), choices[0].label, choices[0].is_active) == (8, first, True)
     for choice in choices:
         params = RequestParams(choice.query, ZONE, lambda: years, default_all_time=is_all_time)
         assert params.label == choice.label
@@ -75,7 +77,7 @@ def test_each_choice_selects_its_period_and_the_default_is_first(first: str) -> 
 def test_twelve_months_begin_on_the_day_after_this_day_of_last_year() -> None:
     days = (date(2024, 2, 29), date(2025, 2, 28), date(2026, 12, 31))
     begins = [date(2023, 3, 1), date(2024, 2, 29), date(2026, 1, 1)]
-    assert [start_of_twelve_months(day) for day in days] == begins
+    assert [first_days(day)[TWELVE_MONTHS] for day in days] == begins
 
 
 @settings(max_examples=40)

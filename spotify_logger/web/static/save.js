@@ -1,5 +1,5 @@
 "use strict";
-// Saves a year's image as PNG. Without this script the link downloads the SVG, which few apps can share.
+// Saves a picture as PNG. Without this script the link downloads the SVG, which few apps can share.
 
 {
   const SCALE = 2;

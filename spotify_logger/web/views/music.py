@@ -22,31 +22,39 @@ if TYPE_CHECKING:
 
     from spotify_logger.queries.count import CountedTrack
     from spotify_logger.queries.item_page import ItemReport
+    from spotify_logger.queries.top import Top
     from spotify_logger.web.listeners import ListenerPage
+    from spotify_logger.web.request_params import RequestParams
 
 LIST_LENGTHS = (50, 100, 500)  # numbers of rows to choose from
+SUGGESTIONS = 4  # of each kind
 PLAYS_OF_ITEM = 10  # on its page; a link leads to all
 LIST_LENGTH = LIST_LENGTHS[0]
 
 
 async def top(page: ListenerPage, request: Request) -> Response:
     """Show a ranking."""
-    kind = request.path_params["kind"]
-    if kind not in CHOICES:
-        raise BadRequest(f"unknown kind of list: {kind}")
-    params = page.params(request)
-    data = await page.ask(request, rankings.top, params.question("by", "min", "n"), kind)
+    data, params = await ask_top(page, request)
     keys = [line.key for line in data.top]
     return page.render(
         request,
         "top.html",
-        kind=kind,
+        kind=data.kind,
         kinds=CHOICES,
         data=data,
         params=params,
         links=await page.links(keys),
         lengths=LIST_LENGTHS,
     )
+
+
+async def ask_top(page: ListenerPage, request: Request) -> tuple[Top, RequestParams]:
+    """Return the ranking that a request asks for, and its parameters."""
+    kind = request.path_params["kind"]
+    if kind not in CHOICES:
+        raise BadRequest(f"unknown kind of list: {kind}")
+    params = page.params(request)
+    return await page.ask(request, rankings.top, params.question("by", "min", "n"), kind), params
 
 
 async def compare(page: ListenerPage, request: Request) -> Response:
@@ -58,9 +66,9 @@ async def compare(page: ListenerPage, request: Request) -> Response:
     chosen = request.query_params.get("with", "")
     other = chosen if chosen in others else others[0]
     data = await page.ask(request, page.compare, params.question("by", "min"), other)
-    covers = await page.cover_urls(line.key for line in (*data.artists, *data.tracks))
+    links = await page.links(line.key for line in (*data.artists, *data.tracks))
     return page.render(
-        request, "compare.html", data=data, params=params, other=other, others=others, covers=covers
+        request, "compare.html", data=data, params=params, other=other, others=others, links=links
     )
 
 
@@ -123,6 +131,14 @@ async def search(page: ListenerPage, request: Request) -> Response:
         lines=LIST_LENGTH,
         pages=_matching_pages(text, tracks),
     )
+
+
+async def suggest(page: ListenerPage, request: Request) -> Response:
+    """Render what a text that is being typed may name, for the list below a search field."""
+    text = search_text(request.query_params, "q")
+    question = page.params(request, default_all_time=True).question(period=False, limit=SUGGESTIONS)
+    data = await page.ask(request, item_page.suggestions, question, text)
+    return page.render(request, "suggest.html", text=text, data=data)
 
 
 def _matching_pages(text: str, tracks: Iterable[CountedTrack]) -> list[tuple[str, str]]:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
-
-from starlette.responses import Response
 
 from spotify_logger.core import periods
 from spotify_logger.core.day_sums import INTERVALS, WEEK
 from spotify_logger.core.redis_keys import FIRST_DAY
-from spotify_logger.queries import charts, summary
+from spotify_logger.queries import charts, milestones, summary, top
+from spotify_logger.queries.sql import KINDS
 from spotify_logger.web.request_params import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
+    from spotify_logger.core.periods import Period, Zone
     from spotify_logger.queries.charts import HourOfWeek
     from spotify_logger.queries.question import Question
+    from spotify_logger.queries.sql import Log
     from spotify_logger.queries.summary import Best
+    from spotify_logger.queries.top import Top
     from spotify_logger.web.listeners import ListenerPage
 
 
@@ -32,6 +36,13 @@ async def clock(page: ListenerPage, request: Request) -> Response:
     hours = [_sum(data.week[hour::24]) for hour in range(24)]
     weekdays = [_sum(data.week[first : first + 24]) for first in range(0, len(data.week), 24)]
     return page.render(request, "clock.html", data=data, params=params, hours=hours, weekdays=weekdays)
+
+
+async def stats(page: ListenerPage, request: Request) -> Response:
+    """Show the statistics of a period."""
+    params = page.params(request)
+    data = await page.ask(request, summary.stats, params.question("min"))
+    return page.render(request, "stats.html", data=data, params=params)
 
 
 async def chart(page: ListenerPage, request: Request) -> Response:
@@ -50,47 +61,58 @@ async def chart(page: ListenerPage, request: Request) -> Response:
 
 async def calendar(page: ListenerPage, request: Request) -> Response:
     """Show a calendar heatmap of a year."""
-    question, about = _about_year(page, request)
+    question, about = about_period(page, request)
     data = await page.ask(request, charts.calendar, question)
     months = [list(days) for _, days in groupby(data.calendar, lambda each: str(each.when)[: len("2026-11")])]
-    return page.render(request, "calendar.html", data=data, months=months, years=page.years, **about)
+    return page.render(request, "calendar.html", data=data, months=months, **about)
 
 
 async def review(page: ListenerPage, request: Request) -> Response:
-    """Show a year in review."""
-    question, about = _about_year(page, request)
-    data = await page.ask(request, summary.year, question)
-    links = await page.links(ranked_keys(data.top))
-    return page.render(request, "review.html", data=data, links=links, years=page.years, **about)
+    """Show a year or a month in review."""
+    question, about = about_period(page, request)
+    data = await page.ask(request, summary.review, question)
+    tops = await page.ask(request, _tops, replace(question, limit=summary.TOP_COUNT))
+    reached = await page.ask(request, milestones.milestones, question)
+    shown = (*reached, data.first_play, data.most_repeated, data.late_night, data.discovery)
+    links = await page.links([*ranked_keys(data.top), *(each.key for each in shown if each)])
+    return page.render(request, "review.html", data=data, tops=tops, milestones=reached, links=links, **about)
 
 
-async def review_image(page: ListenerPage, request: Request) -> Response:
-    """Render a year in review as an SVG image to share; it has only numbers and names."""
-    question, about = _about_year(page, request)
-    data = await page.ask(request, summary.year, question)
-    headers = {
-        "cache-control": "private, no-cache",
-        "content-disposition": f'inline; filename="spotify-{data.year}.svg"',
-    }
-    text = page.render_text("review.svg", data=data, **about)
-    return Response(text, media_type="image/svg+xml", headers=headers)
+def _tops(log: Log, question: Question) -> dict[str, Top]:
+    """Return the ranking of each kind, with its movement."""
+    return {kind: top.top(log, question, kind) for kind in KINDS}
 
 
-def _about_year(page: ListenerPage, request: Request) -> tuple[Question, dict[str, Any]]:
-    """Return the question about the year of a request, and what its view shows besides the answer."""
-    this_year, params = page.today.year, page.params(request)
-    year = request.path_params.get("year", this_year)
+def about_period(page: ListenerPage, request: Request) -> tuple[Question, dict[str, Any]]:
+    """Return the question about the year or month of a request, and what its view shows besides."""
+    is_month = request.url.path.startswith("/month")
+    noun, layout = ("month", "%Y-%m") if is_month else ("year", "%Y")
+    text = str(request.path_params.get(noun, f"{page.today:{layout}}"))
     try:
-        period = periods.year(page.zone, periods.parse_year(str(year)))
+        period = _month(page.zone, text) if is_month else periods.year(page.zone, periods.parse_year(text))
     except ValueError:
-        raise BadRequest(f"not a year: {year} (try {this_year})") from None
+        raise BadRequest(f"not a {noun}: {text} (try {page.today:{layout}})") from None
+    earlier = period.previous or period
+    before, first, after = (page.zone.day(at or 0) for at in (earlier.begin, period.begin, period.end))
+    params = page.params(request)
     about = {
-        "year": year,
+        "noun": noun,
+        "text": text,
+        "title": f"{first:%B %Y}" if is_month else text,
+        "year": first.year,
+        "years": page.years,
+        "month_choices": [
+            f"{first.year}-{month:02}" for month in range(1, 13) if date(first.year, month, 1) <= page.today
+        ],
         "params": params,
-        "before": year - 1 if year > FIRST_DAY.year else None,
-        "after": year + 1 if year < this_year else None,
+        "before": f"{before:{layout}}" if before.year >= FIRST_DAY.year else None,
+        "after": f"{after:{layout}}" if after <= page.today else None,
     }
     return replace(params.question("by", "min", period=False), period=period), about
+
+
+def _month(zone: Zone, text: str) -> Period:
+    return periods.month(zone, periods.parse_month(text))
 
 
 def _sum(hours: Sequence[HourOfWeek]) -> HourOfWeek:

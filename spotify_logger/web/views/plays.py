@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,15 +10,20 @@ from urllib.parse import quote, urlencode
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from spotify_logger.core.day_sums import DAY
+from spotify_logger.core.periods import Period
 from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import play_key, second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.monitoring.status import now_playing
+from spotify_logger.queries import charts, summary
 from spotify_logger.queries import timeline as queries
+from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import NOUNS
 from spotify_logger.transfer.undo import deleted_plays
+from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.covers import catalog_key_of_play
-from spotify_logger.web.request_params import read_day, search_text
+from spotify_logger.web.request_params import TWELVE_MONTHS, first_days, read_day, search_text
 from spotify_logger.web.views.periods import ranked_keys
 
 if TYPE_CHECKING:
@@ -27,10 +33,20 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from spotify_logger.core.periods import Zone
-    from spotify_logger.queries.timeline import Line, Timeline
+    from spotify_logger.queries.timeline import Line, Memories, Timeline
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.listeners import ListenerPage
 
+PERIODS = {
+    "day": "today",
+    "week": "last 7 days",
+    "month": "last 30 days",
+    "year": TWELVE_MONTHS,
+    "all": "all time",
+}
+"""The periods of the home page, as those of other views are called."""
+DEFAULT_PERIOD = "year"
+PERIOD_COOKIE = "spotify_logger_period"
 RECENT_PLAYS = 50
 LATEST_PLAYS = 18  # on the home page: as high as what is beside them
 DAY_MINUTES = 1440
@@ -38,21 +54,43 @@ HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "unobserved"
 
 
 async def home(page: ListenerPage, request: Request) -> Response:
-    """Show what is playing, the latest plays, and the last 12 months."""
+    """Show what is playing, the latest plays, a period that is remembered, and the activity of 12 months."""
+    chosen = request.query_params.get("period", "")
+    kept = chosen if chosen in PERIODS else request.cookies.get(PERIOD_COOKIE, "")
+    period = kept if kept in PERIODS else DEFAULT_PERIOD
     now, latest = await page.observe(now_playing), await _latest_plays(page, request)
-    overview, state = await page.overview(request), await page.live.status()
+    firsts = first_days(page.today)
+    stats, top = await page.ask(request, summary.overview, _question_since(page, firsts[PERIODS[period]]))
+    year_ago = firsts[TWELVE_MONTHS] or page.today
+    monday = year_ago - timedelta(days=year_ago.weekday())
+    activity = await page.ask(request, charts.course, _question_since(page, monday), DAY)
+    state = await page.live.status()
     plays = [*latest["timeline"].lines, *([now.now] if now.now else [])]
-    return page.render(
+    answer = page.render(
         request,
         "home.html",
         now=now.now,
         unknown_since=now.unknown_since,
         problem=now.problem,
         beginning=state if state and state.redis and not state.last_play else None,
-        overview=overview,
+        periods=PERIODS,
+        period=next(each for each in page.params(request).choices() if each.label == PERIODS[period]),
+        stats=stats,
+        top=top,
         **latest,
-        links=await page.links([*ranked_keys(overview.top), *_played_keys(plays)]),
+        activity=activity.periods,
+        memories=await _memories(page, request, page.today),
+        links=await page.links([*ranked_keys(top), *_played_keys(plays)]),
     )
+    if chosen in PERIODS:
+        set_cookie(request, answer, PERIOD_COOKIE, chosen)
+    return answer
+
+
+def _question_since(page: ListenerPage, first: date | None) -> Question:
+    """Return the question about the time since a day; about all time without one."""
+    begin = None if first is None else page.zone.midnight(first)
+    return Question(time.time(), page.zone, Period(begin))
 
 
 async def today(page: ListenerPage, request: Request) -> Response:
@@ -118,9 +156,14 @@ async def day(page: ListenerPage, request: Request) -> Response:
         before=str(this - timedelta(days=1)),
         after=str(this + timedelta(days=1)) if this < page.today else "",
         segments=day_segments(page.zone, this, data.timeline),
+        memories=await _memories(page, request, this),
         deleted=await page.run(lambda store: _deleted(store, page.zone, this)),
         **await _about_plays(page, data.timeline),
     )
+
+
+async def _memories(page: ListenerPage, request: Request, day: date) -> Memories:
+    return await page.ask(request, queries.on_this_day, Question(time.time(), page.zone), day)
 
 
 def _deleted(store: Archive, zone: Zone, day: date) -> list[tuple[str, str | None, Mapping[str, str]]]:

@@ -1,0 +1,58 @@
+"""Find the milestones of a period, for the page: the 1,000th play, the 100th of an artist or a track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spotify_logger.core.times import utc_time
+from spotify_logger.queries import sql
+from spotify_logger.queries.top import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from spotify_logger.queries.question import Question
+    from spotify_logger.queries.sql import Log
+
+OF_ALL = [digit * 10**zeros for zeros in range(3, 7) for digit in range(1, 10)]
+OF_ONE = [10**zeros for zeros in range(2, 6)]
+MOST = 10  # milestones of a kind in a period: those with the largest numbers
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Milestone:
+    """A play that counts with a round number, among all plays or those of an artist or a track."""
+
+    when: str
+    kind: str  # `sql.ANY`, `sql.ARTISTS` or `sql.TRACKS`
+    number: int
+    name: str  # of the artist; otherwise of what was played
+    key: str  # of what was played, in the catalog
+
+
+def milestones(log: Log, question: Question) -> Sequence[Milestone]:
+    """Return the milestones of a period, in order."""
+    query = f"""SELECT item, sum(second < ?) AS before, count(*) AS plays FROM {sql.source(question)}
+        WHERE second < ? AND {sql.counts(question)} GROUP BY item"""
+    log.make_table("counted", query, *sql.bounds(question.period))
+    kinds = sql.ANY, sql.ARTISTS, sql.TRACKS
+    return sorted(each for kind in kinds for each in _of_kind(log, question, kind))
+
+
+def _of_kind(log: Log, question: Question, kind: str) -> Iterator[Milestone]:
+    groups = sql.groups(kind, exact=question.exact) if kind else "SELECT id AS item, '' AS grouped FROM items"
+    numbers = ", ".join(f"({number})" for number in (OF_ONE if kind else OF_ALL))
+    sums = f"""SELECT grouped, sum(before) AS before, sum(plays) AS plays
+        FROM counted JOIN ({groups}) USING (item) GROUP BY grouped"""
+    query = f"""SELECT grouped, column1, column1 - before - 1
+        FROM ({sums}) JOIN (VALUES {numbers}) ON column1 > before AND column1 <= plays
+        ORDER BY column1 DESC, plays DESC, grouped LIMIT {MOST}"""
+    for grouped, number, offset in log.rows(query):
+        query = f"""SELECT second, (SELECT key FROM items named WHERE named.id = item)
+            FROM {sql.source(question)} WHERE second >= ? AND {sql.counts(question)}
+                AND item IN (SELECT item FROM ({groups}) WHERE grouped = ?)
+            ORDER BY second LIMIT 1 OFFSET ?"""
+        ((second, key),) = log.rows(query, sql.bounds(question.period)[0], grouped, offset)
+        name, _ = names(log, kind if kind == sql.ARTISTS else sql.TRACKS, grouped, key)
+        yield Milestone(str(utc_time(second)), kind, number, name, key)
