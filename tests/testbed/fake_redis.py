@@ -459,6 +459,7 @@ class FakeRedis:
             "HGET": (self._hget, 2, 2),
             "HMGET": (self._hmget, 2, math.inf),
             "HGETALL": (self._hgetall, 1, 1),
+            "HKEYS": (self._hkeys, 1, 1),
             "HLEN": (self._hlen, 1, 1),
             "HSET": (self._hset, 3, math.inf),
             "HSETNX": (self._hsetnx, 3, 3),
@@ -549,6 +550,9 @@ class FakeRedis:
     def _hmget(self, key: str, *names: str) -> list[str | None]:
         fields = self._keys.fields(key)
         return [fields.get(name) for name in names]
+
+    def _hkeys(self, key: str) -> list[str]:
+        return list(self._hgetall(key))
 
     def _hgetall(self, key: str) -> dict[str, str]:
         return dict(self._keys.fields(key))
