@@ -36,7 +36,7 @@ Settings come from the environment, .env and auth.py in the current directory, o
 Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
 
-ANY_LISTENER = ("status", "now", "import", "move", "token")
+ANY_LISTENER = ("status", "now", "import", "restore", "move", "token")
 """The commands for a listener who may have no log yet."""
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 

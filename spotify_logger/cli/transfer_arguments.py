@@ -113,8 +113,8 @@ def _key(text: str) -> str:
 def _add_check_and_restore(commands: Commands) -> None:
     what = "verify that the index, catalog and plays agree (exit code 1 if not)"
     check = add_command(commands, "check", what, csv=False)
-    check.add_argument("--repair", action="store_true", help="rebuild the index from the plays")
-    what = "do not ask before deleting index entries of plays that are gone"
+    check.add_argument("--repair", action="store_true", help="rebuild the index, and what plays have lost")
+    what = "do not ask before deleting what is left of plays"
     check.add_argument("--yes", action="store_true", help=what)
     what = "bring back what Redis has lost, from the second copy in the state folder; may be repeated"
     restore = add_command(commands, "restore", what, csv=False)

@@ -21,6 +21,7 @@ from typing import TextIO
 from spotify_logger.config.settings import Settings, load
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.matching import identity
+from spotify_logger.core.play_rows import is_day
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.monitoring.status import COPY_FOLDER, known_log
 from spotify_logger.report.answers import Answer
@@ -30,6 +31,7 @@ from spotify_logger.storage.log_id import log_trouble
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.system.state import from_json
 from spotify_logger.transfer.export import JsonObject, LogPeriod, records
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.importer.dedup import Decision
@@ -73,7 +75,8 @@ def update(archive: Archive, state_dir: Path) -> str:
     _refuse_another_log(archive, state_dir)
     folder, revisions = state_dir / COPY_FOLDER, archive.hash(keys.REVISIONS)
     months: dict[date, int] = {}
-    for day in archive.days():
+    emptied = {date.fromisoformat(name) for name in filter(is_day, revisions)}  # or not
+    for day in emptied.union(archive.days()):
         month, revision = day.replace(day=1), whole_number(revisions.get(str(day))) or 0
         months[month] = min(max(revision, months.get(month, 0)), MAX_REVISION)
     lost = 0
@@ -86,7 +89,8 @@ def update(archive: Archive, state_dir: Path) -> str:
             is_settled = revision < time.time() * 1000 - SETTLING_MS
             if not path.exists() or path.stat().st_mtime_ns // 10**6 != revision:
                 lost += _copy_month(archive, month, path)
-                os.utime(path, ns=((revision - (not is_settled)) * 10**6,) * 2)
+                if path.exists():
+                    os.utime(path, ns=((revision - (not is_settled)) * 10**6,) * 2)
     except OSError as error:
         raise SpotifyLoggerError(f"cannot write {folder} ({error.strerror})") from None
     plays = f"Redis at {archive.where} lacks {counted(lost, 'play')} of the second copy in {folder}"
@@ -121,7 +125,8 @@ def kept_plays(state_dir: Path, seconds: Collection[int]) -> dict[int, dict[str,
     query = "SELECT key, fields FROM plays WHERE safe < 2 AND key IN (SELECT value FROM json_each(?))"
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as outbox:
         for second, text in outbox.execute(query, [json.dumps([*seconds])]):
-            found[second] = {name: str(value) for name, value in json.loads(text).items()}
+            fields = from_json(dict[str, object], text) or {}
+            found[second] = {name: str(value) for name, value in fields.items()}
     return found
 
 
@@ -165,10 +170,7 @@ def _copy_month(archive: Archive, month: date, path: Path) -> int:
     lost = [row for row in missing if row["kind"] == "gap" or _name(row) in losses.plays]
     items = {entry.play.item.key for entry in map(_play, (*rows.values(), *lost)) if entry}
     lost += [row for row in missing if row.get("key") in items]
-    content = io.BytesIO()
-    with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as file, io.TextIOWrapper(file, "ascii") as text:
-        text.writelines(f"{json.dumps(row)}\n" for row in (*rows.values(), *lost))
-    _write(path, content.getvalue())
+    _write(path, [*rows.values(), *lost])
     return len(losses.plays)
 
 
@@ -192,14 +194,18 @@ def _play(row: JsonObject) -> ImportedPlay | None:
     return found if isinstance(found, ImportedPlay) else None
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, rows: Sequence[JsonObject]) -> None:
     """Replace a file if it has another content; raise SpotifyLoggerError if the disk is nearly full."""
-    if path.exists() and path.read_bytes() == content:
-        return
-    if shutil.disk_usage(path.parent).free < MIN_FREE + len(content):
-        raise SpotifyLoggerError(f"the disk with {path.parent} is nearly full: free some space")
-    with replacing(path) as file:
-        file.buffer.write(content)
+    content = io.BytesIO()
+    with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as file, io.TextIOWrapper(file, "ascii") as text:
+        text.writelines(f"{json.dumps(row)}\n" for row in rows)
+    if not rows:
+        path.unlink(missing_ok=True)
+    elif not path.exists() or path.read_bytes() != content.getvalue():
+        if shutil.disk_usage(path.parent).free < MIN_FREE + content.tell():
+            raise SpotifyLoggerError(f"the disk with {path.parent} is nearly full: free some space")
+        with replacing(path) as out:
+            out.buffer.write(content.getvalue())
 
 
 if __name__ == "__main__":

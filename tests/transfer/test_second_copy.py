@@ -173,13 +173,15 @@ def test_what_was_deleted_or_gave_way_to_a_better_record_leaves_the_copy(
     log: CopiedLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log.update()
-    forget(log.store, Selection(f"listening:{SECOND}", 0, None), SECOND + 7200.0, None)
+    for second in (SECOND, SECOND - 60 * DAY):  # that is all of a month
+        forget(log.store, Selection(f"listening:{second}", 0, None), SECOND + 7200.0, None)
     row = {"ts": "2026-10-23T18:02:00Z", "ms_played": 118_500, "spotify_track_uri": "spotify:track:B"}
     names = {"master_metadata_track_name": "B", "master_metadata_album_artist_name": "Daft Punk"}
     export = tmp_path / "Streaming_History_Audio_2026.json"
     export.write_text(json.dumps([{**row, **names, "offline_timestamp": SECOND - 30 * DAY + 1}]))
     assert import_history(log.store, [export]).data["improved"] == 1  # type: ignore[index]
     assert log.update() == ""
+    assert list(log.files()) == MONTHS[1:]
     assert log.copied() == [f"listening:{SECOND + at}" for at in (300, 600)]
     assert log.copied("2026-10") == [f"listening:{SECOND - 30 * DAY + 1}"]
     before = log.logged()
