@@ -15,6 +15,7 @@ from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.bulk import Archive
 from tests.browser import NARROW, WIDE, BrowserPage, browser_page, chromium, skip_or_fail
 from tests.conftest import start_server
+from tests.firefox import firefox
 from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.log import QUO, write_play, write_status
 from tests.web.page import page_process
@@ -345,6 +346,13 @@ class TestSearch:
         assert HOSTILE in page.inner_text(".found")
         assert "Sexy Boy" not in page.inner_text(".found")
         page.unroute_all()
+
+
+def test_firefox_suggests_too(served: ServedLog) -> None:
+    with firefox() as window:
+        window.open(f"{served.address}/health")
+        window.fill("#find", "daft")
+        window.shows("Discovery")
 
 
 def test_the_period_of_the_first_view_is_remembered(browser: Browser, served: ServedLog) -> None:
