@@ -182,8 +182,8 @@ def _evidence(
 ) -> LoggerEvidence:
     """Return what Redis shows, unless it has failed with an error, and what the state folder shows."""
     refusal = error or store.write_refusal()
-    if refusal and refusal.codes == {"READONLY"} and not is_overdue(found, now):
-        refusal = None  # a replica in sync is fine to read from
+    if refusal and refusal.codes == {"READONLY"} and store.is_in_sync() and not is_overdue(found, now):
+        refusal = None  # such a replica is fine to read from
     why, standby = str(refusal or ""), "" if error else store.standby_machine()
     if folder is None:
         return LoggerEvidence(why, standby)

@@ -113,6 +113,10 @@ class Archive(Store):
             (reply,) = self.client.send_to(server, [("INFO",)])
             yield reply if isinstance(reply, dict) else {}
 
+    def is_in_sync(self) -> bool:
+        """Return whether a replica has contact with its primary, or does not say."""
+        return next(self._infos(), {}).get("master_link_status") != "down"
+
     def eviction(self) -> str:
         """Return that Redis may delete plays when its memory is full, and what to do; "" if not."""
         return next(filter(None, map(_eviction, self._infos())), "")

@@ -103,8 +103,22 @@ def test_the_logger_runs(store: Archive, server: RedisServer, running: Path, wor
     playing = status.now_playing(store, LATER, 60, running)
     assert playing.exit_code == 1
     assert word in str(playing.problem)
-    # It is reported before the logger is late. A replica, which may have it all from its primary, is not.
-    assert [word in problem for problem in problems(store, NOW, running)] == [True] * (word != "replica")
+    assert [word in problem for problem in problems(store, NOW, running)] == [True], "before it is late"
+
+
+def test_a_replica_in_sync_is_fine_to_read_from(
+    store: Archive, server: RedisServer, running: Path, tmp_path: Path
+) -> None:
+    replica = RedisServer(server.program, tmp_path / "replica").start()
+    replica.client.execute_command("REPLICAOF", "127.0.0.1", server.port)
+    wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
+    with closing(Archive(f"redis://127.0.0.1:{replica.port}", utc=lambda: NOW)) as reader:
+        assert problems(reader, NOW, running) == []
+        assert problems(reader, LATER, running)
+        server.stop()
+        wait_until(lambda: replica.info("replication")["master_link_status"] == "down")
+        assert ["replica" in problem for problem in problems(reader, NOW, running)] == [True]
+    replica.stop()
 
 
 def test_the_logger_has_ended(store: Archive, server: RedisServer, ended: Path) -> None:
