@@ -84,9 +84,10 @@ def _played(log: Log, kind: str, question: Question, same: Mapping[str, str]) ->
             FROM by_item JOIN ({sql.groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped
         )
         SELECT plays, ms_played, first, (SELECT key FROM items WHERE id = item), grouped
-        FROM {kind}_of_tally JOIN firsts USING (grouped) WHERE plays > 0 ORDER BY most DESC"""
+        FROM {kind}_of_tally JOIN firsts USING (grouped) WHERE plays > 0"""
     found: dict[str, _Played] = {}
-    for each in map(_Played._make, log.rows(query, sql.bounds(question.period)[1])):
+    rows = map(_Played._make, log.rows(query, sql.bounds(question.period)[1]))
+    for each in sorted(rows, key=lambda row: (-row.plays, -row.ms_played)):  # SQLite would be slow at it
         known = found.setdefault(same.get(each.grouped, each.grouped), each)
         if known is not each:
             plays, ms_played = known.plays + each.plays, known.ms_played + each.ms_played
