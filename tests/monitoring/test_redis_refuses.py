@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -110,15 +110,17 @@ def test_a_replica_in_sync_is_fine_to_read_from(
     store: Archive, server: RedisServer, running: Path, tmp_path: Path
 ) -> None:
     replica = RedisServer(server.program, tmp_path / "replica").start()
-    replica.client.execute_command("REPLICAOF", "127.0.0.1", server.port)
-    wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
-    with closing(Archive(f"redis://127.0.0.1:{replica.port}", utc=lambda: NOW)) as reader:
+    url = f"redis://127.0.0.1:{replica.port}"
+    with ExitStack() as stack:
+        stack.callback(replica.stop)
+        reader = stack.enter_context(closing(Archive(url, utc=lambda: NOW)))
+        replica.client.execute_command("REPLICAOF", "127.0.0.1", server.port)
+        wait_until(lambda: replica.info("replication")["master_link_status"] == "up")
         assert problems(reader, NOW, running) == []
         assert problems(reader, LATER, running)
         server.stop()
         wait_until(lambda: replica.info("replication")["master_link_status"] == "down")
         assert ["replica" in problem for problem in problems(reader, NOW, running)] == [True]
-    replica.stop()
 
 
 def test_the_logger_has_ended(store: Archive, server: RedisServer, ended: Path) -> None:
