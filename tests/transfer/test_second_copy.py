@@ -16,6 +16,7 @@ import pytest
 from spotify_logger.cli import main
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.redis_keys import REVISIONS, STATUS
+from spotify_logger.core.times import to_iso
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
 from spotify_logger.system import program
@@ -169,25 +170,46 @@ def test_what_redis_has_lost_stays_in_the_copy_until_it_is_back(
     assert log.kept("track:A") == everything["track:A"]
 
 
+def export_of(log: CopiedLog, name: str, second: float, ms_played: int) -> Path:
+    """Return Spotify's export of a play."""
+    row = {"ts": to_iso(round(second) * 1000 + ms_played)[:19] + "Z", "ms_played": ms_played}
+    row |= {"spotify_track_uri": f"spotify:track:{name}", "offline_timestamp": round(second)}
+    names = {"master_metadata_track_name": name, "master_metadata_album_artist_name": "Daft Punk"}
+    path = log.state / f"Streaming_History_Audio_{name}.json"
+    path.write_text(json.dumps([{**row, **names}]))
+    return path
+
+
 def test_what_was_deleted_or_gave_way_to_a_better_record_leaves_the_copy(
-    log: CopiedLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    log: CopiedLog, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log.update()
     for second in (SECOND, SECOND - 60 * DAY):  # that is all of a month
         forget(log.store, Selection(f"listening:{second}", 0, None), SECOND + 7200.0, None)
-    row = {"ts": "2026-10-23T18:02:00Z", "ms_played": 118_500, "spotify_track_uri": "spotify:track:B"}
-    names = {"master_metadata_track_name": "B", "master_metadata_album_artist_name": "Daft Punk"}
-    export = tmp_path / "Streaming_History_Audio_2026.json"
-    export.write_text(json.dumps([{**row, **names, "offline_timestamp": SECOND - 30 * DAY + 1}]))
-    assert import_history(log.store, [export]).data["improved"] == 1  # type: ignore[index]
+    begun = SECOND - 30 * DAY + 1
+    import_history(log.store, [export_of(log, "B", begun, 119_000)])
     assert log.update() == ""
     assert list(log.files()) == MONTHS[1:]
     assert log.copied() == [f"listening:{SECOND + at}" for at in (300, 600)]
-    assert log.copied("2026-10") == [f"listening:{SECOND - 30 * DAY + 1}"]
+    assert log.copied("2026-10") == [f"listening:{begun}"]
     before = log.logged()
-    # Lost, and only known from the better record, the worse one is none that is missing.
     assert restore(capsys)[1]["new"] == 0
     assert log.logged() == before
+
+
+def test_a_worse_record_of_what_was_lost_does_not_take_its_place(
+    log: CopiedLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.update()
+    whole = log.kept(f"listening:{SECOND}")
+    log.lose()
+    import_history(log.store, [export_of(log, "A", SECOND + 1, 199_000)])
+    assert log.kept(f"listening:{SECOND + 1}")["source"] == "import"
+    assert "3 plays" in log.update()
+    assert log.copied() == [f"listening:{SECOND + at}" for at in (0, 300, 600)]
+    assert restore(capsys)[1]["improved"] == 1
+    assert log.kept(f"listening:{SECOND}") == whole
+    assert log.kept(f"listening:{SECOND + 1}") == {}
 
 
 def test_a_copy_of_another_log_is_neither_written_nor_brought_in(
