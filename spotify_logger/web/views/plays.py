@@ -48,7 +48,7 @@ PERIODS = {
 DEFAULT_PERIOD = "year"
 PERIOD_COOKIE = "spotify_logger_period"
 RECENT_PLAYS = 50
-LATEST_PLAYS = 18  # on the home page: as high as what is beside them
+LATEST_PLAYS = 20  # on the home page: as high as what is beside them
 DAY_MINUTES = 1440
 HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "unobserved"
 
