@@ -43,7 +43,7 @@ def page(redis_url: str, tmp_path: Path) -> Iterator[PageClient]:
 class TestAssets:
     def test_referenced_files_exist_and_are_cached_forever(self, page: PageClient) -> None:
         named = set()
-        for target in ("/", "/chart", "/calendar", "/year", "/health"):
+        for target in ("/", "/chart", "/calendar", "/year", "/month", "/stats", "/top/tracks", "/health"):
             named |= set(re.findall(r'"(/static/[^"]+)"', page.request(target).text))
         assert len(named) > 5
         for address in named:
