@@ -41,6 +41,8 @@ def add_transfer_commands(commands: Commands) -> None:
     bring.add_argument("--restore", action="store_true", help="include plays that you have deleted")
     what = "write nothing; only report what would be imported"
     bring.add_argument("--dry-run", action="store_true", help=what)
+    what = "report the progress as lines of JSON on standard error, for programs"
+    bring.add_argument("--progress", action="store_true", help=what)
     bring.set_defaults(check=_check)
     export = add_command(commands, "export", "export the log, or one period of it", csv=False, json=False)
     forms = export.add_mutually_exclusive_group()

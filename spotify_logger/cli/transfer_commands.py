@@ -1,6 +1,7 @@
 """The commands that import, export, delete and verify plays."""
 
 import argparse
+import json
 import sys
 from contextlib import ExitStack, closing
 from functools import partial
@@ -20,6 +21,7 @@ from spotify_logger.transfer.delete import Confirmation, Selection, forget
 from spotify_logger.transfer.export import LogPeriod, export, export_file
 from spotify_logger.transfer.hide import hidden, hide
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
+from spotify_logger.transfer.importer.files import SeveralUsers
 from spotify_logger.transfer.move import accept, move
 from spotify_logger.transfer.second_copy import restore
 from spotify_logger.transfer.undo import undo
@@ -62,10 +64,25 @@ def _import(options: argparse.Namespace, store: Archive, settings: Settings) -> 
         found = import_samples(store, dry_run=options.dry_run, screen=sys.stderr)
     else:
         wanted = ImportOptions(options.user, options.private, options.dry_run, options.restore)
-        found = import_history(store, options.paths, wanted, sys.stderr)
+        try:
+            screen = _report_progress if options.progress else sys.stderr
+            found = import_history(store, options.paths, wanted, screen)
+        except SeveralUsers as error:
+            if options.progress:
+                _report(users=error.users)
+            raise
     if not options.dry_run:
         store.register_listener()
     return found
+
+
+def _report_progress(step: str, done: int, of: int) -> None:
+    _report(step=step, done=done, of=of)
+
+
+def _report(**about: object) -> None:
+    """Write a line for the program that runs this command."""
+    sys.stderr.write(f"{json.dumps(about)}\n")
 
 
 def _export(options: argparse.Namespace, period: LogPeriod) -> Answer | None:

@@ -19,8 +19,14 @@ SHOWN_AFTER = 1.0  # seconds; what is done sooner shows no bar
 
 
 @contextmanager
-def progress_bar(screen: TextIO | None) -> Iterator[Progress]:
-    """Show how far each step has come if the screen is a terminal, and it takes more than a second."""
+def progress_bar(screen: TextIO | Progress | None) -> Iterator[Progress]:
+    """Show how far each step has come if the screen is a terminal, and it takes more than a second.
+
+    Instead of a screen, it may be what is called with the progress.
+    """
+    if callable(screen):
+        yield screen
+        return
     if screen is None or not screen.isatty():
         yield lambda *_: None
         return

@@ -29,7 +29,7 @@ from spotify_logger.web.covers import Covers
 from spotify_logger.web.listeners import Listeners, TooManyQuestions
 from spotify_logger.web.middleware import SESSION_COOKIE, SIGN_IN, SIGN_OUT, Checks, SecurityHeaders
 from spotify_logger.web.request_params import BadRequest, read_form
-from spotify_logger.web.server import ErrorLog, PageServer, listen
+from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
 from spotify_logger.web.static_files import MANIFEST, OFFLINE, SERVICE_WORKER, Assets
 from spotify_logger.web.templating import TOKEN_PATHS, Templates, problem
 from spotify_logger.web.views import account, music, periods, personal, pictures, plays
@@ -72,6 +72,8 @@ class WebApp:
                 Route("/health/login", self.listeners.view(account.log_in), methods=["POST"]),
                 Route("/forget", self.listeners.view(personal.forget), methods=["POST"]),
                 Route("/export", self.listeners.view(personal.export), methods=["POST"]),
+                Route(UPLOAD, self.listeners.view(personal.upload), methods=["POST"]),
+                Route("/import/user", self.listeners.view(personal.choose_user), methods=["POST"]),
                 Route("/hide", self.listeners.view(personal.hide), methods=["POST"]),
                 Route("/settings", self.listeners.view(personal.save_settings), methods=["POST"]),
                 Route("/undo", self.listeners.view(personal.undo), methods=["POST"]),
@@ -182,6 +184,7 @@ VIEWS = {
     "/month/{month}": periods.review,
     "/month/{month}/image.svg": pictures.review,
     "/settings": personal.settings,
+    UPLOAD: personal.import_state,
     "/health": account.health,
     "/health/login": account.login_state,
 }

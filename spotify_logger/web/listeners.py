@@ -22,6 +22,7 @@ from spotify_logger.queries import dispatch
 from spotify_logger.queries.index import Index
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
+from spotify_logger.web.importing import Import
 from spotify_logger.web.live import NowPlayingStream
 from spotify_logger.web.preferences import ZONE, follow
 from spotify_logger.web.request_params import BadRequest, RequestParams, read_form
@@ -153,6 +154,7 @@ class ListenerPage(Questions):
         self.live = NowPlayingStream(settings, covers)
         self.login: LoginThread | None = None
         self.exporting = asyncio.Lock()
+        self.importing = Import(settings)
 
     @property
     def zone(self) -> Zone:
@@ -214,8 +216,9 @@ class ListenerPage(Questions):
         self.login = attempt
 
     async def stop(self) -> None:
-        """End open streams and the login attempt."""
+        """End open streams, the login attempt and the import."""
         await self.live.stop()
+        await self.importing.stop()
         if self.login:
             self.login.stop()
 

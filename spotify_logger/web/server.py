@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 REQUEST_TIMEOUT = 10.0  # seconds within which a whole request has to arrive
+UPLOAD = "/import"  # the path to which files are uploaded: that may take long
+UPLOAD_TIMEOUT = 60.0  # seconds within which a further piece of an upload has to arrive
 SEND_TIMEOUT = 20.0  # seconds that a client may take to read buffered data
 KEEP_ALIVE_TIMEOUT = 30  # seconds that an idle connection stays open
 MAX_CONNECTIONS = 128  # open ones, idle ones included; further ones are closed at once
@@ -65,6 +67,15 @@ class TimeoutProtocol(H11Protocol):
         super().data_received(data)
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._end("request")
+        elif self._is_upload:
+            self._end("request")
+            self._begin("request", UPLOAD_TIMEOUT)
+
+    @property
+    def _is_upload(self) -> bool:
+        """Whether a file is arriving that has not been refused."""
+        is_open = self.conn.their_state is h11.SEND_BODY and not self.cycle.response_complete
+        return is_open and self.scope["path"] == UPLOAD
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""

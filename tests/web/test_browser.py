@@ -15,6 +15,7 @@ from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.bulk import Archive
 from tests.browser import NARROW, WIDE, BrowserPage, browser_page, chromium, skip_or_fail
 from tests.conftest import start_server
+from tests.exports import A, extended, write
 from tests.firefox import firefox
 from tests.indexed_log import CatalogItem, IndexedLog
 from tests.web.log import QUO, write_play, write_status
@@ -22,6 +23,7 @@ from tests.web.page import page_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page, Route
 
@@ -183,6 +185,35 @@ def test_an_artist_is_hidden_and_shown_again(window: BrowserPage) -> None:
     page.get_by_role("listitem").filter(has_text="Air").get_by_role("button", name="Show again").click()
     page.get_by_text("Nothing is hidden").wait_for()
     assert "Sexy Boy" in window.open("/top/tracks").locator("main").inner_text()
+
+
+@pytest.mark.parametrize("way", ["drop", "choose", "without scripts"])
+def test_files_are_imported(browser: Browser, served: ServedLog, tmp_path: Path, way: str) -> None:
+    rows = [extended(A, 600 * number + 86_400 * len(way), 100) for number in range(3)]
+    path = write(tmp_path / "history.json", rows)
+    with browser_page(browser, served.address, script=way != "without scripts") as window:
+        page = window.open("/settings")
+        if way == "drop":
+            files = page.evaluate_handle(
+                "text => { const data = new DataTransfer();"
+                " data.items.add(new File([text], 'history.json')); return data; }",
+                path.read_text(),
+            )
+            page.dispatch_event("#upload", "dragover", {"dataTransfer": files})
+            page.dispatch_event("#upload", "drop", {"dataTransfer": files})
+        else:
+            page.get_by_label("Files").set_input_files(path)
+            page.get_by_role("button", name="Import").click()
+        page.get_by_text("Imported.", exact=True).wait_for()
+        assert "3 rows in 1 file" in page.locator("pre").inner_text()
+        assert window.overflow() <= 0
+        assert window.problems == []
+        if way == "drop":
+            assert accessibility_report(page) == ""
+        path = write(tmp_path / "wrong.json", [{"some": "thing"}])
+        page.get_by_label("Files").set_input_files(path)
+        page.get_by_role("button", name="Import").click()
+        page.get_by_text("wrong.json: contains no plays in a known format").wait_for()
 
 
 def test_settings_are_kept_by_this_browser_only(browser: Browser, served: ServedLog) -> None:

@@ -91,7 +91,7 @@ def test_exports_the_log_as_a_zip(
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     for form in ("jsonl", "csv", "spotify", "listenbrainz"):
-        assert f'value="{form}"' in page.request("/health").text
+        assert f'value="{form}"' in page.request("/settings").text
         answer = page.post("/export", f"format={form}")
         assert answer.headers["content-disposition"] == f'attachment; filename="spotify-logger-{form}.zip"'
         with ZipFile(BytesIO(answer.body)) as archive:

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from spotify_logger.core.player_state import PlayerState
 from spotify_logger.report.answers import Answer, Block, Table
@@ -22,6 +22,9 @@ from spotify_logger.transfer.importer.files import FoundFiles, find_sources
 from spotify_logger.transfer.importer.ingest import import_plays, read_files, sorted_plays, temporary_table
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
 from spotify_logger.transfer.importer.writer import ImportSummary, PlayWriter
+
+if TYPE_CHECKING:
+    from spotify_logger.report.progress import Progress
 
 RESULTS = (*RowStatus, *SkipReason)
 SAMPLE_KEYS = "activity:*"  # a million a year
@@ -44,7 +47,7 @@ def import_history(
     archive: Archive,
     paths: Sequence[Path],
     options: ImportOptions = DEFAULTS,
-    screen: TextIO | None = None,
+    screen: "TextIO | Progress | None" = None,
 ) -> Answer:
     """Import the plays, items and gaps in files, folders and zips, and show the progress on a terminal.
 
@@ -100,7 +103,7 @@ def _read_samples(
 
 
 @contextmanager
-def _import_on(screen: TextIO | None) -> Iterator[Callable[[str, int, int], object]]:
+def _import_on(screen: "TextIO | Progress | None") -> Iterator[Callable[[str, int, int], object]]:
     """Show a progress bar if the screen is a terminal, and add to a StoreError that the import can go on."""
     try:
         with progress_bar(screen) as progress:

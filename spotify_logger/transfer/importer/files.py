@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -50,6 +50,15 @@ _MISTAKEN = {
 _USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|;Date#([^\n"]+)')
 """The user whom an export names: in a field, or in the header of the CSV of lastfmstats.com."""
 _ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')  # the file with the user's own data begins so
+
+
+class SeveralUsers(SpotifyLoggerError):  # noqa: N818 - named after what is wrong
+    """The files belong to several users: one has to be chosen."""
+
+    def __init__(self, users: Sequence[str]) -> None:
+        whose = ", ".join(users) or "unnamed users"
+        super().__init__(f"the files belong to {whose}: choose with --user NAME")
+        self.users = users
 
 
 class SourceFile(NamedTuple):
@@ -175,8 +184,7 @@ class FoundFiles:
         names = {user for _, user in found}
         is_ambiguous = not users and len(found) > len({service for service, _ in found})
         if is_ambiguous or not names.issuperset(users):
-            whose = ", ".join(sorted(names)) or "unnamed users"
-            raise SpotifyLoggerError(f"the files belong to {whose}: choose with --user NAME")
+            raise SeveralUsers(sorted(names))
         kept = [source for source in self.sources if not (users and source.user) or source.user in users]
         self.other_users, self.sources = len(self.sources) - len(kept), kept
 

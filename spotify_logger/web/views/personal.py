@@ -18,6 +18,7 @@ from spotify_logger.transfer import hide as hiding
 from spotify_logger.transfer import undo as undoing
 from spotify_logger.transfer.export import LogPeriod, export_file
 from spotify_logger.web import preferences
+from spotify_logger.web.importing import MAX_UPLOAD_BYTES
 from spotify_logger.web.request_params import BadRequest, read_form
 
 if TYPE_CHECKING:
@@ -74,7 +75,26 @@ async def settings(page: ListenerPage, request: Request) -> Response:
         thresholds=preferences.threshold_words(),
         zones=preferences.zone_names(),
         hidden=await page.run(hiding.hidden_things),
+        job=page.importing,
+        limit=MAX_UPLOAD_BYTES,
     )
+
+
+async def upload(page: ListenerPage, request: Request) -> Response:
+    """Import uploaded files."""
+    await page.importing.upload(request)
+    return RedirectResponse("/settings", 303)
+
+
+async def choose_user(page: ListenerPage, request: Request) -> Response:
+    """Import the plays of one of the users whose files were uploaded."""
+    page.importing.choose((await read_form(request)).get("user", ""))
+    return RedirectResponse("/settings", 303)
+
+
+async def import_state(page: ListenerPage, request: Request) -> Response:
+    """Render how far the import is, the part of the settings that changes."""
+    return page.render(request, "import.html", job=page.importing, limit=MAX_UPLOAD_BYTES)
 
 
 async def save_settings(_: ListenerPage, request: Request) -> Response:

@@ -1,0 +1,181 @@
+"""Imports from the page: files are uploaded to a temporary folder, and the command imports them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from spotify_logger.config.listeners import for_listener
+from spotify_logger.queries.index import cache_folder
+from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.system.program import module_command
+from spotify_logger.web.request_params import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.requests import Request
+
+    from spotify_logger.config.settings import Settings
+
+MAX_UPLOAD_BYTES = 2 << 30  # Spotify's largest zips have some hundred megabytes
+SPARE_BYTES = 256 << 20  # that an upload leaves free on the disk
+MAX_FILES = 100
+MAX_NAME_LENGTH = 60  # of a file, in characters; file systems take 255 bytes
+MAX_TEXT_LENGTH = 100_000  # of what the command says
+FOLDER = "import-"  # what the names of the folders of uploads begin with
+FOLDER_SECONDS = 86_400  # after which such a folder is left of a page that was killed
+
+
+class Import:
+    """The import of one listener, and what came of the latest one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder: TemporaryDirectory[str] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.state: Literal["", "uploading", "running", "choosing", "done"] = ""  # choosing whose plays
+        self.step, self.percent = "", 0  # "reading" or "importing", and how much of it is done
+        self.text = ""  # what the command said at its end
+        self.is_complete = False  # it has read everything
+        self.users: Sequence[str] = ()  # to choose from
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether no other import can begin."""
+        return self.state in ("uploading", "running")
+
+    async def upload(self, request: Request) -> None:
+        """Receive the files of a form, and begin to import them; raise BadRequest if that is impossible."""
+        if self.is_busy:
+            raise BadRequest("an import is running: wait until it is over")
+        self._discard()
+        self.state = "uploading"
+        try:
+            await self._receive(request)
+            self._start()
+        except MultipartError:
+            raise BadRequest("the upload is not complete: try it again") from None
+        except OSError as error:
+            raise SpotifyLoggerError(f"cannot keep the upload: {error.strerror or error}") from None
+        finally:
+            if self.state == "uploading":
+                self._discard()
+
+    def choose(self, user: str) -> None:
+        """Import the plays of one of the users; of none, end the import."""
+        if user in self.users:
+            self._start(f"--user={user}")
+        elif self.users:
+            self._discard()
+
+    async def stop(self) -> None:
+        """End the import; what has been imported is kept."""
+        if self._process and self._process.returncode is None:
+            self._process.terminate()
+        if self._task:
+            await asyncio.wait([self._task])
+        self._discard()
+
+    def _discard(self) -> None:
+        """Forget the import, and delete its files."""
+        self.state, self.users = "", ()
+        if self._folder:
+            self._folder.cleanup()
+        self._folder = None
+
+    async def _receive(self, request: Request) -> None:
+        """Write the uploaded files to a folder of their own."""
+        kind, about = parse_options_header(request.headers.get("content-type", ""))
+        if kind != "multipart/form-data" or not about.get("boundary"):
+            raise BadRequest("the form has no files")
+        folder = self._make_folder()
+        room = min(MAX_UPLOAD_BYTES, shutil.disk_usage(folder).free - SPARE_BYTES)
+        received, out = int(request.headers.get("content-length") or 0), None
+        is_too_large = BadRequest("the files are too large for the page: use `spotify-logger import`")
+        if received > room:
+            raise is_too_large
+        received = 0
+        parser = PushMultipartParser(about["boundary"], max_segment_count=MAX_FILES)
+        with ExitStack() as files, parser:
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received > room:
+                    raise is_too_large
+                for part in parser.parse(chunk) if chunk else ():
+                    if isinstance(part, MultipartSegment):
+                        out = files.enter_context(_open(folder, part.filename)) if part.filename else None
+                    elif out is not None and part:
+                        await asyncio.to_thread(out.write, part)
+        if not any(folder.iterdir()):
+            raise BadRequest("choose a file first")
+
+    def _make_folder(self) -> Path:
+        parent = cache_folder()
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in parent.glob(f"{FOLDER}*"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > FOLDER_SECONDS:
+                    shutil.rmtree(left)
+        self._folder = TemporaryDirectory(prefix=FOLDER, dir=parent, ignore_cleanup_errors=True)
+        return Path(self._folder.name)
+
+    def _start(self, *options: str) -> None:
+        folder = Path(self._folder.name if self._folder else "")
+        listener = f"--listener={self._settings.listener}"
+        options = (listener, "import", "--progress", *options, "--", *map(str, sorted(folder.iterdir())))
+        self.state, self.users, self.step, self.percent = "running", (), "", 0
+        self._task = asyncio.create_task(self._run(module_command("spotify_logger", *options), f"{folder}/"))
+
+    async def _run(self, command: Sequence[str], folder: str) -> None:
+        """Run the command, and follow what it reports."""
+        shared = for_listener(self._settings, "")
+        settings = {"REDIS_PREFIX": shared.redis_prefix, "STATE_DIR": str(shared.state_dir)}
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **settings, "REDIS_URL": self._settings.redis_url},
+        )
+        self._process = process
+        output, errors = (each or asyncio.StreamReader() for each in (process.stdout, process.stderr))
+        result = asyncio.create_task(output.read())
+        problems = [line async for line in errors if not self._read_report(line)]
+        text = (await result or b"".join(problems)).decode(errors="replace")
+        self.is_complete = await process.wait() == 0
+        self.text = text.replace(folder, "")[:MAX_TEXT_LENGTH].strip()
+        if not self.users:
+            self._discard()
+        self.state = "choosing" if self.users else "done"
+
+    def _read_report(self, line: bytes) -> bool:
+        """Read a line that the command has written for programs; return whether it is one."""
+        if not line.startswith(b"{"):
+            return False
+        report = json.loads(line)
+        self.users = report.get("users", ())
+        self.step = report.get("step", self.step)
+        self.percent = 100 * report.get("done", 0) // max(1, report.get("of", 0))
+        return True
+
+
+def _open(folder: Path, filename: str) -> BinaryIO:
+    """Open a new file (0600) in a folder, with the name that an uploaded one has, as far as that is safe."""
+    name = "".join(filter(str.isprintable, PurePosixPath(filename.replace("\\", "/")).name))
+    name = name[-MAX_NAME_LENGTH:].strip(" ")
+    if not name.strip("."):
+        name = "file"
+    if (folder / name).exists():
+        name = f"{sum(1 for _ in folder.iterdir())}-{name}"
+    return os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

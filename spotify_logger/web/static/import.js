@@ -1,0 +1,61 @@
+// Uploads files that are dropped or chosen, with progress, and follows the import.
+"use strict";
+(() => {
+  const state = document.getElementById("import-state");
+  const query = document.documentElement.dataset.listener || "";
+  const say = (text) => (document.getElementById("upload-status").textContent = text);
+
+  async function follow() {
+    while (state.querySelector("[data-busy]")) {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      try {
+        const answer = await fetch(`/import${query}`);
+        if (answer.ok) state.innerHTML = await answer.text();
+      } catch {
+        // The page is away: ask again.
+      }
+    }
+  }
+
+  function upload(form) {
+    const files = [...form.elements.files.files];
+    if (files.reduce((sum, file) => sum + file.size, 0) > Number(form.dataset.limit)) {
+      say("These files are too large for the page: use the command spotify-logger import.");
+      return;
+    }
+    const request = new XMLHttpRequest();
+    request.upload.onprogress = (event) => say(`Uploading: ${Math.floor((100 * event.loaded) / event.total)} %`);
+    request.onerror = () => say("The upload failed: try it again.");
+    request.onload = () => {
+      const found = new DOMParser().parseFromString(request.responseText, "text/html");
+      if (request.status === 200) {
+        state.innerHTML = found.getElementById("import-state").innerHTML;
+        follow();
+      } else {
+        say(found.querySelector("main p")?.textContent || "The upload failed: try it again.");
+      }
+    };
+    request.open("POST", form.action);
+    request.send(new FormData(form));
+  }
+
+  state.addEventListener("submit", (event) => {
+    if (event.target.id === "upload") {
+      event.preventDefault();
+      upload(event.target);
+    }
+  });
+  for (const name of ["dragenter", "dragover", "dragleave", "drop"]) {
+    state.addEventListener(name, (event) => {
+      const form = event.target.closest("#upload");
+      if (!form) return;
+      event.preventDefault();
+      form.classList.toggle("over", name.startsWith("drage") || name === "dragover");
+      if (name === "drop" && event.dataTransfer.files.length) {
+        form.elements.files.files = event.dataTransfer.files;
+        upload(form);
+      }
+    });
+  }
+  follow();
+})();
