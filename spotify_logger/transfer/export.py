@@ -151,9 +151,10 @@ def _write(form: ExportFormat, rows: Iterable[Mapping[str, Any]], out: TextIO, c
 def records(log: LogPeriod) -> Iterator[JsonObject]:
     """Yield plays and gaps so that `import` can restore them fully; each item comes before its first play.
 
-    What is hidden from statistics comes first, in a record of its own.
+    With the whole log, what is hidden from statistics comes first, in a record of its own.
     """
-    if hidden := log.archive.hash(HIDDEN):
+    is_whole = log.begin <= FIRST_SECOND and log.end is None
+    if is_whole and (hidden := log.archive.hash(HIDDEN)):
         yield {"kind": "hidden", "fields": hidden}
     yield from map(itemgetter(1), merge(_play_records(log), _gap_records(log), key=itemgetter(0)))
 

@@ -17,7 +17,7 @@ from spotify_logger.queries.timeline import day, recent
 from spotify_logger.queries.top import top
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.delete import Selection, forget
-from spotify_logger.transfer.export import LogPeriod, export_file
+from spotify_logger.transfer.export import LogPeriod, export_file, records
 from spotify_logger.transfer.hide import hidden, hidden_things, hide
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.undo import undo
@@ -116,6 +116,8 @@ def test_undo_takes_back_the_latest_of_what_was_hidden_and_deleted(log: IndexedL
 def test_a_backup_has_what_is_hidden(log: IndexedLog, redis_url: str, tmp_path: Path) -> None:
     hide_in(log, "artists", "Air")
     export_file(LogPeriod(log.store), "jsonl", tmp_path / "log.zip")
+    year = LogPeriod(log.store, end=log.second("2027-01-01"))
+    assert "hidden" not in [record["kind"] for record in records(year)]
     with closing(Archive(redis_url, "restored:")) as other:
         answer = import_history(other, [tmp_path / "log.zip"])
         assert hidden_things(other) == hidden_things(log.store)
