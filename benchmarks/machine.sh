@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Does the logger keep its promises on a real system? A Debian with systemd in QEMU, installed as docs/install-pi.md says,
+# then power cuts, wrong clocks, full and read-only disks, Redis leaving and arriving, updates; and what it writes.
+#
+#     sudo benchmarks/machine.sh [--in FOLDER] [--mirror URL] [PART ...]
+#
+# It takes up to two hours without KVM. It needs root, a Debian, `apt install debootstrap qemu-system-x86`, and a Python
+# with this project's packages (.venv, or PYTHON). The Debian inside is that of this machine, from its own mirror. Its
+# disks are created in a temporary folder, or in FOLDER, where they stay and are used again the next time. Inside, there
+# is no network but the simulated Spotify on this machine. The parts are those of machine.py: by default, all of them.
+set -euo pipefail
+
+PACKAGES=dbus,e2fsprogs,git,kmod,linux-image-cloud-amd64,python3-venv,sudo,systemd,systemd-sysv,udev
+BUILD_PACKAGES=(argparse-manpage hatchling shtab) # `requires` in pyproject.toml
+
+# make FOLDER MIRROR: create a kernel, the disks of a new Debian, and in it a clone and all that apt and pip will need.
+make() {
+    local folder=$1 root=$1/root suite mirror=$2
+    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    # shellcheck disable=SC2016 # apt-get replaces it
+    [[ $mirror ]] || mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" 'Origin: Debian' | head -n 1)
+    rm -rf --one-file-system "$root" "$folder/lib"
+    debootstrap --variant=minbase --include=$PACKAGES "$suite" "$root" "$mirror"
+    chroot "$root" apt-get clean
+    chroot "$root" apt-get install --quiet --yes --download-only redis-server
+    # By this machine's Debian, which is the same: what is needed depends on the version of Python.
+    /usr/bin/python3 -m venv "$folder/builder"
+    "$folder/builder/bin/pip" wheel --quiet --wheel-dir "$root/root/wheels" "${BUILD_PACKAGES[@]}" '.[embedded,web]'
+    rm -r "$folder/builder" "$root"/root/wheels/spotify_logger-*
+    printf '[global]\nno-index = true\nfind-links = /root/wheels\n' >"$root/etc/pip.conf"
+
+    echo raspberrypi >"$root/etc/hostname"
+    echo 127.0.0.1 localhost raspberrypi >"$root/etc/hosts"
+    printf '/dev/vd%s ext4 noatime,errors=remount-ro 0 1\n' 'a /' 'b /var/lib' >"$root/etc/fstab"
+    mkdir -p "$root/var/log/journal" # so that the journal is kept
+    printf '[Match]\nType=ether\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n' \
+        >"$root/etc/systemd/network/ether.network"
+    # A root shell for the host, and a Spotify at 127.0.0.1:9000, because others need a certificate that is trusted.
+    unit "$root" agent.service 'ExecStart=/bin/bash -c "exec bash <>/dev/virtio-ports/agent >&0 2>&0"' \
+        Restart=always RestartSec=1 Environment=HOME=/root
+    unit "$root" spotify.service 'ExecStart=/lib/systemd/systemd-socket-proxyd 10.0.2.2:${PORT}' \
+        EnvironmentFile=/etc/spotify
+    printf '[Socket]\nListenStream=127.0.0.1:9000\n[Install]\nWantedBy=sockets.target\n' \
+        >"$root/etc/systemd/system/spotify.socket"
+    chroot "$root" systemctl --quiet enable systemd-networkd agent spotify.socket
+
+    chroot "$root" useradd --create-home --shell /bin/bash pi
+    echo 'pi ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/pi"
+    git clone --quiet --bare . "$root/srv/spotify-logger.git"
+    chroot "$root" chown -R pi: /srv/spotify-logger.git
+    chroot "$root" su pi -c 'cd && git clone --quiet /srv/spotify-logger.git'
+
+    cp --dereference "$root"/boot/vmlinuz-* "$folder/kernel"
+    cp --dereference "$root"/boot/initrd.img-* "$folder/initrd"
+    mv "$root/var/lib" "$folder/lib"
+    mkdir "$root/var/lib"
+    mkfs.ext4 -q -F -d "$folder/lib" "$folder/lib.ext4" 1G
+    mkfs.ext4 -q -F -d "$root" "$folder/root.ext4" 3G
+    rm -rf --one-file-system "$root" "$folder/lib"
+    touch "$folder/finished"
+}
+
+# unit ROOT NAME LINE...: create a service that starts with the system.
+unit() {
+    local root=$1 name=$2
+    shift 2
+    printf '%s\n' '[Service]' "$@" '[Install]' 'WantedBy=multi-user.target' >"$root/etc/systemd/system/$name"
+}
+
+main() {
+    local folder='' mirror=''
+    while [[ ${1-} == --* ]]; do
+        case $1 in
+        --in) folder=$(realpath "$2") ;;
+        --mirror) mirror=$2 ;;
+        *) echo "unknown option: $1" >&2 && return 2 ;;
+        esac
+        shift 2
+    done
+    if [[ -z $folder ]]; then
+        folder=$(mktemp -d)
+        trap 'rm -rf --one-file-system "$folder"' EXIT
+    fi
+    mkdir -p "$folder"
+    cd "$(dirname "${BASH_SOURCE[0]}")/.."
+    PYTHON=${PYTHON:-$PWD/.venv/bin/python}
+    [[ -e $folder/finished ]] || make "$folder" "$mirror"
+    "$PYTHON" benchmarks/machine.py "$folder" "$@"
+}
+
+main "$@"
