@@ -24,6 +24,9 @@ LAST_ANSWER_NOTE = "beat"
 GAP_NOTE = "gap"
 UNOBSERVED_NOTE = "blind"
 SAVE_INTERVAL = 60.0  # seconds between saves of what changes with every answer: what a power cut loses
+IDLE_SAVE_INTERVAL = (
+    900.0  # the same while nothing plays, when nothing but the time of the last answer changes
+)
 GAP_SAVE_INTERVAL = 900.0  # seconds between saves of a growing gap
 MAX_SPANS = 50  # latest unobserved spans kept: more than the fifty items of `recently-played` reach back to
 FOLLOW_UP_DELAY = 360.0  # seconds between two requests after a gap: Spotify reports some plays minutes late
@@ -96,9 +99,10 @@ class GapMonitor:
         if not self._is_failing:
             self._coverage.planned = due - now
 
-    def is_save_due(self) -> bool:
+    def is_save_due(self, *, is_playing: bool) -> bool:
         """Return whether what changes with every answer should be saved now."""
-        return not self._is_failing and self._clock.monotonic() - self._saved_at >= SAVE_INTERVAL
+        interval = SAVE_INTERVAL if is_playing else IDLE_SAVE_INTERVAL
+        return not self._is_failing and self._clock.monotonic() - self._saved_at >= interval
 
     def to_notes(self) -> dict[str, str]:
         """Return the notes to save then."""

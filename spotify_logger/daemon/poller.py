@@ -274,7 +274,7 @@ class Poller:
         self._status["login_valid_until"] = "" if until is None else to_iso(round(until * 1000))
         if not self._is_restored:  # the rest of the status in Redis is not read yet, and has to stay
             return self.recorder.write(None, wait, self._status)
-        if self._gap_monitor.is_save_due():
+        if self._gap_monitor.is_save_due(is_playing=self._tracker.seen.state.playing):
             self.flush()
         self._status["forwarding"] = self.forwarder.status() if self.forwarder else ""
         self._status["requests_24h"] = self._usage.total()

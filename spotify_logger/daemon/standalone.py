@@ -6,12 +6,13 @@ from urllib.parse import urlsplit
 
 from spotify_logger.config.settings import Settings
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
+from spotify_logger.storage.log_id import known_log
 from spotify_logger.system import lock_file, log
 from spotify_logger.system.errors import SpotifyLoggerError
 
 
 def own_address(settings: Settings) -> tuple[str, int] | None:
-    """Return where to start a server; None where one is configured, or shared by several listeners."""
+    """Return where to start a server; None where another one is configured, shared, or has the log."""
     address = urlsplit(settings.redis_url)
     host, port = address.hostname or "127.0.0.1", address.port or 6379
     if not settings.redis_is_default:
@@ -23,6 +24,8 @@ def own_address(settings: Settings) -> tuple[str, int] | None:
                 " several listeners share one: sudo apt install redis-server. Plays are queued until it runs"
             )
         return None
+    if known_log(settings.state_dir) and not (settings.state_dir / "redis").is_dir():
+        return None  # the log is in a server that is down: an empty one would take its place
     return host, port
 
 

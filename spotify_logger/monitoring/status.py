@@ -1,6 +1,5 @@
 """Answer `status` and `now`: whether the logger is alive and well, and what is playing."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from spotify_logger.core.times import from_iso, local, seconds_of, utc_time
 from spotify_logger.storage.bulk import Archive, GapData, PlayData, gap_data, play_data
 from spotify_logger.storage.client import FORGETS, StoreError
 from spotify_logger.storage.embedded_server import missing_server
-from spotify_logger.storage.log_id import log_trouble
-from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE
+from spotify_logger.storage.log_id import known_log, log_trouble, look_up
+from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system import disk, lock_file
 from spotify_logger.system.clock import DATE_TOLERANCE, Clock, boot_id
 from spotify_logger.system.errors import LOGIN_ADVICE
@@ -210,13 +209,8 @@ def true_time(found: Mapping[str, str], now: float) -> float:
 
 def count_waiting(outbox: Path) -> int | None:
     """Return the number of closed plays that wait in the outbox of a logger; None if it cannot be read."""
-    found = _look_up(outbox, "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")
+    found = look_up(outbox, "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")
     return None if found is None else int(found)
-
-
-def known_log(folder: Path) -> str:
-    """Return the ID of the log that a state folder belongs to; "" if it is new, or cannot be read."""
-    return _look_up(folder / OUTBOX_FILE, f"SELECT text FROM notes WHERE name = '{LOG_ID_NOTE}'") or ""  # noqa: S608 - ours
 
 
 def _late_copy(folder: Path | None, last: tuple[int, Mapping[str, str]] | None) -> float | None:
@@ -225,14 +219,6 @@ def _late_copy(folder: Path | None, last: tuple[int, Mapping[str, str]] | None) 
     with suppress(OSError, ValueError):
         written = max(files).stat().st_mtime
         return written if last and last[0] > written + COPY_LATE_AFTER else None
-    return None
-
-
-def _look_up(outbox: Path, query: str) -> str | None:
-    address = f"{outbox.absolute().as_uri()}?mode=ro"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True, timeout=1.0)) as database:
-        row = database.execute(query).fetchone()
-        return None if row is None else str(row[0])
     return None
 
 

@@ -22,7 +22,7 @@ from spotify_logger.system.log import sanitize
 HASHES_PER_BATCH = 200  # whole hashes read at once; for plays, about 200 KB
 ITEMS_PER_BATCH = 1000  # hashes of which a few fields are read at once
 MAX_CACHED_KEYS = 64  # maximum number of keys whose last written fields are cached
-LOG_INTERVAL = 300.0  # maximum seconds for which the append-only file may lack what changes with every answer
+LOG_INTERVAL = 900.0  # maximum seconds for which the append-only file may lack what changes with every answer
 # Runs a command in memory and on replicas only: it is not worth a write to an SD card.
 UNLOGGED = (
     f"{SKIP_LOG} local said = redis.call(ARGV[1], KEYS[1], unpack(ARGV, 2)) "

@@ -16,10 +16,10 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.matching import identity, newness
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
-from spotify_logger.monitoring.status import known_log
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import ITEM_KEYS, Archive
+from spotify_logger.storage.log_id import known_log
 from spotify_logger.storage.store import HASHES_PER_BATCH, Batch
 from spotify_logger.system.errors import SpotifyLoggerError
 

@@ -23,11 +23,11 @@ from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play_rows import is_day
 from spotify_logger.core.player_state import whole_number
-from spotify_logger.monitoring.status import COPY_FOLDER, known_log
+from spotify_logger.monitoring.status import COPY_FOLDER
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.log_id import log_trouble
+from spotify_logger.storage.log_id import known_log, log_trouble
 from spotify_logger.storage.outbox import OUTBOX_FILE
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError

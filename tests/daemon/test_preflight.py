@@ -10,6 +10,7 @@ import select
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ import pytest
 from spotify_logger.daemon import preflight
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from spotify_logger.spotify import oauth
+from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
 from tests.conftest import free_port
 from tests.simulated_login import redirect_of
 from tests.stage import ROOT, Stage
@@ -216,6 +218,19 @@ def test_no_redis_is_reported_where_one_is_set_or_shared(
     assert outcome[:2] == (0, "")
     assert ("sudo apt install redis-server" in outcome.errors) == ("LISTENER" in settings)
     assert json.loads(outcome.report)["redis"] is None
+
+
+def test_no_redis_is_reported_where_the_log_is_in_one_that_is_down(
+    in_process: PreflightInProcess, tmp_path: Path
+) -> None:
+    login = {"SPOTIFY_CLIENT_ID": "x", "SPOTIFY_REFRESH_TOKEN": "refresh-1"}
+    assert json.loads(in_process.run(**login).report)["redis"] is not None, "a new log may be in our own"
+    outbox = Outbox(tmp_path / "state" / OUTBOX_FILE, time.monotonic)
+    outbox.set_note(LOG_ID_NOTE, "0123456789abcdef")
+    outbox.close()
+    assert json.loads(in_process.run(**login).report)["redis"] is None
+    (tmp_path / "state" / "redis").mkdir()
+    assert json.loads(in_process.run(**login).report)["redis"] is not None, "it is in our own"
 
 
 def test_a_damaged_login_is_left_to_the_loop(in_process: PreflightInProcess, tmp_path: Path) -> None:
