@@ -102,9 +102,10 @@ class Machine:
             " -device virtserialport,chardev=agent,name=agent -qmp unix:monitor -serial file:console"
             " -drive file=root.qcow2,if=virtio -drive file=lib.qcow2,if=virtio"
             f" -kernel {self._folder}/kernel -initrd {self._folder}/initrd"
-        ).split() + ["-rtc", f"base={clock or 'utc'}"]
+        ).split()
         kernel = ("-append", "root=/dev/vda rw console=ttyS0 systemd.show_status=0")
-        command = ["nice", "-n", "10", "qemu-system-x86_64", *options, *kernel]
+        time_base = ("-rtc", f"base={clock or 'utc'}")
+        command = ["nice", "-n", "10", "qemu-system-x86_64", *options, *kernel, *time_base]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=self._work)
         self._agent, self._monitor = (self._listeners[name].accept()[0] for name in ("agent", "monitor"))
         self.monitor("qmp_capabilities")

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Does the logger keep its promises on a real system? A Debian with systemd in QEMU, installed as docs/install-pi.md says,
-# then power cuts, wrong clocks, full and read-only disks, Redis leaving and arriving, updates; and what it writes.
+# Does the logger keep its promises on a real system? A Debian with systemd in QEMU, installed as docs/install-pi.md
+# says; then no network, no Redis, full and read-only disks, power cuts and wrong clocks.
 #
 #     sudo benchmarks/machine.sh [--in FOLDER] [--mirror URL] [PART ...]
 #
-# It takes up to two hours without KVM. It needs root, a Debian, `apt install debootstrap qemu-system-x86`, and a Python
-# with this project's packages (.venv, or PYTHON). The Debian inside is that of this machine, from its own mirror. Its
-# disks are created in a temporary folder, or in FOLDER, where they stay and are used again the next time. Inside, there
-# is no network but the simulated Spotify on this machine. The parts are those of machine.py: by default, all of them.
+# It takes an hour without KVM. It needs root, a Debian, `apt install debootstrap qemu-system-x86 qemu-utils`, and a
+# Python with this project's packages (.venv, or PYTHON). The Debian inside is that of this machine, from its own mirror,
+# with a clone of this repository's last commit. Its disks are created in a temporary folder, or in FOLDER, where they
+# stay and are used again the next time. Inside, there is no network but the simulated Spotify on this machine. The parts
+# are those of machine.py, by default all of them.
 set -euo pipefail
 
 PACKAGES=dbus,e2fsprogs,git,kmod,linux-image-cloud-amd64,python3-venv,sudo,systemd,systemd-sysv,udev
