@@ -17,10 +17,10 @@ BUILD_PACKAGES=(argparse-manpage hatchling shtab) # `requires` in pyproject.toml
 # make FOLDER MIRROR: create a kernel, the disks of a new Debian, and in it a clone and all that apt and pip will need.
 make() {
     local folder=$1 root=$1/root suite mirror=$2
-    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    suite=$(source /etc/os-release && echo "$VERSION_CODENAME")
     # shellcheck disable=SC2016 # apt-get replaces it
     [[ $mirror ]] || mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" 'Origin: Debian' | head -n 1)
-    rm -rf --one-file-system "$root" "$folder/lib"
+    rm -rf --one-file-system "$root" "${folder:?}/lib"
     debootstrap --variant=minbase --include=$PACKAGES "$suite" "$root" "$mirror"
     chroot "$root" apt-get clean
     chroot "$root" apt-get install --quiet --yes --download-only redis-server
@@ -57,7 +57,7 @@ make() {
     mkdir "$root/var/lib"
     mkfs.ext4 -q -F -d "$folder/lib" "$folder/lib.ext4" 1G
     mkfs.ext4 -q -F -d "$root" "$folder/root.ext4" 3G
-    rm -rf --one-file-system "$root" "$folder/lib"
+    rm -rf --one-file-system "$root" "${folder:?}/lib"
     touch "$folder/finished"
 }
 
