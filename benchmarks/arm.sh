@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Does everything work on a Raspberry Pi? Runs the tests and the footprint benchmark in an emulated Debian 12.
+# Does everything work on a Raspberry Pi? Runs the tests, and the benchmarks of the footprint and the answers, in an
+# emulated Debian 12.
 #
 #     sudo benchmarks/arm.sh [--in FOLDER] [arm64|armhf ...]
 #
@@ -95,6 +96,9 @@ inside() {
 
     say "the footprint on $architecture"
     enter "$root" .venv/bin/python benchmarks/footprint.py
+
+    say "the answers on $architecture"
+    enter "$root" .venv/bin/python benchmarks/answers.py --plays 100000
 }
 
 main() {
