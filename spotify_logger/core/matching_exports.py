@@ -231,6 +231,11 @@ def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
         return True
     if row.has_start and begins_apart_ms <= 2 * SAME_START_MS:  # however much of it was observed
         return True
+    is_inside = row.begin_ms <= known.begin_ms and known.end_ms <= row.end_ms
+    # A neighbor, on repeat, reaches no further into the row than times differ.
+    reaches_ms = min(known.end_ms - row.begin_ms, row.end_ms - known.begin_ms)
+    if row.has_start and is_inside and reaches_ms > TIME_TOLERANCE_MS:
+        return True
     # A short one may also be a neighbor, on repeat, that only touches the other.
     apart_ms = min(begins_apart_ms, _ends_apart_ms(row, known))
     is_alike = longer_ms <= 2 * shorter_ms and apart_ms <= TIME_TOLERANCE_MS

@@ -18,11 +18,18 @@ def evidence(kind: SourceKind, begin: float, end: float, played: float, reason: 
     [
         ((13.1, 636.3, 6.0, "skipped"), (12, 682, 23.6, "trackdone")),  # resumed and over between two answers
         ((602.0, 602.0, 0.0, "stopped"), (601, 608, 4.4, "stopped")),  # its end was not seen
+        ((18.1, 27.3, 9.2, "stopped"), (12, 824, 34.5, "trackdone")),  # noticed late, and resumed unobserved
     ],
 )
-def test_a_row_that_starts_with_a_play_is_that_play(
+def test_a_row_that_has_a_play_in_it_is_that_play(
     polled: tuple[float, float, float, str], row: tuple[float, float, float, str]
 ) -> None:
     known, later = evidence(SourceKind.POLLED, *polled), (row[0] + 60, row[1] + 60, *row[2:])
     assert cost(evidence(SourceKind.EXTENDED, *row), known) is not None
     assert cost(evidence(SourceKind.EXTENDED, *later), known) is None
+
+
+def test_a_neighbor_that_was_noticed_late_is_not_the_row() -> None:
+    row = evidence(SourceKind.EXTENDED, 12, 824, 34.5, "trackdone")
+    assert cost(row, evidence(SourceKind.POLLED, 13.5, 16.5, 3, "skipped")) is not None  # begins with it
+    assert cost(row, evidence(SourceKind.POLLED, 14.5, 16.5, 2, "skipped")) is None
