@@ -56,9 +56,7 @@ def main() -> int:
         os.nice(LOWEST_PRIORITY)
     try:
         settings = load(Path.cwd(), os.environ)
-        with closing(
-            Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)
-        ) as archive:
+        with closing(Archive(settings.redis_url, settings.redis_prefix)) as archive:
             trouble = update(archive, settings.state_dir)
     except SpotifyLoggerError as error:
         trouble = f"the second copy of the log cannot be updated: {error}"
@@ -75,7 +73,8 @@ def update(archive: Archive, state_dir: Path) -> str:
     _refuse_another_log(archive, state_dir)
     folder, revisions = state_dir / COPY_FOLDER, archive.hash(keys.REVISIONS)
     months: dict[date, int] = {}
-    emptied = {date.fromisoformat(name) for name in filter(is_day, revisions)}  # or not
+    touched = set(map(date.fromisoformat, filter(is_day, revisions)))
+    emptied = {day for day in touched if _path(folder, day).exists()}  # perhaps
     for day in emptied.union(archive.days()):
         month, revision = day.replace(day=1), whole_number(revisions.get(str(day))) or 0
         months[month] = min(max(revision, months.get(month, 0)), MAX_REVISION)

@@ -140,6 +140,10 @@ def test_only_what_has_changed_is_written(log: CopiedLog) -> None:
     log.update()
     assert [name for name, file in log.files().items() if before[name] != file] == MONTHS[-1:]
     assert f"listening:{SECOND + 900}" in log.copied()
+    for day, revision in (("9999-12-31", "1"), ("never", ""), ("2026-09-23", "9" * 18)):
+        log.raw.hset(log.prefix + REVISIONS, day, revision)
+    assert log.update() == ""
+    assert list(log.files()) == MONTHS
 
 
 def test_what_redis_has_lost_stays_in_the_copy_until_it_is_back(
