@@ -509,11 +509,14 @@ class TestCommandLine:
         with pytest.raises(SystemExit, match=r"spotify_logger\.simulator\.demo.* --for 20$"):
             main.main(["--demo", "--for", "20"])
 
-    def test_the_page_gets_its_options(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_page_gets_its_options_and_the_second_copy_is_updated(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         started: list[list[str] | None] = []
 
-        def supervisor(_: list[str], __: list[str], page: list[str] | None) -> Mock:
+        def supervisor(*_: list[str], page: list[str] | None, copy: list[str]) -> Mock:
             started.append(page)
+            assert copy == program.module_command("spotify_logger.transfer.second_copy")
             return Mock(run=lambda: 0)
 
         monkeypatch.setattr(main, "Supervisor", supervisor)
