@@ -117,9 +117,10 @@ def kept_plays(state_dir: Path, seconds: Collection[int]) -> dict[int, dict[str,
     """Return the hashes of plays that the copy or, in a newer state, the outbox has, by their seconds."""
     found: dict[int, dict[str, str]] = {}
     for month in {keys.day_of(second).replace(day=1) for second in seconds}:
-        for entry in map(_play, _read(_path(state_dir / COPY_FOLDER, month))):
-            if entry and entry.play.second in seconds:
-                found[entry.play.second] = dict(entry.stored_hash or {})
+        with suppress(UnreadableFile, OSError):
+            for entry in map(_play, _read(_path(state_dir / COPY_FOLDER, month))):
+                if entry and entry.play.second in seconds:
+                    found[entry.play.second] = dict(entry.stored_hash or {})
     address = f"{(state_dir / OUTBOX_FILE).absolute().as_uri()}?mode=ro"
     query = "SELECT key, fields FROM plays WHERE safe < 2 AND key IN (SELECT value FROM json_each(?))"
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as outbox:
@@ -159,7 +160,12 @@ def _copy_month(archive: Archive, month: date, path: Path) -> int:
     begin, end = (keys.second_of_day(day) for day in (month, (month + timedelta(31)).replace(day=1)))
     rows = {_name(row): row for row in records(LogPeriod(archive, begin, end))}
     rows.pop(None, None)
-    missing = [row for row in _read(path) if _name(row) not in rows]
+    try:
+        missing = [row for row in _read(path) if _name(row) not in rows]
+    except UnreadableFile:
+        bad, missing = path.with_name(f"{path.name}.bad"), []
+        path.replace(bad)
+        sys.stderr.write(f"{path} is damaged: kept as {bad.name}, writing a new one\n")
     plays, losses = filter(None, map(_play, missing)), _Losses(archive)
     # A play is lost unless it was deleted, or has given way to a better account of it.
     for _ in import_plays(archive, sorted(plays, key=lambda entry: entry.play.started_ms), losses):
@@ -182,9 +188,9 @@ def _name(row: JsonObject) -> object:
 
 
 def _read(path: Path) -> Iterator[JsonObject]:
-    """Yield the records of a file, as far as it can be read."""
+    """Yield the records of a file, none if it does not exist; raise UnreadableFile if it is damaged."""
     source = SourceFile(str(path), path, (), 0)
-    with suppress(UnreadableFile), source.open() as text:
+    with source.open() if path.exists() else io.StringIO() as text:
         yield from (row for row in source.rows(text) if isinstance(row, dict) and "kind" in row)
 
 

@@ -125,6 +125,23 @@ def test_a_log_that_is_lost_comes_back_hash_for_hash(
         assert log.kept(STATUS)["log_id"] == ("" if arguments else LOG_ID)
 
 
+def test_a_damaged_file_is_named_and_the_rest_comes_back(
+    log: CopiedLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.update()
+    damaged = log.folder / "2026-11.jsonl.gz"
+    content = damaged.read_bytes()[:-300]
+    damaged.write_bytes(content)
+    log.lose()
+    code, data, _ = restore(capsys)
+    assert (code, data["new"], [each["file"] for each in data["refused"]]) == (1, 2, [str(damaged)])
+    assert log.kept(STATUS)["log_id"] == ""
+    log.write(play("C", 900))
+    assert log.update() == ""
+    assert log.copied() == [f"listening:{SECOND + 900}"]
+    assert damaged.with_name("2026-11.jsonl.gz.bad").read_bytes() == content
+
+
 def test_only_what_has_changed_is_written(log: CopiedLog) -> None:
     log.update()
     before = log.files()
