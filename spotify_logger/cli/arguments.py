@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse arguments, by default those of the process; add the `question`, and make `day` a date."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["help"]:
-        words = [*words[1:2], "--help"]
     for argument in takewhile("--".__ne__, words):
         # Before Python 3.13, argparse turns `--` as the value of an option into an empty list.
         if given := re.fullmatch(r"(-[^-]|--[^=]+)=?--", argument):
             parser.error(f"argument {given[1]}: expected one argument")
     options = parser.parse_args(words)
+    if options.command == "help":
+        parser.parse_args([*filter(None, [options.topic]), "--help"])
     if options.demo and options.command in ("run", "demo", "login"):
         parser.error(f"--demo cannot be combined with {options.command}")
     if options.demo:

@@ -80,7 +80,7 @@ def add_transfer_commands(commands: Commands) -> None:
     what = "name of the token, such as that of the program that uses it"
     token.add_argument("name", nargs="?", metavar="NAME", help=what)
     what = "for new: whose logs it can read (default: that of --listener; - is the one without a name)"
-    token.add_argument("listeners", nargs="*", metavar="LISTENER", help=what)
+    token.add_argument("listeners", nargs="*", default=[], metavar="LISTENER", help=what)
     token.set_defaults(check=_check)
 
 

@@ -4,8 +4,9 @@ Nothing is deleted, and what the other one has in a newer state stays, so it can
 """
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,13 +33,13 @@ HASHES = (
     keys.HIDDEN,
     keys.REVISIONS,
 )  # of a listener; gaps and days get theirs from the rest
-COPYING, COMPARING = "copying", "comparing"
+SETTLED_AFTER = 3600.0  # seconds after its end for which a play may change; its logger writes it again, too
 SHARED_HASHES = (keys.LISTENERS, keys.TOKENS)
 _PLAY, _GAP = re.compile(r"listening:[0-9]{1,10}"), re.compile(r"gap:[0-9]{1,10}")
 
 
 def move(settings: Settings, source_url: str, target_url: str, progress: "Progress") -> Answer:
-    """Copy the logs of all listeners, and compare them afterwards; exit code 1 if something still differs."""
+    """Copy the logs of all listeners, and compare them afterwards; exit code 1 if they still differed."""
     with ExitStack() as stack:
 
         def opened(url: str, listener: str) -> Archive:
@@ -53,15 +54,16 @@ def move(settings: Settings, source_url: str, target_url: str, progress: "Progre
             _refuse_another_account(source, target)
         total = sum(len(rows.seconds) for _, source, _ in logs for rows in source.rows())
 
-        def run(step: str) -> int:
+        def run(step: str, until: str) -> int:
             read = changed = 0
             for _, source, target in logs:
-                for plays, changes in _copy(source, target, is_dry=step == COMPARING):
+                for plays, changes in _copy(source, target, until):
                     read, changed = read + plays, changed + changes
                     progress(step, read, total)
             return changed
 
-        copied, left = run(COPYING), run(COMPARING)
+        recently = to_iso(round((time.time() - SETTLED_AFTER) * 1000))
+        copied, left = run("copying", "~"), run("comparing", recently)
         for name, source, target in () if left else logs:
             known = known_log(for_listener(settings, name).state_dir)
             _add_ids(target, [*(source.log_id() or "").split(), known])
@@ -100,43 +102,31 @@ def _refuse_another_account(source: Archive, target: Archive) -> None:
         )
 
 
-def _copy(source: Archive, target: Archive, *, is_dry: bool) -> Iterator[tuple[int, int]]:
-    """Copy what the target lacks, or has in an older state; yield how many plays were read, and copied.
+def _copy(source: Archive, target: Archive, until: str) -> Iterator[tuple[int, int]]:
+    """Copy what the target lacks, or has in an older state.
 
-    If dry, yield how many would be, and how much else. An open play does not count then: it changes all the
-    time, and its logger writes it again.
+    Yield how many plays were read, and how many of those copied ended before `until`, a time as in hashes.
     """
     tombstones = target.tombstones() | source.tombstones()
     for names in source.scan("*"):
-        plays = others = 0
+        plays = 0
         seconds = [int(name.partition(":")[2]) for name in names if _PLAY.fullmatch(name)]
         for some in batched([second for second in seconds if second not in tombstones], HASHES_PER_BATCH):
-            with _batch(target, is_dry=is_dry) as batch:
+            with target.batch() as batch:
                 for second, fields, line in _newer_plays(source, target, some):
                     batch.write_play(second, fields, line)
-                    plays += not is_dry or "end_reason" in fields
+                    plays += fields["ended_at"] < until
         found = [
             name for name in names if name in HASHES or name.startswith(ITEM_KEYS) or _GAP.fullmatch(name)
         ]
         for few in batched(found, HASHES_PER_BATCH):
-            with _batch(target, is_dry=is_dry) as batch:
+            with target.batch() as batch:
                 for each in zip(few, source.hashes(few), target.hashes(few), strict=True):
-                    others += _copy_hash(batch, *each)
-        yield len(seconds), plays + others * is_dry
+                    _copy_hash(batch, *each)
+        yield len(seconds), plays
     for key in map(source.shared_key, SHARED_HASHES):
         ours, theirs = (store.send([("HGETALL", key)])[0] or {} for store in (source, target))
-        missing = [("HSET", key, name, value) for name, value in ours.items() if name not in theirs]
-        target.write([] if is_dry else missing)
-        yield 0, len(missing) * is_dry
-
-
-@contextmanager
-def _batch(target: Archive, *, is_dry: bool) -> Iterator[Batch]:
-    if is_dry:
-        yield Batch("", "")
-        return
-    with target.batch() as batch:
-        yield batch
+        target.write([("HSET", key, name, value) for name, value in ours.items() if name not in theirs])
 
 
 def _newer_plays(
@@ -172,13 +162,12 @@ def _is_taken(source: Archive, second: int, claimed: set[int], key: int) -> bool
     return key != second and (key in claimed or bool(source.hash(keys.play_key(key))))
 
 
-def _copy_hash(batch: Batch, name: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
-    """Copy the fields that the target lacks, or a gap that was shorter; return whether there were any."""
+def _copy_hash(batch: Batch, name: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    """Copy the fields that the target lacks, or a gap that was shorter."""
     if _GAP.fullmatch(name):
-        if is_longer := ours.get("to", "") > theirs.get("to", ""):
+        if ours.get("to", "") > theirs.get("to", ""):
             batch.write_gap(int(name.partition(":")[2]), ours)
-        return is_longer
+        return
     missing = {field: value for field, value in ours.items() if field not in {*theirs, keys.LOG_ID_FIELD}}
     if missing:
         batch.write_hash(name, missing)
-    return bool(missing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import socket
 import time
@@ -158,7 +159,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each in found:
             each.close()
-        trouble = f"cannot listen on {host}:{port}: {(error.strerror or '').lower()}"
+        trouble = f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0).lower()}"
         advice = "Is the page already running? --port picks another one"
         if error.errno == errno.EADDRNOTAVAIL:
             advice = "--host takes an address of this machine, or 0.0.0.0 for all that it has"
