@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from spotify_logger.core.periods import parse_day
 from spotify_logger.queries.question import from_mapping
-from spotify_logger.web.templating import DAY_FORM
+from spotify_logger.web.templating import shown_period
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -89,7 +88,7 @@ class RequestParams:
     def label(self) -> str:
         """The name of the period."""
         active = next((choice.label for choice in self.choices() if choice.is_active), "")
-        words = {name: _shown(text) for name, text in self.period.items()}
+        words = {name: shown_period(text) for name, text in self.period.items()}
         if words.keys() == {"since", "until"}:
             return active or f"{words['since']} to {words['until']}"
         own = (text if name in ("year", "month") else f"{name} {text}" for name, text in words.items())
@@ -122,14 +121,6 @@ def read_day(question: Question, text: str) -> date:
 
 def _known(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {name: values[name].strip() for name in names if values.get(name, "").strip()}
-
-
-def _shown(text: str) -> str:
-    """Return a day or a month as views write it: "22 Nov 2026", "Nov 2026"; anything else unchanged."""
-    for given, form in (("%Y-%m-%d", DAY_FORM), ("%Y-%m", "%b %Y")):
-        with suppress(ValueError):
-            return f"{datetime.strptime(text, given):{form}}"  # noqa: DTZ007 - a day
-    return text
 
 
 def first_days(today: date) -> dict[str, date | None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import UTC, date, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
@@ -85,6 +86,7 @@ class Templates:
             "date": _local_time("%Y-%m-%d"),
             "datetime": _local_time(TIME_FORM),
             "day": lambda text: f"{_day_of(text):{DAY_FORM}}",
+            "week_end": lambda monday: str(date.fromisoformat(monday) + timedelta(days=6)),
             "long_date": lambda day: f"{date.fromisoformat(day):%A, {DAY_FORM}}",
             "tile_color": tile_color,
             "initial": initial,
@@ -146,6 +148,14 @@ def spotify_url(name: str) -> str:
         if kind in ON_SPOTIFY and is_spotify_id(identity)
         else ""
     )
+
+
+def shown_period(text: str) -> str:
+    """Return an ISO day or month as views write it: "22 Nov 2026", "Nov 2026"; anything else unchanged."""
+    for given, form in (("%Y-%m-%d", DAY_FORM), ("%Y-%m", "%b %Y")):
+        with suppress(ValueError):
+            return f"{datetime.strptime(text, given):{form}}"  # noqa: DTZ007 - a day
+    return text
 
 
 def _timestamp(stamp: str) -> float:

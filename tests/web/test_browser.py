@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import closing
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -14,7 +16,7 @@ from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.bulk import Archive
 from tests.browser import NARROW, WIDE, BrowserPage, browser_page, chromium, skip_or_fail
-from tests.conftest import start_server
+from tests.conftest import EVERY_KIND, start_server
 from tests.exports import A, extended, write
 from tests.firefox import firefox
 from tests.indexed_log import CatalogItem, IndexedLog
@@ -23,7 +25,6 @@ from tests.web.page import page_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Browser, Page, Route
 
@@ -32,6 +33,7 @@ LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtenges
 BAD = CatalogItem("track:bad", HOSTILE, [HOSTILE], HOSTILE, "bad", "XX1")
 ITEMS = (
     QUO,
+    CatalogItem("track:aero", "Aerodynamic", ["Daft Punk"], "Discovery", "d", "GBDUW0000058"),
     CatalogItem("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ"),
     BAD,
     CatalogItem("track:long", LONG, [LONG], LONG, "long", "XX2"),
@@ -44,9 +46,9 @@ LAST_MONTH = TODAY - timedelta(days=30)
 VIEWS = (
     "/", "/recent", "/top/artists?all=1&by=time", "/chart?per=day",
     "/clock", f"/calendar/{LAST_MONTH.year}", f"/year/{LAST_MONTH.year}", "/track?q=track:long",
-    "/artist?q=Daft+Punk", "/search?q=veridis+quo", "/compare?with=ben", "/health", "/settings",
+    "/artist?q=Daft+Punk", "/search?q=daft+punk", "/compare?with=ben", "/health", "/settings",
     f"/month/{LAST_MONTH:%Y-%m}", "/stats?all=1",
-    "/top/devices?since=" + str(LAST_MONTH), "/show?q=A+Show", "/recent?device=Kitchen",
+    "/top/devices?since=" + str(LAST_MONTH), "/show?q=A+Show", "/recent?device=Kitchen", "/offline",
 )  # fmt: skip
 
 
@@ -132,17 +134,35 @@ def wait_for_text(page: Page, selector: str, wanted: str) -> None:
     )
 
 
+# Width and height of a window, and whether it is dark: each width in each of them once, or in both.
+WINDOWS = [
+    (width, height, dark)
+    for number, (width, height) in enumerate(((NARROW, 640), (390, 844), (1280, 900), (1920, 1080)))
+    for dark in ((False, True) if EVERY_KIND else (bool(number % 2),))
+]
+LISTS = re.compile(r"/$|/(recent|top)\b")  # of which the first row is in the upper half of a phone
+LAYOUT = (Path(__file__).parent / "layout.js").read_text()
+
+
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_view_loads_without_errors_fits_and_is_accessible(window: BrowserPage, view: str) -> None:
-    page = window.open(view)
-    assert page.locator("h1").count() == 1
-    assert page.title().endswith(" · Spotify Logger")
-    assert window.overflow() <= 0
-    assert accessibility_report(page) == ""
-    page.set_viewport_size({"width": NARROW, "height": 640})
-    page.emulate_media(color_scheme="dark")
-    assert window.overflow() <= 0  # what is wider than a phone scrolls in a box of its own
-    assert accessibility_report(page, "color-contrast") == ""
+def test_every_view_is_laid_out_on_one_grid_and_accessible(window: BrowserPage, view: str) -> None:
+    page = window.page
+    for width, height, dark in WINDOWS:
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        window.open(view)
+        assert page.locator("h1").count() == 1
+        assert page.title().endswith(" · Spotify Logger")
+        assert window.overflow() <= 0, width  # what is wider than a phone scrolls in a box of its own
+        found = page.evaluate(LAYOUT)
+        assert found["problems"] == [], width
+        assert found["shift"] <= 0.02, width
+        if width == 390 and LISTS.match(view):
+            assert found["first_row"] < height / 2
+        if width == 1920:
+            assert found["width"] > 1700
+        if width in (390, 1280):
+            assert accessibility_report(page) == ""
     page.emulate_media(color_scheme="light")
 
 
@@ -330,6 +350,66 @@ class TestChart:
         page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=4)
         page.mouse.up()
         self.changed_range(page, shown)
+
+    def test_the_zoom_is_in_the_url_for_links_and_the_back_button(self, page: Page) -> None:
+        whole = page.inner_text("#course-range")
+        page.get_by_role("button", name="Zoom in").click()
+        page.wait_for_url("**zoom=**")
+        zoomed = page.inner_text("#course-range")
+        page.get_by_role("button", name="Later").click()
+        later = self.changed_range(page, zoomed)
+        assert later.startswith(f"{shown_day(re.findall(r'zoom=([^.]+)', page.url)[0])} to ")
+        page.go_back()
+        assert self.changed_range(page, later) == zoomed
+        page.reload()
+        page.wait_for_function(
+            "text => document.getElementById('course-range').innerText === text", arg=zoomed
+        )
+        assert f"zoom={page.url.partition('zoom=')[2]}" in str(
+            page.get_by_role("link", name="per month").get_attribute("href")
+        )
+        page.go_back()
+        assert self.changed_range(page, zoomed) == whole
+
+    @pytest.mark.parametrize("per", ["day", "week", "month"])
+    def test_a_click_on_a_bar_opens_its_period(self, window: BrowserPage, per: str) -> None:
+        window.page.emulate_media(reduced_motion="reduce")  # bars do not move
+        page = window.open(f"/chart?per={per}")
+        bar = "Chart.getChart('course')?.getDatasetMeta(0).data.at(-4)"
+        page.wait_for_function(f"() => {bar}?.x > 0")
+        box = page.locator("#course").bounding_box()
+        assert box is not None
+        place = page.evaluate(f"() => [{bar}.x, {bar}.y + 5]")
+        row = page.locator(".figures-table tbody a").nth(3)
+        wanted = str(row.get_attribute("href"))
+        page.mouse.click(box["x"] + place[0], box["y"] + place[1])
+        page.wait_for_url("**/day/*" if per == "day" else "**/chart?since=*")
+        opened = dict(re.findall(r"(since|until)=([^&]+)", page.url))
+        if per == "day":
+            assert page.url.endswith(wanted)
+        elif per == "week":
+            assert opened == dict(re.findall(r"(since|until)=([^&]+)", wanted))
+        else:
+            assert opened["since"] == wanted.partition("month=")[2].partition("&")[0] + "-01"
+        page.emulate_media(reduced_motion="no-preference")
+
+
+def shown_day(iso: str) -> str:
+    return f"{date.fromisoformat(iso):%-d %b %Y}"
+
+
+def test_the_sheet_of_a_phone_opens_without_scripts(browser: Browser, served: ServedLog) -> None:
+    with browser_page(browser, served.address, width=390, height=844, script=False) as window:
+        page = window.open("/top/tracks")
+        choice = page.get_by_role("link", name="last 30 days")
+        assert not choice.is_visible()
+        page.get_by_role("button", name="Period and filters").click()
+        choice.click()
+        page.wait_for_url("**since=**")
+        page.get_by_text("More", exact=True).click()
+        page.get_by_role("link", name="Calendar").click()
+        page.wait_for_url("**/calendar")
+        assert window.problems == []
 
 
 class TestSearch:

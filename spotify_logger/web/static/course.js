@@ -41,7 +41,8 @@
     return data.per === "day" ? `${weekday.format(begin(at))}, ${inFull(begin(at))}` : `${inFull(begin(at))} to ${inFull(end(at))}`;
   }
 
-  const HALF = (data.per === "month" ? 30 : data.per === "week" ? 7 : 1) * 43200000; // half a period, in milliseconds
+  const DAY_MS = 86400000;
+  const HALF = (data.per === "month" ? 30 : data.per === "week" ? 7 : 1) * (DAY_MS / 2); // half a period
   const points = data.plays.map((plays, at) => ({ x: begin(at).getTime(), y: isTime ? data.seconds[at] / 3600 : plays, at }));
 
   // The chart
@@ -131,6 +132,8 @@
     // Leave the first and the last bar their full width.
     chart.options.scales.x.min = begin(first).getTime() - HALF;
     chart.options.scales.x.max = begin(last).getTime() + HALF;
+    const days = (begin(last) - begin(first)) / DAY_MS;
+    chart.options.scales.x.time.unit = days > 1500 ? "year" : days > 75 ? "month" : false;
     set.type = set.data.length > MAX_BARS ? "line" : "bar";
     set.borderWidth = set.type === "line" ? 1.5 : 0;
     paint();
@@ -178,8 +181,11 @@
     else zoom.act("all");
   }
 
-  /** Open the period of a bar: a day's plays, or the days of a week or month. */
-  function open(at) {
+  /** Open the period of the bar at a click: a day's plays, or the days of a week or month. */
+  function open(event) {
+    const [bar] = chart.getElementsAtEventForMode(event, "index", { intersect: false, axis: "x" }, true);
+    if (!bar) return;
+    const { at } = chart.data.datasets[0].data[bar.index];
     if (data.per === "day") location.assign(`/day/${iso(begin(at))}`);
     else location.assign(`/chart?${new URLSearchParams({ since: iso(begin(at)), until: iso(end(at)), per: "day", by: data.by })}`);
   }

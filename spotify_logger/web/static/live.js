@@ -56,7 +56,7 @@
     if (play) cover.append(tile(play));
     if (play?.cover) {
       const image = document.createElement("img");
-      Object.assign(image, { width: 160, height: 160, alt: "", referrerPolicy: "no-referrer", src: play.cover });
+      Object.assign(image, { alt: "", referrerPolicy: "no-referrer", src: play.cover });
       cover.append(image);
     }
     parts.cover.replaceChildren(...(play ? [cover] : []));

@@ -5,8 +5,8 @@ const CLICK_PIXELS = 8; // by which a pointer may move during a click
 
 /**
  * The range is [begin, end) in items; both may be fractions, so that small movements add up.
- * `area()` returns the plot area in canvas pixels; `changed()`, `selecting(from, to)` and `chosen(item)`, for a
- * click on an item, are callbacks.
+ * `area()` returns the plot area in canvas pixels; `changed()`, `selecting(from, to)` and `chosen(event)`, for a
+ * click, are callbacks.
  */
 class Zoom {
   constructor(canvas, total, minimum, { area, changed, selecting, chosen }) {
@@ -71,11 +71,6 @@ class Zoom {
     return Math.min(1, Math.max(0, (x - left) / (right - left)));
   }
 
-  /** Return the item at a place in canvas pixels. */
-  at(x) {
-    return Math.min(this.total - 1, Math.floor(this.begin + this.place(x) * this.length));
-  }
-
   wheel(event) {
     const pixels = event.deltaMode === 0 ? 1 : 30;
     const sideways = Math.abs(event.deltaX) > Math.abs(event.deltaY);
@@ -115,8 +110,7 @@ class Zoom {
     this.forget(event);
     if (this.pressed !== null) {
       this.pressed = null;
-      const { left, right } = this.area();
-      if (event.offsetX >= left && event.offsetX <= right) this.chosen(this.at(event.offsetX));
+      this.chosen(event);
       return;
     }
     if (from === null) return;
