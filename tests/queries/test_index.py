@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 import redis
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core.player_state import encode_artists
@@ -73,6 +73,10 @@ changes = st.one_of(
 )
 
 
+SETTLED = [("play", FIRST, "track:a", 200_000), ("wait",), ("sync",)]
+"""After these, the only thing that changes is what is hidden."""
+
+
 class Writer:
     """Writes a log, at a time that goes on."""
 
@@ -131,6 +135,8 @@ def content(database: sqlite3.Connection) -> dict[str, list[Any]]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(changes, max_size=25), st.sampled_from([0, 31]))
+@example([*SETTLED, ("hide", "track:a")], 31)
+@example([("hide", "track:a"), *SETTLED, ("undo", "track:a")], 31)
 def test_an_index_that_follows_is_as_one_made_anew(
     redis_server: EmbeddedServer, history: list[tuple[Any, ...]], days_apart: int
 ) -> None:
