@@ -167,12 +167,12 @@ class TestGap:
             assert [(begin, end) for begin, end, _ in harness.saved_gaps()] == [(30, 720)]
             harness.close()
 
-    @pytest.mark.parametrize(("answer_in_redis", "begin"), [(None, 60), (95, 95), (-DAY, 60)])
+    @pytest.mark.parametrize(("answer_in_redis", "begin"), [(None, 90), (95, 95), (-DAY, 90)])
     def test_a_power_cut_is_one_from_the_last_known_answer(
         self, harness: GapMonitorHarness, answer_in_redis: float | None, begin: float
     ) -> None:
         harness.answer_for(100, wait=5)
-        assert harness.saved_answer() == 60
+        assert harness.saved_answer() == SAVE_INTERVAL
         harness.clock.sleep(2 * HOUR)
         harness.reboot(answer_in_redis=answer_in_redis)
         harness.answer_for(300)
