@@ -1,7 +1,4 @@
-"""Answer `stats` and `year`: how much was played in a period, what most, what was new, and how it spread.
-
-The page shows the same of the last twelve months.
-"""
+"""Answer `stats` and `year`: how much was played in a period, what most, what was new, and how it spread."""
 
 from __future__ import annotations
 
@@ -127,11 +124,6 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
         *day_sums.day_figures(days, question.today),
         unseen(log, question),
     )
-
-
-def overview(log: Log, question: Question) -> tuple[Stats, Best]:
-    """Return the statistics of a period, and what was played most, for the page."""
-    return stats(log, question), _top(log, question)
 
 
 def review(log: Log, question: Question) -> Review:

@@ -186,4 +186,6 @@ def test_rankings_say_how_rows_moved_against_a_named_period(page: PageClient) ->
     assert re.search(r"down </span>1</span>\s*\+2", rows[1])
     assert ">new</span>" in text_of(page, "/top/shows")
     assert "movement" not in text_of(page, "/top/tracks?all=1")
+    assert "movement" not in text_of(page, "/?period=all")
+    assert "movement against the 365 days before" in text_of(page, "/?period=year")
     assert f"movement against {THIS_YEAR - 1}: places, and plays" in text_of(page, f"/year/{THIS_YEAR}")

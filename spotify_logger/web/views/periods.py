@@ -15,7 +15,7 @@ from spotify_logger.queries.sql import KINDS
 from spotify_logger.web.request_params import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from spotify_logger.queries.charts import HourOfWeek
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
-    from spotify_logger.queries.summary import Best
     from spotify_logger.queries.top import Top
     from spotify_logger.web.listeners import ListenerPage
 
@@ -71,14 +70,14 @@ async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year or a month in review."""
     question, about = about_period(page, request)
     data = await page.ask(request, summary.review, question)
-    tops = await page.ask(request, _tops, replace(question, limit=summary.TOP_COUNT))
+    ranked = await page.ask(request, tops, replace(question, limit=summary.TOP_COUNT))
     reached = await page.ask(request, milestones.milestones, question)
     shown = (*reached, data.first_play, data.most_repeated, data.late_night, data.discovery)
-    links = await page.links([*ranked_keys(data.top), *(each.key for each in shown if each)])
-    return page.render(request, "review.html", data=data, tops=tops, milestones=reached, links=links, **about)
+    about["links"] = await page.links([*ranked_keys(ranked), *(each.key for each in shown if each)])
+    return page.render(request, "review.html", data=data, tops=ranked, milestones=reached, **about)
 
 
-def _tops(log: Log, question: Question) -> dict[str, Top]:
+def tops(log: Log, question: Question) -> dict[str, Top]:
     """Return the ranking of each kind, with its movement."""
     return {kind: top.top(log, question, kind) for kind in KINDS}
 
@@ -121,6 +120,6 @@ def _sum(hours: Sequence[HourOfWeek]) -> HourOfWeek:
     return replace(hours[0], plays=plays, heard_ms=heard_ms)
 
 
-def ranked_keys(top: Best) -> list[str]:
+def ranked_keys(rankings: Mapping[str, Top]) -> list[str]:
     """Return the catalog keys of the lines of rankings."""
-    return [line.key for lines in top.values() for line in lines]
+    return [line.key for each in rankings.values() for line in each.top]

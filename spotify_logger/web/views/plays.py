@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,20 +10,18 @@ from urllib.parse import quote, urlencode
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from spotify_logger.core.day_sums import DAY
-from spotify_logger.core.periods import Period
 from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import play_key, second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import charts, summary
 from spotify_logger.queries import timeline as queries
-from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import NOUNS
 from spotify_logger.transfer.undo import deleted_plays
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.covers import catalog_key_of_play
-from spotify_logger.web.request_params import TWELVE_MONTHS, first_days, read_day, search_text
-from spotify_logger.web.views.periods import ranked_keys
+from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, first_days, read_day, search_text
+from spotify_logger.web.views.periods import ranked_keys, tops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,11 +56,13 @@ async def home(page: ListenerPage, request: Request) -> Response:
     kept = chosen if chosen in PERIODS else request.cookies.get(PERIOD_COOKIE, "")
     period = kept if kept in PERIODS else DEFAULT_PERIOD
     now, latest = await page.observe(now_playing), await _latest_plays(page, request)
-    firsts = first_days(page.today)
-    stats, top = await page.ask(request, summary.overview, _question_since(page, firsts[PERIODS[period]]))
-    year_ago = firsts[TWELVE_MONTHS] or page.today
+    choice = next(each for each in page.params(request).choices() if each.label == PERIODS[period])
+    question = RequestParams(choice.query, page.zone).question(limit=summary.TOP_COUNT)
+    ranked = await page.ask(request, tops, question)
+    year_ago = first_days(page.today)[TWELVE_MONTHS] or page.today
     monday = year_ago - timedelta(days=year_ago.weekday())
-    activity = await page.ask(request, charts.course, _question_since(page, monday), DAY)
+    twelve_months = RequestParams({"since": str(monday)}, page.zone).question()
+    activity = await page.ask(request, charts.course, twelve_months, DAY)
     state = await page.live.status()
     plays = [*latest["timeline"].lines, *([now.now] if now.now else [])]
     answer = page.render(
@@ -74,23 +73,17 @@ async def home(page: ListenerPage, request: Request) -> Response:
         problem=now.problem,
         beginning=state if state and state.redis and not state.last_play else None,
         periods=PERIODS,
-        period=next(each for each in page.params(request).choices() if each.label == PERIODS[period]),
-        stats=stats,
-        top=top,
+        period=choice,
+        stats=await page.ask(request, summary.stats, question),
+        tops=ranked,
         **latest,
         activity=activity.periods,
         memories=await _memories(page, request, page.today),
-        links=await page.links([*ranked_keys(top), *_played_keys(plays)]),
+        links=await page.links([*ranked_keys(ranked), *_played_keys(plays)]),
     )
     if chosen in PERIODS:
         set_cookie(request, answer, PERIOD_COOKIE, chosen)
     return answer
-
-
-def _question_since(page: ListenerPage, first: date | None) -> Question:
-    """Return the question about the time since a day; about all time without one."""
-    begin = None if first is None else page.zone.midnight(first)
-    return Question(time.time(), page.zone, Period(begin))
 
 
 async def today(page: ListenerPage, request: Request) -> Response:
@@ -163,7 +156,7 @@ async def day(page: ListenerPage, request: Request) -> Response:
 
 
 async def _memories(page: ListenerPage, request: Request, day: date) -> Memories:
-    return await page.ask(request, queries.on_this_day, Question(time.time(), page.zone), day)
+    return await page.ask(request, queries.on_this_day, page.params(request).question(period=False), day)
 
 
 def _deleted(store: Archive, zone: Zone, day: date) -> list[tuple[str, str | None, Mapping[str, str]]]:
