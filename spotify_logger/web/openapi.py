@@ -88,6 +88,7 @@ def _operation(path: str, schemas: dict[str, Schema]) -> Schema:
 
 def _parameter(name: str, place: str) -> Schema:
     what = f"such as {PARAMETERS[name].example}" if name in PARAMETERS else ""
+    what = "its ID, name, key or URI, such as `text` or `uri` of a row" if place == "path" else what
     is_needed = place == "path" or name == "q"
     return {
         "name": name,

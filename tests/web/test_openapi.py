@@ -44,8 +44,11 @@ def url(redis_server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) 
         yield f"http://127.0.0.1:{page.port}"
 
 
-def test_it_is_where_it_should_be(url: str) -> None:
-    assert requests.get(f"{url}/api/v1/openapi.json", timeout=30).json() == json.loads(description())
+def test_it_is_where_it_should_be_and_says_how_rows_lead_on(url: str) -> None:
+    found = requests.get(f"{url}/api/v1/openapi.json", timeout=30).json()
+    assert found == json.loads(description())
+    for noun in SHOWN:
+        assert "`text`" in found["paths"][f"/api/v1/{noun}/{{{noun}}}"]["get"]["parameters"][0]["description"]
 
 
 @pytest.mark.parametrize("path", ENDPOINTS)
