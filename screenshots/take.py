@@ -16,8 +16,8 @@ from tests.browser import browser_page, chromium
 
 FOLDER = Path(__file__).parent
 PICTURES = (
-    ("now.png", "/", 1120, 1180, False),
-    ("year.png", f"/year/{time.localtime().tm_year}", 1120, 1180, True),
+    ("now.png", "/", 1280, 1180, False),
+    ("year.png", f"/year/{time.localtime().tm_year}", 1280, 1180, True),
 )
 """File name, path, width, height, and whether to use the dark color scheme."""
 WARM_UP = 40
