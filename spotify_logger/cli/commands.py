@@ -130,9 +130,8 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
     needs_none = options.command == "status" or is_elsewhere
     redis = nullcontext() if needs_none else own_redis(settings, may_start=may_start)
     with redis, closing(dispatch.open_store(settings)) as store:
-        known = store.listeners() if settings.listener and options.command not in ANY_LISTENER else None
-        if known is not None and settings.listener not in known:
-            raise SpotifyLoggerError(unknown_listener(settings.listener, known))
+        if settings.listener and options.command not in ANY_LISTENER and not store.has_log():
+            raise SpotifyLoggerError(unknown_listener(settings.listener, store.listeners()))
         if options.command in TRANSFER_COMMANDS:
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
 

@@ -96,6 +96,11 @@ class Archive(Store):
         names, *unnamed = self.send([(command, self.shared_key(key)) for command, key in questions])
         return [*([""] if any(unnamed) else []), *sorted(filter(keys.is_listener_name, names or []))]
 
+    def has_log(self) -> bool:
+        """Return whether this listener, who has a name, has a log here, registered or not."""
+        written = [("EXISTS", self.key(name)) for name in (keys.STATUS, keys.REVISIONS)]
+        return any(self.send([*written, ("HEXISTS", self.shared_key(keys.LISTENERS), self._listener)]))
+
     def standby_machine(self) -> str:
         """Return the machine of a standby logger; "" if there is none."""
         (waiting,) = self.send([("GET", self.key(keys.STANDBY))])
