@@ -38,6 +38,7 @@ def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments
             assert whole.pop("compared_with") == (question.period.previous and question.period.previous.words)
             for line in whole["top"]:  # ties may have any order
                 assert bool(line.pop("rank_before")) == bool(line["plays_before"])
+                assert line.pop("text")
             assert without_ties(whole) == without_ties(expected)
         assert to_json(summary.stats(found, question)) == log.stats()
 
