@@ -252,7 +252,7 @@ def power(trial: Trial) -> None:
 
 
 def clocks(trial: Trial) -> None:
-    """Boot with wrong clocks, and set the date forth and back."""
+    """Boot with wrong clocks, and set the date forward and back."""
     for clock in ("2024-01-01T00:00:00", "2028-02-29T23:59:50"):
         trial.boot(clock)
         trial.says(f"status with a clock of {clock}", r"^clock\s+.*")

@@ -7,8 +7,8 @@
 # It takes an hour without KVM. It needs root, a Debian, `apt install debootstrap qemu-system-x86 qemu-utils`, and a
 # Python with this project's packages (.venv, or PYTHON). The Debian inside is that of this machine, from its own mirror,
 # with a clone of this repository's last commit. Its disks are created in a temporary folder, or in FOLDER, where they
-# stay and are used again the next time. Inside, there is no network but the simulated Spotify on this machine. The parts
-# are those of machine.py, by default all of them.
+# stay and are used again the next time. All that it can reach is the simulated Spotify on this machine. The parts are
+# those of machine.py, by default all of them.
 set -euo pipefail
 
 PACKAGES=dbus,e2fsprogs,git,kmod,linux-image-cloud-amd64,python3-venv,sudo,systemd,systemd-sysv,udev

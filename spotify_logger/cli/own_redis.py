@@ -62,8 +62,8 @@ def copy_of_own_data(settings: Settings) -> Iterator[str]:
     own = folder / "redis"
     if not own.is_dir():
         raise SpotifyLoggerError(
-            f"there is no log in {own} that could be copied: say with --from where it is now, or, if that is"
-            " in REDIS_URL, with --to where else to copy it"
+            f"there is no log to copy in {own}: name the Redis that has it with --from, or, if that is"
+            " REDIS_URL, the one to copy it to with --to"
         )
     with ExitStack() as stack:
         try:

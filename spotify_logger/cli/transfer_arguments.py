@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from spotify_logger.cli.arguments import Commands
 
 HIDEABLE = ("track", "artist", "show")
-HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # what the keys of what is hidden begin with
+HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # prefixes of the keys of what is hidden
 TRANSFER_COMMANDS = (
     "import",
     "export",
@@ -41,7 +41,7 @@ def add_transfer_commands(commands: Commands) -> None:
     bring.add_argument("--restore", action="store_true", help="include plays that you have deleted")
     what = "write nothing; only report what would be imported"
     bring.add_argument("--dry-run", action="store_true", help=what)
-    what = "report the progress as lines of JSON on standard error, for programs"
+    what = "report progress as lines of JSON on standard error, for programs"
     bring.add_argument("--progress", action="store_true", help=what)
     bring.set_defaults(check=_check)
     export = add_command(commands, "export", "export the log, or one period of it", csv=False, json=False)
@@ -96,12 +96,12 @@ def _add_delete_and_hide(commands: Commands) -> None:
     hide = add_command(commands, "hide", what, csv=False)
     what = f"{', '.join(HIDEABLE)} (default: list what is hidden)"
     hide.add_argument("kind", nargs="?", choices=HIDEABLE, metavar="KIND", help=what)
-    hide.add_argument("text", nargs="*", metavar="NAME", type=search_text, help="its name, or its key")
+    hide.add_argument("text", nargs="*", metavar="NAME", type=search_text, help="its name or key")
     add_options(hide, "tz")
     hide.set_defaults(check=_check)
-    what = "undo the last deletion, up to a day later, or show what was hidden last"
+    what = "bring back what was deleted last, for a day, or show what was hidden last"
     undo = add_command(commands, "undo", what, csv=False)
-    what = "key of one play, or of what is hidden, instead of the last"
+    what = "key of a play, or of something hidden (default: the latest)"
     undo.add_argument("key", nargs="?", type=_key, metavar="KEY", help=what)
 
 
@@ -115,12 +115,13 @@ def _key(text: str) -> str:
 def _add_check_and_restore(commands: Commands) -> None:
     what = "verify that the index, catalog and plays agree (exit code 1 if not)"
     check = add_command(commands, "check", what, csv=False)
-    check.add_argument("--repair", action="store_true", help="rebuild the index, and what plays have lost")
-    what = "do not ask before deleting what is left of plays"
+    what = "rebuild the index, and complete plays that have lost fields"
+    check.add_argument("--repair", action="store_true", help=what)
+    what = "do not ask before deleting what is left of lost plays"
     check.add_argument("--yes", action="store_true", help=what)
     what = "bring back what Redis has lost, from the second copy in the state folder; may be repeated"
     restore = add_command(commands, "restore", what, csv=False)
-    what = "files of another copy, or their folder (default: that in the state folder)"
+    what = "files of another copy, or their folder (default: the one in the state folder)"
     restore.add_argument("paths", nargs="*", type=Path, metavar="FILE", help=what)
     restore.set_defaults(dry_run=False)
 

@@ -115,6 +115,6 @@ def _move(options: argparse.Namespace, store: Archive, settings: Settings) -> An
             source = stack.enter_context(copy_of_own_data(settings))
         source, target = source or settings.redis_url, target or settings.redis_url
         if source == target:
-            raise SpotifyLoggerError("the log is to be copied from an address to the same one: change one")
+            raise SpotifyLoggerError("source and target are the same: change one with --from or --to")
         show = stack.enter_context(progress_bar(sys.stderr))
         return move(settings, source, target, show)

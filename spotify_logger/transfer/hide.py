@@ -1,6 +1,6 @@
 """`spotify-logger hide`: take a track, an artist or a show out of the statistics; its plays stay in the log.
 
-What is hidden is in one hash in Redis, by key. Whoever answers questions reads it with the log.
+What is hidden is in one hash in Redis, by key; the index reads it with the log.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def hidden(archive: Archive, question: Question) -> Answer:
 
 
 def hide(log: Log, question: Question, kind: str, text: str) -> Answer:
-    """Hide the thing of a kind that a name or key means; exit code 1 if it means none, or several."""
+    """Hide what a name or key stands for; exit code 1 if that is nothing, or several things."""
     found = find(log, text, kind, exact=False)
     closest = max((each.match for each in found), default=None)
     things: dict[str, str] = {}

@@ -43,15 +43,15 @@ from spotify_logger.transfer.importer.writer import PlayWriter
 from spotify_logger.transfer.move import accept
 
 SUFFIX = ".jsonl.gz"
-MIN_FREE = 64 * 1024 * 1024  # bytes of the disk that are left to those who need them more
+MIN_FREE = 64 * 1024 * 1024  # bytes that stay free on the disk
 SETTLING_MS = 60_000  # after which the writer of a revision has also written what it stands for
 MAX_REVISION = 1 << 43  # milliseconds since the epoch that a file can have as its time
-ANY_TIME_MS = 1 << 62  # a play is one even if this machine's clock is behind
+ANY_TIME_MS = 1 << 62  # accepts every play, even if this machine's clock is behind
 LOWEST_PRIORITY = 19
 
 
 def main() -> int:
-    """Update the copy of the listener whose settings these are; return 1 if there is something to say."""
+    """Update the second copy of the listener in the settings; return 1 if something is wrong."""
     with suppress(OSError):
         os.nice(LOWEST_PRIORITY)
     try:
@@ -99,7 +99,7 @@ def update(archive: Archive, state_dir: Path) -> str:
 def restore(
     archive: Archive, settings: Settings, paths: Sequence[Path], screen: TextIO | None = None
 ) -> Answer:
-    """Import the second copy, by default that of this state folder, whose log this is again afterwards."""
+    """Import the second copy, by default from the state folder, which then belongs to this log again."""
     _refuse_another_log(archive, settings.state_dir)
     folder = settings.state_dir / COPY_FOLDER
     if not paths and not os.access(folder, os.R_OK | os.X_OK):

@@ -32,12 +32,12 @@ SPARE_BYTES = 256 << 20  # that an upload leaves free on the disk
 MAX_FILES = 100
 MAX_NAME_LENGTH = 60  # of a file, in characters; file systems take 255 bytes
 MAX_TEXT_LENGTH = 100_000  # of what the command says
-FOLDER = "import-"  # what the names of the folders of uploads begin with
-FOLDER_SECONDS = 86_400  # after which such a folder is left of a page that was killed
+FOLDER = "import-"  # prefix of the folders of uploads
+FOLDER_SECONDS = 86_400  # after which such a folder was left by a page that was killed
 
 
 class Import:
-    """The import of one listener, and what came of the latest one."""
+    """The import of one listener, or the result of the latest one."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -46,8 +46,8 @@ class Import:
         self._process: asyncio.subprocess.Process | None = None
         self.state: Literal["", "uploading", "running", "choosing", "done"] = ""  # choosing whose plays
         self.step, self.percent = "", 0  # "reading" or "importing", and how much of it is done
-        self.text = ""  # what the command said at its end
-        self.is_complete = False  # it has read everything
+        self.text = ""  # the report of the command
+        self.is_complete = False  # whether everything was read
         self.users: Sequence[str] = ()  # to choose from
 
     @property
@@ -58,22 +58,22 @@ class Import:
     async def upload(self, request: Request) -> None:
         """Receive the files of a form, and begin to import them; raise BadRequest if that is impossible."""
         if self.is_busy:
-            raise BadRequest("an import is running: wait until it is over")
+            raise BadRequest("an import is already running: wait until it has finished")
         self._discard()
         self.state = "uploading"
         try:
             await self._receive(request)
             self._start()
         except MultipartError:
-            raise BadRequest("the upload is not complete: try it again") from None
+            raise BadRequest("the upload was cut off: try again") from None
         except OSError as error:
-            raise SpotifyLoggerError(f"cannot keep the upload: {error.strerror or error}") from None
+            raise SpotifyLoggerError(f"cannot save the uploaded files: {error.strerror or error}") from None
         finally:
             if self.state == "uploading":
                 self._discard()
 
     def choose(self, user: str) -> None:
-        """Import the plays of one of the users; of none, end the import."""
+        """Import the plays of one of the users; without one, cancel the import."""
         if user in self.users:
             self._start(f"--user={user}")
         elif self.users:
@@ -102,7 +102,7 @@ class Import:
         folder = self._make_folder()
         room = min(MAX_UPLOAD_BYTES, shutil.disk_usage(folder).free - SPARE_BYTES)
         received, out = int(request.headers.get("content-length") or 0), None
-        is_too_large = BadRequest("the files are too large for the page: use `spotify-logger import`")
+        is_too_large = BadRequest("the files are too large for the page: run `spotify-logger import` instead")
         if received > room:
             raise is_too_large
         received = 0
@@ -138,7 +138,7 @@ class Import:
         self._task = asyncio.create_task(self._run(module_command("spotify_logger", *options), f"{folder}/"))
 
     async def _run(self, command: Sequence[str], folder: str) -> None:
-        """Run the command, and follow what it reports."""
+        """Run the command, and follow its progress."""
         shared = for_listener(self._settings, "")
         settings = {"REDIS_PREFIX": shared.redis_prefix, "STATE_DIR": str(shared.state_dir)}
         process = await asyncio.create_subprocess_exec(

@@ -79,7 +79,7 @@ class Assets:
         return JSONResponse(about, media_type="application/manifest+json", headers=NO_CACHE)
 
     def service_worker(self, templates: Templates) -> Callable[[Request], Awaitable[Response]]:
-        """Return the endpoint of the script that shows a page of its own while the server is out of reach."""
+        """Return the endpoint of the script that shows the offline page without a server."""
         about = {"path": OFFLINE, "listener": CurrentListener("", ()), "notice": None}
         page = templates.render_text("offline.html", **about)
         digest, files = hashlib.sha256(page.encode()).hexdigest()[:12], re.findall(r'"(/static/[^"]+)"', page)

@@ -143,14 +143,14 @@ def test_a_slow_upload_arrives_while_no_other_import_begins(
     head = HEAD.format(len(body))
     with served.page.connect() as slow:
         slow.sendall(head.encode() + body[:200])
-        wait_until(lambda: "Files are arriving" in served.page.request("/import").text)
+        wait_until(lambda: "Receiving files" in served.page.request("/import").text)
         (path,) = served.folder.glob("import-*/*")
         assert (path.name, path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (
             "file",
             0o600,
             0o700,
         )
-        assert "an import is running" in served.upload({"a.json": history("")}).text
+        assert "an import is already running" in served.upload({"a.json": history("")}).text
         for at in range(200, len(body), 200):
             time.sleep(1.5 if at == 200 else 0)  # longer than a whole request may take elsewhere
             slow.sendall(body[at : at + 200])

@@ -179,7 +179,7 @@ def test_every_year_of_the_log_can_be_chosen(page: PageClient) -> None:
 
 def test_rankings_say_how_rows_moved_against_a_named_period(page: PageClient) -> None:
     view = text_of(page, "/top/tracks")
-    assert "movement against the 365 days before" in view
+    assert "change from the 365 days before" in view
     rows = re.findall(r'<li>\s*<span class="rank.*?</li>', view, re.DOTALL)
     assert "Veridis Quo" in rows[0]
     assert re.search(r"up </span>1</span>\s*\+9", rows[0])  # from second place: 10 plays now, 1 before
@@ -187,5 +187,5 @@ def test_rankings_say_how_rows_moved_against_a_named_period(page: PageClient) ->
     assert ">new</span>" in text_of(page, "/top/shows")
     assert "movement" not in text_of(page, "/top/tracks?all=1")
     assert "movement" not in text_of(page, "/?period=all")
-    assert "movement against the 365 days before" in text_of(page, "/?period=year")
-    assert f"movement against {THIS_YEAR - 1}: places, and plays" in text_of(page, f"/year/{THIS_YEAR}")
+    assert "change from the 365 days before" in text_of(page, "/?period=year")
+    assert f"change from {THIS_YEAR - 1}: in places, and in plays" in text_of(page, f"/year/{THIS_YEAR}")

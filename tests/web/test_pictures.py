@@ -98,7 +98,7 @@ def test_a_picture_is_saved_as_png_in_its_own_font(page: PageClient, view: str) 
         shown = window.open(view)
         address = shown.get_attribute("#save", "href")
         with shown.expect_download() as saving:
-            shown.get_by_role("link", name="Save as image").click()
+            shown.get_by_role("link", name="Save picture").click()
         assert saving.value.suggested_filename.endswith(".png")
         picture = saving.value.path().read_bytes()
         assert int.from_bytes(picture[16:20]) >= 1080

@@ -1,5 +1,5 @@
 "use strict";
-// Suggests things while somebody types in a search field, which becomes a combobox with a list box (ARIA).
+// Suggests matches while somebody types in a search field, which becomes a combobox with a list box (ARIA).
 // "/" and Ctrl-K focus it. Without this script, the form works as before.
 
 {
@@ -59,7 +59,7 @@
         const text = answer.ok ? await answer.text() : "";
         if (!signal.aborted) show(new DOMParser().parseFromString(text, "text/html"));
       } catch {
-        // Aborted, or the server is gone: the form says so.
+        // Aborted, or the server cannot be reached: submitting the form will say so.
       }
     }
 

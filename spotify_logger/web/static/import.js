@@ -12,7 +12,7 @@
         const answer = await fetch(`/import${query}`);
         if (answer.ok) state.innerHTML = await answer.text();
       } catch {
-        // The page is away: ask again.
+        // The page cannot be reached: ask again.
       }
     }
   }
@@ -20,19 +20,19 @@
   function upload(form) {
     const files = [...form.elements.files.files];
     if (files.reduce((sum, file) => sum + file.size, 0) > Number(form.dataset.limit)) {
-      say("These files are too large for the page: use the command spotify-logger import.");
+      say("These files are too large for the page: run spotify-logger import instead.");
       return;
     }
     const request = new XMLHttpRequest();
     request.upload.onprogress = (event) => say(`Uploading: ${Math.floor((100 * event.loaded) / event.total)} %`);
-    request.onerror = () => say("The upload failed: try it again.");
+    request.onerror = () => say("The upload failed: try again.");
     request.onload = () => {
       const found = new DOMParser().parseFromString(request.responseText, "text/html");
       if (request.status === 200) {
         state.innerHTML = found.getElementById("import-state").innerHTML;
         follow();
       } else {
-        say(found.querySelector("main p")?.textContent || "The upload failed: try it again.");
+        say(found.querySelector("main p")?.textContent || "The upload failed: try again.");
       }
     };
     request.open("POST", form.action);

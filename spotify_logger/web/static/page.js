@@ -16,7 +16,7 @@
   // Browsers have service workers only over https and on this machine.
   navigator.serviceWorker?.register("/service-worker.js").catch(() => {});
 
-  /** On the page of the service worker: open the one that was asked for as soon as the server answers. */
+  /** On the offline page: load the requested page as soon as the server answers. */
   async function retry() {
     try {
       await fetch("/healthz");

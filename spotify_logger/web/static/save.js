@@ -8,7 +8,7 @@
     return new Promise((resolve, reject) => {
       const image = new Image();
       image.onload = () => resolve(image);
-      image.onerror = () => reject(new Error("the image cannot be drawn"));
+      image.onerror = () => reject(new Error("the picture cannot be drawn"));
       image.src = address;
     });
   }
@@ -19,7 +19,7 @@
     canvas.height = image.naturalHeight * SCALE;
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
     return new Promise((resolve, reject) => {
-      canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the image is too large"))), "image/png");
+      canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture is too large"))), "image/png");
     });
   }
 

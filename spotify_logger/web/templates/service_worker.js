@@ -1,5 +1,5 @@
 "use strict";
-// Shows a page of its own while the server cannot be reached. Nothing of the log is kept.
+// Shows the offline page while the server cannot be reached. Nothing of the log is cached.
 
 const NAME = {{ digest|tojson }};
 const FILES = {{ files|tojson }};
