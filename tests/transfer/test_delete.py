@@ -276,7 +276,7 @@ class TestConfirmation:
 
     def test_without_plays_nobody_is_asked(self, log: RedisLog) -> None:
         answer = forget(log.store, Selection("b"), NOW, self.confirmation(""))
-        assert ("no play" in str(answer.page[0]).lower(), answer.code) == (True, 0)
+        assert ("no play" in str(answer.page[0]).lower(), answer.code) == (True, 1)
         assert self.screen.getvalue() == ""
 
     def test_open_play_is_mentioned(self, log: RedisLog) -> None:
