@@ -1,4 +1,4 @@
-"""The receivers of plays, for those who forward them."""
+"""The receivers to which plays are forwarded."""
 
 import re
 from collections.abc import Iterator, Mapping

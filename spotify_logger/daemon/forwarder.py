@@ -47,7 +47,7 @@ class _Receiver:
     target: ForwardTarget
     backoff: Backoff
     due: float = 0.0  # when the next request may be sent; `NEVER` once the token was refused
-    not_before: float = 0.0  # when the wait is over that the receiver has asked for
+    not_before: float = 0.0  # until when the receiver has asked to wait
     trouble: str = ""  # the last failure; "" after a success
     announced: Identity | None = None  # the last play that was sent as playing now
     batch: int = 1  # listens in the next request

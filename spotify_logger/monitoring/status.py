@@ -75,7 +75,7 @@ class Status:
     disk_trouble: str | None
     clock_offset: int | None  # seconds by which this machine's clock is ahead of Spotify's; None if unknown
     forwarding: Sequence[ReceiverStatus]
-    copied_until: str | None  # when what the second copy has was written, if it is old: none of it is newer
+    copied_until: str | None  # when the second copy was last updated, if that is long ago
     redis: Mapping[str, Any] | None  # address, version and persistence, and plays that were written again
     machine: str | None
     standby: str | None  # the machine of a logger on standby

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
-SCHEMA_VERSION = 6  # an index of another one is made anew
+SCHEMA_VERSION = 6  # an index of another version is rebuilt
 TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._fields)
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;

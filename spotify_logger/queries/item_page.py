@@ -75,10 +75,10 @@ class ItemPage:
 
 @dataclass(frozen=True, slots=True)
 class Suggestions:
-    """What a text that is being typed may name."""
+    """What to suggest for a text in a search field."""
 
     found: Mapping[str, Sequence[Line]]  # by kind, the closest and most played first
-    close: Sequence[str]  # names that may have been meant if that is nothing
+    close: Sequence[str]  # names that may have been meant, if nothing is found
 
 
 def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
@@ -103,7 +103,7 @@ def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
 
 
 def suggestions(log: Log, question: Question, text: str) -> Suggestions:
-    """Return the first of each kind that a text may name in all time; its last word may be incomplete."""
+    """Return the best matches of each kind, of all time; the last word of the text may be incomplete."""
     found = {}
     for kind in sql.KINDS:
         closeness = matches(find(log, text, kind, exact=question.exact))

@@ -22,7 +22,7 @@ SHOWN_AFTER = 1.0  # seconds; what is done sooner shows no bar
 def progress_bar(screen: TextIO | Progress | None) -> Iterator[Progress]:
     """Show how far each step has come if the screen is a terminal, and it takes more than a second.
 
-    Instead of a screen, it may be what is called with the progress.
+    Instead of a screen, it may get a function, which is called with the progress.
     """
     if callable(screen):
         yield screen

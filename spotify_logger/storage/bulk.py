@@ -113,7 +113,7 @@ class Archive(Store):
         return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
 
     def _infos(self) -> Iterator[Mapping[str, object]]:
-        """Yield what each server says of itself, empty if INFO is not allowed."""
+        """Yield what each server says about itself; empty if it refuses INFO."""
         for server in self.client.servers():
             (reply,) = self.client.send_to(server, [("INFO",)])
             yield reply if isinstance(reply, dict) else {}

@@ -160,7 +160,7 @@ class RedisClient:
             return _run(client, commands)
 
     def send_to(self, server: Any, commands: Sequence[Command]) -> list[Reply]:  # noqa: ANN401 - as below
-        """Send commands about no key to one of the `servers`."""
+        """Send commands without a key to one of the `servers`."""
         with self._exchange():
             return _run(server, commands)
 

@@ -195,7 +195,7 @@ class PageProcess(ChildProcess):
 
 
 class CopyProcess(ChildProcess):
-    """The update of the second copy, once a day; what it says is logged when it is something new."""
+    """Updates the second copy once a day, and logs what the update says if that is new."""
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         super().__init__("the second copy", timings)

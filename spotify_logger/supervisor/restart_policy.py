@@ -121,7 +121,7 @@ class RestartPolicy:
         return [Start(self._should_log)]
 
     def start_later(self, now: float, seconds: float) -> list[Action]:
-        """Start the process in some seconds, which is no news."""
+        """Start the process in some seconds, without logging it."""
         self._phase, self._should_log, self.deadline = Phase.WAITING, False, now + seconds
         return []
 

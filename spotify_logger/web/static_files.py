@@ -1,6 +1,6 @@
 """Static files and the chart library; their URLs change with their content, so browsers cache them.
 
-And what makes the page an app that can be installed: its manifest, and the page for when it is offline.
+Also the manifest and the offline page, with which browsers install the page as an app.
 """
 
 from __future__ import annotations

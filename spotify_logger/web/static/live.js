@@ -63,7 +63,7 @@
     tint(play?.cover);
   }
 
-  /** Return the hue that the colors of an image have most of; null if it has hardly any color. */
+  /** Return the dominant hue of an image; null if it has hardly any color. */
   function hueOf(image) {
     const SIDE = 24;
     const canvas = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
@@ -83,7 +83,7 @@
     return heaviest < SIDE * SIDE ? null : weights.indexOf(heaviest) * 15 + 7;
   }
 
-  /** Color the card like a cover. Pixels may only be read of an image that its server gives to all (CORS). */
+  /** Color the card like a cover. Its pixels can only be read if its server allows that (CORS). */
   async function tint(cover) {
     tinted = cover;
     let hue = null;

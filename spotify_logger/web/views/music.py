@@ -134,7 +134,7 @@ async def search(page: ListenerPage, request: Request) -> Response:
 
 
 async def suggest(page: ListenerPage, request: Request) -> Response:
-    """Render what a text that is being typed may name, for the list below a search field."""
+    """Render the suggestions below a search field."""
     text = search_text(request.query_params, "q")
     question = page.params(request, default_all_time=True).question(period=False, limit=SUGGESTIONS)
     data = await page.ask(request, item_page.suggestions, question, text)
