@@ -87,7 +87,7 @@ class BrowserPage:
         return found
 
     def _note_message(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and "blocked by Playwright" not in message.text:
             self.problems.append(message.text)
 
     def _note_dialog(self, dialog: Dialog) -> None:
@@ -108,13 +108,18 @@ def browser_page(
     height: int = 900,
     dark: bool = False,
     script: bool = True,
+    worker: bool = False,
 ) -> Iterator[BrowserPage]:
-    """Open a window of a browser; `address` has no slash at the end, `dark` is the preferred color scheme."""
+    """Open a window of a browser; `address` has no slash at the end, `dark` is the preferred color scheme.
+
+    Without `worker` there are no service workers: requests that pass through one cannot be held or answered.
+    """
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
         java_script_enabled=script,
         accept_downloads=True,
+        service_workers="allow" if worker else "block",
     )
     try:
         yield BrowserPage(context.new_page(), address)

@@ -47,7 +47,7 @@ def window(browser: Browser, redis_url: str, tmp_path: Path) -> Iterator[Browser
         with store.batch() as batch:
             batch.write_hash(QUO.key, {"cover": COVER})
         write_status(store, next_in=3600)
-    with page_process(redis_url, tmp_path) as address, browser_page(browser, address) as window:
+    with page_process(redis_url, tmp_path) as address, browser_page(browser, address, worker=True) as window:
         yield window
 
 
@@ -109,7 +109,7 @@ def test_a_page_of_its_own_is_shown_until_the_server_is_back(
 ) -> None:
     with start_page(redis_url, tmp_path) as process:
         address = served_url(process)
-        with browser_page(browser, address) as window:
+        with browser_page(browser, address, worker=True) as window:
             page = window.open("/health")
             page.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
             process.terminate()
