@@ -271,7 +271,9 @@ def read_only(trial: Trial) -> None:
     trial.listen()
     trial.spotify.counts = False  # from now on, nothing can be kept
     trial.machine.run("echo 1 >/sys/fs/ext4/vdb/trigger_fs_error")
-    trial.says("status with a read-only disk", "the disk with .* is read-only.*")
+    trial.says(
+        "status with a read-only disk", r"the disk with .* is read-only|is the disk full or read-only\?"
+    )
     trial.boot()
     trial.spotify.counts = True
     trial.log_is_right("after a read-only disk")
