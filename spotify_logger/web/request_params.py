@@ -94,6 +94,14 @@ class RequestParams:
         own = (text if name in ("year", "month") else f"{name} {text}" for name, text in words.items())
         return active or " ".join(own)
 
+    @property
+    def dates(self) -> dict[str, date]:
+        """The first and the last day of the period, as far as they were chosen: "2025" since 1 January."""
+        period = self.question().period
+        ends = {"since": period.begin, "until": None if period.end is None else period.end - 1}
+        chosen = {name: second for name, second in ends.items() if name in self.period}
+        return {name: self._zone.day(second) for name, second in chosen.items() if second is not None}
+
     def query(self, **changes: str) -> str:
         """Return the query string with some parameters changed; "" if there is none."""
         text = urlencode({**self.period, **self.without_period, **changes})
