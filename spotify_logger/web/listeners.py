@@ -16,13 +16,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listener
-from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.monitoring.notice import notice
 from spotify_logger.queries import dispatch
 from spotify_logger.queries.index import Index
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.importing import Import
+from spotify_logger.web.item_links import ItemLinks, item_links
 from spotify_logger.web.live import NowPlayingStream
 from spotify_logger.web.preferences import ZONE, follow
 from spotify_logger.web.request_params import BadRequest, RequestParams, read_form
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from spotify_logger.config.settings import Settings
-    from spotify_logger.core.catalog import Artist
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
@@ -135,14 +134,6 @@ class Questions:
         return found
 
 
-class ItemLinks(NamedTuple):
-    """What rows link to besides their items, by the keys of these in the catalog."""
-
-    covers: Mapping[str, str]  # URLs
-    albums: Mapping[str, str]  # the queries of their pages
-    artists: Mapping[str, Sequence[Artist]]
-
-
 class ListenerPage(Questions):
     """What the views of one listener need: questions and templates, the stream, and the latest login."""
 
@@ -151,7 +142,7 @@ class ListenerPage(Questions):
         self._covers = covers
         self.render, self.render_text = templates.render, templates.render_text
         self.compare = partial(dispatch.compare, settings)
-        self.live = NowPlayingStream(settings, covers)
+        self.live = NowPlayingStream(settings, templates, covers)
         self.login: LoginThread | None = None
         self.exporting = asyncio.Lock()
         self.importing = Import(settings)
@@ -172,27 +163,10 @@ class ListenerPage(Questions):
             request.query_params, self.zone, lambda: self.years, default_all_time=default_all_time
         )
 
-    async def cover_urls(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the URLs of the covers, by catalog key."""
-        keys = list(keys)
-        return await self.run(lambda store: self._covers.urls(store, keys))
-
-    async def album_queries(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the query of the album page of each item, by its key; album names are not unique."""
-        keys = list(dict.fromkeys(keys))
-        found = await self.run(lambda store: list(store.catalog(keys, ["album_id"])))
-        return {
-            key: f"{'show' if key.startswith('episode:') else 'album'}:{album}"
-            for key, (album,) in found
-            if album
-        }
-
     async def links(self, keys: Iterable[str]) -> ItemLinks:
         """Return what rows link to besides their items."""
-        keys = list(dict.fromkeys(keys))
-        entries = await self.run(lambda store: dict(store.catalog(keys, CatalogEntry._fields)))
-        artists = {key: artists_of(CatalogEntry._make(entry)) for key, entry in entries.items()}
-        return ItemLinks(await self.cover_urls(keys), await self.album_queries(keys), artists)
+        keys = list(keys)
+        return await self.run(lambda store: item_links(store, self._covers, keys))
 
     async def observe(self, observation: Callable[[Archive, float, float, Path], T]) -> T:
         """Return what `monitoring.status` reports now: the state of the logger, or what is playing."""

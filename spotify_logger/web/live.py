@@ -8,22 +8,22 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from spotify_logger.core.times import seconds_of
+from spotify_logger.core.times import to_iso
 from spotify_logger.monitoring import status
 from spotify_logger.queries.dispatch import open_store
 from spotify_logger.storage.bulk import play_data
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.log import sanitize
-from spotify_logger.web.covers import catalog_key_of_play, initial, tile_color
-from spotify_logger.web.preferences import ZONE
-from spotify_logger.web.templating import TIME_FORM
+from spotify_logger.web.covers import catalog_key_of_play
+from spotify_logger.web.item_links import item_links
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.monitoring.status import Status
     from spotify_logger.web.covers import Covers
+    from spotify_logger.web.templating import Templates
 
 POLL_SECONDS = 1.0  # between two looks at Redis while a stream is open
 STATUS_SECONDS = 1.0  # for which the state of the logger is shown without another look
@@ -37,12 +37,12 @@ SEEK_TOLERANCE_MS = 2500  # by which the position may deviate from the expected 
 class NowPlayingStream:
     """Tells browsers what is playing, and each change."""
 
-    def __init__(self, settings: Settings, covers: Covers) -> None:
-        self._settings, self._covers = settings, covers
+    def __init__(self, settings: Settings, templates: Templates, covers: Covers) -> None:
+        self._settings, self._templates, self._covers = settings, templates, covers
         self._store = open_store(settings)
         self._thread = ThreadPoolExecutor(1, "live")
         self._reading = asyncio.Lock()
-        self._latest: dict[str, Any] = {"latest": None, "unknown": None}
+        self._latest: dict[str, Any] = {"latest": None, "unknown_since": None, "problem": None}
         self._due = 0.0
         self._status: Status | None = None
         self._status_due = 0.0
@@ -64,9 +64,8 @@ class NowPlayingStream:
             yield "retry: 3000\n\n"
             while (now := time.monotonic()) < end and is_signed_in() and not self._is_closed:
                 found = await self._now_playing()
-                found = {**found, "unknown": _unknown(found["unknown"])}
                 if _is_change(found, sent, now - sent_at):
-                    yield f"event: now\ndata: {json.dumps(found)}\n\n"
+                    yield f"event: now\ndata: {json.dumps(self._message(found))}\n\n"
                     sent, sent_at, written_at = found, now, now
                 elif now - written_at >= KEEP_ALIVE_SECONDS:
                     yield ": keep-alive\n\n"
@@ -96,7 +95,7 @@ class NowPlayingStream:
         async with self._reading:
             if time.monotonic() >= self._due and not self._is_closed:
                 self._latest = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
-                seconds = POLL_SECONDS if self._latest["unknown"] is None else POLL_SECONDS_UNKNOWN
+                seconds = POLL_SECONDS if self._latest["problem"] is None else POLL_SECONDS_UNKNOWN
                 self._due = time.monotonic() + seconds
             return self._latest
 
@@ -109,24 +108,33 @@ class NowPlayingStream:
         try:
             found = status.now_playing(self._store, time.time(), pause, folder)
             latest = self._store.latest_play()
-            now = found.now
-            if now is not None:
-                name, key = str(now.get("name") or "?"), catalog_key_of_play(now)
-                cover = self._covers.urls(self._store, [key]).get(key, "")
-                now = {**now, "cover": cover, "tile": tile_color(name), "initial": initial(name)}
+            links = item_links(self._store, self._covers, [catalog_key_of_play(found.now)] if found.now else [])
         except SpotifyLoggerError as error:
-            since = self._latest["unknown"] or time.time()
-            return {**self._latest, "now": None, "unknown": since, "problem": sanitize(str(error))}
-        unknown = (seconds_of(found.unknown_since) or 0.0) if found.problem else None  # 0: since when is, too
+            since = self._latest["unknown_since"] or to_iso(round(time.time() * 1000))
+            return {**self._latest, "now": None, "unknown_since": since, "problem": sanitize(str(error))}
         latest_key = latest and play_data(latest)["key"]
-        return {"now": now, "latest": latest_key, "unknown": unknown, "problem": found.problem}
+        since = found.unknown_since if found.problem else None
+        cover = next(iter(links.covers.values()), "")
+        now = found.now and {**found.now, "cover": cover}
+        return {
+            "now": now,
+            "links": links,
+            "latest": latest_key,
+            "unknown_since": since,
+            "problem": found.problem,
+        }
+
+    def _message(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a browser is sent: what plays, and the card that shows it."""
+        card = self._templates.render_text("now.html", **found)
+        return {"now": found["now"], "latest": found["latest"], "card": card}
 
 
 def _is_change(found: dict[str, Any], sent: dict[str, Any], seconds: float) -> bool:
     """Return whether `found` differs from what a browser shows `seconds` after it was sent something else."""
     now, before = found.get("now") or {}, sent.get("now") or {}
-    shown = ("key", "playing", "device_name", "cover", "end_reason")
-    is_same = all(found.get(name) == sent.get(name) for name in ("latest", "unknown", "problem"))
+    shown = ("key", "playing", "device_name", "end_reason")
+    is_same = all(found.get(name) == sent.get(name) for name in ("latest", "links", "unknown_since", "problem"))
     if not is_same or any(now.get(name) != before.get(name) for name in shown):
         return True
     position, earlier = now.get("position_ms"), before.get("position_ms")
@@ -134,10 +142,3 @@ def _is_change(found: dict[str, Any], sent: dict[str, Any], seconds: float) -> b
         return position is not earlier
     elapsed = seconds * 1000 if now.get("playing") else 0
     return bool(abs(position - earlier - elapsed) > SEEK_TOLERANCE_MS)
-
-
-def _unknown(since: float | None) -> str:
-    """Return what is shown if it has been unknown since then what plays; "" for None."""
-    if since is None:
-        return ""
-    return f"Unknown since {ZONE.get().local(since):{TIME_FORM}}" if since else "Unknown"

@@ -285,6 +285,10 @@ class TestNowPlayingCard:
         wait_for_text(page, "#now", "Nothing is playing")
         served.play(QUO, second=second)
         wait_for_text(page, "#now", "Veridis Quo")
+        hrefs = "(found) => found.map((link) => link.getAttribute('href'))"
+        led = page.locator("#now a").evaluate_all(hrefs)
+        assert [link.partition("?")[0] for link in led] == ["/album", "/track", "/artist", "/recent"]
+        assert window.open("/").locator("#now a").evaluate_all(hrefs) == led
         position = "() => Number(document.querySelector('main progress').value)"
         page.wait_for_function(f"(before) => ({position})() > before", arg=page.evaluate(position))
         served.play(QUO, second=second, playing=0)

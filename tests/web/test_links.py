@@ -140,6 +140,14 @@ def test_rows_lead_to_all_that_they_name_and_no_link_is_dead(page: PageClient) -
             seen.add(link)
 
 
+def test_reviews_are_under_year_and_lead_to_all_figures(page: PageClient) -> None:
+    for noun, period in (("year", f"{THIS_YEAR}"), ("month", f"{THIS_YEAR}-01")):
+        view = f"/{noun}/{period}"
+        assert '<a href="/year" aria-current="page">' in text_of(page, view)
+        assert f"/stats?{noun}={period}" in links(page, view)
+    assert f"/month/{THIS_YEAR}-01" in links(page, f"/year/{THIS_YEAR}")
+
+
 @pytest.mark.parametrize(
     ("view", "name"),
     [

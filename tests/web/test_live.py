@@ -11,6 +11,8 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.web import live as live_module
 from spotify_logger.web.covers import Covers
 from spotify_logger.web.live import NowPlayingStream
+from spotify_logger.web.static_files import Assets
+from spotify_logger.web.templating import Templates
 from tests.conftest import start_again, start_server
 from tests.web.log import QUO, write_play
 from tests.web.page import settings_for
@@ -53,7 +55,7 @@ def watch(
     settings: Settings, watcher: Callable[[NowPlayingStream, AsyncIterator[str]], Coroutine[Any, Any, None]]
 ) -> None:
     async def go() -> None:
-        live = NowPlayingStream(settings, Covers(enabled=True))
+        live = NowPlayingStream(settings, Templates(Assets(), {}), Covers(enabled=True))
         try:
             async with asyncio.timeout(PATIENCE), aclosing(live.events()) as events:
                 await watcher(live, events)
@@ -123,8 +125,8 @@ def test_survives_a_redis_outage(tmp_path: Path) -> None:
     async def watcher(_: NowPlayingStream, events: AsyncIterator[str]) -> None:
         await next_update(events)
         server.stop()
-        update = await next_update(events, lambda update: "cannot be reached" in update["problem"])
-        assert update["unknown"].startswith("Unknown")
+        update = await next_update(events, lambda update: "cannot be reached" in update["card"])
+        assert ">Unknown since " in update["card"]
         start_again(server)
         with closing(Archive(server.url)) as store:
             write_play(store)

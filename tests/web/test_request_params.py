@@ -62,6 +62,14 @@ def test_names_what_is_wrong(given: dict[str, str], complaint: str) -> None:
         RequestParams(given, ZONE).question("by", "min", "n")
 
 
+def test_chosen_ends_are_given_as_days() -> None:
+    chosen = RequestParams({"since": "2025", "until": "2026-02"}, ZONE).dates
+    assert chosen == {"since": date(2025, 1, 1), "until": date(2026, 2, 28)}
+    assert RequestParams({"since": "2025-03-04"}, ZONE).dates == {"since": date(2025, 3, 4)}
+    for given in ({}, {"year": "2026"}, {ALL_TIME: "1"}):
+        assert RequestParams(given, ZONE).dates == {}
+
+
 @pytest.mark.parametrize("first", ["all time", "last 12 months"])
 def test_each_choice_selects_its_period_and_the_default_is_first(first: str) -> None:
     is_all_time = first == "all time"

@@ -2,8 +2,9 @@
 // Shows what is playing: the server sends each change, and the position advances locally in between.
 
 {
+  const CHANGING = ["cover", "title", "name", "byline", "device", "duration"]; // with what plays
   const parts = Object.fromEntries(
-    ["cover", "title", "name", "byline", "progress", "position", "device", "duration", "status"].map((part) => [part, document.getElementById(`now-${part}`)]),
+    [...CHANGING, "progress", "position", "status"].map((part) => [part, document.getElementById(`now-${part}`)]),
   );
   const card = document.getElementById("now");
   let stream = null;
@@ -13,54 +14,11 @@
   let tinted = null; // the cover whose color the card has
   const query = document.documentElement.dataset.listener || ""; // another window may choose another listener
 
-  const itemOf = (play) => (play.id ? `${play.type || "track"}:${play.id}` : play.uri || "");
-
   function minutes(milliseconds) {
     const seconds = Math.floor(milliseconds / 1000);
     const rest = String(seconds % 60).padStart(2, "0");
     const whole = Math.floor(seconds / 60);
     return whole < 60 ? `${whole}:${rest}` : `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}:${rest}`;
-  }
-
-  function within(element, text) {
-    const isolated = document.createElement("bdi");
-    isolated.textContent = text;
-    element.replaceChildren(isolated);
-  }
-
-  function showName(play) {
-    const link = document.createElement("a");
-    link.href = `/${play.type === "episode" ? "episode" : "track"}?q=${encodeURIComponent(itemOf(play))}`;
-    within(link, play.name || play.uri || "?");
-    parts.name.replaceChildren(link);
-  }
-
-  /** Build the tile that shows while there is no cover: the first letter on a color. */
-  function tile(play) {
-    const make = (name, attributes) => {
-      const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-      for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
-      return element;
-    };
-    const drawn = make("svg", { class: `tile-${play.tile}`, viewBox: "0 0 48 48", width: 160, height: 160, focusable: "false" });
-    const letter = make("text", { x: 24, y: 32, "text-anchor": "middle" });
-    letter.textContent = play.initial;
-    drawn.append(make("rect", { width: 48, height: 48 }), letter);
-    return drawn;
-  }
-
-  function showCover(play) {
-    const cover = document.createElement("span");
-    cover.className = "cover large";
-    cover.ariaHidden = "true";
-    if (play) cover.append(tile(play));
-    if (play?.cover) {
-      const image = document.createElement("img");
-      Object.assign(image, { alt: "", referrerPolicy: "no-referrer", src: play.cover });
-      cover.append(image);
-    }
-    parts.cover.replaceChildren(...(play ? [cover] : []));
-    tint(play?.cover);
   }
 
   /** Return the dominant hue of an image; null if it has hardly any color. */
@@ -110,20 +68,12 @@
     const play = update.now;
     const isOther = (play && play.key) !== (now && now.play.key);
     card.classList.toggle("silent", !play);
-    setText(parts.title, play ? (play.playing ? "Now playing" : "Paused") : "Now");
-    if (!play) {
-      setText(parts.name, update.unknown || "Nothing is playing");
-      setText(parts.byline, (update.problem || "").replaceAll("`", ""));
+    const shown = new DOMParser().parseFromString(update.card, "text/html");
+    for (const part of CHANGING) {
+      const { innerHTML } = shown.getElementById(`now-${part}`);
+      if (parts[part].innerHTML !== innerHTML) parts[part].innerHTML = innerHTML; // keeps the focus, and no screen reader says it twice
     }
-    if (isOther || (play && play.cover !== now.play.cover)) {
-      if (play) {
-        showName(play);
-        within(parts.byline, play.artists || play.album || "");
-      }
-      showCover(play);
-    }
-    within(parts.device, play ? play.device_name || "" : "");
-    setText(parts.duration, play && play.duration_ms ? minutes(play.duration_ms) : "");
+    if (tinted !== play?.cover) tint(play?.cover);
     parts.progress.max = (play && play.duration_ms) || 1;
     now = play && { play, since: performance.now() };
     move();
