@@ -29,7 +29,7 @@ from spotify_logger.web.request_params import BadRequest, RequestParams, read_fo
 from spotify_logger.web.templating import CurrentListener
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
     from datetime import date
     from pathlib import Path
 

@@ -108,7 +108,8 @@ class NowPlayingStream:
         try:
             found = status.now_playing(self._store, time.time(), pause, folder)
             latest = self._store.latest_play()
-            links = item_links(self._store, self._covers, [catalog_key_of_play(found.now)] if found.now else [])
+            keys = [catalog_key_of_play(found.now)] if found.now else []
+            links = item_links(self._store, self._covers, keys)
         except SpotifyLoggerError as error:
             since = self._latest["unknown_since"] or to_iso(round(time.time() * 1000))
             return {**self._latest, "now": None, "unknown_since": since, "problem": sanitize(str(error))}
@@ -116,13 +117,8 @@ class NowPlayingStream:
         since = found.unknown_since if found.problem else None
         cover = next(iter(links.covers.values()), "")
         now = found.now and {**found.now, "cover": cover}
-        return {
-            "now": now,
-            "links": links,
-            "latest": latest_key,
-            "unknown_since": since,
-            "problem": found.problem,
-        }
+        known = {"unknown_since": since, "problem": found.problem}
+        return {"now": now, "links": links, "latest": latest_key, **known}
 
     def _message(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a browser is sent: what plays, and the card that shows it."""
@@ -134,7 +130,8 @@ def _is_change(found: dict[str, Any], sent: dict[str, Any], seconds: float) -> b
     """Return whether `found` differs from what a browser shows `seconds` after it was sent something else."""
     now, before = found.get("now") or {}, sent.get("now") or {}
     shown = ("key", "playing", "device_name", "end_reason")
-    is_same = all(found.get(name) == sent.get(name) for name in ("latest", "links", "unknown_since", "problem"))
+    also_shown = ("latest", "links", "unknown_since", "problem")
+    is_same = all(found.get(name) == sent.get(name) for name in also_shown)
     if not is_same or any(now.get(name) != before.get(name) for name in shown):
         return True
     position, earlier = now.get("position_ms"), before.get("position_ms")

@@ -66,8 +66,8 @@ def test_chosen_ends_are_given_as_days() -> None:
     chosen = RequestParams({"since": "2025", "until": "2026-02"}, ZONE).dates
     assert chosen == {"since": date(2025, 1, 1), "until": date(2026, 2, 28)}
     assert RequestParams({"since": "2025-03-04"}, ZONE).dates == {"since": date(2025, 3, 4)}
-    for given in ({}, {"year": "2026"}, {ALL_TIME: "1"}):
-        assert RequestParams(given, ZONE).dates == {}
+    for no_ends in ({}, {"year": "2026"}, {ALL_TIME: "1"}):
+        assert RequestParams(no_ends, ZONE).dates == {}
 
 
 @pytest.mark.parametrize("first", ["all time", "last 12 months"])
