@@ -159,6 +159,7 @@ def test_every_view_is_laid_out_on_one_grid_and_accessible(window: BrowserPage, 
         assert found["shift"] <= 0.02, width
         if width == 390 and LISTS.match(view):
             assert found["first_row"] < height / 2
+            assert page.locator("#find").evaluate("(input) => input.offsetWidth") > width / 2
         if width == 1920:
             assert found["width"] > 1700
         if width in (390, 1280):
