@@ -71,7 +71,7 @@
     const shown = new DOMParser().parseFromString(update.card, "text/html");
     for (const part of CHANGING) {
       const { innerHTML } = shown.getElementById(`now-${part}`);
-      if (parts[part].innerHTML !== innerHTML) parts[part].innerHTML = innerHTML; // keeps the focus, and no screen reader says it twice
+      if (parts[part].innerHTML !== innerHTML) parts[part].innerHTML = innerHTML; // otherwise, keep the focus, and let no screen reader say it twice
     }
     if (tinted !== play?.cover) tint(play?.cover);
     parts.progress.max = (play && play.duration_ms) || 1;
