@@ -224,6 +224,8 @@ def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     """Return whether a row may be a whole play that was observed."""
     shorter_ms, longer_ms = sorted((row.ms_played, known.ms_played))
     is_over_before = row.kind is SourceKind.ACCOUNT and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
+    if _is_inside(row, known):
+        return True
     if is_over_before or overlap_ms(row, known) < shorter_ms - TIME_TOLERANCE_MS:
         return False
     begins_apart_ms = abs(row.begin_ms - known.begin_ms)
@@ -231,15 +233,20 @@ def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
         return True
     if row.has_start and begins_apart_ms <= 2 * SAME_START_MS:  # however much of it was observed
         return True
-    is_inside = row.begin_ms <= known.begin_ms and known.end_ms <= row.end_ms
-    # A neighbor, on repeat, reaches no further into the row than times differ.
-    reaches_ms = min(known.end_ms - row.begin_ms, row.end_ms - known.begin_ms)
-    if row.has_start and is_inside and reaches_ms > TIME_TOLERANCE_MS:
-        return True
     # A short one may also be a neighbor, on repeat, that only touches the other.
     apart_ms = min(begins_apart_ms, _ends_apart_ms(row, known))
     is_alike = longer_ms <= 2 * shorter_ms and apart_ms <= TIME_TOLERANCE_MS
     return is_alike or shorter_ms >= SHORT_PLAY_MS
+
+
+def _is_inside(row: PlayEvidence, known: PlayEvidence) -> bool:
+    """Return whether a play was noticed late, or resumed after a pause, inside a row that has a start."""
+    # A neighbor, on repeat, reaches no further into the row than times differ.
+    reaches_ms = min(known.end_ms - row.begin_ms, row.reported_end_ms - known.begin_ms)
+    has_pause = row.reported_end_ms - row.begin_ms > row.ms_played + TIME_TOLERANCE_MS
+    is_no_longer = known.ms_played <= row.ms_played + MS_PLAYED_TOLERANCE_MS
+    is_between = row.begin_ms <= known.begin_ms and known.end_ms <= row.reported_end_ms
+    return has_pause and is_no_longer and is_between and reaches_ms > TIME_TOLERANCE_MS
 
 
 def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from spotify_logger.core.matching_exports import PlayEvidence, SourceKind, cost
@@ -27,6 +29,13 @@ def test_a_row_that_has_a_play_in_it_is_that_play(
     known, later = evidence(SourceKind.POLLED, *polled), (row[0] + 60, row[1] + 60, *row[2:])
     assert cost(evidence(SourceKind.EXTENDED, *row), known) is not None
     assert cost(evidence(SourceKind.EXTENDED, *later), known) is None
+
+
+def test_a_play_that_was_resumed_before_the_player_was_left_is_the_row() -> None:
+    row = replace(evidence(SourceKind.EXTENDED, 10, 123, 113, "stopped"), reported_end_ms=9_000_000)
+    assert cost(row, evidence(SourceKind.POLLED, 257, 369.8, 112.7, "stopped")) is not None
+    assert cost(row, evidence(SourceKind.POLLED, 257, 387, 130, "stopped")) is None
+    assert cost(row, evidence(SourceKind.POLLED, 9257, 9369, 112, "stopped")) is None
 
 
 def test_a_neighbor_that_was_noticed_late_is_not_the_row() -> None:

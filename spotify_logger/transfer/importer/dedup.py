@@ -335,9 +335,8 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Iterable[Candidate]) -> Non
     known = _index(plays)
 
     def near(row: PlayEvidence) -> Iterator[Candidate]:
-        yield from known.around(row, rules.TIME_TOLERANCE_MS)
-        if (end_ms := row.reported_end_ms) > row.end_ms + rules.TIME_TOLERANCE_MS:
-            yield from known.around(replace(row, begin_ms=end_ms, end_ms=end_ms), rules.TIME_TOLERANCE_MS)
+        whole = replace(row, end_ms=max(row.end_ms, row.reported_end_ms))
+        yield from known.around(whole, rules.TIME_TOLERANCE_MS)
 
     matched: set[Candidate] = set()
     for value, row, play in _by_cost(rows, near, cost):
