@@ -107,7 +107,14 @@ def account_order(play: Play) -> tuple[object, ...]:
             not has_only_minute(play.started_ms, play.ms_played),
             *times,
         )
-    return rank, *((*times, *(str(play.fields.get(name)) for name in IMPORTED_FIELDS)) if is_import else ())
+    return rank, *(
+        (*times, *(_visible(play.fields.get(name)) for name in IMPORTED_FIELDS)) if is_import else ()
+    )
+
+
+def _visible(value: object) -> str:
+    """Return a text without what CSV for spreadsheets replaces, so that it is no other account."""
+    return "".join(c for c in str(value) if c.isprintable() and c not in " \ufffd")
 
 
 def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
