@@ -160,6 +160,10 @@ def test_every_view_is_laid_out_on_one_grid_and_accessible(window: BrowserPage, 
         if width == 390 and LISTS.match(view):
             assert found["first_row"] < height / 2
             assert page.locator("#find").evaluate("(input) => input.offsetWidth") > width / 2
+            tops = "(found) => found.map((each) => each.getBoundingClientRect().top)"
+            before = page.locator("#find, main").evaluate_all(tops)
+            page.locator("#find").focus()
+            assert page.locator("#find, main").evaluate_all(tops) == before
         if width == 1920:
             assert found["width"] > 1700
         if width in (390, 1280):
