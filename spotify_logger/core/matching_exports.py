@@ -233,7 +233,8 @@ def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     is_over_before = row.kind is SourceKind.ACCOUNT and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
     if _is_inside(row, known):
         return True
-    if is_over_before or overlap_ms(row, known) < shorter_ms - TIME_TOLERANCE_MS:
+    tolerance_ms = max(TIME_TOLERANCE_MS, shorter_ms // 100)  # the end of a fast podcast is an estimate
+    if is_over_before or overlap_ms(row, known) < shorter_ms - tolerance_ms:
         return False
     begins_apart_ms = abs(row.begin_ms - known.begin_ms)
     if known.end_reason == UNKNOWN and begins_apart_ms <= TIME_TOLERANCE_MS:

@@ -42,3 +42,9 @@ def test_a_neighbor_that_was_noticed_late_is_not_the_row() -> None:
     row = evidence(SourceKind.EXTENDED, 12, 824, 34.5, "trackdone")
     assert cost(row, evidence(SourceKind.POLLED, 13.5, 16.5, 3, "skipped")) is not None  # begins with it
     assert cost(row, evidence(SourceKind.POLLED, 14.5, 16.5, 2, "skipped")) is None
+
+
+def test_the_end_of_a_long_play_at_another_speed_may_be_off_by_a_hundredth() -> None:
+    row = evidence(SourceKind.EXTENDED, 12, 1515.2, 1503.2, "trackdone")
+    assert cost(row, evidence(SourceKind.POLLED, 94, 1523, 1429, "trackdone")) is not None
+    assert cost(row, evidence(SourceKind.POLLED, 494, 1923, 1429, "trackdone")) is None
