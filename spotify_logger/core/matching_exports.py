@@ -229,10 +229,10 @@ def _latest_start_ms(row: PlayEvidence) -> int:
 
 def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     """Return whether a row may be a whole play that was observed."""
-    shorter_ms, longer_ms = sorted((row.ms_played, known.ms_played))
-    is_over_before = row.kind is SourceKind.ACCOUNT and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
     if _is_inside(row, known):
         return True
+    shorter_ms, longer_ms = sorted((row.ms_played, known.ms_played))
+    is_over_before = row.kind is SourceKind.ACCOUNT and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
     tolerance_ms = max(TIME_TOLERANCE_MS, shorter_ms // 100)  # the end of a fast podcast is an estimate
     if is_over_before or overlap_ms(row, known) < shorter_ms - tolerance_ms:
         return False

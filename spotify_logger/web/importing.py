@@ -138,6 +138,15 @@ class Import:
         self._task = asyncio.create_task(self._run(module_command("spotify_logger", *options), f"{folder}/"))
 
     async def _run(self, command: Sequence[str], folder: str) -> None:
+        """Run the command, and note how it ended."""
+        self.text, self.is_complete = "The import could not be run: try again.", False
+        with suppress(OSError, ValueError):  # there is no memory for a process, or its report is none
+            await self._follow(command, folder)
+        if not self.users:
+            self._discard()
+        self.state = "choosing" if self.users else "done"
+
+    async def _follow(self, command: Sequence[str], folder: str) -> None:
         """Run the command, and follow its progress."""
         shared = for_listener(self._settings, "")
         settings = {"REDIS_PREFIX": shared.redis_prefix, "STATE_DIR": str(shared.state_dir)}
@@ -155,9 +164,6 @@ class Import:
         text = (await result or b"".join(problems)).decode(errors="replace")
         self.is_complete = await process.wait() == 0
         self.text = text.replace(folder, "")[:MAX_TEXT_LENGTH].strip()
-        if not self.users:
-            self._discard()
-        self.state = "choosing" if self.users else "done"
 
     def _read_report(self, line: bytes) -> bool:
         """Read a line that the command has written for programs; return whether it is one."""

@@ -161,6 +161,18 @@ def test_a_slow_upload_arrives_while_no_other_import_begins(
         assert b"403" in refused.recv(100)
 
 
+def test_a_command_that_cannot_be_started_does_not_keep_others_away(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(importing, "module_command", lambda *_: ["/nowhere"])
+        served.upload({"a.json": history("")})
+        assert "try again" in served.result()
+    assert served.uploaded() == []
+    served.upload({"a.json": history("")})
+    assert "Imported." in served.result()
+
+
 def test_an_upload_that_is_cut_off_leaves_nothing(served: Served) -> None:
     with served.page.connect() as cut:
         cut.sendall(HEAD.format(9999).encode() + form({"a.json": history("")})[:200])
