@@ -2,11 +2,10 @@
 
 They leave tombstones, so that neither backfill nor import restores them, and can be brought back for a day.
 The writes are ordered so that another run completes an interrupted one: first what `undo` needs, then the
-tombstone, then the play's hash, then its catalog item if no other play uses it, and last its index entry, by
-which it can be found until then.
+tombstone, then the play's hash and its index entry, and last its catalog item if no other play uses it.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from itertools import chain
@@ -26,7 +25,7 @@ from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.undo import DeletedPlay, keep
+from spotify_logger.transfer.undo import DeletedPlay, deleted_plays, keep
 
 if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Progress
@@ -91,7 +90,7 @@ def forget(
         page.append("Nothing was deleted.")
     if deletion.deleted:
         items = f" and {counted(deletion.items, 'catalog item')}" if deletion.items else ""
-        page.append(f"Deleted: {counted(len(deletion.deleted), 'play')}{items}.")
+        page.append(f"Deleted: {counted(deletion.deleted, 'play')}{items}.")
     if deletion.has_open_play:
         page.append(OPEN_PLAY_NOTE)
     if deletion.unrecognized:
@@ -102,7 +101,7 @@ def forget(
     text = selection.text
     nothing = f"No play matches “{text}”." if text else "There are no plays in that period."
     data = {
-        "plays": len(deletion.deleted),
+        "plays": deletion.deleted,
         "items": deletion.items,
         "first": utc_time(seconds[0] if seconds else None),
         "last": utc_time(seconds[-1] if seconds else None),
@@ -169,10 +168,8 @@ class Deletion:
     def __init__(self, archive: Archive, now: float) -> None:
         self._archive = archive
         self._now = now
-        self._items: set[str] = set()  # of deleted plays
-        self._still_used: set[str] = set()  # of plays that remain
-        self.deleted: set[int] = set()  # the seconds of the plays deleted
-        self.items = 0  # how many catalog items were deleted with them
+        self.deleted = 0  # plays
+        self.items = 0  # catalog items deleted with them
         self.has_open_play = False  # the play in progress was selected, and kept
         self.unrecognized: list[str] = []  # keys that were kept because they do not hold plays
 
@@ -193,15 +190,14 @@ class Deletion:
     def delete(self, seconds: Iterable[int]) -> None:
         """Delete the plays that `seconds` name; after a StoreError, running it again completes it."""
         for batch in batched(self.without_open_play(seconds), KEYS_PER_BATCH):
-            self._delete_hashes(batch)
-        self._scan_index()
-        self.items = remove_items(self._archive, self._items - self._still_used, self._now, self.deleted)
-        for batch in batched(sorted(self.deleted), KEYS_PER_BATCH):
-            index = [self._archive.key(keys.index_key(keys.day_of(second))) for second in batch]
-            self._archive.write([("HDEL", key, second) for key, second in zip(index, batch, strict=True)])
+            self._delete_plays(batch)
+        # Those of a run that was interrupted, too; and an item may be used on days of wrong clocks.
+        unused = {play.item_key for _, play in deleted_plays(self._archive)}
+        for rows in map(read_day, self._archive.hashes(map(keys.index_key, indexed_days(self._archive)))):
+            unused.difference_update(rows.items)
+        self.items = remove_items(self._archive, unused, self._now)
 
-    def _delete_hashes(self, seconds: Sequence[int]) -> None:
-        """Write tombstones, then delete the plays' hashes; what is no play at their keys stays."""
+    def _delete_plays(self, seconds: Sequence[int]) -> None:
         key = self._archive.key
         exist = self._archive.send([("EXISTS", key(keys.play_key(second))) for second in seconds])
         lines, ends = self._archive.index_lines(seconds), dict[int, int]()
@@ -210,7 +206,6 @@ class Deletion:
             line = lines.get(second, "")
             play, row = Play.from_hash(second, fields), keys.read_row(str(second), line)
             if play is not None:
-                self._items.add(play.item.key)
                 ends[second] = play.ended_ms
                 kept[second] = DeletedPlay(self._now, play.item.key, line, fields)
             elif exists:
@@ -218,31 +213,15 @@ class Deletion:
             elif row is not None:  # it exists only in the index
                 ends[second] = second * 1000 + row[2]
                 kept[second] = DeletedPlay(self._now, row[1], line, {})
-        self.deleted.update(ends)
         tombstones = ((second, max(second, -(-end_ms // 1000))) for second, end_ms in ends.items())
         if ends:
             keep(self._archive, kept)
             self._archive.write([("HSET", key(keys.TOMBSTONES), *chain.from_iterable(tombstones))])
-        self._archive.send([("DEL", key(keys.play_key(second))) for second in ends])
-
-    def _scan_index(self) -> None:
-        """Find the items in use, on days of wrong clocks too, and plays that an interrupted run left."""
-        tombstones = self._archive.tombstones()
-        left: dict[int, str] = {}
-        for rows in map(read_day, self._archive.hashes(map(keys.index_key, indexed_days(self._archive)))):
-            for second, item in zip(rows.seconds, rows.items, strict=True):
-                if second in self.deleted:
-                    self._items.add(item)
-                elif second in tombstones:
-                    left[second] = item
-                else:
-                    self._still_used.add(item)
-        for second, (started_at,) in self._archive.fields(left, ["started_at"]):
-            if started_at:  # it was imported again since
-                self._still_used.add(left[second])
-            else:
-                self._items.add(left[second])
-                self.deleted.add(second)
+        self._archive.write(
+            [("DEL", key(keys.play_key(second))) for second in ends]
+            + [("HDEL", key(keys.index_key(keys.day_of(second))), second) for second in ends]
+        )
+        self.deleted += len(ends)
 
 
 def indexed_days(archive: Archive) -> list[date]:
@@ -260,19 +239,17 @@ def day_of_index_key(name: str) -> date | None:
     return day if keys.index_key(day) == name else None
 
 
-def remove_items(archive: Archive, items: Iterable[str], now: float, excluded: Container[int] = ()) -> int:
+def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:
     """Delete items from the catalog, and return their number; keys that hold anything else are left alone.
 
-    An item whose play began meanwhile is restored: the logger may just have started it. Plays whose
-    seconds are `excluded` do not count as a use.
+    An item whose play began meanwhile is restored: the logger may just have started it.
     """
     removed = 0
     for batch in batched(sorted(items), KEYS_PER_BATCH):
         hashes = item_hashes(archive, batch)
         archive.send([("DEL", archive.key(key)) for key in hashes])
         days = archive.rows(int(now) - keys.ONE_DAY)
-        lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
-        back = hashes.keys() & {item for second, item in lines if second not in excluded}
+        back = hashes.keys() & chain.from_iterable(rows.items for rows in days)
         archive.write([("HSET", archive.key(key), *chain.from_iterable(hashes[key].items())) for key in back])
         removed += len(hashes) - len(back)
     return removed

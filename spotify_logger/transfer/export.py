@@ -1,12 +1,13 @@
 """`spotify-logger export`: write the log for a later import, for spreadsheets, or for other services.
 
-Records are streamed in chronological order. Plays are found through the index.
+Records are streamed in chronological order. Plays are found through the index. Rows of Spotify's extended
+streaming history, which statistics sites and other loggers read, have the fields of its exports since 2024,
+where it also describes them; of what is not known, the value is null.
 """
 
 import io
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
@@ -17,16 +18,16 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
-from spotify_logger.core.catalog import CatalogEntry
+from spotify_logger.core.catalog import CatalogEntry, artists_of
+from spotify_logger.core.play import LIVE, SKIPPED, STOPPED, TRACKDONE
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
 from spotify_logger.core.redis_keys import HIDDEN, day_of, gap_key, play_key
-from spotify_logger.core.times import from_iso
+from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.report.answers import Answer, write_csv
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer import streaming_history
 
 if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Progress
@@ -43,10 +44,27 @@ CSV_COLUMNS = (  # after `second`
     *("id", "logged_by", "timestamp", "progress_ms", "playing", *CSV_MILLISECONDS),
 )
 CSV_CATALOG_FIELDS = (*CatalogEntry._fields, "duration_ms", "cover")
+SOURCE_FIELD = "spotify_logger_source"  # ours, for `import`: the times of an observed play are not Spotify's
+HISTORY_PLAY_FIELDS = (
+    *("type", "uri", "name", "artists", "album", "device_name", "shuffle_state"),
+    *("started_at", "ended_at", "ms_played", "end_reason", "source"),
+)
+_TRACK_FIELDS = (
+    *("master_metadata_track_name", "master_metadata_album_artist_name"),
+    *("master_metadata_album_album_name", "spotify_track_uri"),
+)
+_EPISODE_FIELDS = ("episode_name", "episode_show_name", "spotify_episode_uri")
+_HISTORY_FIELDS = (
+    *("ts", "platform", "ms_played", "conn_country", "ip_addr", *_TRACK_FIELDS, *_EPISODE_FIELDS),
+    *("audiobook_title", "audiobook_uri", "audiobook_chapter_uri", "audiobook_chapter_title"),
+    *("reason_start", "reason_end", "shuffle", "skipped", "offline", "offline_timestamp", "incognito_mode"),
+)
+_REASONS = {TRACKDONE: "trackdone", SKIPPED: "fwdbtn", STOPPED: "logout"}
 
 ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz", "spotify"]
 """A CSV row per play; our own records, in an array or one per line; listens, one per line; or rows of
 Spotify's extended streaming history, in an array."""
+ROWS_PER_FILE = 16_000  # about as many as Spotify's have
 FOLDER_IN_ZIP = "Spotify Extended Streaming History"  # as in Spotify's own
 BYTE_ORDER_MARK = "\ufeff"  # without it, Excel takes UTF-8 for the code page of the machine
 JsonObject = dict[str, object]
@@ -79,12 +97,24 @@ def export_file(log: LogPeriod, form: ExportFormat, path: Path) -> Answer:
 
     A name that ends in ".zip" makes a zip; the rows for Spotify may also be written into a folder.
     """
-    real, plays = Path(os.path.realpath(path)), Counter[object]()
-    rows = _counting(_READERS[form](log), plays)
+    real, plays = Path(os.path.realpath(path)), 0
+
+    def read() -> Iterator[JsonObject]:
+        nonlocal plays
+        for row in _READERS[form](log):
+            plays += row.get("kind", "play") == "play"
+            yield row
+
     suffix = real.suffix.lower()
     try:
         if form == "spotify" and suffix not in {".zip", ".json"}:
-            _write_folder(rows, real, path)
+            real.mkdir(mode=0o700, exist_ok=True)
+            if any(real.glob("Streaming_History_*")):
+                why = "already holds a streaming history: name another folder, or a zip"
+                raise SpotifyLoggerError(f"{path} {why}")
+            for name, rows in _files(form, read()):
+                with replacing(real / name) as out:
+                    _write(form, rows, out)
         elif os.path.exists(real) and not real.is_file():  # noqa: PTH110 - `Path.exists` raises for a name that is too long
             raise SpotifyLoggerError(
                 f"{path} is not a regular file: name a file to write, or omit it and redirect the output"
@@ -92,31 +122,28 @@ def export_file(log: LogPeriod, form: ExportFormat, path: Path) -> Answer:
         else:
             with replacing(real) as out:
                 if suffix == ".zip":
-                    _write_zip(form, rows, out)
+                    _write_zip(form, read(), out)
                 else:
-                    _write(form, rows, out, BYTE_ORDER_MARK)
+                    _write(form, read(), out, BYTE_ORDER_MARK)
     except OSError as error:
         raise SpotifyLoggerError(f"cannot write {path}: {error.strerror or error}") from None
     noun = "listen" if form == "listenbrainz" else "play"
-    page = [f"{counted(plays['play'], noun)} in {path}"]
+    page = [f"{counted(plays, noun)} in {path}"]
     if form == "listenbrainz" and suffix == ".zip" and "listenbrainz" not in real.name:
         page.append("Koito takes only a zip with “listenbrainz” in its name: rename it for Koito.")
-    return Answer({"file": str(path), f"{noun}s": plays["play"]}, page)
+    return Answer({"file": str(path), f"{noun}s": plays}, page)
 
 
-def _write_zip(form: ExportFormat, rows: Iterable[JsonObject], out: TextIO) -> None:
-    members: Iterable[tuple[str, Iterable[JsonObject]]]
-    if form == "listenbrainz":  # as in its own zip; Koito skips everything outside of this folder
-        members = groupby(rows, _name_of_month)
+def _files(form: ExportFormat, rows: Iterable[JsonObject]) -> Iterator[tuple[str, Iterable[JsonObject]]]:
+    """Yield the names and rows of the files in a zip or a folder, which are named as by the services."""
+    if form == "listenbrainz":  # Koito skips everything outside of this folder
+        yield from groupby(rows, _name_of_month)
     elif form == "spotify":
-        files = streaming_history.files(rows)
-        members = ((f"{FOLDER_IN_ZIP}/{name}", some) for name, some in files)
+        for number, some in enumerate(batched(rows, ROWS_PER_FILE)):
+            years = dict.fromkeys(str(each["ts"])[:4] for each in (some[0], some[-1]))
+            yield f"Streaming_History_Audio_{'-'.join(years)}_{number}.json", some
     else:
-        members = [(f"spotify-logger.{form}", rows)]
-    with ZipFile(out.buffer, "w", ZIP_DEFLATED) as archive:
-        for name, some in members:
-            with archive.open(name, "w") as member, io.TextIOWrapper(member, "utf-8", newline="") as text:
-                _write(form, some, text, BYTE_ORDER_MARK)
+        yield f"spotify-logger.{form}", rows
 
 
 def _name_of_month(listen: Mapping[str, Any]) -> str:
@@ -124,13 +151,15 @@ def _name_of_month(listen: Mapping[str, Any]) -> str:
     return f"listens/{day.year}/{day.month}.jsonl"
 
 
-def _write_folder(rows: Iterable[JsonObject], real: Path, path: Path) -> None:
-    real.mkdir(mode=0o700, exist_ok=True)
-    if any(real.glob("Streaming_History_*")):
-        raise SpotifyLoggerError(f"{path} already holds a streaming history: name another folder, or a zip")
-    for name, some in streaming_history.files(rows):
-        with replacing(real / name) as out:
-            _write("spotify", some, out)
+def _write_zip(form: ExportFormat, rows: Iterable[JsonObject], out: TextIO) -> None:
+    folder = f"{FOLDER_IN_ZIP}/" if form == "spotify" else ""
+    with ZipFile(out.buffer, "w", ZIP_DEFLATED) as archive:
+        for name, some in _files(form, rows):
+            with (
+                archive.open(f"{folder}{name}", "w") as member,
+                io.TextIOWrapper(member, "utf-8", newline="") as text,
+            ):
+                _write(form, some, text, BYTE_ORDER_MARK)
 
 
 def _write(form: ExportFormat, rows: Iterable[Mapping[str, Any]], out: TextIO, csv_mark: str = "") -> None:
@@ -194,8 +223,36 @@ def _listens(log: LogPeriod) -> Iterator[JsonObject]:
 
 
 def _history_rows(log: LogPeriod) -> Iterator[JsonObject]:
-    plays = completed_plays(log, streaming_history.PLAY_FIELDS, streaming_history.CATALOG_FIELDS)
-    return filter(None, (streaming_history.row(play.fields) for play in plays))
+    plays = completed_plays(log, HISTORY_PLAY_FIELDS, CatalogEntry._fields)
+    return filter(None, (_history_row(play.fields) for play in plays))
+
+
+def _history_row(fields: Mapping[str, str]) -> JsonObject | None:
+    """Return the row of a play for Spotify's history; None if it is not over."""
+    started_ms, ended_ms = (from_iso(fields.get(name, "")) for name in ("started_at", "ended_at"))
+    if started_ms is None or ended_ms is None or "end_reason" not in fields:
+        return None
+    entry = CatalogEntry(**{name: fields.get(name, "") for name in CatalogEntry._fields})
+    artist = next(map(str, artists_of(entry)), "")
+    if fields.get("type") == "episode":
+        about = dict(zip(_EPISODE_FIELDS, (entry.name, entry.album, fields.get("uri", "")), strict=True))
+    else:
+        names = entry.name, artist, entry.album, fields.get("uri", "")
+        about = dict(zip(_TRACK_FIELDS, names, strict=True))
+    about["platform"] = fields.get("device_name", "")
+    return {
+        **dict.fromkeys(_HISTORY_FIELDS),
+        **{name: forwarding.plain_text(text) or None for name, text in about.items()},
+        # In whole seconds: ListenBrainz's import fails at anything else.
+        "ts": to_iso(ended_ms // 1000 * 1000).replace(".000", ""),
+        "ms_played": whole_number(fields.get("ms_played")) or 0,
+        "reason_end": _REASONS.get(fields["end_reason"], "unknown"),
+        "shuffle": {"0": False, "1": True}.get(fields.get("shuffle_state", "")),
+        "skipped": fields["end_reason"] == SKIPPED,
+        "offline_timestamp": started_ms,  # Spotify had milliseconds here until 2022
+        "incognito_mode": False,  # private sessions are not logged
+        SOURCE_FIELD: fields.get("source", LIVE),
+    }
 
 
 _READERS: Mapping[ExportFormat, Callable[[LogPeriod], Iterator[JsonObject]]] = {
@@ -235,9 +292,3 @@ def _as_values(fields: Mapping[str, str]) -> dict[str, FieldValue]:
     numbers = ((name, whole_number(fields[name])) for name in NUMERIC_FIELDS & fields.keys())
     exact = {name: number for name, number in numbers if number is not None and str(number) == fields[name]}
     return {**dict(sorted(fields.items())), **exact}
-
-
-def _counting(records: Iterable[dict[str, Any]], kinds: Counter[object]) -> Iterator[dict[str, Any]]:
-    for each in records:
-        kinds[each.get("kind", "play")] += 1
-        yield each

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import for_listener
@@ -27,12 +28,8 @@ from spotify_logger.system.errors import SpotifyLoggerError
 if TYPE_CHECKING:
     from spotify_logger.report.progress import Progress
 
-HASHES = (
-    keys.STATUS,
-    keys.TOMBSTONES,
-    keys.HIDDEN,
-    keys.REVISIONS,
-)  # of a listener; gaps and days get theirs from the rest
+# Of a listener; gaps and days get theirs from the rest.
+HASHES = (keys.STATUS, keys.TOMBSTONES, keys.HIDDEN, keys.REVISIONS)
 SETTLED_AFTER = 3600.0  # seconds after its end for which a play may change; its logger writes it again, too
 SHARED_HASHES = (keys.LISTENERS, keys.TOKENS)
 _PLAY, _GAP = re.compile(r"listening:[0-9]{1,10}"), re.compile(r"gap:[0-9]{1,10}")
@@ -108,21 +105,19 @@ def _copy(source: Archive, target: Archive, until: str) -> Iterator[tuple[int, i
     Yield how many plays were read, and how many of those copied ended before `until`, a time as in hashes.
     """
     tombstones = target.tombstones() | source.tombstones()
-    for names in source.scan("*"):
-        plays = 0
+    for names in batched(chain.from_iterable(source.scan("*")), HASHES_PER_BATCH):
         seconds = [int(name.partition(":")[2]) for name in names if _PLAY.fullmatch(name)]
-        for some in batched([second for second in seconds if second not in tombstones], HASHES_PER_BATCH):
-            with target.batch() as batch:
-                for second, fields, line in _newer_plays(source, target, some):
-                    batch.write_play(second, fields, line)
-                    plays += fields["ended_at"] < until
-        found = [
+        kept = [second for second in seconds if second not in tombstones]
+        others = [
             name for name in names if name in HASHES or name.startswith(ITEM_KEYS) or _GAP.fullmatch(name)
         ]
-        for few in batched(found, HASHES_PER_BATCH):
-            with target.batch() as batch:
-                for each in zip(few, source.hashes(few), target.hashes(few), strict=True):
-                    _copy_hash(batch, *each)
+        plays = 0
+        with target.batch() as batch:
+            for second, fields, line in _newer_plays(source, target, kept):
+                batch.write_play(second, fields, line)
+                plays += fields["ended_at"] < until
+            for each in zip(others, source.hashes(others), target.hashes(others), strict=True):
+                _copy_hash(batch, *each)
         yield len(seconds), plays
     for key in map(source.shared_key, SHARED_HASHES):
         ours, theirs = (store.send([("HGETALL", key)])[0] or {} for store in (source, target))
@@ -135,22 +130,16 @@ def _newer_plays(
     """Yield the key, hash and index line of each play that the target lacks in this state."""
     held, lines, claimed = dict(target.plays(seconds)), target.index_lines(seconds), set[int]()
     for second, fields in source.plays(seconds):
-        play, another, line = (
-            Play.from_hash(second, fields),
-            Play.from_hash(second, held[second]),
-            lines.get(second),
-        )
+        play, another = (Play.from_hash(second, state) for state in (fields, held[second]))
         if play is None:
             continue  # something else, or what is left of a play
-        key = second
+        key, line = second, lines.get(second)
         if another is not None and identity(another) != identity(play):
             is_taken = partial(_is_taken, source, second, claimed)
             key = target.claim(second, to_iso(play.started_ms), play.item.uri, is_taken)
             claimed.add(key)
-            another, line = (
-                Play.from_hash(key, target.hash(keys.play_key(key))),
-                target.index_lines([key]).get(key),
-            )
+            another = Play.from_hash(key, target.hash(keys.play_key(key)))
+            line = target.index_lines([key]).get(key)
         if another is None or newness(play) > newness(another):
             yield key, fields, play.index
         elif line is None:

@@ -33,12 +33,10 @@ from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.state import from_json
 from spotify_logger.transfer.export import JsonObject, LogPeriod, records
-from spotify_logger.transfer.importer.command import import_history
+from spotify_logger.transfer.importer.command import import_history, import_plays
 from spotify_logger.transfer.importer.dedup import Decision
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, read_record
-from spotify_logger.transfer.importer.file_rows import UnreadableFile
-from spotify_logger.transfer.importer.files import SourceFile
-from spotify_logger.transfer.importer.ingest import import_plays
+from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile
 from spotify_logger.transfer.importer.writer import PlayWriter
 from spotify_logger.transfer.move import accept
 

@@ -146,7 +146,7 @@ class TestOpenPlay:
         log.write(play("A"), play("B", 300, reason=None))
         deletion = Deletion(log.store, NOW)
         deletion.delete([SECOND, SECOND + 300])
-        assert (len(deletion.deleted), deletion.items, deletion.has_open_play) == (1, 1, True)
+        assert (deletion.deleted, deletion.items, deletion.has_open_play) == (1, 1, True)
         assert f"listening:{SECOND + 300}" in log.names()
         assert log.kept(INDEX) == {str(SECOND + 300): "track:B 200000 open"}
 
@@ -177,14 +177,14 @@ class BreakingClient(RedisClient):
         return super().send(commands)
 
 
-@pytest.mark.parametrize("writes", range(6))
+@pytest.mark.parametrize("writes", range(5))
 def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, writes: int) -> None:
     log.write(play("A", -DAY), play("A"), play("B", 300), play("C", 600), play("A", 900), play("C", 1200))
     before = log.everything()
     client = BreakingClient(redis_url, writes)
     archive = Archive("", connect=lambda _: client, utc=lambda: NOW)
     selection = Selection("daft punk", SECOND, SECOND + 1000)
-    is_broken = writes < 5
+    is_broken = writes < 4
     with pytest.raises(StoreError) if is_broken else nullcontext():
         forget(archive, selection, NOW, None)
     client.remaining = 9999

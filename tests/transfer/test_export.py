@@ -19,7 +19,6 @@ from spotify_logger.core.player_state import catalog_key
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import export as exporter
-from spotify_logger.transfer import streaming_history
 from spotify_logger.transfer.export import ExportFormat, LogPeriod, export, export_file
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
 from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, item, play
@@ -242,7 +241,7 @@ class TestSpotify:
     def test_files_are_named_as_by_spotify(
         self, log: RedisLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(streaming_history, "ROWS_PER_FILE", 2)
+        monkeypatch.setattr(exporter, "ROWS_PER_FILE", 2)
         log.write(*(play("A", -day * 86_400) for day in (0, 1, 300, 400, 800)))
         zipped, folder = tmp_path / "history.zip", tmp_path / "history"
         assert data(export_file(LogPeriod(log.store), "spotify", zipped))["plays"] == 5

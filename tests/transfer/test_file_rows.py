@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.transfer.importer import file_rows
-from spotify_logger.transfer.importer.file_rows import UnreadableFile, read_rows
+from spotify_logger.transfer.importer import files
+from spotify_logger.transfer.importer.files import UnreadableFile, read_rows
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(),
@@ -80,8 +80,8 @@ PAGES = (
 def test_lists_in_objects_are_read(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[object] = [{"name": number, "tags": [{"track": [number]}] * number} for number in range(2)]
     text = form.replace("{}", "%s") % tuple(map(json.dumps, rows))
-    for size in (1, 70, file_rows.CHARS_PER_READ):
-        monkeypatch.setattr(file_rows, "CHARS_PER_READ", max(size, text.index("name")))
+    for size in (1, 70, files.CHARS_PER_READ):
+        monkeypatch.setattr(files, "CHARS_PER_READ", max(size, text.index("name")))
         assert read(text.encode()) == (rows, "")
     for end in (text.index("tags"), text.rindex("tags")):
         assert "cut off" in read(text[:end].encode())[1]

@@ -8,8 +8,7 @@ import pytest
 
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer import files
-from spotify_logger.transfer.importer.file_rows import UnreadableFile, read_rows
-from spotify_logger.transfer.importer.files import FoundFiles, find_sources
+from spotify_logger.transfer.importer.files import FoundFiles, UnreadableFile, find_sources, read_rows
 from tests.exports import A, account, extended, write
 
 ROW = b'[{"ts": "2025-01-01T00:00:00Z", "ms_played": 1}]'

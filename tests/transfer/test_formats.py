@@ -15,8 +15,7 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkippedRow, SkipReason
-from spotify_logger.transfer.importer.file_rows import UnreadableFile, read_rows
-from spotify_logger.transfer.importer.files import find_sources
+from spotify_logger.transfer.importer.files import UnreadableFile, find_sources, read_rows
 from spotify_logger.transfer.importer.formats import format_of, read_row
 from tests.exports import NOON, NOW_MS, A, B, C, account, extended, write
 from tests.transfer.test_dedup import logged

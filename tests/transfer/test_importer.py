@@ -22,7 +22,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Deletion, Selection, forget
 from spotify_logger.transfer.export import LogPeriod, records
-from spotify_logger.transfer.importer import ingest
+from spotify_logger.transfer.importer import command
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
 from spotify_logger.transfer.importer.dedup import RowStatus
 from spotify_logger.transfer.importer.export_rows import SkipReason
@@ -320,7 +320,7 @@ def test_interrupted_import_can_be_repeated_with_the_rows_in_another_order(
     random.Random(2).shuffle(rows)
     for number in range(3):
         write(tmp_path / f"endsong_{number}.json", rows[number::3])
-    monkeypatch.setattr(ingest, "PLAYS_PER_BATCH", 20)
+    monkeypatch.setattr(command, "PLAYS_PER_BATCH", 20)
     send = type(archive.client).send
     chance, interruptions = random.Random(3), count()
 
@@ -445,7 +445,7 @@ def test_progress_is_shown_on_a_terminal_if_it_takes_long(
     check(archive, NOON, screen=screen)
     forget(archive, Selection("A"), NOON, None, screen)
     assert bool(screen.getvalue()) == is_shown
-    for step in ("reading", "checking the index", "checking the plays", "looking for plays", "100 %"):
+    for step in ("reading", "checking the plays", "looking for plays", "100 %"):
         assert (step in screen.getvalue()) == is_shown
 
 

@@ -38,8 +38,7 @@ from spotify_logger.core.redis_keys import FIRST_DAY, HIDDEN, gap_key, gap_value
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.core.tracker import OVER_AFTER_MS
 from spotify_logger.report.answers import from_cell
-from spotify_logger.transfer.export import CSV_CATALOG_FIELDS, CSV_MILLISECONDS
-from spotify_logger.transfer.streaming_history import SOURCE_FIELD
+from spotify_logger.transfer.export import CSV_CATALOG_FIELDS, CSV_MILLISECONDS, SOURCE_FIELD
 
 EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000  # no play is older than Spotify
 START_TOLERANCE_MS = 5_000  # a start may be later by this much than `ms_played` before the end

@@ -2,25 +2,32 @@
 
 They are recognized by their first rows, whatever they are called: browsers, file managers and translators
 rename them. Zips, also in zips, and what gzip has compressed are read in place and never unpacked to disk.
+
+Files may have any length, so their rows are read one by one: an array, as Spotify's are, or a row per line,
+or CSV, as the tools for Last.fm write. Other loggers put the array into an object, or one for each page of
+their answers into objects in an array.
 """
 
 import codecs
+import csv
 import gzip
 import io
+import json
 import os
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
-from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.importer.file_rows import READ_ERRORS, UnreadableFile, describe_error, read_rows
-from spotify_logger.transfer.importer.formats import format_of, user_of
+from spotify_logger.system.errors import SpotifyLoggerError, bounded_nesting
+from spotify_logger.transfer.importer.formats import format_of, is_damaged, user_of
 
 MAX_MEMBER_BYTES = 1 << 30  # maximum size of a member of a zip, in bytes; Spotify's have 13 million
 MAX_ZIP_MEMBERS = 2000  # Spotify's zips have a few dozen, and zipfile lists all whenever one is opened
@@ -50,6 +57,38 @@ _MISTAKEN = {
 _USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|;Date#([^\n"]+)')
 """The user whom an export names: in a field, or in the header of the CSV of lastfmstats.com."""
 _ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')  # the file with the user's own data begins so
+
+
+MAX_ROW_CHARS = 1 << 20  # maximum length of a row, in characters; no record is longer
+CHARS_PER_READ = 1 << 13
+CUT_OFF = "the file is cut off, or not JSON from there on"
+READ_ERRORS = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    UnicodeError,
+)
+"""The errors that reading a file or a member of a zip can raise."""
+
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN, of a file that pandas wrote
+_BETWEEN_ROWS = re.compile(r"[\s,\[\]]*")
+_BETWEEN_ENTRIES = re.compile(r"[\s,]*")
+_LIST = r'"(?:listens|scrobbles|track)"\s*:\s*\['
+_NEXT_LIST = re.compile(_LIST)
+_FIRST_LIST = re.compile(
+    r'\s*+\[?\s*+\{(?:\s*"(?:recenttracks|payload)"\s*:\s*\{)?(?:[^\[\]{}]|\{[^\[\]{}]*\})*?' + _LIST
+)
+"""The beginning of a file whose rows are in a list inside an object."""
+_CSV_COLUMNS = ["artist", "album", "track", "date"]  # without a header, as lastfm-to-csv writes them
+_CSV_DATE = re.compile(r"([0-9]{1,2} [A-Z][a-z]{2} [0-9]{4},? [0-9:]+)?")
+"""What the last of them looks like; it is empty for what was playing at the time."""
+
+
+class UnreadableFile(SpotifyLoggerError):  # noqa: N818 - the state of a file
+    """A file cannot be read, or is not JSON, from the next row on."""
 
 
 class SeveralUsers(SpotifyLoggerError):  # noqa: N818 - named after what is wrong
@@ -233,3 +272,73 @@ def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFil
                     refuse(error)
     found.choose(users)
     return found
+
+
+def read_rows(text: TextIO, *, is_csv: bool = False) -> Iterator[object]:
+    """Yield the rows of a file until it ends or raises UnreadableFile.
+
+    A line that is not JSON and a row that is not UTF-8 are yielded as text.
+    """
+    try:
+        yield from _csv_rows(text) if is_csv else _json_rows(text)
+    except (csv.Error, *READ_ERRORS) as error:
+        raise UnreadableFile(f"cannot be read any further: {describe_error(error)}") from None
+
+
+def _json_rows(text: TextIO) -> Iterator[object]:
+    rest = first = last = ""
+    more, between = True, _BETWEEN_ROWS
+    while more or rest:
+        read = text.read(CHARS_PER_READ)
+        rest, more = rest + read, bool(read)
+        if not first and (beginning := _FIRST_LIST.match(rest)):
+            rest, between = rest[beginning.end() :], _BETWEEN_ENTRIES
+        first, last = first or read.strip()[:1], read.strip()[-1:] or last
+        may_be_damaged = is_damaged(rest)
+        place = _skip(between, rest, 0)
+        with suppress(ValueError), bounded_nesting():
+            while place < len(rest):
+                row, end = _DECODER.raw_decode(rest, place)
+                if end == len(rest) and more:
+                    break  # a number may have more digits
+                yield rest[place:end] if may_be_damaged and is_damaged(rest[place:end]) else row
+                place = _skip(between, rest, end)
+        rest = rest[place:]
+        if between is _BETWEEN_ENTRIES and rest.startswith("]"):
+            following = _NEXT_LIST.search(rest)
+            if following is None and (not more or len(rest) > MAX_ROW_CHARS):
+                break
+            rest = rest if following is None else rest[following.end() :]
+        elif rest and (not more or len(rest) > MAX_ROW_CHARS):
+            line, newline, rest = rest.partition("\n")
+            if first != "{" or between is _BETWEEN_ENTRIES or not newline:
+                raise UnreadableFile(CUT_OFF)
+            yield line
+    is_in_list = between is _BETWEEN_ENTRIES and not rest.startswith("]")
+    if is_in_list or (first == "[" and last != "]"):
+        raise UnreadableFile(CUT_OFF)
+
+
+def _skip(between: re.Pattern[str], text: str, place: int) -> int:
+    found = between.match(text, place)
+    return place if found is None else found.end()
+
+
+def _csv_rows(text: TextIO) -> Iterator[object]:
+    lines = iter(partial(text.readline, MAX_ROW_CHARS), "")
+    first = next(lines, "")
+    rows = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count))
+    header = next(rows, [])
+    # lastfmstats.com appends the user to the name of the last column.
+    names = [name.strip().lower().partition("#")[0] for name in header]
+    has_header = len(names) != len(_CSV_COLUMNS) or not _CSV_DATE.fullmatch(header[-1])
+    for values in rows if has_header else chain([header], rows):
+        line = ", ".join(values)
+        if line:
+            known = zip(names if has_header else _CSV_COLUMNS, values, strict=False)
+            yield line if is_damaged(line) else dict(known)
+
+
+def describe_error(error: Exception) -> str:
+    """Return why something cannot be read."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or "the file ends too early"

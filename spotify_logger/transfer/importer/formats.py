@@ -17,7 +17,6 @@ from spotify_logger.core.player_state import MAX_ITEM_MS, Item, dict_get, encode
 from spotify_logger.core.times import from_iso
 from spotify_logger.transfer.importer import export_rows as rows
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, ParsedRow, Row, SkippedRow, SkipReason
-from spotify_logger.transfer.importer.file_rows import is_damaged
 
 _NAME_FIELDS = "alias aliases #text name albumtitle"  # in an object: Koito, Last.fm, old and new Maloja
 _OPEN_SPOTIFY_TRACK = "https://open.spotify.com/track/"
@@ -85,6 +84,15 @@ def format_of(row: object) -> Format | None:
 def user_of(row: object) -> str:
     """Return the user whom a row names; "" for most, which do not."""
     return rows.text_of(row.get("username")) if isinstance(row, dict) else ""
+
+
+def is_damaged(text: str) -> bool:
+    """Return whether text was read from bytes that are not UTF-8: they have become lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _read_listen(logger: Logger, row: Row, now_ms: int) -> ParsedRow:

@@ -163,7 +163,7 @@ def _deleted(store: Archive, zone: Zone, day: date) -> list[tuple[str, str | Non
     """Return the plays of a local day that can be brought back: key, start, and fields with their names."""
     begin, end = zone.midnight(day), zone.midnight(day + timedelta(days=1))
     plays = deleted_plays(store, begin, end)
-    return [(play_key(second), utc_time(second), {**it.item, **it.play}) for second, it in plays.items()]
+    return [(play_key(second), utc_time(second), {**it.item, **it.play}) for second, it in plays]
 
 
 async def pick_day(_: ListenerPage, request: Request) -> Response:
