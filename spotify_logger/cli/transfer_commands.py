@@ -19,12 +19,11 @@ from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation, Selection, forget
 from spotify_logger.transfer.export import LogPeriod, export, export_file
-from spotify_logger.transfer.hide import hidden, hide
+from spotify_logger.transfer.hide import hidden, hide, undo
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
 from spotify_logger.transfer.importer.files import SeveralUsers
 from spotify_logger.transfer.move import accept, move
 from spotify_logger.transfer.second_copy import restore
-from spotify_logger.transfer.undo import undo
 
 
 def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer | None:

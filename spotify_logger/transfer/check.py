@@ -103,7 +103,6 @@ class LogCheck:
         self._plays: set[int] = set()  # the seconds of all plays
         self._gaps: set[int] = set()
         self.days: set[date] = set()  # that have an index
-        self._foreign_days: set[date] = set()  # whose keys hold something else than an index
         self._until_ms = 0  # when the previous play ended; the start of a backfilled one is an estimate
         self._played: dict[str, int] = {}  # the items of all plays, each with the second of one of them
         self.lost: dict[int, str] = {}  # the seconds of plays that are gone, or not whole, and their items
@@ -137,8 +136,7 @@ class LogCheck:
             for second, values in self._archive.fields(sorted(seconds), INDEXED_FIELDS):
                 present = {name: value for name, value in zip(INDEXED_FIELDS, values, strict=True) if value}
                 play = Play.from_hash(second, present)
-                is_different = play is None or play.index != lines.get(second)
-                if is_different and keys.day_of(second) not in self._foreign_days:
+                if play is None or play.index != lines.get(second):
                     different.append(second)
                 if play is not None:
                     self._register(play)
@@ -148,21 +146,16 @@ class LogCheck:
             progress("checking the plays", done, len(days))
 
     def _read_days(self, days: Sequence[date]) -> dict[int, str]:
-        """Return the entries of some days by second; those with an impossible second are findings."""
+        """Return the entries of some days by second; those that name none of their day are findings."""
         lines: dict[int, str] = {}
         for day, found in zip(days, self._archive.hashes(map(keys.index_key, days)), strict=True):
             index, wrong = keys.index_key(day), list[str]()
-            if day in self.days and not found:
-                self.findings.add(FindingKind.STRANGE, index)
-                self._foreign_days.add(day)
             for name, line in found.items():
                 second = keys.second_of_key(f"listening:{name}")
-                is_second = second is not None and str(second) == name
-                if second is not None and is_second and keys.day_of(second) == day:
+                if second is not None and str(second) == name and keys.day_of(second) == day:
                     lines[second] = line
                 else:
-                    kind = FindingKind.ASTRAY if is_second else FindingKind.INVALID
-                    self.findings.add(kind, f"{index} {name}")
+                    self.findings.add(FindingKind.ASTRAY, f"{index} {name}")
                     wrong.append(name)
             if wrong and self.findings.repair:
                 self._archive.write([("HDEL", self._archive.key(index), *wrong)])
@@ -280,13 +273,9 @@ class LogCheck:
         self.findings.seen["gaps"] += len(self._gaps)
         key, commands = self._archive.key(keys.GAPS), list[Command]()
         wrong = self._wrong_gaps()
-        if wrong and self._archive.send([("EXISTS", key)]) == [1] and not self._archive.hash(keys.GAPS):
-            self.findings.add(FindingKind.STRANGE, keys.GAPS)
-            return
-        # A gap that is still open may have grown meanwhile.
-        for name, line in sorted(self._wrong_gaps().items() if wrong else ()):
-            if name not in wrong:
-                continue
+        again = self._wrong_gaps() if wrong else {}  # one that is still open may have grown meanwhile
+        for name in sorted(wrong.keys() & again.keys()):
+            line = again[name]
             if line is None:
                 self.findings.add(FindingKind.STRANGE, f"gap:{name}")
             elif line:

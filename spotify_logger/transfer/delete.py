@@ -25,7 +25,7 @@ from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.undo import DeletedPlay, deleted_plays, keep
+from spotify_logger.transfer.hide import DeletedPlay, deleted_plays, keep
 
 if TYPE_CHECKING:
     from spotify_logger.storage.bulk import Progress

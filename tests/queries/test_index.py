@@ -23,7 +23,7 @@ from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import Log
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.delete import Deletion
-from spotify_logger.transfer.undo import undo
+from spotify_logger.transfer.hide import undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

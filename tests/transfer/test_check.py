@@ -12,7 +12,7 @@ from spotify_logger.core.redis_keys import CATALOG, NEWEST, REVISIONS
 from spotify_logger.report.answers import Table
 from spotify_logger.report.words import Formatted
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.client import RedisClient
+from spotify_logger.storage.client import RedisClient, StoreError
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation
@@ -96,7 +96,7 @@ REPAIRABLE: list[tuple[Damage, dict[str, list[str]]]] = [
     (written(SECOND, "track:A 199999 trackdone"), {"different": [f"{INDEX} {SECOND}"]}),
     (written(SECOND, "track:A 200000"), {"old_form": [f"{INDEX} {SECOND}"]}),
     (written(SECOND + 7, "track:A 7 skipped"), {"lost": [f"{INDEX} {SECOND + 7}"]}),
-    (written("note", "hello"), {"invalid": [f"{INDEX} note"]}),
+    (written("note", "hello"), {"astray": [f"{INDEX} note"]}),
     (
         written(SECOND, "track:A 200000 trackdone", "plays:2026-11-23"),
         {"astray": [f"plays:2026-11-23 {SECOND}"]},
@@ -252,16 +252,14 @@ def test_what_a_person_has_to_decide_is_left_alone(
 
 
 @pytest.mark.parametrize("key", [INDEX, "gaps"])
-def test_key_of_another_type_is_named_and_the_rest_is_repaired(log: RedisLog, key: str) -> None:
-    for name in (key, "track:B"):
-        log.raw.delete(name)
+def test_index_of_another_type_is_named_and_stays(log: RedisLog, key: str) -> None:
+    log.raw.delete(key)
     log.raw.lpush(key, "x")
-    log.raw.hdel("plays:2026-11-21", str(SECOND - DAY))
-    expected = {"strange": [key], "unknown_item": ["track:B"], "unlisted": [f"listening:{SECOND - DAY}"]}
-    for answer in (check(log.store, NOW), check(log.store, NOW, repair=True)):
-        assert (examples(answer), answer.code) == (expected, 1)
-    assert examples(check(log.store, NOW)) == {"strange": [key]}
-    assert (log.raw.type(key), log.raw.exists("track:A", "track:B")) == ("list", 2)
+    before = everything_but_revisions(log)
+    assert check(log.store, NOW).code == 1
+    with pytest.raises(StoreError, match=key):
+        check(log.store, NOW, repair=True)
+    assert everything_but_revisions(log) == before
 
 
 def test_field_of_no_second_needs_no_consent_and_is_counted(log: RedisLog) -> None:
@@ -269,7 +267,7 @@ def test_field_of_no_second_needs_no_consent_and_is_counted(log: RedisLog) -> No
         log.raw.hset(INDEX, name, "track:A 7 skipped")
     ask = Confirmation(io.StringIO(), io.StringIO(), Zone("UTC"))
     answer = check(log.store, NOW, ask, repair=True)
-    expected = {"invalid": [f"{INDEX} abc"], "lost": [f"{INDEX} {SECOND + 7}"]}
+    expected = {"astray": [f"{INDEX} abc"], "lost": [f"{INDEX} {SECOND + 7}"]}
     assert (examples(answer), answer.code) == (expected, 1)
     assert examples(check(log.store, NOW)) == {"lost": expected["lost"]}
 

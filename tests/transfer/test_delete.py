@@ -18,7 +18,7 @@ from spotify_logger.transfer.delete import (
     find_plays,
     forget,
 )
-from spotify_logger.transfer.undo import undo
+from spotify_logger.transfer.hide import undo
 from tests.redis_log import SECOND, RedisLog, item, play
 from tests.report.samples import TerminalStream
 

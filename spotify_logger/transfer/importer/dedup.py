@@ -9,7 +9,7 @@ the epoch, UTC.
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum
 from itertools import product, starmap
 from operator import itemgetter
@@ -49,19 +49,19 @@ class Decision(NamedTuple):
     named: Play | None = None  # the known play that takes over names that it lacks from this row
 
 
-@dataclass(slots=True, eq=False)
 class Candidate:
     """An account of a play: a row, or a known play, which is logged already or new in this import."""
 
-    entry: ImportedPlay
-    evidence: PlayEvidence
-    known_as: RowStatus | None = None  # the result for rows with a known play that is the best account
-    accounts: list["Candidate"] = field(init=False)  # all of the same play, this one included
-    used_ms: int = 0  # of a known play, how much matching rows account for
-    is_claimed: bool = False  # whether an account of another kind matches it
-
-    def __post_init__(self) -> None:
-        self.accounts = [self]
+    def __init__(
+        self, entry: ImportedPlay, isrcs: Mapping[str, str], known_as: RowStatus | None = None
+    ) -> None:
+        isrc = isrcs.get(entry.play.item.key, "")
+        self.entry = entry
+        self.evidence = rules.evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc)
+        self.known_as = known_as  # the result for rows with a known play that is the best account
+        self.accounts = [self]  # all of the same play, this one included
+        self.used_ms = 0  # of a known play, how much matching rows account for
+        self.is_claimed = False  # whether an account of another kind matches it
 
     @property
     def logs(self) -> set[bool]:
@@ -72,11 +72,6 @@ class Candidate:
     def may_be(self, other: "Candidate") -> bool:
         """Return whether another account may be of the same play: no log has both."""
         return self.logs.isdisjoint(other.logs)
-
-    @property
-    def is_inexact(self) -> bool:
-        """Whether a row alone cannot tell, by its times, if it is a play that was deleted."""
-        return self.known_as is None and self.evidence.kind in {SourceKind.ACCOUNT, SourceKind.LISTEN}
 
     @property
     def origin(self) -> tuple[object, bool]:
@@ -91,14 +86,9 @@ class Candidate:
                 each.accounts = self.accounts
 
 
-def _candidate(entry: ImportedPlay, isrcs: Mapping[str, str], known_as: RowStatus | None = None) -> Candidate:
-    isrc = isrcs.get(entry.play.item.key, "")
-    return Candidate(entry, rules.evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc), known_as)
-
-
 def _known_play(play: Play, isrcs: Mapping[str, str]) -> Candidate:
     entry = ImportedPlay(play, rules.kind_of(play), play.ended_ms)
-    return _candidate(entry, isrcs, RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE)
+    return Candidate(entry, isrcs, RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE)
 
 
 class Deduplicator:
@@ -122,7 +112,7 @@ class Deduplicator:
         The logged plays within `CONTEXT_MS` of them are `known`. The ISRCs are given by item key.
         """
         self.lifted = set()
-        rows = [_candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
+        rows = [Candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
         decisions: dict[int, Decision] = {}
         found = [(row, second) for row in rows for second in self._tombstones_on(row.evidence)]
         left = self._without_deleted(rows, found, decisions)
@@ -181,7 +171,9 @@ class Deduplicator:
         """
         costs = []
         for row in rows:
-            if all(each.is_inexact for each in row.accounts):
+            kinds = {each.evidence.kind if each.known_as is None else None for each in row.accounts}
+            # Others tell by their times whether they are a play that was deleted.
+            if kinds <= {SourceKind.ACCOUNT, SourceKind.LISTEN}:
                 for begin, end in self._tombstones.around(row.evidence, LISTEN_TOLERANCE_MS + MINUTE_MS):
                     apart_ms = rules.tombstone_cost(row.evidence, begin * 1000, end * 1000)
                     costs += [] if apart_ms is None else [(apart_ms, begin, row)]

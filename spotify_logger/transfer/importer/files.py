@@ -58,19 +58,10 @@ _USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|;Date#([^\n"]+)')
 """The user whom an export names: in a field, or in the header of the CSV of lastfmstats.com."""
 _ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')  # the file with the user's own data begins so
 
-
 MAX_ROW_CHARS = 1 << 20  # maximum length of a row, in characters; no record is longer
 CHARS_PER_READ = 1 << 13
 CUT_OFF = "the file is cut off, or not JSON from there on"
-READ_ERRORS = (
-    OSError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    RuntimeError,
-    UnicodeError,
-)
+READ_ERRORS = (OSError, EOFError, RuntimeError, UnicodeError, zipfile.BadZipFile, zlib.error)
 """The errors that reading a file or a member of a zip can raise."""
 
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN, of a file that pandas wrote

@@ -8,11 +8,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
+from spotify_logger.core import player_state
 from spotify_logger.core.matching_exports import SourceKind
 from spotify_logger.core.observations import AWAY_MS
 from spotify_logger.core.play import IMPORT, Play
-from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state, whole_number
+from spotify_logger.core.player_state import NO_STATE, PlayerState
 from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
 from spotify_logger.system.state import from_json
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
@@ -21,7 +23,7 @@ _ALIASES = (
     dict.fromkeys(("track", "title", "song"), "name")
     | dict.fromkeys(("artist", "artist_name", "artists_name"), "artists")
     | dict.fromkeys(("device_volume_percent", "volume_percent", "volume"), "device_volume")
-    | {"album_name": "album", "duration": "duration_ms", "progress": "progress_ms", "playing": "is_playing"}
+    | {"album_name": "album", "duration": "duration_ms", "progress": "progress_ms", "is_playing": "playing"}
     | {"device": "device_name", "shuffle": "shuffle_state", "repeat": "repeat_state"}
     | {"context": "context_uri", "currently_playing_type": "type"}
 )
@@ -33,39 +35,28 @@ _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
 
 def read_sample(fields: Mapping[str, str]) -> PlayerState:
     """Return the player state of a sample; `NO_STATE` if it names no item."""
-    sample: defaultdict[str, str] = defaultdict(str)
+    # A sample that does not say whether it was paused is taken as playing.
+    sample = defaultdict(str, playing="1")
     for name, value in fields.items():
         plain = re.sub(r"\W", "_", name.lower()).removeprefix("item_").removeprefix("track_")
         if value.lower() not in _EMPTY:
             sample[_ALIASES.get(plain, plain)] = value
-    uri = _URI.fullmatch(sample["uri"])
-    album = {"name": sample["album"]}
-    body = {
-        "item": {
-            "type": uri[1] if uri else "episode" if sample["type"] == "episode" else "track",
-            "id": sample["id"] or (uri[2] if uri else None),
-            "uri": sample["uri"] or None,
-            "name": sample["name"],
-            "artists": [{"name": name} for name in _artists(sample["artists"])],
-            "album": album,
-            "show": album,
-            "duration_ms": _number(sample["duration_ms"]),
-            "explicit": _flag(sample["explicit"]),
-        },
-        "device": {
-            "name": sample["device_name"],
-            "type": sample["device_type"],
-            "volume_percent": _number(sample["device_volume"]),
-        },
-        "context": {"uri": sample["context_uri"]},
-        "timestamp": _number(sample["timestamp"]),
-        "progress_ms": _number(sample["progress_ms"]),
-        # A sample that does not say whether it was paused is taken as playing.
-        "is_playing": _flag(sample["is_playing"]) is not False,
-        "shuffle_state": _flag(sample["shuffle_state"]),
-        "repeat_state": sample["repeat_state"],
+    uri, album = _URI.fullmatch(sample["uri"]), {"name": sample["album"]}
+    item = {
+        "type": uri[1] if uri else "episode" if sample["type"] == "episode" else "track",
+        "id": sample["id"] or (uri[2] if uri else None),
+        "uri": sample["uri"] or None,
+        "name": sample["name"],
+        "artists": [{"name": name} for name in _artists(sample["artists"])],
+        "album": album,
+        "show": album,
+        "duration_ms": _value("duration_ms", sample["duration_ms"]),
     }
-    return read_player_state(body)
+    body: dict[str, Any] = {"item": item, "device": {}, "context": {}}
+    for name, path in player_state.FIELD_PATHS.items():
+        outer, _, inner = path.rpartition(".")
+        (body[outer] if outer else body)[inner] = _value(name, sample[name])
+    return player_state.read_player_state(body)
 
 
 def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[ImportedPlay]:
@@ -97,9 +88,8 @@ def _artists(text: str) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-def _number(text: str) -> int | None:
-    return whole_number(text.removesuffix(".0"))
-
-
-def _flag(text: str) -> bool | None:
-    return text.lower() in _YES if text else None
+def _value(name: str, text: str) -> object:
+    """Return the value of a field as in Spotify's response; None if it is missing."""
+    if name in player_state.BOOLEAN_FIELDS:
+        return text.lower() in _YES if text else None
+    return player_state.whole_number(text.removesuffix(".0")) if name in player_state.INTEGER_FIELDS else text

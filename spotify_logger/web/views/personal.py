@@ -15,7 +15,6 @@ from spotify_logger.core.redis_keys import play_key, second_of_key
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import delete
 from spotify_logger.transfer import hide as hiding
-from spotify_logger.transfer import undo as undoing
 from spotify_logger.transfer.export import LogPeriod, export_file
 from spotify_logger.web import preferences
 from spotify_logger.web.importing import MAX_UPLOAD_BYTES
@@ -61,7 +60,7 @@ async def undo(page: ListenerPage, request: Request) -> Response:
     key = (await read_form(request)).get("key", "")
     if not key:
         raise BadRequest("the form does not name what to bring back")
-    await page.run(lambda store: undoing.undo(store, key))
+    await page.run(lambda store: hiding.undo(store, key))
     second = second_of_key(key)
     return RedirectResponse("/settings#hidden", 303) if second is None else _to_day(page, second)
 

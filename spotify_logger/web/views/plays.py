@@ -17,7 +17,7 @@ from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import charts, summary
 from spotify_logger.queries import timeline as queries
 from spotify_logger.queries.sql import NOUNS
-from spotify_logger.transfer.undo import deleted_plays
+from spotify_logger.transfer.hide import deleted_plays
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, first_days, read_day, search_text
