@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from rich import progress
 
-    Progress = Callable[[str, int, int], object]
-    """Gets the step, how much of it is done, and how much there is to do in all."""
-
+Progress = Callable[[str, int, int], object]
+"""Gets the step, how much of it is done, and how much there is to do in all."""
 SHOWN_AFTER = 1.0  # seconds; what is done sooner shows no bar
 
 

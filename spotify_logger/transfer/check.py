@@ -5,12 +5,11 @@ are scanned first, so that what the logger writes meanwhile is no difference; on
 for each play.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -20,7 +19,7 @@ from spotify_logger.core.play import BACKFILL, LIVE, PLAY_FIELDS, Play
 from spotify_logger.core.player_state import ITEM_FIELDS, encode_artists, whole_number
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.report.answers import Answer
-from spotify_logger.report.progress import progress_bar
+from spotify_logger.report.progress import Progress, progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
@@ -29,14 +28,9 @@ from spotify_logger.transfer.delete import Confirmation, day_of_index_key, item_
 from spotify_logger.transfer.findings import LOST_KINDS, FindingKind, Findings
 from spotify_logger.transfer.second_copy import kept_plays
 
-if TYPE_CHECKING:
-    from spotify_logger.report.progress import Progress
-
 INDEXED_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """The fields of a play that its index entry depends on."""
 MAX_TRIES = 3  # how many times an index entry is written if the logger changes the play meanwhile
-_SECOND_KEY = re.compile(r"(listening|gap):(-?(?:0|[1-9][0-9]*))")
-_DAY_KEY = re.compile(r"plays:[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def check(  # noqa: PLR0913 - most of them say how to repair
@@ -109,24 +103,18 @@ class LogCheck:
 
     def scan(self) -> None:
         """Find all keys."""
-        seconds = {"listening": self._plays, "gap": self._gaps}
         for name in chain.from_iterable(self._archive.scan("*")):
+            second = keys.second_of_key(f"listening:{name.partition(':')[2]}")
             if name.startswith(ITEM_KEYS):
                 self._catalog.add(name)
-            elif key := _SECOND_KEY.fullmatch(name):
-                second = keys.second_of_key(f"listening:{key[2]}")
-                if second is None:
-                    self.findings.add(FindingKind.STRANGE, name)
-                else:
-                    seconds[key[1]].add(second)
-            elif _DAY_KEY.fullmatch(name):
-                day = day_of_index_key(name)
-                if day is None:
-                    self.findings.add(FindingKind.STRANGE, name)
-                else:
-                    self.days.add(day)
+            elif second is not None and name == keys.play_key(second):
+                self._plays.add(second)
+            elif second is not None and name == keys.gap_key(second):
+                self._gaps.add(second)
+            elif day := day_of_index_key(name):
+                self.days.add(day)
 
-    def check_plays(self, progress: "Progress") -> None:
+    def check_plays(self, progress: Progress) -> None:
         """Compare the plays with the index, day by day."""
         plays = {day: list(some) for day, some in groupby(sorted(self._plays), keys.day_of)}
         done, days = 0, sorted(self.days | plays.keys())

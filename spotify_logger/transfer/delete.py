@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -23,12 +23,9 @@ from spotify_logger.core.times import utc_time
 from spotify_logger.report.answers import Answer, Table, write_answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
-from spotify_logger.storage.bulk import FIRST_SECOND, Archive
+from spotify_logger.storage.bulk import FIRST_SECOND, Archive, Progress
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.hide import DeletedPlay, deleted_plays, keep
-
-if TYPE_CHECKING:
-    from spotify_logger.storage.bulk import Progress
 
 KEYS_PER_BATCH = 200  # plays, or catalog items, deleted per pipeline
 MAX_PLAYS_SHOWN = 10  # maximum number of plays listed in the preview
@@ -111,7 +108,7 @@ def forget(
     return Answer(data, page or [nothing], code=int(not page or not is_agreed))
 
 
-def find_plays(archive: Archive, selection: Selection, progress: "Progress | None" = None) -> list[int]:
+def find_plays(archive: Archive, selection: Selection, progress: Progress | None = None) -> list[int]:
     """Return the seconds of the selected plays, in ascending order."""
     second = _second_of_key(archive, selection.text)
     if second is not None:

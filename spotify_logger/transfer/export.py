@@ -13,7 +13,7 @@ from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 from zipfile import ZIP_DEFLATED, ZipFile
 
 from spotify_logger.core import forwarding
@@ -25,12 +25,9 @@ from spotify_logger.core.redis_keys import HIDDEN, day_of, gap_key, play_key
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.report.answers import Answer, write_csv
 from spotify_logger.report.words import counted
-from spotify_logger.storage.bulk import FIRST_SECOND, Archive
+from spotify_logger.storage.bulk import FIRST_SECOND, Archive, Progress
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
-
-if TYPE_CHECKING:
-    from spotify_logger.storage.bulk import Progress
 
 PLAYS_PER_BATCH = 500  # plays read per pipeline, about half a megabyte
 NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
@@ -76,7 +73,7 @@ class LogPeriod(NamedTuple):
     archive: Archive
     begin: int = FIRST_SECOND
     end: int | None = None
-    progress: "Progress | None" = None  # gets how many of its days have been read
+    progress: Progress | None = None  # gets how many of its days have been read
 
 
 class StoredPlay(NamedTuple):

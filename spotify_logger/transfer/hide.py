@@ -5,30 +5,24 @@ the index reads it with the log. What `forget` deletes can be brought back for a
 in one key, with its line in the index and its catalog item.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.times import seconds_of, to_iso
 from spotify_logger.queries import sql
+from spotify_logger.queries.question import Question
 from spotify_logger.queries.search import find
 from spotify_logger.queries.top import names
 from spotify_logger.report.answers import Answer, Table
 from spotify_logger.report.words import counted, format_time
+from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.client import Command
 from spotify_logger.system.state import from_json, to_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.sql import Log
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.storage.client import Command
 
 KEPT_SECONDS = 86_400  # for which a deletion can be undone
 PLAYS_PER_BATCH = 200
@@ -64,7 +58,7 @@ def hidden(archive: Archive, question: Question) -> Answer:
     return Answer({"hidden": [each._asdict() for each in things]}, page)
 
 
-def hide(log: Log, question: Question, kind: str, text: str) -> Answer:
+def hide(log: sql.Log, question: Question, kind: str, text: str) -> Answer:
     """Hide what a name or key stands for; exit code 1 if that is nothing, or several things."""
     found = find(log, text, kind, exact=False)
     closest = max((each.match for each in found), default=None)
@@ -99,7 +93,7 @@ class DeletedPlay:
 def keep(archive: Archive, plays: Mapping[int, DeletedPlay]) -> None:
     """Keep plays that are about to be deleted, by the seconds that name them, with their items."""
     name, items = archive.key(keys.UNDO), archive.hashes(each.item_key for each in plays.values())
-    writes: list[Command] = []
+    writes = list[Command]()
     for (second, each), item in zip(plays.items(), items, strict=True):
         # A play without its hash may be left of an interrupted deletion, which has kept all of it.
         command = "HSET" if each.play else "HSETNX"
@@ -145,7 +139,7 @@ def _restore(archive: Archive, plays: Mapping[int, DeletedPlay]) -> int:
     key = archive.key
     taken = archive.send([("EXISTS", key(keys.play_key(second))) for second in plays])
     known = archive.send([("EXISTS", key(each.item_key)) for each in plays.values()])
-    writes: list[Command] = []
+    writes = list[Command]()
     for (second, each), is_taken, is_known in zip(plays.items(), taken, known, strict=True):
         hashes = {
             keys.play_key(second): each.play,

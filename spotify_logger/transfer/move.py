@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import Settings
@@ -19,14 +18,12 @@ from spotify_logger.core.matching import identity, newness
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.report.answers import Answer
+from spotify_logger.report.progress import Progress
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import ITEM_KEYS, Archive
 from spotify_logger.storage.log_id import known_log
 from spotify_logger.storage.store import HASHES_PER_BATCH, Batch
 from spotify_logger.system.errors import SpotifyLoggerError
-
-if TYPE_CHECKING:
-    from spotify_logger.report.progress import Progress
 
 # Of a listener; gaps and days get theirs from the rest.
 HASHES = (keys.STATUS, keys.TOMBSTONES, keys.HIDDEN, keys.REVISIONS)
@@ -35,7 +32,7 @@ SHARED_HASHES = (keys.LISTENERS, keys.TOKENS)
 _PLAY, _GAP = re.compile(r"listening:[0-9]{1,10}"), re.compile(r"gap:[0-9]{1,10}")
 
 
-def move(settings: Settings, source_url: str, target_url: str, progress: "Progress") -> Answer:
+def move(settings: Settings, source_url: str, target_url: str, progress: Progress) -> Answer:
     """Copy the logs of all listeners, and compare them afterwards; exit code 1 if they still differed."""
     with ExitStack() as stack:
 

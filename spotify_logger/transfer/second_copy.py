@@ -36,7 +36,7 @@ from spotify_logger.transfer.export import JsonObject, LogPeriod, records
 from spotify_logger.transfer.importer.command import import_history, import_plays
 from spotify_logger.transfer.importer.dedup import Decision
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, read_record
-from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile
+from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile, read_rows
 from spotify_logger.transfer.importer.writer import PlayWriter
 from spotify_logger.transfer.move import accept
 
@@ -189,7 +189,7 @@ def _read(path: Path) -> Iterator[JsonObject]:
     """Yield the records of a file, none if it does not exist; raise UnreadableFile if it is damaged."""
     source = SourceFile(str(path), path, (), 0)
     with source.open() if path.exists() else io.StringIO() as text:
-        yield from (row for row in source.rows(text) if isinstance(row, dict) and "kind" in row)
+        yield from (row for row in read_rows(text) if isinstance(row, dict) and "kind" in row)
 
 
 def _play(row: JsonObject) -> ImportedPlay | None:

@@ -144,7 +144,7 @@ def test_csv_of_the_tools_for_last_fm_is_read(tmp_path: Path, lines: str) -> Non
     (source,) = find_sources([tmp_path]).sources
     assert (source.service, source.user) == ("Last.fm", "ann" if "#ann" in lines else "")
     with source.open() as text:
-        (row,) = source.rows(text)
+        (row,) = read_rows(text, is_csv=source.is_csv)
     found, expected = read_row(row, NOW_MS), read_row(LAST_FM, NOW_MS)
     assert found == expected
 
@@ -179,7 +179,10 @@ def test_exports_of_other_loggers_are_recognized(tmp_path: Path) -> None:
     assert found.others == 2
     for source in found.sources:
         with source.open() as text:
-            assert [format_of(row) is not None for row in source.rows(text)] == [True, True]
+            assert [format_of(row) is not None for row in read_rows(text, is_csv=source.is_csv)] == [
+                True,
+                True,
+            ]
 
 
 def test_listen_ends_when_the_next_one_begins(tmp_path: Path, archive: Archive, client: redis.Redis) -> None:

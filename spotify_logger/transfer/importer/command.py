@@ -14,13 +14,13 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from spotify_logger.core.matching_exports import LEAST_LISTEN_MS, SourceKind
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import PlayerState
 from spotify_logger.report.answers import Answer, Block, Table
-from spotify_logger.report.progress import progress_bar
+from spotify_logger.report.progress import Progress, progress_bar
 from spotify_logger.report.words import Cell, Formatted, count_cell, filled, phrase
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
@@ -28,13 +28,16 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete import remove_items
 from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator, RowStatus
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkippedRow, SkipReason
-from spotify_logger.transfer.importer.files import FoundFiles, SourceFile, UnreadableFile, find_sources
+from spotify_logger.transfer.importer.files import (
+    FoundFiles,
+    SourceFile,
+    UnreadableFile,
+    find_sources,
+    read_rows,
+)
 from spotify_logger.transfer.importer.formats import read_row, user_of
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
 from spotify_logger.transfer.importer.writer import ImportSummary, PlayWriter
-
-if TYPE_CHECKING:
-    from spotify_logger.report.progress import Progress
 
 RESULTS = (*RowStatus, *SkipReason)
 SAMPLE_KEYS = "activity:*"  # a million a year
@@ -73,7 +76,7 @@ def import_history(
     archive: Archive,
     paths: Sequence[Path],
     options: ImportOptions = DEFAULTS,
-    screen: "TextIO | Progress | None" = None,
+    screen: TextIO | Progress | None = None,
 ) -> Answer:
     """Import the plays, items and gaps in files, folders and zips, and show the progress on a terminal.
 
@@ -125,7 +128,7 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
 
 
 @contextmanager
-def _import_on(screen: "TextIO | Progress | None") -> Iterator[Callable[[str, int, int], object]]:
+def _import_on(screen: TextIO | Progress | None) -> Iterator[Callable[[str, int, int], object]]:
     """Show a progress bar if the screen is a terminal, and add to a StoreError that the import can go on."""
     try:
         with progress_bar(screen) as progress:
@@ -158,7 +161,7 @@ def _read_files(
         others: list[OtherRecord] = []
         try:
             with source.open() as text:
-                for number, row in enumerate(source.rows(text), 1):
+                for number, row in enumerate(read_rows(text, is_csv=source.is_csv), 1):
                     if user_of(row) not in {"", source.user}:
                         continue
                     found = read_row(row, now_ms, private=private)

@@ -127,10 +127,6 @@ class SourceFile(NamedTuple):
                 raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
             yield file
 
-    def rows(self, text: TextIO) -> Iterator[object]:
-        """Yield the rows of its text; raise UnreadableFile if it cannot be read any further."""
-        return read_rows(text, is_csv=self.is_csv)
-
 
 @dataclass
 class FoundFiles:
@@ -142,42 +138,34 @@ class FoundFiles:
     refused: list[tuple[str, str]] = field(default_factory=list)  # files and folders, and why
     _users: dict[str, str] = field(default_factory=dict, compare=False)  # by folder
 
-    def add(self, path: Path, *, is_named: bool = False) -> None:
-        """Add a file, or those in a zip, if they hold plays; raise OSError if there is none."""
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
-            source = SourceFile(str(path), path, (), status.st_size)
-            if path.suffix.lower() == ".zip" or (is_named and zipfile.is_zipfile(path)):
-                self._add_zip(source)
-            else:
-                self._add_source(source, is_named=is_named)
-        elif is_named:
-            self.refused.append(
-                (str(path), "a pipe or a device: save its content to a file, and import that")
-            )
+    def add(self, source: SourceFile, *, is_named: bool = False) -> None:
+        """Add a file if it holds plays, or those in it if it is a zip."""
+        if source.name.lower().endswith(".zip") or (is_named and zipfile.is_zipfile(source.path)):
+            for member in self._members(source):
+                self.add(member)
+        else:
+            self._add_source(source, is_named=is_named)
 
-    def _add_zip(self, outer: SourceFile) -> None:
+    def _members(self, outer: SourceFile) -> Iterator[SourceFile]:
+        members: list[zipfile.ZipInfo] = []
+        if len(outer.members) == MAX_ZIP_DEPTH:
+            self.refused.append((outer.name, "a zip inside a zip inside a zip: unpack the outer ones"))
+            return
         try:
             with outer.open_bytes() as file, zipfile.ZipFile(file) as archive:
-                members = [member for member in archive.infolist() if not member.is_dir()]
+                members += (member for member in archive.infolist() if not member.is_dir())
         except (UnreadableFile, *READ_ERRORS) as error:
             self.refused.append((outer.name, f"not a readable zip: {describe_error(error)}"))
-            return
         if len(members) > MAX_ZIP_MEMBERS:
             self.refused.append((outer.name, "contains very many files: unpack it, and import the folder"))
             return
         for member in members:
             # Some programs of Windows write backslashes.
             name = f"{outer.name}/{member.filename}".replace("\\", "/")
-            source = SourceFile(name, outer.path, (*outer.members, member.filename), member.file_size)
             if member.file_size > MAX_MEMBER_BYTES:
                 self.refused.append((name, "larger than a gigabyte: unpack it"))
-            elif not name.lower().endswith(".zip"):
-                self._add_source(source)
-            elif len(source.members) < MAX_ZIP_DEPTH:
-                self._add_zip(source)
             else:
-                self.refused.append((name, "a zip inside a zip inside a zip: unpack the outer ones"))
+                yield SourceFile(name, outer.path, (*outer.members, member.filename), member.file_size)
 
     def _add_source(self, source: SourceFile, *, is_named: bool = False) -> None:
         """Add a file if its first rows are of a known format."""
@@ -229,7 +217,7 @@ def _by_user(source: SourceFile) -> list[SourceFile]:
     users = {source.user}
     if source.user and source.service == "Spotify":
         with suppress(UnreadableFile), source.open() as text:  # what is wrong is said when it is imported
-            users |= {user for row in source.rows(text) if (user := user_of(row))}
+            users |= {user for row in read_rows(text, is_csv=source.is_csv) if (user := user_of(row))}
     return [source._replace(user=user) for user in sorted(users)]
 
 
@@ -237,7 +225,7 @@ def _service(source: SourceFile, head: str) -> str:
     """Return whose format the first rows of a file have; "" if it is not a known one."""
     readable = head.encode("utf-8", "replace").decode()  # its rows are refused one by one
     with suppress(UnreadableFile):
-        rows = islice(source.rows(io.StringIO(readable)), _ROWS_TO_TRY)
+        rows = islice(read_rows(io.StringIO(readable), is_csv=source.is_csv), _ROWS_TO_TRY)
         return next((known.service for known in map(format_of, rows) if known is not None), "")
     return ""
 
@@ -256,11 +244,17 @@ def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFil
             raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
         named = [(path.parent, (), (path.name,))]
         for folder, _, names in os.walk(path, onerror=refuse) if is_folder else named:
-            for name in sorted(names):
+            for file in (Path(folder, name) for name in sorted(names)):
                 try:
-                    found.add(Path(folder, name), is_named=not is_folder)
+                    status = file.stat()
                 except OSError as error:
                     refuse(error)
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    found.add(SourceFile(str(file), file, (), status.st_size), is_named=not is_folder)
+                elif not is_folder:
+                    why = "a pipe or a device: save its content to a file, and import that"
+                    found.refused.append((str(file), why))
     found.choose(users)
     return found
 
