@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.config import settings as config
-from spotify_logger.config.sources import DEFAULTS
+from spotify_logger.config.sources import DEFAULTS, TOKEN_FILE
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
 from spotify_logger.core.display import format_play
 from spotify_logger.core.observations import JITTER_MS
@@ -103,7 +103,7 @@ class FuzzedSpotify:
     def client(self) -> Spotify:
         """Return a client that has just logged in."""
         (self.folder / RATE_LIMIT_FILE).unlink(missing_ok=True)
-        token_file = TokenFile(self.folder / oauth.TOKEN_FILE)
+        token_file = TokenFile(self.folder / TOKEN_FILE)
         token_file.save(Token("refresh-1", "access-1", authorized_at=float(SECOND)))
         self.clock = VirtualClock(SECOND)
         rate_limit = RateLimit(self.folder / RATE_LIMIT_FILE, self.clock)

@@ -18,6 +18,7 @@ from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfe
 from spotify_logger.config.folder import settings_folder
 from spotify_logger.config.listeners import unknown_listener
 from spotify_logger.config.settings import Settings, load
+from spotify_logger.config.sources import SERVICE_STATE_DIR
 from spotify_logger.core.times import utc_time
 from spotify_logger.report.answers import Answer, to_answer, write_answer
 from spotify_logger.report.progress import progress_bar
@@ -49,8 +50,10 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "demo":
         limit = [f"--for={options.seconds}"] if options.seconds else []
         _replace_process("spotify_logger.simulator.demo", *["--web"] * options.web, *limit)
-    need_login = options.command == "login"
-    settings = load(folder, os.environ, need_login=need_login, listener=options.listener)
+    need_login, environ = options.command == "login", dict(os.environ)
+    if options.command not in {"login", "web"} and os.access(SERVICE_STATE_DIR, os.R_OK):
+        environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE_DIR))  # for root, who leaves no files there
+    settings = load(folder, environ, need_login=need_login, listener=options.listener)
     if options.demo:
         settings = options.demo.settings(settings)
     if options.command == "web":

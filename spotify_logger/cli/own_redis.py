@@ -62,8 +62,8 @@ def copy_of_own_data(settings: Settings) -> Iterator[str]:
     own = folder / "redis"
     if not own.is_dir():
         raise SpotifyLoggerError(
-            f"there is no log to copy in {own}: name the Redis that has it with --from, or, if that is"
-            " REDIS_URL, the one to copy it to with --to"
+            f"there is no log to copy in {own}: run this command with sudo if a systemd service keeps it, or"
+            " name the Redis that has it with --from, or, if that is REDIS_URL, the one to copy to with --to"
         )
     with ExitStack() as stack:
         try:

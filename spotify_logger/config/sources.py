@@ -16,8 +16,11 @@ from spotify_logger.system.errors import Misconfigured
 AUTH_FILE = "auth.py"
 DOTENV_FILE = ".env"
 EXAMPLE_FILE = "auth.example.py"
+TOKEN_FILE = "token.json"  # noqa: S105 - the name of the file with the login, in the state folder
 SERVICE_FILES = (Path("/etc/spotify-logger.conf"), Path("/etc/spotify-logger.env"))
 """The settings of the systemd service; the later file wins, and only root can read it."""
+SERVICE_STATE_DIR = Path("/var/lib/spotify-logger")
+"""The state folder of the systemd service, which only root can enter."""
 
 FORWARD_PREFIXES = ("FORWARD", *(f"FORWARD_{number}" for number in range(2, 10)))
 FORWARD_SETTINGS = [f"{prefix}_{part}" for prefix in FORWARD_PREFIXES for part in ("URL", "TOKEN")]

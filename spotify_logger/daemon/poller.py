@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from spotify_logger import __version__
 from spotify_logger.config.settings import Settings
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
 from spotify_logger.core.display import format_play, format_title
@@ -24,7 +25,7 @@ from spotify_logger.daemon.backfiller import LISTENED_INTERVAL_MS, Backfiller, G
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import ApiResponse, Spotify
 from spotify_logger.spotify.http import Send
-from spotify_logger.spotify.oauth import TOKEN_FILE, TokenFile, valid_until
+from spotify_logger.spotify.oauth import TokenFile, valid_until
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, Quota, RateLimit
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.lease import RENEW_INTERVAL

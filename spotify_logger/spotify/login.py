@@ -21,6 +21,7 @@ from typing import TextIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from spotify_logger.config.settings import Settings, is_loopback
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core.times import local
 from spotify_logger.spotify import oauth
 from spotify_logger.spotify.http import HttpSender, Send
@@ -237,7 +238,7 @@ class LoginAttempt:
 
     def save(self, token: Token) -> None:
         """Save the token, and say so; raises Misconfigured if it cannot be written."""
-        token_file = TokenFile(self.settings.state_dir / oauth.TOKEN_FILE)
+        token_file = TokenFile(self.settings.state_dir / TOKEN_FILE)
         try:
             token_file.save(token)
         except OSError as error:

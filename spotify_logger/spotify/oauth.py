@@ -21,7 +21,6 @@ from spotify_logger.system.clock import DATE_TOLERANCE, Clock
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, NotBefore, TryLater
 from spotify_logger.system.state import from_json, to_json
 
-TOKEN_FILE = "token.json"  # noqa: S105 - the name of a file
 LIFETIME_MONTHS = 6  # of a refresh token after the consent, refreshed or not (Spotify's blog, 2026-06-18)
 DEAD_LOGIN_RETRY_INTERVAL = 3600.0  # seconds between two attempts to refresh a refused login
 

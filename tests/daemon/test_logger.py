@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core.play import BACKFILL, TRACKDONE
 from spotify_logger.core.redis_keys import STATUS
 from spotify_logger.daemon.poller import Environment, Poller
@@ -17,7 +18,7 @@ from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.simulator.service import PLAYER_PATH
 from spotify_logger.spotify.http import Response
-from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE
 from spotify_logger.system.errors import Unreachable
 from tests.testbed.virtual_run import VirtualRun, make_settings

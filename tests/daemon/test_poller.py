@@ -17,6 +17,7 @@ import pytest
 import redis
 
 from spotify_logger import __version__
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core import redis_keys
 from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso
@@ -27,7 +28,7 @@ from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.comparison import compare
 from spotify_logger.simulator.faults import NAMES, TOKEN_PATH, Fault
 from spotify_logger.simulator.history import History
-from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.storage.outbox import LOG_ID_NOTE
 from spotify_logger.system.clock import boot_id
 from tests.conftest import start_again

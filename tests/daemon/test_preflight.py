@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from spotify_logger.daemon import preflight
+from spotify_logger.config.sources import TOKEN_FILE
+from spotify_logger.daemon import first_start, preflight
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
-from spotify_logger.spotify import oauth
 from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
 from tests.conftest import free_port
 from tests.simulated_login import redirect_of
@@ -106,8 +106,8 @@ class PreflightInProcess:
         self._monkeypatch.setattr("builtins.input", ask)
         self._monkeypatch.setattr(getpass, "getpass", ask)
         self._monkeypatch.setattr(preflight, "_on_terminal", lambda: True)
-        self._monkeypatch.setattr(preflight, "check_client", lambda _: None)
-        self._monkeypatch.setattr(preflight, "login", lambda *_: None)
+        self._monkeypatch.setattr(first_start, "check_client", lambda _: None)
+        self._monkeypatch.setattr(first_start, "login", lambda *_: None)
 
 
 @pytest.fixture
@@ -233,9 +233,15 @@ def test_no_redis_is_reported_where_the_log_is_in_one_that_is_down(
     assert json.loads(in_process.run(**login).report)["redis"] is not None, "it is in our own"
 
 
+def test_a_service_starts_without_what_only_a_login_needs() -> None:
+    code = "import sys, spotify_logger.daemon.preflight; print('requests' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n", "it would take a third of the time"
+
+
 def test_a_damaged_login_is_left_to_the_loop(in_process: PreflightInProcess, tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / oauth.TOKEN_FILE).write_text("{")
+    (tmp_path / "state" / TOKEN_FILE).write_text("{")
     outcome = in_process.run(SPOTIFY_CLIENT_ID="x")
     assert outcome.code == 0
     assert outcome.report
@@ -253,9 +259,9 @@ def test_a_folder_that_is_not_writable_says_why(tmp_path: Path, monkeypatch: pyt
     def refuse(*_: object) -> int:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    assert preflight.write_refusal(tmp_path) == ""
+    assert first_start.write_refusal(tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
-    assert preflight.write_refusal(tmp_path / "missing") == "No such file or directory"
+    assert first_start.write_refusal(tmp_path / "missing") == "No such file or directory"
     monkeypatch.setattr(os, "access", lambda *_: True)  # as it says of a disk that failed
     monkeypatch.setattr(os, "open", refuse)
-    assert preflight.write_refusal(tmp_path) == "Read-only file system"
+    assert first_start.write_refusal(tmp_path) == "Read-only file system"

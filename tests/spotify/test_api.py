@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from spotify_logger.config import settings
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.http import Response
-from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile, valid_until
+from spotify_logger.spotify.oauth import Token, TokenFile, valid_until
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.conftest import date_header

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.config import settings
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import NAMES, Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.api import Spotify
-from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.testbed.virtual_time import VirtualWorld

@@ -19,12 +19,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from spotify_logger.config.settings import load
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.service import PROFILE_PATH, Service
 from spotify_logger.spotify import login as login_module
-from spotify_logger.spotify import oauth
 from spotify_logger.spotify.login import login, open_browser
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
@@ -58,7 +58,7 @@ class LoginUser:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.screen = io.StringIO()
-        self.token_file = TokenFile(settings.state_dir / oauth.TOKEN_FILE)
+        self.token_file = TokenFile(settings.state_dir / TOKEN_FILE)
         self.opened: list[str] = []
         self.has_browser = False
         self.owner = ""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import BACKFILL, Play
 from spotify_logger.daemon.poller import Environment, Poller
@@ -34,7 +35,7 @@ from spotify_logger.simulator.listener import DEFAULT_START, listen
 from spotify_logger.simulator.recently_played import MAX_PLAYED_AT_ERROR
 from spotify_logger.simulator.service import PLAYER_PATH, RECENTLY_PATH, Service
 from spotify_logger.spotify.http import Response
-from spotify_logger.spotify.oauth import TOKEN_FILE, Token, TokenFile
+from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.storage import outbox
 from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Unreachable

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.simulator.accounts import DEMO_CLIENT_SECRET
 from spotify_logger.simulator.faults import TOKEN_PATH, Fault
 from spotify_logger.simulator.listener import listen
 from spotify_logger.simulator.service import Service
-from spotify_logger.spotify import oauth
-from spotify_logger.spotify.oauth import TokenFile
+from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.login import LoginThread
@@ -54,8 +54,8 @@ def login(settings: Settings) -> Iterator[LoginThread]:
     login.stop()
 
 
-def saved_token(settings: Settings) -> oauth.Token | None:
-    return TokenFile(settings.state_dir / oauth.TOKEN_FILE).load()
+def saved_token(settings: Settings) -> Token | None:
+    return TokenFile(settings.state_dir / TOKEN_FILE).load()
 
 
 def test_completes_with_a_pasted_url(login: LoginThread, settings: Settings) -> None:
@@ -63,7 +63,7 @@ def test_completes_with_a_pasted_url(login: LoginThread, settings: Settings) -> 
     wait_until(lambda: login.is_done and not login.url)
     token = saved_token(settings)
     assert token
-    assert (settings.state_dir / oauth.TOKEN_FILE).stat().st_mode & 0o777 == 0o600
+    assert (settings.state_dir / TOKEN_FILE).stat().st_mode & 0o777 == 0o600
     messages = "\n".join([*login.lines, repr(login)])
     assert token.refresh_token not in messages
     assert DEMO_CLIENT_SECRET not in messages
