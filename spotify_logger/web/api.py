@@ -1,26 +1,32 @@
-"""The API: questions by their paths, answered with the JSON of the command; `openapi` describes them."""
+"""What programs read: the answers of the command as JSON, by paths that `openapi` describes, and metrics."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from spotify_logger.config.listeners import NOBODY, unknown_listener
 from spotify_logger.config.settings import is_loopback
-from spotify_logger.monitoring import status
+from spotify_logger.core.times import seconds_of
+from spotify_logger.monitoring.status import LATE_AFTER, Status, is_overdue, now_playing, status
 from spotify_logger.queries.dispatch import QUERIES, load_query
+from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import CHOICES
 from spotify_logger.report.answers import to_json
+from spotify_logger.storage.client import StoreError
 from spotify_logger.transfer import tokens
 from spotify_logger.web.auth import Throttle
 from spotify_logger.web.middleware import is_forwarded
-from spotify_logger.web.monitors import healthz, metrics
 from spotify_logger.web.request_params import BadRequest, read_day, read_question, search_text
 from spotify_logger.web.templating import API_PATH, cacheable, problem
 
@@ -28,11 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
-    from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
-    from spotify_logger.web.listeners import Listeners
+    from spotify_logger.web.listeners import ListenerPage, Listeners
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # they would be the times of the requests
 
 COUNTED = ("min", *(PERIOD := ("since", "until", "year", "month", "last", "tz")))
 NOUNS = ("track", "artist", "album", "episode", "show")
@@ -40,7 +46,7 @@ KINDS_OF_KEY = {*NOUNS, "spotify", "local"}  # what keys and URIs begin with
 RANKED = ("by", "n", "exact", *COUNTED)
 MAX_WRONG_TOKENS = 100  # in a minute, from an address: a dashboard with an old one sends many
 OF_A_YEAR = ("year", "tz", "min", "by")
-OBSERVATIONS: Mapping[str, Callable[..., Any]] = {"now": status.now_playing, "status": status.status}
+OBSERVATIONS: Mapping[str, Callable[..., Any]] = {"now": now_playing, "status": status}
 """What answers the commands that are not asked of the index."""
 
 
@@ -116,11 +122,21 @@ class Api:
         raise HTTPException(401, advice, {"www-authenticate": 'Bearer error="invalid_token"'})
 
     async def _healthz(self, _: Request) -> Response:
-        return await healthz(await self._listeners.default_page())
+        """Say in one word whether the logger is well, or why not; the status is 503 then."""
+        page = await self._listeners.default_page()
+        found = await page.observe(status)
+        return PlainTextResponse(f"{_word(found)}\n", 200 if found.well else 503)
 
     async def _metrics(self, request: Request) -> Response:
-        pages = {name: self._listeners.page_of(name) for name in await self._readable(request)}
-        return await metrics(pages, request)
+        """Return the figures of listeners as OpenMetrics, those that are known."""
+        found: dict[str, Counter | Gauge] = {}
+        for name in await self._readable(request):
+            await _add_figures(found, name, self._listeners.page_of(name), request)
+        registry = CollectorRegistry()
+        for metric in found.values():
+            registry.register(metric)
+        text = generate_latest(registry)  # type: ignore[no-untyped-call]
+        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         page = self._listeners.page_of((await self._readable(request))[0])
@@ -172,3 +188,57 @@ async def _describe(request: Request) -> Response:
     from spotify_logger.web.openapi import description  # noqa: PLC0415 - it describes this module
 
     return cacheable(request, description(), "application/json")
+
+
+def _word(it: Status) -> str:
+    is_stopped = is_overdue({"next_poll": it.next_poll or ""}, _now(it), LATE_AFTER)
+    words = {
+        "ok": it.well,
+        "redis": it.redis is None,
+        "stopped": is_stopped or it.running_here is False,
+        "login": it.login == "needed",
+        "spotify": it.blind_since,
+    }
+    return next((word for word, is_true in words.items() if is_true), "storage")
+
+
+def _now(it: Status) -> float:
+    return time.time() - (it.clock_offset or 0)
+
+
+async def _add_figures(
+    found: dict[str, Counter | Gauge], listener: str, page: ListenerPage, request: Request
+) -> None:
+    def add(name: str, what: str, value: float | None, **labels: str) -> None:
+        labels["listener"] = listener or NOBODY
+        kind = Counter if name == "polls" else Gauge
+        if value is not None:
+            new = kind(f"spotify_logger_{name}", what, sorted(labels), registry=None)
+            found.setdefault(name, new).labels(**labels).inc(value)
+
+    it = await page.observe(status)
+    now = _now(it)
+    until, blind_since = seconds_of(it.login_valid_until), seconds_of(it.blind_since)
+    add("well", "1 if the logger is well", it.well)
+    add("redis_up", "1 if Redis answers", it.redis is not None)
+    add("blind_seconds", "Time for which Spotify has not answered", now - (blind_since or now))
+    add("login_remaining_seconds", "Time until somebody has to log in again", until and until - now)
+    add("requests_last_day", "Requests to Spotify in 24 hours", it.requests_24h)
+    add("outbox_plays", "Plays that are not yet safe in Redis", it.outbox)
+    for result, number in it.polls.items():
+        add("polls", "Polls of Spotify since the logger started", number, result=result)
+    for each in it.forwarding:
+        add("forward_waiting", "Listens to be forwarded", each.waiting, receiver=each.host)
+        add("forward_refused", "Listens that a receiver refuses", each.refused, receiver=each.host)
+        add("forward_stopped", "1 if a receiver refuses its token", each.stopped, receiver=each.host)
+    with suppress(StoreError):
+        plays, all_plays, seconds = await page.ask(request, _totals, Question(now, page.zone))
+        add("plays", "Plays of at least 30 s", plays)
+        add("all_plays", "Plays of any length", all_plays)
+        add("played_seconds", "Time heard", seconds)
+
+
+def _totals(log: Log, _: Question) -> tuple[float, ...]:
+    """Return the plays of at least half a minute, all plays, and the seconds that were heard."""
+    query = "SELECT total(plays), total(all_plays), total(ms_played) / 1000 FROM hours"
+    return tuple(log.rows(query)[0])

@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.queries.question import DEFAULT_THRESHOLD
@@ -25,17 +25,23 @@ from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.web.api import Api
 from spotify_logger.web.auth import PasswordAuth, set_cookie
-from spotify_logger.web.covers import Covers
-from spotify_logger.web.listeners import Listeners, TooManyQuestions
-from spotify_logger.web.middleware import SESSION_COOKIE, SIGN_IN, SIGN_OUT, Checks, SecurityHeaders
+from spotify_logger.web.listeners import Listeners
+from spotify_logger.web.middleware import (
+    OFFLINE,
+    SERVICE_WORKER,
+    SESSION_COOKIE,
+    SIGN_IN,
+    SIGN_OUT,
+    Checks,
+    SecurityHeaders,
+)
 from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
-from spotify_logger.web.static_files import MANIFEST, OFFLINE, SERVICE_WORKER, Assets
-from spotify_logger.web.templating import TOKEN_PATHS, Templates, problem
+from spotify_logger.web.templating import TOKEN_PATHS, Assets, Templates, cacheable, problem
 from spotify_logger.web.views import account, music, periods, personal, pictures, plays
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -45,115 +51,8 @@ if TYPE_CHECKING:
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - they stand for all addresses of the machine
 MIN_PASSWORD_LENGTH = 10  # if other machines can reach the page
-
-
-class WebApp:
-    """The ASGI application `app`, and the `listeners` that it shows; the arguments are those of `serve`."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        names: Iterable[str],
-        auth: PasswordAuth | None,
-        *,
-        covers: bool,
-        behind_proxy: bool = False,
-    ) -> None:
-        assets = Assets()
-        self._auth = auth
-        counts_after = f"{DEFAULT_THRESHOLD.get() / 1000:g}"
-        shared = {"protected": auth is not None, "counts_after": counts_after}
-        self._templates = Templates(assets, shared)
-        self.listeners = Listeners(settings, self._templates, Covers(enabled=covers))
-        app = Starlette(
-            routes=[
-                *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
-                *Api(self.listeners).routes,
-                Route("/health/login", self.listeners.view(account.log_in), methods=["POST"]),
-                Route("/forget", self.listeners.view(personal.forget), methods=["POST"]),
-                Route("/export", self.listeners.view(personal.export), methods=["POST"]),
-                Route(UPLOAD, self.listeners.view(personal.upload), methods=["POST"]),
-                Route("/import/user", self.listeners.view(personal.choose_user), methods=["POST"]),
-                Route("/hide", self.listeners.view(personal.hide), methods=["POST"]),
-                Route("/settings", self.listeners.view(personal.save_settings), methods=["POST"]),
-                Route("/undo", self.listeners.view(personal.undo), methods=["POST"]),
-                Route("/listener", self.listeners.choose, methods=["POST"]),
-                Route("/top", RedirectResponse("/top/tracks", 308)),
-                Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
-                Route(SIGN_OUT, self._sign_out, methods=["POST"]),
-                Route("/static/{digest}/{name}", assets.serve),
-                Route(MANIFEST, assets.manifest),
-                Route(SERVICE_WORKER, assets.service_worker(self._templates)),
-                Route(OFFLINE, self._offline),
-            ],
-            middleware=[
-                Middleware(Checks, names=names, auth=auth, behind_proxy=behind_proxy),
-                Middleware(GZipMiddleware, compresslevel=6),
-            ],
-            exception_handlers={
-                BadRequest: self._error_page(400, "Bad request"),
-                ClientDisconnect: self._error_page(400, "Bad request"),
-                TooManyQuestions: self._error_page(503, "Too busy"),
-                SpotifyLoggerError: self._error_page(503, "Something went wrong"),
-                404: self._error_page(404, "Page not found", ""),
-                HTTPException: self._show_http_error,  # type: ignore[dict-item] # gets no other error
-                500: self._error_page(500, "Internal error", "See the log of the page for details."),
-            },
-        )
-        # Outermost, so that error pages get the headers, too.
-        self.app: ASGIApp = SecurityHeaders(app, covers=covers)
-
-    async def _sign_in(self, request: Request) -> Response:
-        target = _local_path(request.query_params.get("to", "/"))
-        answer, status, message = RedirectResponse(target, 303), 200, ""
-        if self._auth is None:
-            return answer
-        if request.method == "POST":
-            password = (await read_form(request)).get("password", "")
-            address = request.client.host if request.client else ""
-            if wait := self._auth.throttle.retry_after(address):
-                status, message = 429, f"Too many attempts. Try again in {wait:.0f} s."
-            elif token := self._auth.sign_in(password, address):
-                set_cookie(request, answer, SESSION_COOKIE, token)
-                return answer
-            else:
-                status, message = 403, "Wrong password."
-        return self._templates.render(request, "sign_in.html", status, target=target, message=message)
-
-    async def _sign_out(self, request: Request) -> Response:
-        if self._auth:
-            self._auth.sign_out(request.cookies.get(SESSION_COOKIE, ""))
-        answer = RedirectResponse(SIGN_IN, 303)
-        answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
-        return answer
-
-    async def _offline(self, request: Request) -> Response:
-        return self._templates.render(request, "offline.html")
-
-    async def _show_http_error(self, request: Request, error: HTTPException) -> Response:
-        title = HTTPStatus(error.status_code).phrase
-        answer = await self._error_page(error.status_code, title, error.detail)(request, error)
-        answer.headers.update(error.headers or {})
-        return answer
-
-    def _error_page(
-        self, status: int, title: str, message: str | None = None
-    ) -> Callable[[Request, Exception], Awaitable[Response]]:
-        """Return an error handler that shows `message`, or that of the error."""
-
-        async def show(request: Request, error: Exception) -> Response:
-            error.add_note(
-                f"{request.method} {request.scope['path']}"
-            )  # uvicorn logs it with internal errors
-            text = log.sanitize(f"{error}") if message is None else message
-            if request.scope["path"].startswith(TOKEN_PATHS):
-                return problem(status, title, text)
-            can_retry = request.method in ("GET", "HEAD") and status != HTTPStatus.METHOD_NOT_ALLOWED
-            about = {"title": title, "message": text, "can_retry": can_retry}
-            return self._templates.render(request, "error.html", status, **about)
-
-        return show
-
+STATUSES = {BadRequest: 400, ClientDisconnect: 400, SpotifyLoggerError: 503, Exception: 500}
+TITLES = {400: "Bad request", 404: "Page not found", 500: "Internal error", 503: "Something went wrong"}
 
 VIEWS = {
     "/": plays.home,
@@ -188,6 +87,107 @@ VIEWS = {
     "/health": account.health,
     "/health/login": account.login_state,
 }
+FORMS = {
+    "/health/login": account.log_in,
+    "/forget": personal.forget,
+    "/export": personal.export,
+    UPLOAD: personal.upload,
+    "/import/user": personal.choose_user,
+    "/hide": personal.hide,
+    "/settings": personal.save_settings,
+    "/undo": personal.undo,
+}
+
+
+class WebApp:
+    """The ASGI application `app`, and the `listeners` that it shows; the arguments are those of `serve`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        names: Iterable[str],
+        auth: PasswordAuth | None,
+        *,
+        covers: bool,
+        behind_proxy: bool = False,
+    ) -> None:
+        assets = Assets()
+        self._auth = auth
+        counts_after = f"{DEFAULT_THRESHOLD.get() / 1000:g}"
+        self._templates = Templates(assets, {"protected": auth is not None, "counts_after": counts_after})
+        self.listeners = Listeners(settings, self._templates, covers=covers)
+        app = Starlette(
+            routes=[
+                *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
+                *(Route(path, self.listeners.view(view), methods=["POST"]) for path, view in FORMS.items()),
+                *Api(self.listeners).routes,
+                Route("/listener", self.listeners.choose, methods=["POST"]),
+                Route("/top", RedirectResponse("/top/tracks", 308)),
+                Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
+                Route(SIGN_OUT, self._sign_out, methods=["POST"]),
+                Route(SERVICE_WORKER, self._service_worker),
+                Route(OFFLINE, self._offline),
+                Mount(assets.path, assets),
+            ],
+            middleware=[
+                Middleware(Checks, names=names, auth=auth, behind_proxy=behind_proxy),
+                Middleware(GZipMiddleware, compresslevel=6),
+            ],
+            exception_handlers=dict.fromkeys((HTTPException, *STATUSES), self._show_error),
+        )
+        # Outermost, so that error pages get the headers, too.
+        self.app: ASGIApp = SecurityHeaders(app, covers=covers)
+
+    async def _sign_in(self, request: Request) -> Response:
+        target = _local_path(request.query_params.get("to", "/"))
+        answer, status, message = RedirectResponse(target, 303), 200, ""
+        if self._auth is None:
+            return answer
+        if request.method == "POST":
+            password = (await read_form(request)).get("password", "")
+            address = request.client.host if request.client else ""
+            if wait := self._auth.throttle.retry_after(address):
+                status, message = 429, f"Too many attempts. Try again in {wait:.0f} s."
+            elif token := self._auth.sign_in(password, address):
+                set_cookie(request, answer, SESSION_COOKIE, token)
+                return answer
+            else:
+                status, message = 403, "Wrong password."
+        return self._templates.render(request, "sign_in.html", status, target=target, message=message)
+
+    async def _sign_out(self, request: Request) -> Response:
+        if self._auth:
+            self._auth.sign_out(request.cookies.get(SESSION_COOKIE, ""))
+        answer = RedirectResponse(SIGN_IN, 303)
+        answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
+        return answer
+
+    async def _service_worker(self, request: Request) -> Response:
+        return cacheable(request, self._templates.render_text("service_worker.js"), "text/javascript")
+
+    async def _offline(self, request: Request) -> Response:
+        return self._templates.render(request, "offline.html")
+
+    async def _show_error(self, request: Request, error: Exception) -> Response:
+        path = request.scope["path"]
+        error.add_note(f"{request.method} {path}")  # uvicorn logs it with internal errors
+        status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
+        text = log.sanitize(f"{error}")
+        headers: Mapping[str, str] = {}
+        if isinstance(error, HTTPException):
+            status, text, headers = error.status_code, error.detail, error.headers or {}
+        elif status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            text = "See the log of the page for details."
+        name = HTTPStatus(status).phrase
+        title, text = TITLES.get(status, name), text if text != name else ""
+        if path.startswith(TOKEN_PATHS):
+            answer = problem(status, title, text)
+        else:
+            can_retry = request.method in ("GET", "HEAD") and status != HTTPStatus.METHOD_NOT_ALLOWED
+            about = {"title": title, "message": text, "can_retry": can_retry}
+            answer = self._templates.render(request, "error.html", status, **about)
+        answer.headers.update(headers)
+        return answer
 
 
 def _local_path(target: str) -> str:

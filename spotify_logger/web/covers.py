@@ -1,41 +1,53 @@
-"""Cover images, and the tiles shown where there is none."""
+"""What rows show and link to besides their items: covers or tiles, artists and albums."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.player_state import catalog_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from spotify_logger.core.catalog import Artist
     from spotify_logger.storage.bulk import Archive
 
 # The prefix of an image's ID gives its size. Spotify has three of each album; the catalog stores the one of
 # 640 pixels, which every API response lists. Other URLs are used unchanged.
-_COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
-_OWN_COVER = re.compile(r"/covers/[0-9a-zA-Z]{1,100}\.svg")  # of the demo, whose page draws them
-_LARGE, _MIDDLE, _SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
+SPOTIFY_COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
+DEMO_COVER = re.compile(r"/covers/[0-9a-zA-Z]{1,100}\.svg")  # the demo's page draws them
+LARGE, MIDDLE, SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
 TILE_COLORS = 8
 
 
-class Covers:
-    """Looks up covers in the catalog, those on Spotify's host if they are `enabled`."""
+class ItemLinks(NamedTuple):
+    """What items link to, by their keys in the catalog."""
 
-    def __init__(self, *, enabled: bool) -> None:
-        self._form = _COVER if enabled else _OWN_COVER
+    covers: Mapping[str, str]  # URLs of images of 300 pixels
+    albums: Mapping[str, str]  # the queries of their pages; album names are not unique
+    artists: Mapping[str, Sequence[Artist]]
 
-    def urls(self, store: Archive, keys: Iterable[str]) -> dict[str, str]:
-        """Return the URLs of 300-pixel covers by catalog key, for the items that have one."""
-        found = store.catalog(list(dict.fromkeys(keys)), ["cover"])
-        return {key: cover.replace(_LARGE, _MIDDLE) for key, (cover,) in found if self._form.fullmatch(cover)}
+
+def item_links(store: Archive, keys: Iterable[str], *, covers: bool) -> ItemLinks:
+    """Return what items link to, by their keys; `covers` allows those on Spotify's host."""
+    form = SPOTIFY_COVER if covers else DEMO_COVER
+    images, albums, artists = {}, {}, {}
+    for key, (cover, *about) in store.catalog(list(dict.fromkeys(keys)), ["cover", *CatalogEntry._fields]):
+        entry = CatalogEntry._make(about)
+        artists[key] = artists_of(entry)
+        if entry.album_id:
+            albums[key] = f"{'show' if key.startswith('episode:') else 'album'}:{entry.album_id}"
+        if form.fullmatch(cover):
+            images[key] = cover.replace(LARGE, MIDDLE)
+    return ItemLinks(images, albums, artists)
 
 
 def small_cover(cover: str) -> str:
     """Return the URL of the 64-pixel version of a 300-pixel cover."""
-    return cover.replace(_MIDDLE, _SMALL)
+    return cover.replace(MIDDLE, SMALL)
 
 
 def tile_color(name: str) -> int:

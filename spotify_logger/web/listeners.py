@@ -6,11 +6,11 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
@@ -19,11 +19,12 @@ from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listen
 from spotify_logger.monitoring.notice import notice
 from spotify_logger.queries import dispatch
 from spotify_logger.queries.index import Index
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
+from spotify_logger.web.covers import ItemLinks, item_links
 from spotify_logger.web.importing import Import
-from spotify_logger.web.item_links import ItemLinks, item_links
-from spotify_logger.web.live import NowPlayingStream
+from spotify_logger.web.live import NowPlayingStream, Shared
 from spotify_logger.web.preferences import ZONE, follow
 from spotify_logger.web.request_params import BadRequest, RequestParams, read_form
 from spotify_logger.web.templating import CurrentListener
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.web.covers import Covers
     from spotify_logger.web.login import LoginThread
     from spotify_logger.web.templating import Templates
 
@@ -48,8 +47,7 @@ T = TypeVar("T")
 View: TypeAlias = "Callable[[ListenerPage, Request], Awaitable[Response]]"
 
 LISTENER_COOKIE = "spotify_logger_listener"  # holds the chosen name, or `NOBODY`
-NAMES_CACHE_SECONDS = 10.0
-THREADS = 2  # as many questions are answered at once, for each listener
+THREADS = 2  # as many questions are answered at once, for each listener; one more thread reads the rest
 MAX_WAITING = 16  # questions that may wait for a thread
 
 
@@ -57,21 +55,15 @@ class TooManyQuestions(SpotifyLoggerError):  # noqa: N818 - named after the stat
     """Too many questions are waiting."""
 
 
-class _Asked(NamedTuple):
-    """A question that waits or is being answered, and the requests that wait for it."""
-
-    requests: list[Request]
-    answer: asyncio.Task[Any]
-
-
 class Questions:
     """Answers questions about the log in the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pool = ThreadPoolExecutor(THREADS, "questions")
+        self._pool = ThreadPoolExecutor(THREADS + 1, "questions")
         self._free = asyncio.Semaphore(THREADS)
-        self._asked: dict[Hashable, _Asked] = {}
+        # The questions that wait or are being answered, and the requests that wait for them.
+        self._asked: dict[Hashable, tuple[list[Request], asyncio.Task[Any]]] = {}
         self._local = threading.local()
         self._opened: list[tuple[Archive, Index]] = []
         self.first_play: int | None = None  # its second, as of the latest question
@@ -90,18 +82,22 @@ class Questions:
                 ((self.first_play,),) = log.rows("SELECT min(second) FROM plays")
                 return query(log, question, *more)
 
-            work = partial(Index.ask, query=answer)
-            task = asyncio.create_task(self._answer(key, work))
-            self._asked[key] = _Asked([], task)
-        asked = self._asked[key]
-        asked.requests.append(request)
-        found: T = await asyncio.shield(asked.answer)
+            self._asked[key] = [], asyncio.create_task(self._answer(key, answer))
+        requests, task = self._asked[key]
+        requests.append(request)
+        found: T = await asyncio.shield(task)
         return found
 
     async def run(self, work: Callable[[Archive], T]) -> T:
         """Return what a function reads from the store, in a thread."""
-        async with self._free:
-            return await self._in_thread(lambda store, _: work(store))
+        return await self.in_thread(lambda store, _: work(store))
+
+    async def in_thread(self, work: Callable[[Archive, Index], T]) -> T:
+        """Return what a function reads from the store and the index, in a thread."""
+        context = copy_context()  # with what the browser has chosen
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, lambda: context.run(work, *self._connections())
+        )
 
     def close(self) -> None:
         """End the threads, and close their connections."""
@@ -110,19 +106,14 @@ class Questions:
             index.close()
             store.close()
 
-    async def _answer(self, key: Hashable, work: Callable[[Index], T]) -> T:
+    async def _answer(self, key: Hashable, query: Callable[[Log], T]) -> T:
         try:
             async with self._free:
-                if all([await request.is_disconnected() for request in self._asked[key].requests]):
+                if all([await request.is_disconnected() for request in self._asked[key][0]]):
                     raise ClientDisconnect
-                return await self._in_thread(lambda _, index: work(index))
+                return await self.in_thread(lambda _, index: index.ask(query))
         finally:
             del self._asked[key]
-
-    async def _in_thread(self, work: Callable[[Archive, Index], T]) -> T:
-        loop = asyncio.get_running_loop()
-        context = copy_context()  # with what the browser has chosen
-        return await loop.run_in_executor(self._pool, lambda: context.run(work, *self._connections()))
 
     def _connections(self) -> tuple[Archive, Index]:
         """Return the connections of the current thread."""
@@ -137,12 +128,12 @@ class Questions:
 class ListenerPage(Questions):
     """What the views of one listener need: questions and templates, the stream, and the latest login."""
 
-    def __init__(self, settings: Settings, templates: Templates, covers: Covers) -> None:
+    def __init__(self, settings: Settings, templates: Templates, *, covers: bool) -> None:
         super().__init__(settings)
         self._covers = covers
         self.render, self.render_text = templates.render, templates.render_text
         self.compare = partial(dispatch.compare, settings)
-        self.live = NowPlayingStream(settings, templates, covers)
+        self.live = NowPlayingStream(self)
         self.login: LoginThread | None = None
         self.exporting = asyncio.Lock()
         self.importing = Import(settings)
@@ -165,8 +156,7 @@ class ListenerPage(Questions):
 
     async def links(self, keys: Iterable[str]) -> ItemLinks:
         """Return what rows link to besides their items."""
-        keys = list(keys)
-        return await self.run(lambda store: item_links(store, self._covers, keys))
+        return await self.run(lambda store: item_links(store, keys, covers=self._covers))
 
     async def observe(self, observation: Callable[[Archive, float, float, Path], T]) -> T:
         """Return what `monitoring.status` reports now: the state of the logger, or what is playing."""
@@ -191,7 +181,7 @@ class ListenerPage(Questions):
 
     async def stop(self) -> None:
         """End open streams, the login attempt and the import."""
-        await self.live.stop()
+        self.live.stop()
         await self.importing.stop()
         if self.login:
             self.login.stop()
@@ -200,12 +190,11 @@ class ListenerPage(Questions):
 class Listeners:
     """The pages of the listeners that have been opened; `settings` are those of the default listener."""
 
-    def __init__(self, settings: Settings, templates: Templates, covers: Covers) -> None:
-        self._settings = settings
-        self._shared = templates, covers
+    def __init__(self, settings: Settings, templates: Templates, *, covers: bool) -> None:
+        self._settings, self._templates, self._covers = settings, templates, covers
         self._pages: dict[str, ListenerPage] = {}
         self._names: Sequence[str] = ()
-        self._known_until = float("-inf")
+        self.names = Shared(self._read_names).get
 
     def view(self, show: View) -> Callable[[Request], Awaitable[Response]]:
         """Return an endpoint that shows a view of the requested listener."""
@@ -215,8 +204,7 @@ class Listeners:
             listener = await self._requested(request)
             page = self.page_of(listener)
             request.state.listener = CurrentListener(listener, self._names)
-            status = await page.live.status()
-            request.state.notice = status and notice(status, time.time())
+            request.state.notice = notice(await page.live.status(), time.time())
             return await show(page, request)
 
         return answer
@@ -233,13 +221,8 @@ class Listeners:
     async def warm(self) -> None:
         """Make the index of the default listener before the first visitor comes."""
         page = await self.default_page()
-
-        def build(store: Archive) -> None:
-            with closing(Index(store)) as index:
-                index.sync()
-
         with suppress(SpotifyLoggerError):  # Redis is unreachable; visitors will see that
-            await page.run(build)
+            await page.in_thread(lambda _, index: index.sync())
 
     async def stop(self) -> None:
         """End open streams and login attempts."""
@@ -271,17 +254,15 @@ class Listeners:
         ours = self._settings.listener
         return ours if ours in names or not names else names[0]
 
-    async def names(self) -> Sequence[str]:
-        """Return the names of the listeners, as of a few seconds ago."""
-        if time.monotonic() >= self._known_until:
-            with suppress(SpotifyLoggerError):  # Redis is unreachable; the page says so
-                page = self.page_of(self._settings.listener)
-                self._names = await page.run(lambda store: store.listeners())
-                self._known_until = time.monotonic() + NAMES_CACHE_SECONDS
+    async def _read_names(self) -> Sequence[str]:
+        """Return the names of the listeners."""
+        with suppress(SpotifyLoggerError):  # Redis is unreachable; the page says so
+            self._names = await self.page_of(self._settings.listener).run(Archive.listeners)
         return self._names
 
     def page_of(self, listener: str) -> ListenerPage:
         """Return the page of a listener."""
         if listener not in self._pages:
-            self._pages[listener] = ListenerPage(for_listener(self._settings, listener), *self._shared)
+            settings = for_listener(self._settings, listener)
+            self._pages[listener] = ListenerPage(settings, self._templates, covers=self._covers)
         return self._pages[listener]

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from spotify_logger.config.settings import is_loopback
-from spotify_logger.web.static_files import MANIFEST, OFFLINE, SERVICE_WORKER
 from spotify_logger.web.templating import TOKEN_PATHS, problem
 
 if TYPE_CHECKING:
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
 
 SESSION_COOKIE = "spotify_logger"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
+SERVICE_WORKER, OFFLINE = "/service-worker.js", "/offline"
 # Need no password: they reveal nothing of the log, or `Api` says who may read it.
-PUBLIC_PATHS = ("/static/", MANIFEST, SERVICE_WORKER, OFFLINE, SIGN_IN, SIGN_OUT, "/healthz", *TOKEN_PATHS)
+PUBLIC_PATHS = ("/static/", SERVICE_WORKER, OFFLINE, SIGN_IN, SIGN_OUT, "/healthz", *TOKEN_PATHS)
 LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")  # nobody can register these domains
 FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")  # the beginnings of what proxies add
 

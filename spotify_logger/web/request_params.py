@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from datetime import date, timedelta
+from contextlib import suppress
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from spotify_logger.core.periods import parse_day
 from spotify_logger.queries.question import from_mapping
-from spotify_logger.web.templating import shown_period
+from spotify_logger.web.templating import DAY_FORM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,7 +89,7 @@ class RequestParams:
     def label(self) -> str:
         """The name of the period."""
         active = next((choice.label for choice in self.choices() if choice.is_active), "")
-        words = {name: shown_period(text) for name, text in self.period.items()}
+        words = {name: _shown(text) for name, text in self.period.items()}
         if words.keys() == {"since", "until"}:
             return active or f"{words['since']} to {words['until']}"
         own = (text if name in ("year", "month") else f"{name} {text}" for name, text in words.items())
@@ -125,6 +126,14 @@ def read_day(question: Question, text: str) -> date:
         return parse_day(question.zone, question.now, text)
     except ValueError as error:
         raise BadRequest(str(error)) from None
+
+
+def _shown(text: str) -> str:
+    """Return an ISO day or month as views write it: "22 Nov 2026", "Nov 2026"; anything else unchanged."""
+    for given, form in (("%Y-%m-%d", DAY_FORM), ("%Y-%m", "%b %Y")):
+        with suppress(ValueError):
+            return f"{datetime.strptime(text, given):{form}}"  # noqa: DTZ007 - a day
+    return text
 
 
 def _known(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:

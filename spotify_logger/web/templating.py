@@ -1,18 +1,19 @@
-"""Jinja templates and their filters."""
+"""Jinja templates with their filters, and the static files that they refer to."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
 
 from spotify_logger import __version__
 from spotify_logger.config.listeners import NOBODY, UNNAMED
@@ -20,28 +21,50 @@ from spotify_logger.core.display import format_duration
 from spotify_logger.core.play import PLAY_FIELDS
 from spotify_logger.core.player_state import is_spotify_id
 from spotify_logger.core.redis_keys import second_of_key
-from spotify_logger.core.times import from_iso, utc_time
+from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.queries.question import Question
 from spotify_logger.report import words
+from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color
 from spotify_logger.web.preferences import ZONE
-from spotify_logger.web.text_width import fit_text, largest_font_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
 
-    from spotify_logger.web.static_files import Assets
-
+STATIC_FILES = Path(__file__).parent / "static"
+# Chart.js with its date adapter. Chartkick's own code is neither used nor imported.
+CHART_PACKAGE, CHART_FOLDER = "chartkick", "django/static/chartkick"
 API_PATH = "/api/v1"
 TOKEN_PATHS = (f"{API_PATH}/", "/metrics")  # are for programs: they need a token, and errors are problems
 PROBLEM_JSON = "application/problem+json"
 CACHE_HEADERS = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
 ON_SPOTIFY = ("track", "episode", "artist", "album", "show", "playlist")
 DAY_FORM = "%-d %b %Y"  # in which views write days, maybe with a weekday before or a time after
-TIME_FORM = f"{DAY_FORM}, %H:%M"
 SHADES = 5  # of a heatmap, not counting the one for zero
+
+
+class Assets(StaticFiles):
+    """The static files and the chart library; Misconfigured if that is not installed.
+
+    Their URLs begin with `path`, which changes with their content, so browsers never ask for them again.
+    """
+
+    def __init__(self) -> None:
+        if not find_spec(CHART_PACKAGE):  # does not import it
+            raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")
+        super().__init__(directory=STATIC_FILES, packages=[(CHART_PACKAGE, CHART_FOLDER)])
+        digest = hashlib.sha256()
+        for path in (path for folder in self.all_directories for path in sorted(Path(folder).iterdir())):
+            digest.update(path.read_bytes())
+        self.path = f"/static/{digest.hexdigest()[:12]}"
+
+    def file_response(self, *about: Any, **more: Any) -> Response:  # noqa: ANN401 - those of Starlette
+        """Return a response that browsers cache."""
+        response = super().file_response(*about, **more)
+        response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        return response
 
 
 class CurrentListener(NamedTuple):
@@ -73,7 +96,7 @@ class Templates:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.globals |= {"asset": assets.url, "version": __version__, **more}
+        self._environment.globals |= {"asset": f"{assets.path}/{{}}".format, "version": __version__, **more}
         self._environment.filters |= {
             "duration": words.listening_time,
             "minutes_seconds": format_duration,
@@ -81,13 +104,13 @@ class Templates:
             "pluralize": words.counted,
             "percent": lambda share: "–" if share is None else words.share(share, 1).for_people,
             "duration_in_words": words.rough_duration,
-            "timestamp": _timestamp,
-            "time": _local_time("%H:%M"),
-            "date": _local_time("%Y-%m-%d"),
-            "datetime": _local_time(TIME_FORM),
-            "day": lambda text: f"{_day_of(text):{DAY_FORM}}",
+            "timestamp": lambda stamp: seconds_of(stamp) or 0.0,
+            "time": _written("%H:%M"),
+            "date": _written("%Y-%m-%d"),
+            "datetime": _written(f"{DAY_FORM}, %H:%M"),
+            "day": _written(DAY_FORM),
+            "long_date": _written(f"%A, {DAY_FORM}"),
             "week_end": lambda monday: str(date.fromisoformat(monday) + timedelta(days=6)),
-            "long_date": lambda day: f"{date.fromisoformat(day):%A, {DAY_FORM}}",
             "tile_color": tile_color,
             "initial": initial,
             "small_cover": small_cover,
@@ -100,8 +123,6 @@ class Templates:
             "with_all_fields": lambda play: {**dict.fromkeys(PLAY_FIELDS), **play},
             # From its key, as its hash may be incomplete.
             "started_at": lambda play: utc_time(second_of_key(str(play["key"])) or 0) or "",
-            "fit_text": fit_text,
-            "font_size": largest_font_size,
         }
 
     def render_text(self, template: str, **context: object) -> str:
@@ -134,46 +155,30 @@ def cacheable(request: Request, text: str, media_type: str) -> Response:
     return Response(text, 200, headers, media_type)
 
 
-def item_url(kind: str, text: str) -> Markup:
+def item_url(kind: str, text: str) -> str:
     """Return the path of the page of a thing; that of a track is that of an episode if `text` is its key."""
     kind = "episode" if kind == "track" and text.startswith("episode:") else kind
-    return Markup(f"/{kind}?q={quote(text, safe='')}")  # noqa: S704 - quoted
+    return f"/{kind}?q={quote(text, safe='')}"
 
 
 def spotify_url(name: str) -> str:
     """Return the link to something on Spotify, by its key or URI; "" if it is not there."""
     kind, _, identity = name.removeprefix("spotify:").partition(":")
-    return (
-        f"https://open.spotify.com/{kind}/{identity}"
-        if kind in ON_SPOTIFY and is_spotify_id(identity)
-        else ""
-    )
+    is_there = kind in ON_SPOTIFY and is_spotify_id(identity)
+    return f"https://open.spotify.com/{kind}/{identity}" if is_there else ""
 
 
-def shown_period(text: str) -> str:
-    """Return an ISO day or month as views write it: "22 Nov 2026", "Nov 2026"; anything else unchanged."""
-    for given, form in (("%Y-%m-%d", DAY_FORM), ("%Y-%m", "%b %Y")):
-        with suppress(ValueError):
-            return f"{datetime.strptime(text, given):{form}}"  # noqa: DTZ007 - a day
-    return text
+def _written(form: str) -> Callable[[str | None], str]:
+    """Return a filter that writes a UTC timestamp in local time, or an ISO date; "" for None."""
 
+    def write(stamp: str | None) -> str:
+        if stamp is None:
+            return ""
+        is_day = len(stamp) == len("2026-11-22")
+        moment = date.fromisoformat(stamp) if is_day else ZONE.get().local(seconds_of(stamp) or 0.0)
+        return moment.strftime(form)
 
-def _timestamp(stamp: str) -> float:
-    """Return a UTC timestamp or date in seconds since the epoch; midnight for a date."""
-    if len(stamp) == len("2026-11-22"):
-        return datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
-    return (from_iso(stamp) or 0) / 1000
-
-
-def _day_of(stamp: str) -> date:
-    """Return the day that an ISO date names, or on which a UTC timestamp is."""
-    is_day = len(stamp) == len("2026-11-22")
-    return date.fromisoformat(stamp) if is_day else ZONE.get().day(_timestamp(stamp))
-
-
-def _local_time(layout: str) -> Callable[[str | None], str]:
-    """Return a filter that shows a UTC timestamp in local time; "" for None."""
-    return lambda stamp: "" if stamp is None else ZONE.get().local(_timestamp(stamp)).strftime(layout)
+    return write
 
 
 def _shade(value: float, maximum: float) -> int:

@@ -13,6 +13,7 @@ import pytest
 import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from starlette.routing import Route
 
 from spotify_logger.web.app import WebApp
 from tests.conftest import free_port
@@ -22,8 +23,6 @@ from tests.web.page import TIMEOUT, PageClient, password_auth, serve_page, setti
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from starlette.routing import Route
 
     from spotify_logger.storage.embedded_server import EmbeddedServer
 
@@ -58,7 +57,7 @@ def routes(folder: Path) -> list[Route]:
     while not hasattr(app, "routes"):
         app = app._app
     page.listeners.close()
-    found: list[Route] = [route for route in app.routes if route.path != "/live"]
+    found: list[Route] = [route for route in app.routes if isinstance(route, Route) and route.path != "/live"]
     return sorted(found, key=lambda route: route.path == "/sign-out")
 
 

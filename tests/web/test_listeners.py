@@ -90,7 +90,7 @@ def test_a_login_belongs_to_the_listener_of_its_page(redis_url: str, tmp_path: P
 
 
 def test_finds_a_new_listener(page: PageClient, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spotify_logger.web.listeners.NAMES_CACHE_SECONDS", 0.0)
+    monkeypatch.setattr("spotify_logger.web.live.SHARED_SECONDS", 0.0)
     page.request("/health")
     add_listener(redis_url, "")
     text = page.request("/health").text

@@ -9,10 +9,8 @@ import pytest
 
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.web import live as live_module
-from spotify_logger.web.covers import Covers
-from spotify_logger.web.live import NowPlayingStream
-from spotify_logger.web.static_files import Assets
-from spotify_logger.web.templating import Templates
+from spotify_logger.web.listeners import ListenerPage
+from spotify_logger.web.templating import Assets, Templates
 from tests.conftest import start_again, start_server
 from tests.web.log import QUO, write_play
 from tests.web.page import settings_for
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spotify_logger.config.settings import Settings
+    from spotify_logger.web.live import NowPlayingStream
 
     Update = dict[str, Any]
 
@@ -32,7 +31,7 @@ COVER = "https://i.scdn.co/image/ab67616d0000b273" + "0" * 24
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_module, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(live_module, "POLL_SECONDS_UNKNOWN", 0.05)
+    monkeypatch.setattr(live_module, "SHARED_SECONDS", 0.02)
     monkeypatch.setattr(live_module, "KEEP_ALIVE_SECONDS", 0.2)
 
 
@@ -55,12 +54,12 @@ def watch(
     settings: Settings, watcher: Callable[[NowPlayingStream, AsyncIterator[str]], Coroutine[Any, Any, None]]
 ) -> None:
     async def go() -> None:
-        live = NowPlayingStream(settings, Templates(Assets(), {}), Covers(enabled=True))
+        page = ListenerPage(settings, Templates(Assets(), {}), covers=True)
         try:
-            async with asyncio.timeout(PATIENCE), aclosing(live.events()) as events:
-                await watcher(live, events)
+            async with asyncio.timeout(PATIENCE), aclosing(page.live.events()) as events:
+                await watcher(page.live, events)
         finally:
-            await live.stop()
+            page.close()
 
     asyncio.run(go())
 
@@ -108,7 +107,7 @@ def test_streams_end_after_their_maximum_duration_and_on_stop(
 ) -> None:
     async def watcher(live: NowPlayingStream, events: AsyncIterator[str]) -> None:
         await next_update(events)
-        await live.stop()
+        live.stop()
         assert [event async for event in events if "now" in event] == []
 
     async def read_to_end(_: NowPlayingStream, events: AsyncIterator[str]) -> None:

@@ -28,7 +28,7 @@ DAY = 86_400
 
 @pytest.fixture
 def page(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageClient]:
-    monkeypatch.setattr(live, "STATUS_SECONDS", 0.0)
+    monkeypatch.setattr(live, "SHARED_SECONDS", 0.0)
     with serve_page(settings_for(redis_url, tmp_path)) as page:
         yield page
 
@@ -106,7 +106,7 @@ def test_however_many_views_are_opened_the_state_is_read_once(redis_url: str, tm
         return status(*arguments)
 
     with pytest.MonkeyPatch.context() as patch, serve_page(settings_for(redis_url, tmp_path)) as page:
-        patch.setattr(live, "STATUS_SECONDS", 1000.0)
+        patch.setattr(live, "SHARED_SECONDS", 1000.0)
         patch.setattr("spotify_logger.web.live.status.status", count)
         for view in VIEWS:
             page.request(view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from contextlib import suppress
@@ -75,7 +76,10 @@ def test_disconnects_after_a_second_request_that_comes_byte_by_byte(page: PageCl
 
 
 def test_disconnects_a_client_that_does_not_read(page: PageClient) -> None:
-    request = b"GET /static/x/chart.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"  # some hundred kilobytes
+    (folder,) = set(re.findall(r"/static/\w+/", page.request("/").text))
+    request = (
+        f"GET {folder}Chart.bundle.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    )  # some hundred kilobytes
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", page.port))

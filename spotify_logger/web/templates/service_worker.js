@@ -1,12 +1,13 @@
 "use strict";
 // Shows the offline page while the server cannot be reached. Nothing of the log is cached.
 
-const NAME = {{ digest|tojson }};
-const FILES = {{ files|tojson }};
+const STATIC = {{ asset("")|tojson }};
+const NAME = STATIC + {{ version|tojson }};
+const FILES = ["page.css", "views.css", "page.js", "grid.js", "find.js", "mark.svg", "icon-192.png"].map((name) => STATIC + name);
 
 addEventListener("install", (event) => {
   skipWaiting();
-  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(FILES)));
+  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(["/offline", ...FILES])));
 });
 
 addEventListener("activate", (event) => {

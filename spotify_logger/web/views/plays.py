@@ -71,7 +71,7 @@ async def home(page: ListenerPage, request: Request) -> Response:
         now=now.now,
         unknown_since=now.unknown_since,
         problem=now.problem,
-        beginning=state if state and state.redis and not state.last_play else None,
+        beginning=state if state.redis and not state.last_play else None,
         periods=PERIODS,
         period=choice,
         stats=await page.ask(request, summary.stats, question),
