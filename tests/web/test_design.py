@@ -99,7 +99,7 @@ def test_the_page_can_be_installed(window: BrowserPage) -> None:
     tools = page.context.new_cdp_session(page)
     manifest = tools.send("Page.getAppManifest")
     assert manifest["errors"] == []
-    assert '"display":"standalone"' in manifest["data"]
+    assert '"display": "standalone"' in manifest["data"]
     found = tools.send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert [each for each in found if each["errorId"] != "in-incognito"] == []  # as all windows of tests are
 
