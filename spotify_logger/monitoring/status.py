@@ -134,10 +134,10 @@ class LoggerEvidence(NamedTuple):
 
 def status(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> Status:
     """Return whether the logger is alive and well."""
-    by_clock = now
+    by_clock, monotonic = now, Clock().monotonic()  # at the same moment: Redis may take seconds
     try:
         server, gaps, found, last = store.version(), store.gaps(), store.hash(STATUS), store.latest_play()
-        now, found["persistence_trouble"] = true_time(found, now), store.persistence_trouble()
+        now, found["persistence_trouble"] = true_time(found, now, monotonic), store.persistence_trouble()
         evidence = _evidence(store, found, now, state_dir)
     except StoreError as error:
         server, gaps, found, last = "", [], {}, None
@@ -194,8 +194,8 @@ def _evidence(
     return LoggerEvidence(why, standby, lock_file.is_held(folder), waiting, disk.trouble(folder), trouble)
 
 
-def true_time(found: Mapping[str, str], now: float) -> float:
-    """Return the time that Spotify told a logger on this machine since it booted; `now` if there is none.
+def true_time(found: Mapping[str, str], now: float, monotonic: float) -> float:
+    """Return the time `now`, as Spotify told it to a logger on this machine since the boot, if it did.
 
     A wrong clock would make a live logger look dead, or the login expired.
     """
@@ -203,7 +203,7 @@ def true_time(found: Mapping[str, str], now: float) -> float:
     began = whole_number(booted_at)
     if began is None or boot != boot_id():
         return now
-    told = began + Clock().monotonic()
+    told = began + monotonic
     return now if abs(now - told) <= DATE_TOLERANCE else told
 
 
@@ -229,18 +229,20 @@ def statuses(settings: Settings, now: float) -> Statuses | Status:
             names = store.listeners()
         except StoreError:
             return status(store, now, 2 * settings.poll_max, settings.state_dir)
-    listeners = {}
+    listeners, begun = {}, Clock().monotonic()
     for name in names:
         theirs = for_listener(settings, name)
         with closing(Archive(settings.redis_url, theirs.redis_prefix)) as store:
-            listeners[name] = status(store, now, 2 * settings.poll_max, theirs.state_dir)
+            current = now + Clock().monotonic() - begun
+            listeners[name] = status(store, current, 2 * settings.poll_max, theirs.state_dir)
     return Statuses(listeners)
 
 
 def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> NowPlaying:
     """Return what is playing."""
+    monotonic = Clock().monotonic()
     found, second = store.hash(STATUS), store.now_playing()
-    now = true_time(found, now)
+    now = true_time(found, now, monotonic)
     play = {} if second is None else store.hash(play_key(second))
     # Without a status, trust the key: it expires by itself.
     is_vouched_for = play and not (found and is_overdue(found, now))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -34,9 +35,9 @@ def answer(
         from spotify_logger.monitoring import status  # noqa: PLC0415 - start-up time
 
         if options.command == "status" and options.all:
-            return status.statuses(settings, question.now)
+            return status.statuses(settings, time.time())
         observe = status.now_playing if options.command == "now" else status.status
-        return observe(store, question.now, pause, settings.state_dir)
+        return observe(store, time.time(), pause, settings.state_dir)  # the imports may have taken seconds
     with closing(Index(store, progress)) as index:
         if options.command == "compare":
             name, known = "" if options.other == NOBODY else options.other, store.listeners()

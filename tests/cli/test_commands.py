@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 
+from spotify_logger.queries import dispatch
 from spotify_logger.storage.bulk import Archive
+from spotify_logger.system.clock import Clock, boot_id
 from tests.cli.conftest import NOW, play, run_main, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from spotify_logger.core.play import Play
@@ -64,6 +67,29 @@ def test_queries_print_lines_json_and_csv(words: str, line: str, capsys: pytest.
     json.loads("".join(lines(capsys, *words.split(), "--json")))
     rows = list(csv.DictReader(io.StringIO("\n".join(lines(capsys, *words.split(), "--csv")))))
     assert rows
+
+
+def test_a_machine_that_takes_seconds_for_a_command_has_no_wrong_clock(
+    here: pytest.MonkeyPatch, store: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store.batch() as batch:
+        batch.write_status({"clock": f"{boot_id()} {NOW - 1000}"})
+    passed = 0
+
+    def wait(method: Callable[..., object]) -> Callable[..., object]:
+        def slow(*arguments: object) -> object:
+            nonlocal passed
+            passed += 5
+            return method(*arguments)
+
+        return slow
+
+    here.setattr("spotify_logger.cli.arguments.time.time", lambda: float(NOW + passed))
+    here.setattr(Clock, "monotonic", lambda _: 1000.0 + passed)
+    here.setattr(dispatch, "open_store", wait(dispatch.open_store))
+    here.setattr(Archive, "version", wait(Archive.version))
+    assert json.loads("".join(lines(capsys, "status", "--json", code=1)))["clock_offset"] == 0
+    assert passed == 10
 
 
 def test_what_finds_nothing_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
