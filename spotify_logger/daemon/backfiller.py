@@ -23,7 +23,7 @@ from spotify_logger.system.state import from_json, to_json
 LAST_ANSWER_NOTE = "beat"
 GAP_NOTE = "gap"
 UNOBSERVED_NOTE = "blind"
-SAVE_INTERVAL = 90.0  # seconds between saves of what changes with every answer: what a power cut loses
+SAVE_INTERVAL = 120.0  # seconds between saves of what changes with every answer: what a power cut loses
 IDLE_SAVE_INTERVAL = (
     900.0  # the same while nothing plays, when nothing but the time of the last answer changes
 )

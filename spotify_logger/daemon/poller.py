@@ -104,7 +104,7 @@ class Poller:
         self.spotify = Spotify(environment.send, settings, token_file, clock, rate_limit)
         redis_backoff = Backoff(1.0, self._timings.max_wait, chance)
         self.recorder = Recorder(self.store, self.outbox, clock, redis_backoff)
-        self.recorder.may_write = environment.may_write
+        self.recorder.may_write, self.recorder.notes = environment.may_write, self._notes
         self.alerts = Alerts(environment.send_alert, settings.alert_url, clock, self.outbox, chance)
         self.forwarder: Forwarder | None = None
         if forwarding_outbox is not None:
@@ -178,8 +178,11 @@ class Poller:
     def flush(self) -> None:
         """Save what changes with every answer, but not before it is restored."""
         if self._is_restored:
-            requests = {REQUESTS_NOTE: self._usage.to_text()}
-            self.recorder.save({**self._gap_monitor.to_notes(), **requests, **self._backfiller.to_note()})
+            self.recorder.save()
+
+    def _notes(self) -> dict[str, str]:
+        requests = {REQUESTS_NOTE: self._usage.to_text()}
+        return {**self._gap_monitor.to_notes(), **requests, **self._backfiller.to_note()}
 
     def _answered(self, answer: ApiResponse) -> Turn:
         player_state, stamp_ms = read_player_state(answer.body), round(answer.utc * 1000)

@@ -94,6 +94,7 @@ class Recorder:
         self._takeover = Takeover(store, outbox, self._tombstones)
         self.reconciler = Reconciler(store, outbox, self._tombstones, self._takeover, clock)
         self.may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
+        self.notes: Callable[[], Mapping[str, str]] = dict  # what else is saved each time
         self.must_relearn = False  # plays that another logger wrote are still to be read
         self.role_fields: Mapping[str, FieldValue] = {}  # of the status: who writes
 
@@ -148,14 +149,14 @@ class Recorder:
             elif is_open:
                 self._open, self._open_key, self._has_ended = None, None, True
         if to_keep:
-            self._save(to_keep, {})
+            self._save(to_keep)
 
-    def save(self, notes: Mapping[str, str]) -> None:
-        """Save notes to disk, together with the open play and the state of the tracker."""
-        self._save([] if self._open is None else [self._open], notes)
+    def save(self) -> None:
+        """Save the open play to disk, with the state of the tracker and the notes of the others."""
+        self._save([] if self._open is None else [self._open])
 
-    def _save(self, plays: Sequence[Play], notes: Mapping[str, str]) -> None:
-        self._outbox.put(plays, {TRACKER_NOTE: self._memory, **notes})
+    def _save(self, plays: Sequence[Play]) -> None:
+        self._outbox.put(plays, {TRACKER_NOTE: self._memory, **self.notes()})
         self._saved_at = self._clock.monotonic()
         for play in plays:
             self._takeover.remember(play)
@@ -170,7 +171,7 @@ class Recorder:
         if self.session.attempt(lambda: self.may_write() and self._send(finish), otherwise=False):
             return True
         if self._open is not None and self._clock.monotonic() - self._saved_at >= OPEN_SAVE_INTERVAL:
-            self.save({})
+            self.save()
         return False
 
     def write_stopped(self) -> None:
