@@ -167,16 +167,18 @@ class TestGap:
             assert [(begin, end) for begin, end, _ in harness.saved_gaps()] == [(30, 720)]
             harness.close()
 
-    @pytest.mark.parametrize(("answer_in_redis", "begin"), [(None, 90), (95, 95), (-DAY, 90)])
+    @pytest.mark.parametrize(
+        ("answer_in_redis", "begin"), [(None, SAVE_INTERVAL), (125, 125), (-DAY, SAVE_INTERVAL)]
+    )
     def test_a_power_cut_is_one_from_the_last_known_answer(
         self, harness: GapMonitorHarness, answer_in_redis: float | None, begin: float
     ) -> None:
-        harness.answer_for(100, wait=5)
+        harness.answer_for(130, wait=5)
         assert harness.saved_answer() == SAVE_INTERVAL
         harness.clock.sleep(2 * HOUR)
         harness.reboot(answer_in_redis=answer_in_redis)
         harness.answer_for(300)
-        assert harness.saved_gaps() == [(begin, 100 + 2 * HOUR, NOT_RUNNING)]
+        assert harness.saved_gaps() == [(begin, 130 + 2 * HOUR, NOT_RUNNING)]
 
     @pytest.mark.parametrize("ahead", [-DAY, 10_000 * DAY])
     def test_a_clock_that_is_wrong_at_boot_does_not_change_its_length(

@@ -22,6 +22,7 @@ from spotify_logger.core import redis_keys
 from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
+from spotify_logger.daemon.backfiller import LAST_ANSWER_NOTE, SAVE_INTERVAL
 from spotify_logger.daemon.poller import DaemonTimings, Turn, describe
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
@@ -156,6 +157,19 @@ def test_restarts_at_any_turn_change_nothing(make_rig: Callable[..., PollerRig])
         if chance.random() < 0.2:
             rig.virtual_run.start()
     rig.run_to_end()
+
+
+def test_the_last_answer_is_saved_when_a_play_begins_and_two_minutes_later(
+    make_rig: Callable[..., PollerRig],
+) -> None:
+    rig = make_rig(VirtualWorld.of(History(T).play(song("A", 100)).play(song("B", 300)).finish()))
+    saved = []
+    for moment in (112, 210, 250):
+        rig.run(moment)
+        saved.append(int(rig.virtual_run.poller.outbox.note(LAST_ANSWER_NOTE)) / 1000 - T)
+    begin, same, later = saved
+    assert 100 <= begin == same < 112
+    assert begin + SAVE_INTERVAL <= later
 
 
 class TestFaults:
