@@ -37,7 +37,7 @@ from spotify_logger.spotify import login, oauth
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import Token, TokenFile, valid_until
-from spotify_logger.spotify.rate_limit import MAX_COOLDOWN, RATE_LIMIT_FILE, RateLimit
+from spotify_logger.spotify.rate_limit import MAX_COOLDOWN, RateLimit
 from spotify_logger.system import log as journal
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
 from tests import fuzz_corpus as corpus
@@ -102,11 +102,10 @@ class FuzzedSpotify:
 
     def client(self) -> Spotify:
         """Return a client that has just logged in."""
-        (self.folder / RATE_LIMIT_FILE).unlink(missing_ok=True)
         token_file = TokenFile(self.folder / TOKEN_FILE)
         token_file.save(Token("refresh-1", "access-1", authorized_at=float(SECOND)))
         self.clock = VirtualClock(SECOND)
-        rate_limit = RateLimit(self.folder / RATE_LIMIT_FILE, self.clock)
+        rate_limit = RateLimit("", lambda _: None, self.clock)
         return Spotify(self.send, self.settings, token_file, self.clock, rate_limit)
 
     def send(self, request: Request) -> Response:

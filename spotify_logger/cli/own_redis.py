@@ -43,7 +43,6 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
     with ExitStack() as resources:
         lock_fd = lock_file.acquire(folder, "spotify-logger")
         resources.callback(os.close, lock_fd)
-        os.ftruncate(lock_fd, 0)  # a logger that finds no note waits for the end of this command
         server = EmbeddedServer(folder / "redis", host, port, lock_fd)
         resources.callback(server.stop)
         server.start()

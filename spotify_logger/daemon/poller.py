@@ -5,6 +5,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -26,13 +27,13 @@ from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import ApiResponse, Spotify
 from spotify_logger.spotify.http import Send
 from spotify_logger.spotify.oauth import TokenFile, valid_until
-from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, Quota, RateLimit
+from spotify_logger.spotify.rate_limit import OLD_RATE_LIMIT_FILE, RATE_LIMIT_NOTE, Quota, RateLimit
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.lease import RENEW_INTERVAL
 from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
 from spotify_logger.storage.sqlite_file import DISK_RETRY
 from spotify_logger.storage.store import Store
-from spotify_logger.system import log
+from spotify_logger.system import atomic_file, log
 from spotify_logger.system.clock import Clock, boot_id
 from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
 from spotify_logger.system.state import to_json
@@ -99,7 +100,10 @@ class Poller:
 
             forwarding_outbox = Forwarder.open_outbox(*disk)
         self.outbox = Outbox(*disk) if forwarding_outbox is None else forwarding_outbox
-        rate_limit = RateLimit(settings.state_dir / RATE_LIMIT_FILE, clock)
+        limits: str | bytes = self.outbox.note(RATE_LIMIT_NOTE)
+        with suppress(OSError):
+            limits = limits or atomic_file.read(settings.state_dir / OLD_RATE_LIMIT_FILE) or ""
+        rate_limit = RateLimit(limits, partial(self.outbox.set_note, RATE_LIMIT_NOTE), clock)
         token_file = TokenFile(settings.state_dir / TOKEN_FILE)
         self.spotify = Spotify(environment.send, settings, token_file, clock, rate_limit)
         redis_backoff = Backoff(1.0, self._timings.max_wait, chance)

@@ -86,7 +86,7 @@ class Takeover:
             play.item.uri,
             lambda key: key in self._tombstones.plays or self._outbox.is_taken(key, play),
         )
-        self._store.invalidate(play_key(key), play.item.key)
+        self._store.invalidate()
         if key == row.key:
             return row
         self._outbox.rekey(play, key)
@@ -109,7 +109,7 @@ class Takeover:
                 self.index.cache_clear()
             elif is_better and play.end_reason is not None and not self._outbox.is_taken(key, play):
                 self._outbox.rekey(play, key)  # it was observed to its end, the other one was not
-                self._store.invalidate(play_key(key))
+                self._store.invalidate()
                 return row._replace(key=key)
             else:
                 self._outbox.replace(play, (key, replace(another, item=play.item)))

@@ -106,8 +106,7 @@ class HttpSender:
         # On a machine that woke up in the past the certificate will be refused, and the error says why.
         urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
         self._timeouts = (connect_timeout, read_timeout)
-        self._seconds, self._body_limit = deadline, body_limit
-        self._thread = 0  # that sends
+        self._body_limit, self._thread = body_limit, 0  # the one that sends
         self._deadline = Deadline(deadline, lambda: _shut_down(self._thread))
         self._session = _Session()
 
@@ -119,16 +118,11 @@ class HttpSender:
         try:
             with self._deadline, self._send(request) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                response = Response(answer.status_code, headers, self._body(answer))
-            if time.monotonic() - begun >= self._seconds:
-                # A body without a length ends where the connection is shut down.
-                raise TimeoutError  # noqa: TRY301 - one more kind of failure
+                return Response(answer.status_code, headers, self._body(answer))
         except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
-            seconds = time.monotonic() - begun
             self.close()
-            words = _cause(TimeoutError() if seconds >= self._seconds else error, seconds)
+            words = _cause(error, time.monotonic() - begun)
             raise Unreachable(f"{_host_and_port(request.url)}: {words}") from None
-        return response
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""

@@ -13,7 +13,8 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -31,7 +32,7 @@ from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, 
 
 SCOPES = "user-read-playback-state user-read-recently-played"
 POLL_SECONDS = 0.2  # seconds between two looks for an answer from the browser
-MAX_LINE_BYTES = 16 * 1024  # bytes of a pasted line; the end of a longer one counts
+MAX_LINE_BYTES = 16 * 1024  # bytes of a pasted line; a terminal passes on 4 KiB at most, and whole lines
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -76,23 +77,19 @@ def login(
     token, is_shown = None, None
     while token is None:
         attempt = LoginAttempt(settings, prompt)
-        with start_callback_server(attempt, prompt) as server, attempt.result():
+        with attempt.listen() as is_listening:
             prompt.say("To log in to Spotify, open this address in a browser:")
             prompt.show(f"\n{attempt.url}\n")
             if is_shown is None:
                 is_shown = open_browser(attempt.url)
-                prompt.explain(settings.redirect_uri, shown=is_shown, listening=server is not None)
+                prompt.explain(settings.redirect_uri, shown=is_shown, listening=is_listening)
             while not attempt.answer:
                 pasted = next(lines)
-                if pasted is None and server is None:
+                if pasted is None and not is_listening:
                     raise LoginNeeded("login aborted: the answer can neither be pasted nor received here")
                 for line in pasted or []:
                     attempt.take_line(line)
-            token = exchange_redirect(attempt, now(), prompt)
-            if token and not _is_wanted(oauth.account_conflict(token, owner), attempt, prompt, lines):
-                token = None
-            if token:
-                attempt.save(token)
+            token = attempt.finish(now(), owner, partial(_is_wanted, attempt, prompt, lines))
     return token
 
 
@@ -145,10 +142,7 @@ def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now:
         "redirect_uri": settings.redirect_uri,
         "code_verifier": verifier,
     }
-    token = oauth.request_token(send, settings, form, Token(""), now)
-    if not token.refresh_token:
-        raise TryLater("Spotify's answer to the login contains no refresh token")
-    return token
+    return oauth.request_token(send, settings, form, Token(""), now)
 
 
 def parse_redirect(address: str) -> dict[str, str]:
@@ -183,14 +177,12 @@ class Prompt:
             self.say("If not, paste the address that the browser ends up at here.")
         else:
             parts = urlsplit(redirect_uri)
-            tunnel = f"{parts.port}:{parts.netloc}"
-            self.say(
-                "This machine has no browser: open the address on another one. The browser there will end on"
+            self.show(
+                "This machine has no browser: open the address on another one. The browser there will\n"
+                "end on a page that does not load: paste that page's address here. Or connect to this\n"
+                f"machine with ssh -L {parts.port}:{parts.netloc} user@host first: then the answer arrives\n"
+                "automatically."
             )
-            self.say(
-                "a page that does not load: paste that page's address here. Or connect to this machine with"
-            )
-            self.say(f"ssh -L {tunnel} user@host first: then the answer arrives automatically.")
         self.say(f'If Spotify says "Invalid redirect URI": register exactly {redirect_uri} in its dashboard.')
 
 
@@ -199,13 +191,12 @@ class LoginAttempt:
 
     def __init__(self, settings: Settings, prompt: Prompt) -> None:
         self.settings = settings
-        self.verifier = secrets.token_urlsafe(64)
         self.answer: dict[str, str] = {}
         self.is_done = False  # the token is saved
         self._result: Future[str] = Future()
-        self._state = secrets.token_urlsafe(24)
+        self._state, self._verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(64)
         self._prompt = prompt
-        self.url = authorize_url(settings, self._state, self.verifier)
+        self.url = authorize_url(settings, self._state, self._verifier)
 
     def take_request(self, target: str) -> tuple[HTTPStatus, str]:
         """Handle a request to the callback server, in its thread; return status and text of the page."""
@@ -221,23 +212,58 @@ class LoginAttempt:
         return HTTPStatus.BAD_REQUEST, f"{text} Continue where you started the login."
 
     @contextmanager
-    def result(self) -> Iterator[None]:
-        """Show in the browser, after the block, what was said last, or the error that ended the block."""
-        try:
-            yield
-        except SpotifyLoggerError as error:
-            self.show(f"{error}.")
-            raise
-        finally:
-            self.show(self._prompt.last)
+    def listen(self) -> Iterator[bool]:
+        """Take requests of the browser during the block, and yield whether that is possible.
+
+        After the block, the browser shows what was said last, or the error that ended the block.
+        """
+        parts, server = urlsplit(self.settings.redirect_uri), None
+        if parts.scheme == "http" and is_loopback(parts.hostname or ""):
+            try:
+                server = CallbackServer(parts.hostname or "", parts.port or 0, self.take_request)
+            except OSError as error:
+                self._prompt.say(
+                    f"cannot listen on port {parts.port} ({os.strerror(error.errno or 0)}): perhaps another"
+                    " login or program uses it (`ss -ltnp` shows which). You can still paste the address."
+                )
+        with server or nullcontext():
+            try:
+                yield server is not None
+            except SpotifyLoggerError as error:
+                self.show(f"{error}.")
+                raise
+            finally:
+                self.show(self._prompt.last)
 
     def show(self, text: str) -> None:
         """Let the browser show a text if it waits for one."""
         if not self._result.done():
             self._result.set_result(text)
 
-    def save(self, token: Token) -> None:
-        """Save the token, and say so; raises Misconfigured if it cannot be written."""
+    def finish(self, now: float, owner: str, confirm: Callable[[str], bool]) -> Token | None:
+        """Exchange the code of the redirect for a token, and save it; None, and a message, to try again.
+
+        A conflict with the account `owner` of the log has to be confirmed. Raises Misconfigured if the token
+        cannot be written.
+        """
+        say = self._prompt.say
+        if refusal := self.answer.get("error"):
+            say(f"Spotify did not log you in ({log.sanitize(refusal, log.DETAIL_LIMIT)}).")
+            return None
+        with closing(HttpSender()) as send:
+            try:
+                token = exchange_code(send, self.settings, self.answer["code"], self._verifier, now)
+            except (LoginNeeded, TryLater) as error:
+                say(f"{error}.")
+                return None
+            with suppress(TryLater):
+                token, _ = oauth.with_account(send, self.settings, token)
+        granted = (token.scope or SCOPES).split()
+        if missing := ", ".join(scope for scope in SCOPES.split() if scope not in granted):
+            say(f"Spotify did not grant {missing}, which is required.")
+            return None
+        if (conflict := oauth.account_conflict(token, owner)) and not confirm(conflict):
+            return None
         token_file = TokenFile(self.settings.state_dir / TOKEN_FILE)
         try:
             token_file.save(token)
@@ -247,8 +273,9 @@ class LoginAttempt:
             ) from None
         end = oauth.valid_until(token)
         day = f"{local(end):%Y-%m-%d}" if end else "an unknown day"
-        self._prompt.say(f"Logged in. Spotify will ask for a new login by {day}.")
+        say(f"Logged in. Spotify will ask for a new login by {day}.")
         self.is_done = True
+        return token
 
     def take_line(self, text: str) -> None:
         """Handle a pasted line."""
@@ -303,16 +330,14 @@ class _CallbackHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self.server.is_answering:
-            self._respond(*self.server.take_request(self.path))
-
-    def _respond(self, status: HTTPStatus, text: str) -> None:
-        title, kind = ("Logged in", "good") if status == HTTPStatus.OK else ("Not logged in", "bad")
-        page = PAGE.format(style=STYLE, title=title, kind=kind, text=html.escape(text)).encode()
-        self.send_response_only(status)
-        for name, value in {**PAGE_HEADERS, "Content-Length": str(len(page))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(page)
+            status, text = self.server.take_request(self.path)
+            title, kind = ("Logged in", "good") if status == HTTPStatus.OK else ("Not logged in", "bad")
+            page = PAGE.format(style=STYLE, title=title, kind=kind, text=html.escape(text)).encode()
+            self.send_response_only(status)
+            for name, value in {**PAGE_HEADERS, "Content-Length": str(len(page))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(page)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -320,7 +345,7 @@ class _CallbackHandler(BaseHTTPRequestHandler):
 
 def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:
     """Yield the lines that arrive within `POLL_SECONDS`, again and again; None once there will be no more."""
-    descriptor, rest = None, b""
+    descriptor = None
     with suppress(OSError, ValueError):  # it is closed, or not a real file
         descriptor = stdin.fileno() if stdin else None
     while descriptor is not None:
@@ -329,21 +354,17 @@ def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:
         with suppress(OSError):  # the terminal is gone
             chunk = os.read(descriptor, MAX_LINE_BYTES) if readable else b""
         if readable and not chunk:
-            descriptor, chunk = None, b"\n"  # the rest counts as a line
-        *lines, rest = (rest + chunk).split(b"\n")
-        rest = rest[-MAX_LINE_BYTES:]
-        yield [line.decode(errors="replace") for line in lines]
+            descriptor = None
+        yield chunk.decode(errors="replace").splitlines()
     while True:
         yield None
         time.sleep(POLL_SECONDS)
 
 
 def _is_wanted(
-    conflict: str, attempt: LoginAttempt, prompt: Prompt, lines: Iterator[list[str] | None]
+    attempt: LoginAttempt, prompt: Prompt, lines: Iterator[list[str] | None], conflict: str
 ) -> bool:
     """Ask whether a login that conflicts with the account of the log is meant; no answer means no."""
-    if not conflict:
-        return True
     prompt.say(f"{conflict[:1].upper()}{conflict[1:]}.")
     attempt.show(prompt.last)
     prompt.say("Add what this account plays to the log from now on? [y/N]")
@@ -352,38 +373,3 @@ def _is_wanted(
     if not is_wanted:
         prompt.say("Not saved. Log out of Spotify in the browser, and try again with the other account:")
     return is_wanted
-
-
-def start_callback_server(attempt: LoginAttempt, prompt: Prompt) -> AbstractContextManager[object]:
-    """Start the callback server; return None if the redirect URI is elsewhere or the port is taken."""
-    parts = urlsplit(attempt.settings.redirect_uri)
-    if parts.scheme == "http" and is_loopback(parts.hostname or ""):
-        try:
-            return CallbackServer(parts.hostname or "", parts.port or 0, attempt.take_request)
-        except OSError as error:
-            prompt.say(
-                f"cannot listen on port {parts.port} ({os.strerror(error.errno or 0)}): perhaps another login"
-                " or program uses it (`ss -ltnp` shows which). You can still paste the address."
-            )
-    return nullcontext()
-
-
-def exchange_redirect(attempt: LoginAttempt, now: float, prompt: Prompt) -> Token | None:
-    """Exchange the code of a redirect for a token; None, and a message, if the listener has to try again."""
-    if error := attempt.answer.get("error"):
-        prompt.say(f"Spotify did not log you in ({log.sanitize(error, log.DETAIL_LIMIT)}).")
-        return None
-    with closing(HttpSender()) as send:
-        try:
-            token = exchange_code(send, attempt.settings, attempt.answer["code"], attempt.verifier, now)
-        except (LoginNeeded, TryLater) as error:
-            prompt.say(f"{error}.")
-            return None
-        with suppress(TryLater):
-            token, _ = oauth.with_account(send, attempt.settings, token)
-    granted = (token.scope or SCOPES).split()
-    missing = ", ".join(scope for scope in SCOPES.split() if scope not in granted)
-    if missing:
-        prompt.say(f"Spotify did not grant {missing}, which is required.")
-        return None
-    return token

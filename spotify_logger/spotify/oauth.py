@@ -48,12 +48,11 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._content: bytes | None = None
-        self._unchanged: tuple[int, ...] | None = None  # what tells that the file still has this content
+        self._content: bytes | None = None  # as it was last loaded or saved here
 
     def load(self) -> Token | None:
         """Return the token; None if there is none, or the file is invalid, which is logged."""
-        self._content = self._unchanged = None
+        self._content = None
         try:
             self._content = atomic_file.read(self.path)
         except OSError as error:
@@ -70,21 +69,15 @@ class TokenFile:
                 self.path.replace(self.path.with_name(f"{self.path.name}.bad"))
         text = to_json(token, indent=1) + "\n"
         atomic_file.write_atomically(self.path, text)
-        self._content, self._unchanged = text.encode(), None
+        self._content = text.encode()
         log.add_secret(token.refresh_token)
 
     def changed(self) -> bool:
         """Return whether the file is not as it was last loaded or saved here."""
         try:
-            status = self.path.stat()
-            stamp = (status.st_ino, status.st_ctime_ns, status.st_size)
-            if stamp == self._unchanged:  # costs less than reading, with every answer
-                return False
-            is_changed = atomic_file.read(self.path) != self._content
+            return atomic_file.read(self.path) != self._content
         except OSError:
             return self._content is not None
-        self._unchanged = None if is_changed else stamp
-        return is_changed
 
 
 def _parse_token(content: bytes) -> Token | None:
@@ -230,11 +223,12 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
     if response.status != HTTPStatus.OK:
         raise TryLater(f"Spotify's accounts service answers {response.status} ({detail})")
     access, new, scope = body.get("access_token"), body.get("refresh_token"), body.get("scope")
-    if not is_visible_ascii(access):
+    # Since mid-2026 a refresh rarely returns a new one; the old one stays valid (hrkfdn/ncspot#1861).
+    refresh = new if is_visible_ascii(new) else token.refresh_token
+    if not is_visible_ascii(access) or not refresh:
         raise TryLater("Spotify's accounts service answers 200 without a token")
     return Token(
-        # Since mid-2026 a refresh rarely returns a new one; the old one stays valid (hrkfdn/ncspot#1861).
-        refresh_token=new if is_visible_ascii(new) else token.refresh_token,
+        refresh_token=refresh,
         access_token=access,
         scope=log.sanitize(scope) if isinstance(scope, str) else token.scope,
         authorized_at=token.authorized_at if token.refresh_token else now,

@@ -1,23 +1,23 @@
 """Rate limits: cooldowns during which nothing is sent, kept on disk; and the requests of the last 24 hours.
 
 A cooldown is measured by the monotonic clock: steps of the UTC clock neither shorten nor prolong it. A reboot
-resets the monotonic clock, so that for what a process finds in the file the UTC clock counts, too, but only
+resets the monotonic clock, so that for that of an earlier process the UTC clock counts, too, but only
 once the kernel reports it as synchronised: a Pi boots with the time of its last shutdown, or any other.
 """
 
 import re
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from spotify_logger.system import atomic_file, log
+from spotify_logger.system import log
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import NotBefore
-from spotify_logger.system.state import from_json, from_plain, to_json
+from spotify_logger.system.state import from_json, to_json
 
-RATE_LIMIT_FILE = "not_before.json"  # the name of the file in the state folder
+RATE_LIMIT_NOTE = "not_before"
+OLD_RATE_LIMIT_FILE = "not_before.json"  # in the state folder, up to version 0.5
 MAX_COOLDOWN = 48 * 3600.0  # seconds, whatever a server asks for; the longest observed is 24 h
 DEFAULT_COOLDOWN, MAX_DEFAULT_COOLDOWN = 60.0, 3600.0  # seconds, at first and at most, if none are asked for
 MAX_EXTRA_WAIT = 60.0  # the maximum seconds added to a `Retry-After`
@@ -49,26 +49,35 @@ class Cooldown:
         return max(0.0, self.seconds - max(0.0, passed))
 
 
-class RateLimit:
-    """The current cooldowns, at most one per endpoint group, kept in a file."""
+@dataclass
+class _Kept:
+    """What is kept on disk: the cooldown of each group, and the ends of the last ones of the API."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._path, self._clock = path, clock
-        self._is_unsaved = False
-        self._cooldowns, self._limits = _load(path, clock.monotonic())
+    api: Cooldown | None = None
+    accounts: Cooldown | None = None
+    limits: list[float] = field(default_factory=list)
+
+
+class RateLimit:
+    """The current cooldowns, at most one per endpoint group; `save` keeps them for the next process."""
+
+    def __init__(self, kept_text: str | bytes, save: Callable[[str], object], clock: Clock) -> None:
+        self._save, self._clock = save, clock
+        self._kept = from_json(_Kept, kept_text) or _Kept()
+        for group in get_args(EndpointGroup):
+            if cooldown := getattr(self._kept, group):
+                setattr(self._kept, group, _resumed(cooldown, clock.monotonic()))
 
     def check(self, group: EndpointGroup) -> None:
         """Raise NotBefore if nothing may be sent yet."""
-        if self._is_unsaved:
-            self._save()
-        cooldown = self._cooldowns.get(group)
+        cooldown: Cooldown | None = getattr(self._kept, group)
         if cooldown and (left := cooldown.remaining(self._clock)) > 0:
             raise NotBefore(cooldown.reason, left)
 
     def slowdown(self) -> float:
         """Return the factor on the time between polls: above 1 after several recent limits of the API."""
         now = self._clock.utc()
-        recent = sum(-MAX_COOLDOWN <= now - end < RECENT_LIMIT_AGE for end in self._limits)
+        recent = sum(-MAX_COOLDOWN <= now - end < RECENT_LIMIT_AGE for end in self._kept.limits)
         return min(MAX_SLOWDOWN, 2.0 ** max(0, recent - 1))
 
     def start_cooldown(
@@ -78,52 +87,28 @@ class RateLimit:
 
         If none are `asked` for, the first lasts `guess` seconds, and each further one in a row longer.
         """
-        times = 1 if group not in self._cooldowns else self._cooldowns[group].times + 1
+        last: Cooldown | None = getattr(self._kept, group)
+        times = last.times + 1 if last else 1
         growth = 2.0 ** min(times - 1, 16)
         seconds = min(guess * growth, max(guess, MAX_DEFAULT_COOLDOWN))
         if asked is not None:
             seconds = max(0.0, asked) + min(growth, MAX_EXTRA_WAIT)
         seconds, now = min(seconds, MAX_COOLDOWN), self._clock.utc()
-        self._cooldowns[group] = Cooldown(seconds, self._clock.monotonic(), now, times, reason)
+        setattr(self._kept, group, Cooldown(seconds, self._clock.monotonic(), now, times, reason))
         if group == "api":
-            self._limits = [*self._limits, now + seconds][-MAX_REMEMBERED_LIMITS:]
-        self._save()
+            self._kept.limits = [*self._kept.limits, now + seconds][-MAX_REMEMBERED_LIMITS:]
+        self._save(to_json(self._kept))
         return NotBefore(reason, seconds)
 
     def end_cooldown(self, group: EndpointGroup) -> None:
         """Forget the last cooldown, because an answer other than 429 arrived."""
-        if self._cooldowns.pop(group, None) is not None:
-            self._save()
-
-    def _save(self) -> None:
-        kept: dict[str, object] = dict(self._cooldowns.items(), limits=self._limits)
-        was_unsaved, self._is_unsaved = self._is_unsaved, False
-        try:
-            atomic_file.write_atomically(self._path, to_json(kept, indent=1) + "\n")
-        except OSError as error:
-            self._is_unsaved = True
-            if not was_unsaved:
-                log.warning(
-                    f"{self._path} cannot be written ({error.strerror}): a restart may poll too early"
-                )
-
-
-def _load(path: Path, monotonic: float) -> tuple[dict[EndpointGroup, Cooldown], list[float]]:
-    """Return the cooldowns and the ends of the last ones; none, and a warning, if the file is invalid."""
-    content: bytes | None = b""
-    with suppress(OSError):
-        content = atomic_file.read(path)
-    kept = {} if content is None else from_json(dict[str, object], content)
-    if kept is None:
-        log.warning(f"{path} cannot be read: a cooldown may have been lost")
-        return {}, []
-    read = {group: from_plain(Cooldown, kept.get(group)) for group in get_args(EndpointGroup)}
-    cooldowns = {group: _resumed(found, monotonic) for group, found in read.items() if found}
-    return cooldowns, (from_plain(list[float], kept.get("limits")) or [])[-MAX_REMEMBERED_LIMITS:]
+        if getattr(self._kept, group) is not None:
+            setattr(self._kept, group, None)
+            self._save(to_json(self._kept))
 
 
 def _resumed(cooldown: Cooldown, monotonic: float) -> Cooldown:
-    """Return a cooldown from the file, within bounds, for a process that starts now."""
+    """Return a cooldown of an earlier process, within bounds, for a process that starts now."""
     # A reboot sets the clock to 0. If it has gone further again by now, less counts than has passed.
     began = cooldown.monotonic if cooldown.monotonic <= monotonic else 0.0
     seconds, reason = min(cooldown.seconds, MAX_COOLDOWN), log.sanitize(cooldown.reason, log.DETAIL_LIMIT)

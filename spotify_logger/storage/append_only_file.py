@@ -15,7 +15,7 @@ from spotify_logger.system.atomic_file import write_atomically
 COPY = "damaged"  # the folder, in the server's folder, for a copy of what was there before the last repair
 MANIFEST = "appendonly.aof.manifest"
 _CHECK = "redis-check-aof"
-_MANIFEST_LINE = re.compile(r"file (\S+) seq \d+ type [bhi].*")
+_LISTED = re.compile(r"file (\S+) seq \d+ type [bhi].*\n")
 _PART = re.compile(
     r"appendonly\.aof(?:\.(\d+)\.(base|incr)\.(?:rdb|aof))?"
 )  # a file of the folder; a base that a Redis before 7.0 wrote has no number
@@ -65,9 +65,9 @@ def _copy(folder: Path) -> None:
 
 def _is_sound(manifest: Path) -> bool:
     """Return whether a manifest names files, and all of them are there."""
-    lines = manifest.read_text(errors="replace").splitlines() if manifest.exists() else []
-    matches = [_MANIFEST_LINE.fullmatch(line) for line in lines]
-    return bool(matches) and all(match and (manifest.parent / match[1]).exists() for match in matches)
+    text = manifest.read_text(errors="replace") if manifest.exists() else ""
+    files = [manifest.parent / name for name in _LISTED.findall(text)]
+    return files != [] and not _LISTED.sub("", text) and all(file.exists() for file in files)
 
 
 def _list_parts(folder: Path) -> None:

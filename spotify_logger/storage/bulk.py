@@ -115,7 +115,7 @@ class Archive(Store):
     def _infos(self) -> Iterator[Mapping[str, object]]:
         """Yield what each server says about itself; empty if it refuses INFO."""
         for server in self.client.servers():
-            (reply,) = self.client.send_to(server, [("INFO",)])
+            (reply,) = self.client.send([("INFO",)], server)
             yield reply if isinstance(reply, dict) else {}
 
     def is_in_sync(self) -> bool:

@@ -4,7 +4,6 @@ It also knows what the errors of a server mean, and how the server keeps its dat
 """
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -138,8 +137,8 @@ class RedisClient:
         self._topology, self._options = _parse(url)
         # In a cluster a command has to be about one key, because others may lie elsewhere.
         self.is_cluster = self._topology is not None and self._topology.kind == "cluster"
-        self._seconds = EXCHANGE_TIMEOUTS * float(self._options["socket_timeout"] or ANSWER_TIMEOUT)
-        self._deadline = Deadline(self._seconds, self._disconnect)
+        seconds = EXCHANGE_TIMEOUTS * float(self._options["socket_timeout"] or ANSWER_TIMEOUT)
+        self._deadline = Deadline(seconds, self._disconnect)
         address = f"{self._options.get('host', 'localhost')}:{self._options.get('port', 6379)}"
         self.where = str(self._topology or self._options.get("path") or address)  # without credentials
         self._redis: Any = None
@@ -154,19 +153,19 @@ class RedisClient:
                 pool.release(pool.get_connection())  # not PING: servers that can be read refuse it, too
         return self.connections
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands in one pipeline, outside of any transaction, and return a reply to each."""
-        with self._exchange() as client:
-            return _run(client, commands)
+    def send(self, commands: Sequence[Command], server: Any = None) -> list[Reply]:  # noqa: ANN401 - as below
+        """Send commands in one pipeline, outside of any transaction, and return a reply to each.
 
-    def send_to(self, server: Any, commands: Sequence[Command]) -> list[Reply]:  # noqa: ANN401 - as below
-        """Send commands without a key to one of the `servers`."""
-        with self._exchange():
-            return _run(server, commands)
+        Commands without a key go to one of the `servers`.
+        """
+        with self._exchange() as client, (server or client).pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(map(_checked, commands, pipeline.execute(raise_on_error=False)))
 
     def ask(self, commands: Sequence[Command], server: Any = None) -> list[Reply]:  # noqa: ANN401
         """Send commands and return the replies; None for keys of another type, which are not ours."""
-        replies = self.send_to(server, commands) if server else self.send(commands)
+        replies = self.send(commands, server)
         for reply in replies:
             if isinstance(reply, Refusal) and reply.code != "WRONGTYPE":
                 raise StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
@@ -179,9 +178,14 @@ class RedisClient:
 
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""
-        questions = [("INFO",), ("CONFIG GET", "save")]
-        servers = [_persistence(*self.send_to(server, questions)) for server in self.servers()]
-        runs, words = zip(*servers, strict=True)
+        runs, words = [], []
+        for server in self.servers():
+            replies = self.send([("INFO",), ("CONFIG GET", "save")], server)  # either may be refused
+            info, save = (reply if isinstance(reply, dict) else {} for reply in replies)
+            saves = save.get("save", "").strip()
+            by_snapshots = SNAPSHOTS if saves else FORGETS if "save" in save else UNKNOWN
+            runs.append(str(info.get("run_id", "")))
+            words.append(APPEND_ONLY_FILE if info.get("aof_enabled") == 1 else by_snapshots)
         return Persistence(" ".join(sorted(runs)), min(words, key=_WORST_FIRST.index))
 
     def close(self) -> None:
@@ -193,16 +197,14 @@ class RedisClient:
     @contextmanager
     def _exchange(self) -> Iterator[Any]:
         """Yield redis-py's client for an exchange; limit its time, and explain its failure."""
-        begun = time.monotonic()
         try:
             with self._deadline:
                 if self._redis is None:
                     self._redis = self._open()
                 yield self._redis
         except Exception as error:  # noqa: BLE001 - whatever redis-py makes of a server that may not be Redis
-            is_late = time.monotonic() - begun >= self._seconds
             self.close()  # replies still to come would be taken for those to the next commands
-            reason = explain(redis.TimeoutError() if is_late else error)
+            reason = explain(redis.TimeoutError() if isinstance(error, TimeoutError) else error)
             raise StoreError(f"Redis at {self.where} {reason}") from None
 
     def _disconnect(self) -> None:
@@ -215,12 +217,23 @@ class RedisClient:
         return [client.get_redis_connection(node) for node in client.get_primaries()]
 
     def _open(self) -> Any:  # noqa: ANN401
-        options = {**self._options, "redis_connect_func": self._on_connect}
-        if self._topology is None:
+        options, topology = {**self._options, "redis_connect_func": self._on_connect}, self._topology
+        if topology is None:
             return redis.Redis(connection_pool=ConnectionPool(**options))
-        from spotify_logger.storage.topology import open_topology  # noqa: PLC0415 - start-up time: few need it
+        from redis.cluster import ClusterNode, RedisCluster  # noqa: PLC0415 - start-up time: few need it
+        from redis.sentinel import Sentinel  # noqa: PLC0415
 
-        return open_topology(self._topology, options)
+        options = {name: value for name, value in options.items() if name not in {"host", "port"}}
+        options["ssl"] = options.pop("connection_class", None) is not None
+        own = {name.partition("_")[2]: options.pop(name) for name in SENTINEL_ONLY & options.keys()}
+        if topology.kind == "sentinel":
+            of_server = {"db", "username", "password", "redis_connect_func"}
+            shared = {name: value for name, value in options.items() if name not in of_server}
+            sentinel = Sentinel(topology.hosts, sentinel_kwargs=shared | own)  # type: ignore[no-untyped-call]
+            return sentinel.master_for(topology.service, **options)  # type: ignore[no-untyped-call]
+        options.pop("db", None)
+        nodes = [ClusterNode(host, port) for host, port in topology.hosts]  # type: ignore[no-untyped-call]
+        return RedisCluster(startup_nodes=nodes, reinitialize_steps=1, **options)
 
     def _on_connect(self, connection: Any) -> None:  # noqa: ANN401
         self.connections += 1
@@ -232,40 +245,29 @@ class RedisClient:
         connection.on_connect()
 
 
-def _run(client: Any, commands: Sequence[Command]) -> list[Reply]:  # noqa: ANN401
-    with client.pipeline(transaction=False) as pipeline:
-        for command in commands:
-            pipeline.execute_command(*command)
-        return list(map(_checked, commands, pipeline.execute(raise_on_error=False)))
-
-
 def _checked(command: Command, reply: Reply) -> Reply:
     """Return a reply of the type that the command has, or a `Refusal`; raise an error if it is neither."""
-    if isinstance(reply, redis.ResponseError):
-        return to_refusal(reply)
-    if isinstance(reply, Exception):
-        raise reply
-    if not _is_valid(command, reply):
-        raise TypeError  # that is not Redis
-    return reply
-
-
-def _is_valid(command: Command, reply: Reply) -> bool:
-    name = command[0]
+    name, is_valid = command[0], False
     match reply:
+        case redis.ResponseError():
+            return to_refusal(reply)
+        case Exception():
+            raise reply
         case int():
-            return name in _NUMBERS
+            is_valid = name in _NUMBERS
         case str() | None:
-            return name in _TEXTS
+            is_valid = name in _TEXTS
         case list():
             is_whole = name == "HKEYS" or (name == "HMGET" and len(reply) == len(command) - 2)
-            return is_whole and set(map(type, reply)) <= {str, NoneType}
+            is_valid = is_whole and set(map(type, reply)) <= {str, NoneType}
         case dict():
             texts = (*reply, *reply.values())
-            return name == "INFO" or (name in _HASHES and set(map(type, texts)) <= {str})
+            is_valid = name == "INFO" or (name in _HASHES and set(map(type, texts)) <= {str})
         case (int(), list(keys)):
-            return name == "SCAN" and set(map(type, keys)) <= {str}
-    return False
+            is_valid = name == "SCAN" and set(map(type, keys)) <= {str}
+    if not is_valid:
+        raise TypeError  # that is not Redis
+    return reply
 
 
 def _parse(url: str) -> tuple["RedisTopology | None", dict[str, Any]]:
@@ -314,14 +316,3 @@ def explain(error: BaseException) -> str:
             return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
     what_it_is = (words for kind, words in ADVICE_BY_CLASS if any(isinstance(link, kind) for link in causes))
     return next(what_it_is, "is not a Redis server: something else answers there. Check REDIS_URL")
-
-
-def _persistence(*replies: Reply) -> Persistence:
-    """Read what a server replied to `INFO` and `CONFIG GET save`; either may have been refused."""
-    info, save = (reply if isinstance(reply, dict) else {} for reply in replies)
-    words = UNKNOWN
-    if info.get("aof_enabled") == 1:
-        words = APPEND_ONLY_FILE
-    elif "save" in save:
-        words = SNAPSHOTS if str(save["save"]).strip() else FORGETS
-    return Persistence(str(info.get("run_id", "")), words)

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from spotify_logger.system import ownership
@@ -106,10 +107,9 @@ def _snapshot_format(directory: Path | str | None) -> tuple[str, int] | None:
 
 def _version(program: str) -> tuple[str, tuple[int, int]]:
     """Return kind and version of a server: it says "Redis server v=7.0.15 sha=..."."""
-    try:
+    said = b""
+    with suppress(OSError):
         said = subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True).stdout  # noqa: PLW1510, S603 - the server
-    except OSError:
-        said = b""
     found = re.match(r"(Redis|Valkey) server v=(\d+)\.(\d+)", said.decode(errors="replace"))
     return (found[1].lower(), (int(found[2]), int(found[3]))) if found else ("", (0, 0))
 
@@ -165,20 +165,15 @@ class EmbeddedServer:
         Where it cannot load its data, that is repaired. Raises Misconfigured if there is no program on this
         machine, or others can change its folder; TryLater if it cannot be started, exits or does not answer.
         """
-        try:
-            self._start(timeout)
-        except TryLater:
-            if not self._is_damaged():
-                raise
-            self._start(timeout)
-
-    def _start(self, timeout: float) -> None:
         self._spawn()
-        deadline = time.monotonic() + timeout
+        deadline, may_repair = time.monotonic() + timeout, True
         while not self._answers():
             if not self.is_alive:
-                raise TryLater(f"the embedded Redis server exited at once: {self.last_log_line()}")
-            if time.monotonic() > deadline:
+                if not (may_repair and self._is_damaged()):
+                    raise TryLater(f"the embedded Redis server exited at once: {self.last_log_line()}")
+                may_repair = False
+                self._spawn()
+            elif time.monotonic() > deadline:
                 self.stop()
                 raise TryLater(f"the embedded Redis server does not answer at {self.address}")
             time.sleep(0.02)
@@ -196,25 +191,23 @@ class EmbeddedServer:
 
     def last_log_line(self) -> str:
         """Return the last line of its log that is not a warning about the machine, or "nothing logged"."""
-        try:
-            log = os.open(f"{self._directory}/server.log", os.O_RDONLY)
-        except OSError:
-            return "nothing logged"
-        lines = os.pread(log, 4096, max(0, os.fstat(log).st_size - 4096)).decode(errors="replace")
-        os.close(log)
-        words = (line.rpartition(" # ")[2].strip() for line in reversed(lines.splitlines()))
+        lines: list[bytes] = []
+        with suppress(OSError), open(f"{self._directory}/server.log", "rb") as log:  # noqa: PTH123 - see the module
+            lines = log.readlines()
+        words = (line.rpartition(b" # ")[2].decode(errors="replace").strip() for line in reversed(lines))
         return next((said for said in words if said and not said.startswith("WARNING")), "nothing logged")
 
     def _spawn(self) -> None:
+        """Start the program; what its last run could not load is repaired first."""
         program = find_server(self._directory)
         if program is None:
             raise Misconfigured(missing_server(self._directory))
         try:
-            self.process = self._launch(program)
+            self._launch(program)
         except OSError as error:
             raise TryLater(f"cannot start the embedded Redis server: {error}") from error
 
-    def _launch(self, program: str) -> subprocess.Popen[bytes]:
+    def _launch(self, program: str) -> None:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module
         if reason := ownership.distrust_reason(self._directory, os.stat(self._directory)):  # noqa: PTH116 - see the module
             raise Misconfigured(f"{self._directory} is not trusted, because it {reason}")
@@ -227,9 +220,8 @@ class EmbeddedServer:
         address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
         # The log of one run, so that it stays small. O_NOFOLLOW: a symlink must not truncate another file.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        log = os.open(f"{self._directory}/server.log", flags, 0o600)
-        try:
-            return subprocess.Popen(  # noqa: S603 - a program found by `find_server`
+        with os.fdopen(os.open(f"{self._directory}/server.log", flags, 0o600), "wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - a program found by `find_server`
                 bound_to_parent([program, *address, *options]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -238,8 +230,6 @@ class EmbeddedServer:
                 start_new_session=True,  # so that Ctrl-C on the terminal does not reach it
                 umask=0o077,
             )
-        finally:
-            os.close(log)
 
     def _is_damaged(self) -> bool:
         """Return whether its last run could not load its data, or the next one would overlook it."""
@@ -249,12 +239,9 @@ class EmbeddedServer:
 
     def _answers(self) -> bool:
         # INFO, not PING: it tells our server from one that already had the port.
-        try:
-            with socket.socket() as connection:
-                connection.settimeout(1.0)
-                connection.connect((self._host, self._port))
-                connection.sendall(b"INFO server\r\n")
-                answer = connection.recv(65536)
-        except OSError:
-            return False
-        return b"\r\nprocess_id:%d\r\n" % (self.pid or 0) in answer
+        with suppress(OSError), socket.socket() as connection:
+            connection.settimeout(1.0)
+            connection.connect((self._host, self._port))
+            connection.sendall(b"INFO server\r\n")
+            return b"\r\nprocess_id:%d\r\n" % (self.pid or 0) in connection.recv(65536)
+        return False

@@ -58,11 +58,12 @@ class Lease:
         names = LEASE, STANDBY, STATUS, FENCE
         self._lease, self._standby, self._status, self._fence = (prefix + name for name in names)
         self._held = ""
-        self._renewed_at = self._expires_at = self._retry_at = self._watched_since = float("-inf")
+        self._renewed_at = self._expires_at = self._retry_at = float("-inf")
+        self._watched_since = self._seen_at = float("-inf")
         self._connection, self._left = 0, renewal
         self._is_contested = False  # a standby waits while this logger holds the lease
         self._is_shown = self._has_seen = False
-        self._since: dict[str, tuple[object, float]] = {}  # what was last seen, and since when
+        self._seen: object = None  # lease and status, as they have been since `_seen_at`
         self.state = LeaseState.UNKNOWN  # the result of the last check
         self.fence = 0  # the fencing token of the current or last lease; 0 before the first
         self.other_machine = ""  # the machine of the holder, or of the standby; "" if there is none
@@ -116,14 +117,7 @@ class Lease:
         if connection != self._connection:
             self._connection = connection
             self._has_seen, self._watched_since = False, self._clock.monotonic()
-            self._since.clear()  # while Redis was away, nobody could write
-
-    def _seconds_seen(self, name: str, value: object) -> float:
-        """Return the seconds since `value` was first seen in a row."""
-        now = self._clock.monotonic()
-        if name not in self._since or self._since[name][0] != value:
-            self._since[name] = value, now
-        return now - self._since[name][1]
+            self._seen = None  # while Redis was away, nobody could write
 
     def _renew(self, due: float) -> LeaseState:
         asked_at, milliseconds = self._clock.monotonic(), self._milliseconds(due)
@@ -152,16 +146,17 @@ class Lease:
         if holder and holder[2] == self._logger_id:
             self._held, self.fence = value, int(holder[1])  # our own, from before a restart
             return self._renew(due)
-        next_poll = seconds_of(f"{written[1]}") if written else None
+        next_poll, now = seconds_of(f"{written[1]}") if written else None, self._clock.monotonic()
         is_due = next_poll is None or next_poll <= self._clock.utc()
-        self.silent_seconds = self._seconds_seen("status", (is_due, written)) if is_due else 0.0
+        is_invalid = left != _NOT_THERE and not (holder and 0 <= left <= MAX_LEASE_SECONDS * 1000)
+        if self._seen != (seen := (value, is_invalid, written, is_due)):
+            self._seen, self._seen_at = seen, now
+        self.silent_seconds = now - self._seen_at if is_due else 0.0
         # A standby waits: Redis may only have been away, or have lost the lease.
-        waited = self._clock.monotonic() - self._watched_since
+        waited = now - self._watched_since
         if left == _NOT_THERE and (not self._stood_by or self._has_seen or waited >= LEASE_SECONDS):
             return self._take(due)
-        is_invalid = left != _NOT_THERE and not (holder and 0 <= left <= MAX_LEASE_SECONDS * 1000)
-        seen = self._seconds_seen("lease", (is_invalid, value, written))
-        if is_invalid and seen >= INVALID_LEASE_GRACE:
+        if is_invalid and now - self._seen_at >= INVALID_LEASE_GRACE:
             self.was_invalid = True
             return self._take(due, "XX")
         announced = f"{self._logger_id} {self.machine}"

@@ -5,17 +5,15 @@ play is sent.
 """
 
 import sqlite3
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from typing import ClassVar, NamedTuple
 
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import Play
 from spotify_logger.storage.outbox import SELECT, THIS_PLAY, Outbox, OutboxPlay, read_play
-from spotify_logger.storage.sqlite_file import Row
 
 RETRY_NOTE = "forward_retry"  # changes when everything is to be tried again now
 _UNSENT = "FROM listens WHERE target = ? AND body != '' AND refusal = ''"
-_REFUSED = "FROM listens WHERE target = ? AND refusal != ''"
 _UPDATE = "UPDATE listens SET body = ?, refusal = ? WHERE target = ? AND started_ms = ? AND uri = ?"
 _EVICT = """
 DELETE FROM listens WHERE (target, started_ms, uri) IN
@@ -77,17 +75,17 @@ class ForwardingOutbox(Outbox):
 
     def refused(self, target: int) -> tuple[int, Listen | None]:
         """Return the number of listens that a receiver does not take, and the latest one."""
-        latest = self.read(f"SELECT * {_REFUSED} ORDER BY second DESC LIMIT 1", target)
-        count = self.read(f"SELECT count(*) {_REFUSED}", target)[0][0]
-        return int(count), Listen(*latest[0]) if latest else None
+        query = "SELECT count(*) OVER (), * FROM listens WHERE target = ? AND refusal != ''"
+        rows = self.read(f"{query} ORDER BY second DESC LIMIT 1", target)
+        return (rows[0][0], Listen(*rows[0][1:])) if rows else (0, None)
 
     def mark_sent(self, listens: Iterable[Listen]) -> None:
         """Mark listens as sent; if a power cut takes that back, they are sent once more."""
-        self._update([("", "", *listen[:3]) for listen in listens])
+        self._execute(_UPDATE, [("", "", *listen[:3]) for listen in listens], is_urgent=False)
 
     def refuse(self, listen: Listen, why: str) -> None:
         """Put a listen aside."""
-        self._update([(listen.body, why, *listen[:3])])
+        self._execute(_UPDATE, [(listen.body, why, *listen[:3])], is_urgent=False)
 
     def rekey(self, play: Play, key: int) -> None:
         """Change the key of a play and of its listens."""
@@ -119,6 +117,3 @@ class ForwardingOutbox(Outbox):
             self._execute(_EVICT, [()])
             self._is_complete = self.on_disk
         super()._evict()
-
-    def _update(self, rows: Sequence[Row]) -> None:
-        self.write(lambda database: database.executemany(_UPDATE, rows), is_urgent=False)

@@ -138,8 +138,8 @@ class Outbox(SqliteFile):
         """Mark plays as deleted, so that they are never sent again, and remove their names."""
         known = self._keys("safe < 2")
         for batch in batched((key for key in known if key in keys), PLAYS_PER_QUERY):
-            anonymous = [_row(row.key, _anonymized(row.play), DELETED) for row in self.rows(batch)]
-            self._execute(f"REPLACE {_INSERT}", anonymous)
+            rows = [_row(row.key, _anonymized(row.play), DELETED) for row in self.rows(batch)]
+            self._execute(f"REPLACE {_INSERT}", rows)
 
     def is_deleted(self, play: Play) -> bool:
         """Return whether a play is here and marked as deleted."""
@@ -222,8 +222,8 @@ class Outbox(SqliteFile):
             log.error(f"deleting an invalid entry from {self._path}: {to_iso(second * 1000)}")
             self._execute(delete, [(second,)])
 
-    def _execute(self, change: str, rows: Sequence[Row]) -> None:
-        self.write(lambda database: database.executemany(change, rows))
+    def _execute(self, change: str, rows: Sequence[Row], *, is_urgent: bool = True) -> None:
+        self.write(lambda database: database.executemany(change, rows), is_urgent=is_urgent)
 
     def merge(self, database: sqlite3.Connection, table: str, row: Row) -> None:
         """Copy a row to a table; of two states of a play, the newer one wins."""

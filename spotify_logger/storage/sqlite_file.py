@@ -80,8 +80,8 @@ class SqliteFile:
 
     def check_disk(self) -> str:
         """Return what is wrong with the disk although it seems to take all writes; "" if nothing."""
-        if not self._hidden_trouble and self._monotonic() < self._check_at:
-            return ""
+        if self._monotonic() < self._check_at:
+            return self._hidden_trouble
         self._check_at = self._monotonic() + CHECK_INTERVAL
         if self.on_disk and self.changes != self._compared_at:
             write_ahead_log = self._path.with_name(f"{self._path.name}-wal")

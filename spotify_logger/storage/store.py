@@ -21,7 +21,6 @@ from spotify_logger.system.log import sanitize
 
 HASHES_PER_BATCH = 200  # whole hashes read at once; for plays, about 200 KB
 ITEMS_PER_BATCH = 1000  # hashes of which a few fields are read at once
-MAX_CACHED_KEYS = 64  # maximum number of keys whose last written fields are cached
 LOG_INTERVAL = 900.0  # maximum seconds for which the append-only file may lack what changes with every answer
 # Runs a command in memory and on replicas only: it is not worth a write to an SD card.
 UNLOGGED = (
@@ -79,8 +78,8 @@ class Batch:
 class Store:
     """The log in Redis. For one thread.
 
-    Only changed fields are sent: the last written ones are cached until an error or a new connection. What
-    every answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
+    Only changed hashes are sent: the last batch is cached until an error or a new connection. What every
+    answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
     Data of other writers is read as it is, and skipped if it cannot belong to the log. Every method raises
     StoreError if Redis does not answer, or refuses; the constructor Misconfigured if `url` is invalid.
     Methods take and return keys without the prefix, which ends with the name of the listener.
@@ -133,17 +132,16 @@ class Store:
             key, since = self.shared_key(keys.LISTENERS), to_iso(round(self._utc() * 1000))
             self.send([("HSETNX", key, self._listener, since)])
 
-    def invalidate(self, *names: str) -> None:
-        """Drop the cached fields of keys that others may have deleted; without names, those of all keys."""
-        for key in [self._prefix + name for name in names] or tuple(self._written):
-            self._written.pop(key, None)
+    def invalidate(self) -> None:
+        """Send whole hashes again, because others may have changed or deleted some."""
+        self._written.clear()
 
     def delete_play(self, key_second: int) -> None:
         """Delete a play, and its line in the index of its day."""
         key, index = keys.play_key(key_second), keys.index_key(keys.day_of(key_second))
         deletions = [("HDEL", self.key(index), key_second), ("DEL", self.key(key))]
         self.send([*deletions, self.touch([str(keys.day_of(key_second))])])
-        self.invalidate(key, index)
+        self.invalidate()
 
     def touch(self, names: Iterable[str]) -> Command:
         """Return the command that tells readers which days, or `CATALOG`, they have to read again."""
@@ -259,41 +257,23 @@ class Store:
 
     def _write(self, batch: Batch) -> None:
         self.client.connect()
-        for _ in range(3):
-            if self.client.connections != self._connection:
-                self._written.clear()  # the server may have lost data
-                self._connection, self._may_skip_log = self.client.connections, True
-            # The append-only file gets a batch as a whole, or nothing of it.
-            is_recent = 0 <= self._utc() - self._logged_at < LOG_INTERVAL  # or the clock was set back
-            is_known = batch.hashes.keys() <= self._written.keys()
-            is_logged = batch.is_final or not (is_recent and is_known and self._may_skip_log)
-            known = {} if is_logged else self._written
-            writes = [
-                write for key in batch.hashes for write in self._changes(batch, key, known.get(key, {}))
-            ]
-            writes += [batch.now_playing] if batch.now_playing else []
-            replies = self.client.send(writes if is_logged else [*map(_unlogged, writes)])
-            if any(map(self._lacks_fields, writes, replies)):
-                self._written.clear()
-                self.has_lost_data = True
-            elif not is_logged and any(isinstance(reply, Refusal) for reply in replies):
-                self._may_skip_log = False  # the plain commands may be accepted, or it is clearer why not
-            elif self.client.connections == self._connection:
-                self._logged_at = self._utc() if is_logged else self._logged_at
-                self._confirm(batch, writes, replies)
-                return
-        raise StoreError(f"Redis at {self.where} keeps losing data or connections: check its log")
-
-    def _changes(self, batch: Batch, key: str, known: Mapping[str, str]) -> Iterator[Command]:
-        """Yield the commands that bring a hash up to date, of which some fields need not be sent."""
-        fields = batch.hashes[key]
-        changed = {name: value for name, value in fields.items() if known.get(name) != value}
-        if changed:
-            yield ("HSET", key, *chain.from_iterable(changed.items()))
-        # If the key is not cached, an earlier process may have written any field of a play.
-        gone = (known.keys() or PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
-        if gone:
-            yield ("HDEL", key, *sorted(gone))
+        if self.client.connections != self._connection:
+            self._written.clear()  # the server may have lost data
+            self._connection, self._may_skip_log = self.client.connections, True
+        # The append-only file gets a batch as a whole, or nothing of it.
+        is_recent = 0 <= self._utc() - self._logged_at < LOG_INTERVAL  # or the clock was set back
+        is_known = batch.hashes.keys() <= self._written.keys()
+        is_logged = batch.is_final or not (is_recent and is_known and self._may_skip_log)
+        known = {} if is_logged else self._written
+        writes = [write for key in batch.hashes for write in _changes(batch, key, known.get(key, {}))]
+        writes += [batch.now_playing] if batch.now_playing else []
+        replies = self.client.send(writes if is_logged else [*map(_unlogged, writes)])
+        if not is_logged and any(isinstance(reply, Refusal) for reply in replies):
+            self._may_skip_log = False  # the plain commands may be accepted, or it is clearer why not
+            self._write(batch)
+            return
+        self._logged_at = self._utc() if is_logged else self._logged_at
+        self._confirm(batch, writes, replies)
 
     def _lacks_fields(self, command: Command, reply: Reply) -> bool:
         """Return whether a hash was written of which Redis has lost fields: it had to add some again."""
@@ -302,13 +282,15 @@ class Store:
 
     def _confirm(self, batch: Batch, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
         """Cache what was written; raise StoreError if some of it was refused."""
-        answers = zip(commands, replies, strict=True)
+        answers = list(zip(commands, replies, strict=True))
+        has_lost = any(self._lacks_fields(*answer) for answer in answers)
         refusals = {str(command[1]): reply for command, reply in answers if isinstance(reply, Refusal)}
-        for key in batch.hashes.keys() - refusals.keys():
-            known = {} if key in batch.replaced else self._written.get(key, {})
-            self._written[key] = known | batch.hashes[key]
-        if refusals or len(self._written) > MAX_CACHED_KEYS:
-            self._written.clear()
+        written = {
+            key: fields if key in batch.replaced else {**self._written.get(key, {}), **fields}
+            for key, fields in batch.hashes.items()
+        }
+        self._written = {} if has_lost or refusals else written
+        self.has_lost_data |= has_lost
         if refusals:
             (key, first), more = next(iter(refusals.items())), len(refusals) - 1
             names = sanitize(key, 100) + (f" and {more} more" if more else "")
@@ -317,6 +299,17 @@ class Store:
                 (key.removeprefix(self._prefix) for key in refusals),
                 (refusal.code for refusal in refusals.values()),
             )
+
+
+def _changes(batch: Batch, key: str, known: Mapping[str, str]) -> Iterator[Command]:
+    """Yield the commands that bring a hash up to date, unless Redis is `known` to have it as it is."""
+    fields = batch.hashes[key]
+    if not fields.items() <= known.items():
+        yield ("HSET", key, *chain.from_iterable(fields.items()))
+    # If the key is not cached, an earlier process may have written any field of a play.
+    gone = (known.keys() or PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
+    if gone:
+        yield ("HDEL", key, *sorted(gone))
 
 
 def _unlogged(command: Command) -> Command:

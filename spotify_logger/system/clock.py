@@ -8,6 +8,8 @@ responses the stamps advance with the monotonic clock.
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from math import inf
 from threading import Lock, Timer
 
 DATE_TOLERANCE = 2.0  # seconds by which the system clock may differ from the `Date` header
@@ -44,13 +46,11 @@ class Clock:
     def is_synchronized(self) -> bool:
         """Return whether the kernel reports a synchronized clock, as it does while a time service runs."""
         # adjtimex(2): all zeros change nothing; it returns -1 for an error, TIME_ERROR if not synchronized.
-        try:
+        with suppress(Exception):  # no ctypes, no such call, no executable memory: unknown
             import ctypes  # noqa: PLC0415 - slow to import, and needed once at most
 
-            state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_SIZE))
-        except Exception:  # noqa: BLE001 - no ctypes, no such call, no executable memory: unknown
-            return False
-        return state in range(TIME_ERROR)
+            return ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_SIZE)) in range(TIME_ERROR)
+        return False
 
     def sleep(self, seconds: float) -> None:
         """Wait for the seconds, or until woken."""
@@ -59,23 +59,22 @@ class Clock:
 
 def boot_id() -> str:
     """Return the ID of this boot of the machine (random(4)); "" if it is unknown."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - small
-            return file.read().strip()
-    except OSError:
-        return ""
+    with suppress(OSError), open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - small
+        return file.read().strip()
+    return ""
 
 
 class Deadline:
-    """Lets a thread call `interrupt` if the block of a `with` takes longer than `seconds`; not nested.
+    """Ends a `with` block after some seconds: a thread calls `interrupt`, and the block raises TimeoutError.
 
-    The thread outlives the block and watches the next ones: starting it takes as long as most answers.
+    Not nested. The thread outlives the block and watches the next ones: starting it takes as long as most
+    answers.
     """
 
     def __init__(self, seconds: float, interrupt: Callable[[], None]) -> None:
         self._seconds, self._interrupt = seconds, interrupt
         self._lock = Lock()
-        self._due: float | None = None  # monotonic seconds; None while there is nothing to interrupt
+        self._due = inf  # monotonic seconds; infinite while there is nothing to interrupt
         self._is_watched = False
 
     def __enter__(self) -> None:
@@ -86,7 +85,9 @@ class Deadline:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            self._due = None
+            is_late, self._due = time.monotonic() >= self._due, inf
+        if is_late:  # also where the block took the end of the connection for that of the answer
+            raise TimeoutError
 
     def _watch(self, seconds: float) -> None:
         timer = Timer(seconds, self._check)
@@ -96,12 +97,8 @@ class Deadline:
 
     def _check(self) -> None:
         with self._lock:
-            self._is_watched = False
-            if self._due is None:
-                return
-            left = self._due - time.monotonic()
-            if left > 0:
+            left, self._is_watched = self._due - time.monotonic(), False
+            if 0 < left < inf:
                 self._watch(left)
-                return
-            self._due = None
-            self._interrupt()  # under the lock, so that it hits nothing that begins afterwards
+            elif left <= 0:
+                self._interrupt()  # under the lock, so that it hits nothing that begins afterwards

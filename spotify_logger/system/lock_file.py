@@ -18,27 +18,30 @@ from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryL
 if TYPE_CHECKING:
     from pathlib import Path
 
-ORPHAN_TIMEOUT = 10.0  # seconds to wait for the children of a killed supervisor
+TIMEOUT = 10.0  # seconds to wait for another logger: it may be ending, as the children of a killed one do
 
 
 class AlreadyRunning(SpotifyLoggerError):  # noqa: N818 - the name is the state
     """Another logger uses this state folder. The message names it."""
 
 
-def acquire(state_dir: Path | str, what: str, orphan_timeout: float = ORPHAN_TIMEOUT) -> int:
+def acquire(state_dir: Path | str, what: str, timeout: float = TIMEOUT) -> int:
     """Acquire the lock, and note `what` holds it, e.g. "run.py", in the file.
 
     It is held as long as the returned file descriptor, or a copy inherited by a child, is open. Raises
     AlreadyRunning, Misconfigured for a symbolic link, whose target would be written, or else TryLater.
     """
-    deadline = time.monotonic() + orphan_timeout
+    deadline = time.monotonic() + timeout
     try:
         descriptor = _open(state_dir)
         while not _try_lock(descriptor, fcntl.LOCK_EX):
-            note = _note(descriptor)
-            if _is_alive(note) or time.monotonic() > deadline:
+            if time.monotonic() > deadline:
+                said = b""
+                with contextlib.suppress(IsADirectoryError):
+                    said = os.pread(descriptor, 200, 0)
                 os.close(descriptor)
-                raise AlreadyRunning(f"another logger is using {state_dir}: {note or 'unknown process'}")
+                holder = said.decode(errors="replace").strip() or "unknown process"
+                raise AlreadyRunning(f"another logger is using {state_dir}: {holder}")
             time.sleep(0.05)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -80,23 +83,3 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _note(descriptor: int) -> str:
-    try:
-        return os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-    except IsADirectoryError:
-        return ""
-
-
-def _is_alive(note: str) -> bool:
-    """Return whether the process of a note, "pid 123, …", runs; if not, its children hold the lock, and end.
-
-    A zombie has ended, too (proc(5)). Where there is no /proc, the children are waited for in any case.
-    """
-    try:
-        pid = int(note.partition(",")[0].removeprefix("pid "))
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - the supervisor avoids pathlib
-            return file.read().rpartition(b")")[2].split()[:1] != [b"Z"]
-    except (ValueError, OSError):
-        return False

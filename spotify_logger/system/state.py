@@ -24,21 +24,14 @@ def _as_dict(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass; 
 
 
 def from_json(kind: type[T], text: str | bytes) -> T | None:
-    """Parse JSON into a value of type `kind`, see `from_plain`; None if it is invalid."""
-    with suppress(ValueError), bounded_nesting():
-        return from_plain(kind, json.loads(text, parse_constant=int))  # not a number: NaN is not JSON
-    return None
-
-
-def from_plain(kind: type[T], value: object) -> T | None:
-    """Convert what `json.loads` returned into a value of type `kind`; None if it does not match.
+    """Parse JSON into a value of type `kind`; None if it is invalid, or of another type.
 
     Types are int, float (finite; from whole numbers, too), str, bool, object (anything), lists, tuples of
     fixed length, dicts by str or int, unions, and dataclasses of these. A field of a dataclass gets its
     default if it is missing or of another type; unknown fields are ignored.
     """
-    with suppress(ValueError, TypeError):
-        return cast("T", _read(kind, value))
+    with suppress(ValueError, TypeError), bounded_nesting():
+        return cast("T", _read(kind, json.loads(text, parse_constant=int)))  # not a number: NaN is not JSON
     return None
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from spotify_logger.spotify import login, oauth
+from spotify_logger.spotify import login
 from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -74,15 +74,16 @@ class LoginThread(threading.Thread):
     def run(self) -> None:
         """Wait for the answer, exchange it for a token and save that."""
         due = time.monotonic() + ATTEMPT_TIMEOUT
-        attempt, prompt = self._attempt, self._prompt
+        attempt = self._attempt
         try:
-            with login.start_callback_server(attempt, prompt), attempt.result():
+            with attempt.listen():
                 while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:
                     self._stopped.wait(login.POLL_SECONDS)
-                token = login.exchange_redirect(attempt, time.time(), prompt) if attempt.answer else None
-                if token and (conflict := oauth.account_conflict(token, self._owner)):
-                    prompt.say(f"Not saved: {conflict}. {OTHER_ACCOUNT}")
-                elif token:
-                    attempt.save(token)
+                if attempt.answer:
+                    attempt.finish(time.time(), self._owner, self._refuse)
         except SpotifyLoggerError as error:
-            prompt.say(f"{error}.")
+            self._prompt.say(f"{error}.")
+
+    def _refuse(self, conflict: str) -> bool:
+        self._prompt.say(f"Not saved: {conflict}. {OTHER_ACCOUNT}")
+        return False

@@ -55,7 +55,7 @@ def test_a_command_reads_it_while_nothing_runs(
     assert (code, err) == (0, "")
     assert "Veridis Quo" in out
     assert not is_listening("127.0.0.1", port)
-    os.close(lock_file.acquire(years, "run.py", orphan_timeout=0))
+    os.close(lock_file.acquire(years, "run.py", timeout=0))
 
 
 def test_what_a_command_writes_stays(years: Path, capsys: pytest.CaptureFixture[str]) -> None:

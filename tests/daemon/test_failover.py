@@ -57,9 +57,9 @@ class CuttableClient(FakeRedisClient):
         self._check()
         return super().connect()
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
+    def send(self, commands: Sequence[Command], server: object = None) -> list[Reply]:
         self._check()
-        return super().send(commands)
+        return super().send(commands, server)
 
     def _check(self) -> None:
         if self._machine.is_cut_off:

@@ -12,7 +12,7 @@ from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.http import Response
 from spotify_logger.spotify.oauth import Token, TokenFile, valid_until
-from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
+from spotify_logger.spotify.rate_limit import RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.conftest import date_header
 from tests.testbed.virtual_time import VirtualClock
@@ -85,8 +85,10 @@ class ScriptedClient:
         self.spotify = self.start()
 
     def start(self, settings: Settings | None = None) -> Spotify:
-        """Start the client, or restart it with nothing but its files."""
-        rate_limit = RateLimit(self.folder / RATE_LIMIT_FILE, self.clock)
+        """Start the client, or restart it with nothing but what it has kept."""
+        limits = self.folder / "limits.json"
+        kept = limits.read_text() if limits.exists() else ""
+        rate_limit = RateLimit(kept, limits.write_text, self.clock)
         token_file = TokenFile(self.path)
         self.spotify = Spotify(self.script, settings or self.settings, token_file, self.clock, rate_limit)
         return self.spotify

@@ -14,7 +14,7 @@ from spotify_logger.simulator.faults import NAMES, Fault
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.api import Spotify
 from spotify_logger.spotify.oauth import Token, TokenFile
-from spotify_logger.spotify.rate_limit import RATE_LIMIT_FILE, RateLimit
+from spotify_logger.spotify.rate_limit import RateLimit
 from spotify_logger.system.errors import LoginNeeded, NotBefore, SpotifyLoggerError, TryLater, Unreachable
 from tests.testbed.virtual_time import VirtualWorld
 
@@ -59,7 +59,7 @@ def spotify(world: VirtualWorld, tmp_path: Path) -> Spotify:
     }
     token_file = TokenFile(tmp_path / TOKEN_FILE)
     token_file.save(Token(DEMO_REFRESH_TOKEN, account="me"))
-    rate_limit = RateLimit(tmp_path / RATE_LIMIT_FILE, world.clock)
+    rate_limit = RateLimit("", lambda _: None, world.clock)
     return Spotify(world.send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
 
 

@@ -105,7 +105,7 @@ def test_a_deadline_interrupts_each_late_block_and_nothing_else() -> None:
         pass
     time.sleep(0.1)  # the thread of the first block will find one that is not late yet
     for _ in range(2):
-        with deadline:
+        with pytest.raises(TimeoutError), deadline:
             assert interrupted.wait(60)
         interrupted.clear()
     with deadline:

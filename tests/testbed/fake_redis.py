@@ -590,7 +590,7 @@ class FakeRedisClient(RedisClient):
             self.connections += 1
         return self.connections
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
+    def send(self, commands: Sequence[Command], server: object = None) -> list[Reply]:
         self.connect()
         try:
             return self._server.answer(self, commands)
@@ -599,9 +599,6 @@ class FakeRedisClient(RedisClient):
 
     def servers(self) -> list[object]:
         return [self._server]
-
-    def send_to(self, server: object, commands: Sequence[Command]) -> list[Reply]:
-        return self.send(commands)
 
     def close(self) -> None:
         self.session = 0

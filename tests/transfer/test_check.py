@@ -339,10 +339,10 @@ class EventfulClient(RedisClient):
         super().__init__(url)
         self.before: Callable[[str, Sequence[str]], object] = lambda *_: None
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
+    def send(self, commands: Sequence[Command], server: object = None) -> list[Reply]:
         keys = [str(command[1]) for command in commands if len(command) > 1]
         self.before(str(commands[0][0]) if commands else "", keys)
-        return super().send(commands)
+        return super().send(commands, server)
 
     def archive(self) -> Archive:
         return Archive("", connect=lambda _: self, utc=lambda: NOW)

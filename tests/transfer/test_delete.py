@@ -169,12 +169,12 @@ class BreakingClient(RedisClient):
         super().__init__(url)
         self.remaining = remaining
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
+    def send(self, commands: Sequence[Command], server: object = None) -> list[Reply]:
         if any(command[0] in {"HSET", "HDEL", "DEL"} for command in commands):
             self.remaining -= 1
             if self.remaining < 0:
                 raise StoreError("Redis went away")
-        return super().send(commands)
+        return super().send(commands, server)
 
 
 @pytest.mark.parametrize("writes", range(5))

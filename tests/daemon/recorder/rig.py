@@ -83,14 +83,14 @@ class SpyClient(RedisClient):
         self.connects += 1
         return super().connect()
 
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
+    def send(self, commands: Sequence[Command], server: object = None) -> list[Reply]:
         self.trips.append(list(commands))
         try:
             self.before(commands)
         except StoreError:
             self.close()  # as after a real failure
             raise
-        replies = super().send(commands)
+        replies = super().send(commands, server)
         self.after(commands)
         return replies
 
