@@ -1,7 +1,7 @@
 """An SQLite file that survives power cuts, and goes on in memory while its disk is full or broken."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -120,14 +120,16 @@ class SqliteFile:
         """Go on in memory, with everything that can still be read from disk; raise `error` if that failed."""
         if not self.on_disk:
             raise error
-        self.on_disk = self._is_complete = False
+        self.on_disk, self._is_complete = False, True
         self._retry_at = self._monotonic() + self._disk_retry
         memory = _connect(":memory:")
         self._set_up(memory)
-        with suppress(sqlite3.Error, ValueError):  # a read-only disk lacks the log's index; another schema
+        try:
             disk = getattr(self, "_database", None) or _connect(f"{self._path.absolute().as_uri()}?mode=ro")
             with closing(disk):
-                self._is_complete = self._copy(disk, memory)
+                self._copy(disk, memory)
+        except (sqlite3.Error, ValueError):  # a read-only disk lacks the log's index; another schema
+            self._is_complete = False
         self._database = memory
         if not self._set_aside(error):
             self.trouble = f"{self._path} cannot be written: {log.sanitize(str(error), 200)}"
@@ -162,19 +164,25 @@ class SqliteFile:
         self._database.close()
         self._database, self.on_disk, self.trouble = disk, True, ""
 
-    def _copy(self, source: sqlite3.Connection, target: sqlite3.Connection) -> bool:
-        """Copy all rows that can be read, and return whether that was all."""
-        tables = {table: _readable(source, table) for table in self.TABLES}
+    def _copy(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+        """Copy all rows that can be read."""
 
         def copy(target: sqlite3.Connection) -> None:
-            for table, (rows, _) in tables.items():
+            for table in self.TABLES:
                 if self._is_complete:
                     target.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
-                for row in rows:
+                for row in self._salvage(source, table):
                     self.merge(target, table, row)
 
         _transact(target, copy)
-        return all(is_all for _, is_all in tables.values())
+
+    def _salvage(self, source: sqlite3.Connection, table: str) -> Iterator[Row]:
+        """Yield all rows of a table, or those before and after damage."""
+        for order in ("ASC", "DESC"):
+            with suppress(sqlite3.Error):
+                yield from source.execute(f"SELECT * FROM {table} ORDER BY 1 {order}")  # noqa: S608 - our own names
+                return
+            self._is_complete = False
 
 
 def _connect(name: str) -> sqlite3.Connection:
@@ -187,13 +195,3 @@ def _transact(database: sqlite3.Connection, change: Change, *, is_urgent: bool =
         database.execute("BEGIN IMMEDIATE")
         change(database)
         database.commit()
-
-
-def _readable(source: sqlite3.Connection, table: str) -> tuple[list[Row], bool]:
-    """Return all rows, or those before and after damage, and whether that is all."""
-    rows: list[Row] = []
-    for order in ("ASC", "DESC"):
-        with suppress(sqlite3.Error):
-            rows.extend(source.execute(f"SELECT * FROM {table} ORDER BY 1 {order}"))  # noqa: S608 - our own names
-            return rows, order == "ASC"
-    return rows, False

@@ -77,8 +77,10 @@ def test_the_documented_commands_move_all_keys_to_debian_server(tmp_path: Path, 
         elif line == "sudo apt install redis-server":
             debian.start()
             url = f"redis://127.0.0.1:{debian.port}/0"
-        elif not line.startswith("sudo "):
-            command = line.replace("/opt/spotify-logger/.venv/bin", str(Path(sys.executable).parent))
+        elif not line.startswith("sudo systemctl "):
+            command = line.removeprefix("sudo ").replace(
+                "/opt/spotify-logger/.venv/bin", str(Path(sys.executable).parent)
+            )
             own = Path(sys.executable).parent  # the command is linked there
             environ = {
                 "PATH": f"{bin_folder}:{own}:{os.environ['PATH']}",
