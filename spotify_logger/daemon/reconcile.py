@@ -16,7 +16,7 @@ from spotify_logger.core.play import IMPORT, LIVE, UNKNOWN, Play
 from spotify_logger.core.redis_keys import ONE_DAY, TOMBSTONES, day_of, gap_key, play_key, second_of_day
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.client import Persistence, StoreError
-from spotify_logger.storage.outbox import LOG_ID_NOTE, PLAYS_PER_QUERY, Outbox, OutboxPlay
+from spotify_logger.storage.outbox import LOG_ID_NOTE, PLAYS_PER_QUERY, Outbox, OutboxPlay, log_trouble
 from spotify_logger.storage.store import Store
 from spotify_logger.system import log
 from spotify_logger.system.clock import Clock
@@ -194,8 +194,6 @@ class Reconciler:
             self._outbox.set_note(LOG_ID_NOTE, ours := found.split()[0])
         known, self.log_trouble = self.log_trouble, None if found is None else ""
         if found is not None and ours not in found.split():
-            from spotify_logger.storage.log_id import log_trouble  # noqa: PLC0415 - memory: seldom
-
             self.log_trouble = log_trouble(self._store.where, ours, found)
             if found:
                 raise StoreError(self.log_trouble)

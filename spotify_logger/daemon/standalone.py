@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from spotify_logger.config.settings import Settings
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
-from spotify_logger.storage.log_id import known_log
+from spotify_logger.storage.outbox import known_log
 from spotify_logger.system import lock_file, log
 from spotify_logger.system.errors import SpotifyLoggerError
 

@@ -19,8 +19,7 @@ from spotify_logger.core.times import from_iso, local, seconds_of, utc_time
 from spotify_logger.storage.bulk import Archive, GapData, PlayData, gap_data, play_data
 from spotify_logger.storage.client import FORGETS, StoreError
 from spotify_logger.storage.embedded_server import missing_server
-from spotify_logger.storage.log_id import known_log, log_trouble, look_up
-from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.outbox import OUTBOX_FILE, known_log, log_trouble, look_up
 from spotify_logger.system import disk, lock_file
 from spotify_logger.system.clock import DATE_TOLERANCE, Clock, boot_id
 from spotify_logger.system.errors import LOGIN_ADVICE

@@ -19,7 +19,7 @@ from redis.retry import Retry
 from spotify_logger.config.settings import URL_FORMS, parse_topology
 from spotify_logger.system.clock import Deadline
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, chain
-from spotify_logger.system.log import sanitize
+from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 
 if TYPE_CHECKING:
     from spotify_logger.config.topology import RedisTopology
@@ -54,7 +54,6 @@ _NUMBERS = {
 _TEXTS = {"GET", "HGET", "SET"}
 _HASHES = {"CONFIG GET", "HGETALL"}
 
-MAX_SERVER_TEXT = 200  # maximum characters of a server's own error text that are passed on
 NO_RIGHTS = "denies this user permission: allow the command in its ACL, on keys that begin with REDIS_PREFIX"
 REPLICA = "is a read-only replica: point REDIS_URL at the primary"
 CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
@@ -294,7 +293,7 @@ def to_refusal(error: redis.ResponseError) -> Refusal:
     for code, (kind, advice) in ADVICE_BY_CODE.items():
         if type(error) is kind or first == code:
             return Refusal(code, advice)
-    advice = _advice_by_text(text) or f"says: {sanitize(text, MAX_SERVER_TEXT)}"
+    advice = _advice_by_text(text) or f"says: {sanitize(text, DETAIL_LIMIT)}"
     return Refusal(first if first.isupper() else "ERR", advice)
 
 
@@ -312,7 +311,7 @@ def explain(error: BaseException) -> str:
         return advice
     for link in causes:  # redis-py raises while handling the system's error
         if isinstance(link, OSError) and link.strerror and not isinstance(link, CLOSED_ERRORS):
-            reason = sanitize(link.strerror, MAX_SERVER_TEXT)
+            reason = sanitize(link.strerror, DETAIL_LIMIT)
             return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
     what_it_is = (words for kind, words in ADVICE_BY_CLASS if any(isinstance(link, kind) for link in causes))
     return next(what_it_is, "is not a Redis server: something else answers there. Check REDIS_URL")

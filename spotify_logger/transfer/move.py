@@ -21,7 +21,7 @@ from spotify_logger.report.answers import Answer
 from spotify_logger.report.progress import Progress
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import ITEM_KEYS, Archive
-from spotify_logger.storage.log_id import known_log
+from spotify_logger.storage.outbox import known_log
 from spotify_logger.storage.store import HASHES_PER_BATCH, Batch
 from spotify_logger.system.errors import SpotifyLoggerError
 

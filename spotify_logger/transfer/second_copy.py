@@ -27,8 +27,7 @@ from spotify_logger.monitoring.status import COPY_FOLDER
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.log_id import known_log, log_trouble
-from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.outbox import OUTBOX_FILE, known_log, log_trouble
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.state import from_json
