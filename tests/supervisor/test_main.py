@@ -268,7 +268,7 @@ class TestLock:
         first = supervised.start()
         loop = supervised.wait_for_start()
         assert str(supervised.folder / "lock") in open_files(loop)
-        assert supervised.start().wait(20) == 1
+        assert supervised.start().wait(60) == 1  # it waits for the first one to end
         supervised.wait_for_line(rf"another logger is using {supervised.folder}: pid {first.pid}, run\.py, ")
         assert len(supervised.starts()) == 1
         assert first.poll() is None
