@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 from spotify_logger.config import settings as config
 from spotify_logger.config.sources import DEFAULTS, TOKEN_FILE
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
-from spotify_logger.core.display import format_play
 from spotify_logger.core.observations import JITTER_MS
-from spotify_logger.core.play import PLAY_FIELDS, Play
+from spotify_logger.core.play import PLAY_FIELDS, Play, format_play
 from spotify_logger.core.player_state import (
     ITEM_TYPES,
     MAX_ITEM_MS,

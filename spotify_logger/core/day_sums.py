@@ -1,7 +1,7 @@
-"""How much was played in a unit of time: sums of days and hours, and streaks of days. Pure."""
+"""How much was played in a unit of time: sums of days and hours, streaks of days, and sessions. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from spotify_logger.core.periods import Period, Zone
 from spotify_logger.core.redis_keys import EPOCH_DAY
 
 LONGEST_MONTH = 31  # days
+SESSION_PAUSE_MS = 30 * 60_000  # a listening session ends when nothing is played for this long
 LONGEST_BY_MONTH = 366 * 86_400 + 3600  # in seconds: a leap year and an hour of daylight saving time
 INTERVALS = DAY, WEEK, MONTH = ("day", "week", "month")
 
@@ -138,3 +139,19 @@ def by_year_or_month(days: Sequence[LocalSums], period: Period) -> list[Sums]:
     length = len("2026-11" if is_short else "2026")
     wanted = range(days[0].number, days[-1].number + 1)
     return sums_of(days, wanted, "period", lambda day: str(day)[:length])
+
+
+def sessions(plays: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield the second in which each session starts, and the millisecond in which it ends.
+
+    The plays are seconds and milliseconds played, in chronological order.
+    """
+    begin, end_ms = 0, -SESSION_PAUSE_MS
+    for second, ms_played in plays:
+        if second * 1000 - end_ms >= SESSION_PAUSE_MS:
+            if end_ms >= 0:
+                yield begin, end_ms
+            begin, end_ms = second, second * 1000
+        end_ms = max(end_ms, second * 1000 + ms_played)
+    if end_ms >= 0:
+        yield begin, end_ms

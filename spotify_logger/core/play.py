@@ -1,4 +1,4 @@
-"""The play: one period of listening to one item, and its Redis hash. Pure."""
+"""The play: one period of listening to one item, its Redis hash, and its description. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,3 +83,24 @@ class Play:
 def near_end_ms(duration_ms: int) -> int:
     """Return how long before its end an item counts as finished: `NEAR_END_MS`, less for very short items."""
     return min(NEAR_END_MS, duration_ms // 4)
+
+
+def format_title(fields: Mapping[str, object]) -> str:
+    """Return artist and title: "Daft Punk – Veridis Quo"; for an episode, show and title."""
+    artist = fields.get("artists") or fields.get("album")
+    name = str(fields.get("name") or fields.get("uri") or "untitled")
+    return f"{artist} – {name}" if artist else name
+
+
+def format_duration(milliseconds: int) -> str:
+    """Format a duration as "5:45", or "1:01:01" from one hour on."""
+    minutes, seconds = divmod(milliseconds // 1000, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def format_play(play: Play) -> str:
+    """Describe a play: "Daft Punk – Veridis Quo, 5:45 of 5:45, Kitchen"."""
+    length = "" if play.item.duration_ms is None else f" of {format_duration(play.item.duration_ms)}"
+    device = f", {play.fields['device_name']}" if play.fields.get("device_name") else ""
+    return f"{format_title(play.fields)}, {format_duration(play.ms_played)}{length}{device}"

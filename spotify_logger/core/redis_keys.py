@@ -6,6 +6,7 @@ Values may have been written by anyone: parsers return None for invalid ones.
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
+from itertools import starmap
 
 from spotify_logger.core.times import from_iso
 
@@ -32,6 +33,7 @@ PROBE = "spotify_logger:probe"  # never exists: a write that would only modify i
 
 END_REASONS = ("trackdone", "skipped", "stopped", "unknown")
 OPEN = "open"  # in index rows, for a play that is not over
+Row = tuple[int, str, int, str]  # of the index: second, catalog key, milliseconds played, and end reason
 
 EPOCH_DAY = date(1970, 1, 1)
 ONE_DAY = 86_400
@@ -97,6 +99,15 @@ def second_of_day(day: date) -> int:
     return (day - EPOCH_DAY).days * ONE_DAY
 
 
+def read_date(text: str) -> date | None:
+    """Parse a day as the names of keys have it: "2026-11-22"; other forms are invalid."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return None
+    return day if str(day) == text else None
+
+
 def second_of_key(key: str) -> int | None:
     """Return the second in the key of a play, with any prefix; None for other keys."""
     _, colon, digits = key.rpartition("listening:")
@@ -108,15 +119,17 @@ def row_value(item: str, ms_played: int, end: str | None) -> str:
     return f"{item} {ms_played} {OPEN if end is None else end if end in END_REASONS else 'unknown'}"
 
 
-def read_row(second: str, value: str) -> tuple[int, str, int, str] | None:
-    """Parse an index row into second, catalog key, milliseconds played, and end reason.
-
-    Rows of the first versions have no end reason, which becomes "unknown".
-    """
+def read_row(second: str, value: str) -> Row | None:
+    """Parse an index row; those of the first versions have no end reason, which becomes "unknown"."""
     row = _ROW.fullmatch(value)
     if row is None or not _SECOND.fullmatch(second):
         return None
     return int(second), row[1], int(row[2]), row[3] or "unknown"
+
+
+def read_day(lines: Mapping[str, str]) -> list[Row]:
+    """Return the rows of a day's index in chronological order; invalid ones are skipped."""
+    return sorted(filter(None, starmap(read_row, lines.items())))
 
 
 def gap_value(second: int, fields: Mapping[str, str]) -> str:

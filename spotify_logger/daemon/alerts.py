@@ -96,15 +96,16 @@ class Alerts:
         if valid_until is not None:
             self._remind(valid_until, now)
 
-    def follow(self, key: str, trouble: str, over: str) -> None:
-        """Send an alert once while there is `trouble`, and one that it is `over`."""
+    def follow(self, key: str, trouble: str, over: str = "") -> None:
+        """Send an alert once while there is `trouble`, and one that it is `over`, if that has a text."""
         if trouble:
             self.notify(key, f"{trouble[:1].upper()}{trouble[1:]}.")
         elif key in self._state.raised:
             self._state.raised.remove(key)
-            # Replaces the first alert if it is still queued. It cannot be dropped together with it: a POST
-            # with a lost response may have arrived.
-            self._queue(key, over)
+            if over:  # even if the first alert is still queued: a POST with a lost response may have arrived
+                self._queue(key, over)
+            else:
+                self._state.queue.pop(key, None)
             self._save()
 
     def notify(self, key: str, text: str) -> None:
@@ -113,13 +114,6 @@ class Alerts:
             self._state.raised.append(key)
             self._queue(key, text)
         self._save()
-
-    def resolve(self, key: str) -> None:
-        """Mark an alert as over: drop it if it is still queued, and allow it to be raised again."""
-        if key in self._state.raised:
-            self._state.raised.remove(key)
-            self._state.queue.pop(key, None)
-            self._save()
 
     def deliver(self) -> None:
         """Send the oldest queued alert, unless its retry is not due yet."""

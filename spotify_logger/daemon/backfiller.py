@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 from spotify_logger.core.backfill import backfill_plays, read_recently_played
 from spotify_logger.core.coverage import Coverage, UnobservedSpan
-from spotify_logger.core.display import format_play
 from spotify_logger.core.matching import AccountRank, account_rank, identity, matches_tombstone
-from spotify_logger.core.play import Play
+from spotify_logger.core.play import Play, format_play
 from spotify_logger.core.times import in_range, to_iso
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import Spotify

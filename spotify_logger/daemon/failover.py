@@ -112,7 +112,7 @@ class Failover:
         takes_over = not self._is_active
         if takes_over:
             log.info(f"taking over from the logger on {self._other_machine}")
-            self.poller.alerts.resolve(_SILENT)
+            self.poller.alerts.follow(_SILENT, "")
             if self._lease.was_invalid:  # it would not have expired
                 text = (
                     f"The lease in Redis (key {LEASE}) had a value or an expiry that no logger sets,"
@@ -143,18 +143,15 @@ class Failover:
             log.info(f"the logger on {self._other_machine} is active; this one stands by")
             self.poller.outbox.set_note(ROLE_NOTE, STANDBY)
             self._is_active, self._has_role = False, True
-            self.poller.alerts.resolve(_VOID)
-        silence, alerts = self._lease.silent_seconds, self.poller.alerts
-        if silence >= MAX_SILENCE:
-            alerts.notify(
-                _SILENT,
-                f"The logger on {self._lease.machine} is on standby, but the one on {self._other_machine}"
-                f" has written nothing for {silence / 60:.0f} minutes: check that machine, or stop it",
-            )
-        else:
-            alerts.resolve(_SILENT)
+            self.poller.alerts.follow(_VOID, "")
+        silence = self._lease.silent_seconds
+        trouble = (
+            f"the logger on {self._lease.machine} is on standby, but the one on {self._other_machine} has"
+            f" written nothing for {silence / 60:.0f} minutes: check that machine, or stop it"
+        )
+        self.poller.alerts.follow(_SILENT, trouble if silence >= MAX_SILENCE else "")
         self.poller.check_log()
-        alerts.deliver()
+        self.poller.alerts.deliver()
         self.poller.recorder.flush_leftovers()
         due = self._clock.monotonic() + self._lease.wait
         return Turn(due, ok=True, words=f"standby: the logger on {self._other_machine} is active")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from spotify_logger.config.forwarding import ForwardTarget
 from spotify_logger.config.settings import Settings
 from spotify_logger.core.backoff import Backoff
-from spotify_logger.core.display import format_title
 from spotify_logger.core.forwarding import (
     SUBMIT_PATH,
     Outcome,
@@ -24,7 +23,7 @@ from spotify_logger.core.forwarding import (
     track_metadata,
 )
 from spotify_logger.core.matching import Identity, identity
-from spotify_logger.core.play import Play
+from spotify_logger.core.play import Play, format_title
 from spotify_logger.daemon.alerts import Alerts
 from spotify_logger.daemon.poller import Environment
 from spotify_logger.spotify.http import Request
@@ -188,7 +187,7 @@ class Forwarder:
         elif receiver.trouble and not trouble:
             log.info(f"forwarding plays to {target.host} again")
         if not trouble:
-            self._alerts.resolve(key)
+            self._alerts.follow(key, "")
         receiver.trouble = trouble
 
 

@@ -14,9 +14,8 @@ from spotify_logger.config.settings import Settings
 from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
-from spotify_logger.core.display import format_play, format_title
 from spotify_logger.core.matching import identity, remaining_ms
-from spotify_logger.core.play import Play
+from spotify_logger.core.play import Play, format_play, format_title
 from spotify_logger.core.player_state import FieldValue, PlayerState, StateKind, read_player_state
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
 from spotify_logger.core.times import from_iso, local, to_iso

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from spotify_logger.core.display import format_title
+from spotify_logger.core.play import format_title
 from spotify_logger.core.search_text import Match, bare_title, search_words
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import Artist, CatalogEntry, recordings, tell_apart
-from spotify_logger.core.play_rows import is_day, sessions, span_of
+from spotify_logger.core.day_sums import sessions
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.search_text import indexed_words
 from spotify_logger.core.text import fold
@@ -112,7 +112,7 @@ class IndexSync:
         changed = {day: "" for day, revision in known.items() if revision and day not in revisions}
         now_ms = int(self._store.revision())
         for day, revision in revisions.items() - known.items():
-            if is_day(day) or day in NOT_DAYS:
+            if keys.read_date(day) or day in NOT_DAYS:
                 is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS
                 changed[day] = revision if is_settled else UNSETTLED
         if UNSETTLED in changed.values():
@@ -125,7 +125,7 @@ class IndexSync:
         for some in batched(wanted, DAYS_PER_BATCH):
             hashes = self._store.hashes(keys.index_key(date.fromisoformat(day)) for day in some)
             for day, lines in zip(some, hashes, strict=True):
-                self._write_day(span_of(day), lines)
+                self._write_day(_span(day), lines)
                 if lines or days[day]:  # an empty day without a revision would count as lost
                     kept.add(day)
             if self._progress:
@@ -284,7 +284,12 @@ class IndexSync:
         self._database.executemany(update, rows)
 
 
+def _span(day: str) -> Span:
+    begin = keys.second_of_day(date.fromisoformat(day))
+    return begin, begin + keys.ONE_DAY
+
+
 def _spans(days: Collection[str]) -> list[Span]:
     """Return the spans to count anew: of many days, as an import touches them, one around all is faster."""
-    spans = sorted(map(span_of, days))
+    spans = sorted(map(_span, days))
     return [(spans[0][0], spans[-1][1])] if len(spans) > DAYS_APART else spans

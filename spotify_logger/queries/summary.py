@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spotify_logger.core import day_sums
-from spotify_logger.core.day_sums import Session
-from spotify_logger.core.play_rows import sessions
+from spotify_logger.core.day_sums import Session, sessions
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
 from spotify_logger.queries.charts import BY_DAY, DAY, HOUR

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import periods
-from spotify_logger.core.display import format_title
+from spotify_logger.core.play import format_title
 from spotify_logger.core.redis_keys import FIRST_DAY, play_key
 from spotify_logger.queries import sql
 from spotify_logger.queries.search import find, matches

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from spotify_logger.core.batched import batched
-from spotify_logger.core.display import format_title
 from spotify_logger.core.periods import WEEKDAYS
+from spotify_logger.core.play import format_title
 from spotify_logger.core.times import seconds_of
 from spotify_logger.queries import charts, summary
 from spotify_logger.queries.question import PLAYS, TIME, Question, measure

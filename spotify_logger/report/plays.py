@@ -6,8 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.config.listeners import UNNAMED
-from spotify_logger.core.display import format_duration, format_title
-from spotify_logger.core.play import BACKFILL, TRACKDONE
+from spotify_logger.core.play import BACKFILL, TRACKDONE, format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of, utc_time

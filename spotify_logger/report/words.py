@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from spotify_logger.core.display import format_duration
+from spotify_logger.core.play import format_duration
 from spotify_logger.core.times import local, seconds_of
 
 if TYPE_CHECKING:

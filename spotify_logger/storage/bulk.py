@@ -10,7 +10,6 @@ from datetime import date
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
-from spotify_logger.core.play_rows import PlayRows, read_day
 from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
 from spotify_logger.core.times import utc_time
 from spotify_logger.storage.client import Command, Refusal, StoreError
@@ -34,8 +33,8 @@ class Archive(Store):
 
     def rows(
         self, begin: int = FIRST_SECOND, end: int | None = None, progress: Progress | None = None
-    ) -> Iterator[PlayRows]:
-        """Yield the plays that started from `begin` to before `end`, one UTC day at a time, in order.
+    ) -> Iterator[keys.Row]:
+        """Yield the rows of the plays that started from `begin` to before `end`, in chronological order.
 
         `progress` gets the number of days that have been dealt with, and that of all days with plays.
         """
@@ -43,16 +42,15 @@ class Archive(Store):
         midnights = range(max(begin, FIRST_SECOND) // keys.ONE_DAY * keys.ONE_DAY, end, keys.ONE_DAY)
         done, total = 0, self.count_days(map(keys.day_of, midnights)) if progress else 0
         for some in batched(map(keys.day_of, midnights), DAYS_PER_BATCH):
-            for rows in map(read_day, self.hashes(map(keys.index_key, some))):
-                if inside := rows.between(begin, end):
-                    yield inside
-                    done += 1
-                    if progress:
-                        progress(done, total)
+            for lines in self.hashes(map(keys.index_key, some)):
+                yield from (row for row in keys.read_day(lines) if begin <= row[0] < end)
+                done += bool(lines)
+                if progress and lines:
+                    progress(done, total)
 
     def items_before(self, second: int) -> set[str]:
         """Return the catalog keys of all items played before a second."""
-        return {item for rows in self.rows(end=second) for item in rows.items}
+        return {item for _, item, _, _ in self.rows(end=second)}
 
     def _end(self) -> int:
         """Return the second up to which there may be plays; a Pi may boot in 1970, so the status counts."""

@@ -235,7 +235,7 @@ class Store:
 
     def index(self, day: date) -> dict[int, tuple[str, int]]:
         """Return the plays that started on a UTC day: second -> catalog key and milliseconds played."""
-        rows = sorted(filter(None, starmap(keys.read_row, self.hash(keys.index_key(day)).items())))
+        rows = keys.read_day(self.hash(keys.index_key(day)))
         return {second: (item, ms_played) for second, item, ms_played, _ in rows}
 
     def index_lines(self, key_seconds: Sequence[int]) -> dict[int, str]:

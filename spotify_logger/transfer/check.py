@@ -24,7 +24,7 @@ from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
-from spotify_logger.transfer.delete import Confirmation, day_of_index_key, item_hashes, remove_items
+from spotify_logger.transfer.delete import Confirmation, item_hashes, remove_items
 from spotify_logger.transfer.findings import LOST_KINDS, FindingKind, Findings
 from spotify_logger.transfer.second_copy import kept_plays
 
@@ -111,7 +111,7 @@ class LogCheck:
                 self._plays.add(second)
             elif second is not None and name == keys.gap_key(second):
                 self._gaps.add(second)
-            elif day := day_of_index_key(name):
+            elif name.startswith("plays:") and (day := keys.read_date(name.removeprefix("plays:"))):
                 self.days.add(day)
 
     def check_plays(self, progress: Progress) -> None:

@@ -13,10 +13,8 @@ from typing import NamedTuple, TextIO
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
-from spotify_logger.core.display import format_duration, format_title
 from spotify_logger.core.periods import Zone
-from spotify_logger.core.play import Play
-from spotify_logger.core.play_rows import read_day
+from spotify_logger.core.play import Play, format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.search_text import Match, TextSearch, search_words
 from spotify_logger.core.times import utc_time
@@ -114,12 +112,9 @@ def find_plays(archive: Archive, selection: Selection, progress: Progress | None
     if second is not None:
         (exists,) = archive.send([("EXISTS", archive.key(keys.play_key(second)))])
         return [second] if exists or archive.index_lines([second]) else []
-    days = archive.rows(selection.begin, selection.end, progress)
-    if not selection.text:
-        return [second for rows in days for second in rows.seconds]
-    wanted = _matching_items(archive, selection)
-    lines = (line for rows in days for line in zip(rows.seconds, rows.items, strict=True))
-    return [second for second, item in lines if item in wanted]
+    wanted = _matching_items(archive, selection) if selection.text else None
+    rows = archive.rows(selection.begin, selection.end, progress)
+    return [second for second, item, _, _ in rows if wanted is None or item in wanted]
 
 
 def _second_of_key(archive: Archive, text: str) -> int | None:
@@ -132,7 +127,7 @@ def _second_of_key(archive: Archive, text: str) -> int | None:
 
 def _matching_items(archive: Archive, selection: Selection) -> set[str]:
     search, found = TextSearch(selection.text), dict[str, Match]()
-    items = {item for rows in archive.rows(selection.begin, selection.end) for item in rows.items}
+    items = {item for _, item, _, _ in archive.rows(selection.begin, selection.end)}
     for key, (name, artists, album) in archive.catalog(items, ("name", "artists", "album")):
         found[key] = search.match_item(name, search_words(artists), search_words(album))
     named = {key for key, match in found.items() if match >= Match.NAMED}
@@ -177,8 +172,8 @@ class Deletion:
         than a day ago is no longer in progress.
         """
         newest = None
-        for rows in self._archive.rows(int(self._now) - keys.ONE_DAY):
-            newest = rows.seconds[-1] if rows.ends[-1] == keys.OPEN else None
+        for second, _, _, end in self._archive.rows(int(self._now) - keys.ONE_DAY):
+            newest = second if end == keys.OPEN else None
         still_open = {self._archive.now_playing(), newest}
         found = list(seconds)
         self.has_open_play |= not still_open.isdisjoint(found)
@@ -190,8 +185,8 @@ class Deletion:
             self._delete_plays(batch)
         # Those of a run that was interrupted, too; and an item may be used on days of wrong clocks.
         unused = {play.item_key for _, play in deleted_plays(self._archive)}
-        for rows in map(read_day, self._archive.hashes(map(keys.index_key, indexed_days(self._archive)))):
-            unused.difference_update(rows.items)
+        for lines in self._archive.hashes(map(keys.index_key, indexed_days(self._archive))):
+            unused.difference_update(item for _, item, _, _ in keys.read_day(lines))
         self.items = remove_items(self._archive, unused, self._now)
 
     def _delete_plays(self, seconds: Sequence[int]) -> None:
@@ -223,17 +218,8 @@ class Deletion:
 
 def indexed_days(archive: Archive) -> list[date]:
     """Return all UTC days that have an index, in ascending order, those of wrong clocks included."""
-    names = {name for names in archive.scan("plays:*") for name in names}
-    return sorted(day for day in map(day_of_index_key, names) if day is not None)
-
-
-def day_of_index_key(name: str) -> date | None:
-    """Return the day of an index key; None if it is not an index key."""
-    try:
-        day = date.fromisoformat(name.removeprefix("plays:"))
-    except ValueError:
-        return None
-    return day if keys.index_key(day) == name else None
+    names = {name.removeprefix("plays:") for names in archive.scan("plays:*") for name in names}
+    return sorted(filter(None, map(keys.read_date, names)))
 
 
 def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:
@@ -245,8 +231,7 @@ def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:
     for batch in batched(sorted(items), KEYS_PER_BATCH):
         hashes = item_hashes(archive, batch)
         archive.send([("DEL", archive.key(key)) for key in hashes])
-        days = archive.rows(int(now) - keys.ONE_DAY)
-        back = hashes.keys() & chain.from_iterable(rows.items for rows in days)
+        back = hashes.keys() & {item for _, item, _, _ in archive.rows(int(now) - keys.ONE_DAY)}
         archive.write([("HSET", archive.key(key), *chain.from_iterable(hashes[key].items())) for key in back])
         removed += len(hashes) - len(back)
     return removed

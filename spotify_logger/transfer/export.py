@@ -263,13 +263,12 @@ _READERS: Mapping[ExportFormat, Callable[[LogPeriod], Iterator[JsonObject]]] = {
 
 def _read_plays(log: LogPeriod, names: Sequence[str] = ()) -> Iterator[list[StoredPlay]]:
     """Yield batches of the indexed plays, with the fields `names`, or with all, which is slower."""
-    days, archive = log.archive.rows(log.begin, log.end, log.progress), log.archive
-    lines = (line for day in days for line in zip(day.seconds, day.items, strict=True))
-    for batch in batched(lines, PLAYS_PER_BATCH):
-        keys = [play_key(second) for second, _ in batch]
+    archive = log.archive
+    for batch in batched(archive.rows(log.begin, log.end, log.progress), PLAYS_PER_BATCH):
+        keys = [play_key(second) for second, *_ in batch]
         some = (_present(names, values) for _, values in archive.catalog(keys, names)) if names else None
         both = zip(batch, some or archive.hashes(keys), strict=True)
-        yield [StoredPlay(second, item, fields) for (second, item), fields in both if fields]
+        yield [StoredPlay(second, item, fields) for (second, item, *_), fields in both if fields]
 
 
 def completed_plays(log: LogPeriod, names: Sequence[str], of_items: Sequence[str]) -> Iterator[StoredPlay]:

@@ -46,7 +46,7 @@ def move(settings: Settings, source_url: str, target_url: str, progress: Progres
             raise SpotifyLoggerError(f"there is no log in the Redis at {first.where}: nothing to move")
         for _, source, target in logs:
             _refuse_another_account(source, target)
-        total = sum(len(rows.seconds) for _, source, _ in logs for rows in source.rows())
+        total = sum(1 for _, source, _ in logs for _ in source.rows())
 
         def run(step: str, until: str) -> int:
             read = changed = 0

@@ -21,7 +21,6 @@ from typing import TextIO
 from spotify_logger.config.settings import Settings, load
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.matching import identity
-from spotify_logger.core.play_rows import is_day
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.monitoring.status import COPY_FOLDER
 from spotify_logger.report.answers import Answer
@@ -70,7 +69,7 @@ def update(archive: Archive, state_dir: Path) -> str:
     _refuse_another_log(archive, state_dir)
     folder, revisions = state_dir / COPY_FOLDER, archive.hash(keys.REVISIONS)
     months: dict[date, int] = {}
-    touched = set(map(date.fromisoformat, filter(is_day, revisions)))
+    touched = set(filter(None, map(keys.read_date, revisions)))
     emptied = {day for day in touched if _path(folder, day).exists()}  # perhaps
     for day in emptied.union(archive.days()):
         month, revision = day.replace(day=1), whole_number(revisions.get(str(day))) or 0

@@ -17,8 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from spotify_logger import __version__
 from spotify_logger.config.listeners import NOBODY, UNNAMED
-from spotify_logger.core.display import format_duration
-from spotify_logger.core.play import PLAY_FIELDS
+from spotify_logger.core.play import PLAY_FIELDS, format_duration
 from spotify_logger.core.player_state import is_spotify_id
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of, utc_time

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from spotify_logger.core import times
-from spotify_logger.core.display import format_duration, format_play, format_title
 from spotify_logger.core.periods import second_of_local
-from spotify_logger.core.play import Play
+from spotify_logger.core.play import Play, format_duration, format_play, format_title
 from spotify_logger.core.player_state import Item
 from spotify_logger.core.times import from_iso, local, to_iso
 

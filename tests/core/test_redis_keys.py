@@ -9,6 +9,7 @@ from spotify_logger.core.redis_keys import (
     gap_key,
     index_key,
     play_key,
+    read_day,
     read_gap,
     read_row,
     read_tombstone,
@@ -73,6 +74,12 @@ def test_reading_a_gap(second: str, value: str, gap: tuple[int, int, str] | None
 )
 def test_reading_an_index_row(second: str, value: str, row: tuple[int, str, int, str] | None) -> None:
     assert read_row(second, value) == row
+
+
+def test_rows_are_sorted_and_lines_that_are_no_rows_left_out() -> None:
+    lines = {"9": "track:x 7", "soon": "track:x 1 open", "2": "x", "1": "", "3": "episode:y 0 open"}
+    assert read_day(lines) == [(3, "episode:y", 0, "open"), (9, "track:x", 7, "unknown")]
+    assert read_day({"x": "y"}) == []
 
 
 @pytest.mark.parametrize(

@@ -169,10 +169,10 @@ def test_other_alerts_are_sent_once_until_they_are_resolved(harness: AlertsHarne
         harness.restart()
         harness.alerts.notify("disk", "The disk is fuller.")
         assert harness.check(0) == ["Spotify Logger: The disk is full."]
-        harness.alerts.resolve("disk")
-        harness.alerts.resolve("unknown")
+        harness.alerts.follow("disk", "")
+        harness.alerts.follow("unknown", "")
     harness.alerts.notify("disk", "The disk is full.")
-    harness.alerts.resolve("disk")
+    harness.alerts.follow("disk", "")
     assert harness.check(0) == [], "it was over before it was delivered"
 
 

@@ -4,10 +4,11 @@ from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.core.day_sums import LocalSums, date_of, streaks, total
+from spotify_logger.core.day_sums import LocalSums, date_of, sessions, streaks, total
 from spotify_logger.queries.charts import BY_HOUR, BY_WEEK_HOUR, sums_by
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.sql import Log
@@ -58,3 +59,19 @@ def numbers(sums: Sequence[LocalSums]) -> dict[int, int]:
 def expected(log: ReferenceLog, plays: Sequence[ReferencePlay], hours: int) -> dict[int, int]:
     local = (reference.shown(play.second, log.zone) for play in plays)
     return Counter((moment.weekday() * 24 + moment.hour) % hours for moment in local)
+
+
+@pytest.mark.parametrize(
+    ("plays", "expected"),
+    [
+        ([], []),
+        ([(0, 60_000), (60 + 1799, 1)], [(0, 1_859_001)]),
+        ([(0, 60_000), (60 + 1800, 1)], [(0, 60_000), (1860, 1_860_001)]),
+        ([(0, 7_200_000), (10, 1), (8000, 1)], [(0, 8_000_001)]),  # one within another
+        ([(86_300, 200_000), (86_500, 200_000)], [(86_300, 86_700_000)]),  # over midnight
+    ],
+)
+def test_half_an_hour_of_silence_ends_a_session(
+    plays: list[tuple[int, int]], expected: list[tuple[int, int]]
+) -> None:
+    assert [*sessions(plays)] == expected

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 import redis
 
-from spotify_logger.core.play_rows import PlayRows
 from spotify_logger.core.redis_keys import FIRST_DAY, GAPS, STATUS, day_of, index_key, play_key
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, FIRST_SECOND, Archive
 from spotify_logger.storage.client import StoreError
@@ -47,19 +46,19 @@ def put(
     client.hset(prefix + index_key(day_of(second)), str(second), value)
 
 
-def seconds(archive: Archive, begin: int = FIRST_SECOND, end: int | None = None) -> list[list[int]]:
-    return [rows.seconds for rows in archive.rows(begin, end)]
+def seconds(archive: Archive, begin: int = FIRST_SECOND, end: int | None = None) -> list[int]:
+    return [second for second, *_ in archive.rows(begin, end)]
 
 
 class TestRows:
     @pytest.mark.parametrize(
         ("begin", "end", "expected"),
         [
-            (MIDNIGHT, MIDNIGHT + DAY, [[0, 1, DAY - 1]]),
-            (MIDNIGHT + 1, MIDNIGHT + DAY + 1, [[1, DAY - 1], [DAY]]),
+            (MIDNIGHT, MIDNIGHT + DAY, [0, 1, DAY - 1]),
+            (MIDNIGHT + 1, MIDNIGHT + DAY + 1, [1, DAY - 1, DAY]),
             (MIDNIGHT + 2, MIDNIGHT + DAY - 1, []),
             (MIDNIGHT + DAY, MIDNIGHT, []),
-            (-(10**12), 10**12, [[0, 1, DAY - 1], [DAY, DAY + 5]]),
+            (-(10**12), 10**12, [0, 1, DAY - 1, DAY, DAY + 5]),
         ],
     )
     @pytest.mark.parametrize("foreign", [False, True])
@@ -69,7 +68,7 @@ class TestRows:
         archive: Archive,
         begin: int,
         end: int,
-        expected: list[list[int]],
+        expected: list[int],
         *,
         foreign: bool,
     ) -> None:
@@ -77,15 +76,14 @@ class TestRows:
             put(client, MIDNIGHT + after)
         if foreign:
             client.hset(PREFIX + index_key(day_of(MIDNIGHT)), "x", "y")
-        assert seconds(archive, begin, end) == [[MIDNIGHT + after for after in day] for day in expected]
+        assert seconds(archive, begin, end) == [MIDNIGHT + after for after in expected]
 
     def test_all_plays_from_the_first_day_to_tomorrow(self, client: redis.Redis, archive: Archive) -> None:
         moments = [FIRST_SECOND, MIDNIGHT, NOW, NOW + DAY - 1]
         for second in moments:
             put(client, second, f"{TRACK} {second} skipped")
         put(client, MIDNIGHT, prefix="me")
-        rows = [PlayRows([second], [TRACK], [second], ["skipped"]) for second in moments]
-        assert list(archive.rows()) == rows
+        assert list(archive.rows()) == [(second, TRACK, second, "skipped") for second in moments]
         assert day_of(FIRST_SECOND - 1) < day_of(FIRST_SECOND) == FIRST_DAY
 
     def test_a_machine_that_boots_in_1970(self, client: redis.Redis, redis_url: str) -> None:
@@ -93,7 +91,7 @@ class TestRows:
         store = Archive(redis_url, utc=lambda: 100.0)
         assert seconds(store) == []
         client.hset(STATUS, "last_play", play_key(NOW))
-        assert seconds(store) == [[NOW]]
+        assert seconds(store) == [NOW]
         store.close()
 
     @pytest.mark.parametrize(
@@ -107,8 +105,9 @@ class TestRows:
         put(client, MIDNIGHT + DAY, f"{EPISODE} 8 open")
         client.set(PREFIX + index_key(day_of(MIDNIGHT - DAY)), "*0\r\n")
         assert list(archive.rows()) == [
-            PlayRows([MIDNIGHT, MIDNIGHT + 9], [TRACK, OTHER], [1000, 7], ["trackdone", "unknown"]),
-            PlayRows([MIDNIGHT + DAY], [EPISODE], [8], ["open"]),
+            (MIDNIGHT, TRACK, 1000, "trackdone"),
+            (MIDNIGHT + 9, OTHER, 7, "unknown"),
+            (MIDNIGHT + DAY, EPISODE, 8, "open"),
         ]
 
     def test_between_two_batches(self, client: redis.Redis, archive: Archive) -> None:
@@ -118,11 +117,11 @@ class TestRows:
         for second in moments:
             put(client, second)
         found = []
-        for rows in archive.rows():
-            found += [(rows.seconds, dict(archive.catalog(rows.items, ["name"])))]
+        for second, item, _, _ in archive.rows():
+            found += [(second, dict(archive.catalog([item], ["name"])))]
             client.client_kill_filter(_type="normal", skipme=True)
             wait_until(lambda: len(client.client_list()) == 1)
-        assert found == [([second], {TRACK: ("A",)}) for second in moments]
+        assert found == [(second, {TRACK: ("A",)}) for second in moments]
 
     @pytest.mark.parametrize("foreign", [False, True])
     def test_items_of_earlier_plays(self, client: redis.Redis, archive: Archive, *, foreign: bool) -> None:
@@ -232,7 +231,7 @@ class TestAccessControl:
 
     def test_a_user_who_may_not_ping(self, client: redis.Redis, redis_url: str) -> None:
         archive = self.archive_of(client, redis_url, "~*", "+@all", "-ping")
-        assert seconds(archive) == [[MIDNIGHT]]
+        assert seconds(archive) == [MIDNIGHT]
         assert list(archive.catalog([TRACK], ["name"])) == [(TRACK, ("A",))]
         assert archive.items_before(NOW) == {TRACK}
 
@@ -240,7 +239,7 @@ class TestAccessControl:
     def test_a_user_who_may_not_read_all_keys(self, client: redis.Redis, redis_url: str, ping: str) -> None:
         archive = self.archive_of(client, redis_url, "~plays:2006-12*", f"~{STATUS}", "+@all", ping)
         for _ in range(2):
-            assert seconds(archive, MIDNIGHT) == [[MIDNIGHT]]
+            assert seconds(archive, MIDNIGHT) == [MIDNIGHT]
             for forbidden in (archive.catalog([TRACK, "track:z"], ["name"]), archive.rows()):
                 with pytest.raises(StoreError, match="allow the command in its ACL") as caught:
                     list(forbidden)

@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -239,7 +238,7 @@ def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
 
 
 def _logged_plays(archive: Archive, begin: int, end: int) -> list[Play]:
-    seconds = chain.from_iterable(rows.seconds for rows in archive.rows(begin, end))
+    seconds = (second for second, *_ in archive.rows(begin, end))
     found = (
         Play.from_hash(second, {name: value for name, value in zip(_FIELDS, values, strict=True) if value})
         for second, values in archive.fields(seconds, _FIELDS)
