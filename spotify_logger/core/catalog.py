@@ -1,16 +1,13 @@
 """Tell artists and recordings of catalog items apart. Pure."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from itertools import chain, combinations, pairwise
 from math import comb
 from typing import NamedTuple
 
-from spotify_logger.core.player_state import dict_get
 from spotify_logger.core.text import fold
-from spotify_logger.system.errors import bounded_nesting
+from spotify_logger.system.state import from_json
 
 ARTIST_FIELDS = ("artists", "artist_ids", "artist_list")
 """The fields that identify an item's artists."""
@@ -26,9 +23,7 @@ class CatalogEntry(NamedTuple):
     album: str = ""  # for an episode, the show
     album_id: str = ""
     isrc: str = ""  # identifies a recording across its Spotify IDs
-    artist_list: str = (
-        ""  # names and IDs, as `player_state.encode_artists` returns them; entries of 0.5 lack it
-    )
+    artist_list: str = ""  # names and IDs, as `encode_artists` returns them; entries of 0.5 lack it
 
 
 class Artist(NamedTuple):
@@ -57,12 +52,8 @@ def artists_of(entry: CatalogEntry) -> list[Artist]:
 
 @lru_cache(maxsize=4096)
 def _read_list(text: str) -> Sequence[Artist]:
-    values: object = ()
-    with suppress(ValueError), bounded_nesting():
-        values = json.loads(text or "[]")
-    listed = values if isinstance(values, list) else ()
-    pairs = [(dict_get(each, "name"), dict_get(each, "id")) for each in listed]
-    return [Artist(name, str(identity or "")) for name, identity in pairs if isinstance(name, str) and name]
+    listed = from_json(list[dict[str, str]], text) or []
+    return [Artist(each["name"], each.get("id", "")) for each in listed if each.get("name")]
 
 
 def tell_apart(entries: Mapping[str, CatalogEntry]) -> tuple[dict[str, list[Artist]], set[str]]:

@@ -36,7 +36,7 @@ class Coverage:
         self, answered_ms: int | None, planned: float, now: float, recorded: UnobservedSpan | None = None
     ) -> None:
         self.answered_ms = answered_ms  # the last answer, possibly to an earlier process; None if unknown
-        self.planned = planned  # the longest wait, in seconds, that was planned after it
+        self._planned = planned  # the longest wait, in seconds, that was planned after it
         self._answered: float | None = None  # when it arrived here, by the monotonic clock
         self._turned = self._due = now  # the end of the last turn, and when the next one is due
         # Of the current unobserved period, an earlier process may have recorded a part.
@@ -45,6 +45,8 @@ class Coverage:
     def end_turn(self, now: float, due: float) -> None:
         """Note the end of a turn, and when the next one is due."""
         self._turned, self._due = now, due
+        if not self._reasons:  # after an answer
+            self._planned = due - now
 
     def record_failure(self, now: float, reason: str) -> None:
         """Note a turn without an answer: the time since the last one was suspension, then `reason`."""
@@ -79,7 +81,7 @@ class Coverage:
         return span if span.is_gap and self._is_overdue(elapsed_ms) and self._reasons else None
 
     def _is_overdue(self, elapsed_ms: int) -> bool:
-        return elapsed_ms > 1000 * self.planned + UNOBSERVED_AFTER_MS
+        return elapsed_ms > 1000 * self._planned + UNOBSERVED_AFTER_MS
 
     def _main_reason(self) -> str:
         return max(self._reasons, key=self._reasons.__getitem__, default=SUSPENDED)

@@ -21,9 +21,7 @@ from spotify_logger.core.player_state import FieldValue, whole_number
 SUBMIT_PATH, VALIDATE_PATH = "/1/submit-listens", "/1/validate-token"
 MIN_DURATION_MS = 30_000  # shorter tracks are not forwarded: Last.fm's rule
 ALWAYS_COUNTS_MS = 240_000  # a listen needs half of the track or four minutes, whichever is less
-MIN_UNKNOWN_LENGTH_MS = (
-    30_000  # of a skipped one of unknown length, as in ListenBrainz's importer for exports
-)
+MIN_UNKNOWN_LENGTH_MS = 30_000  # for an unknown length, as in ListenBrainz's importer for exports
 MAX_PAUSE, DEFAULT_PAUSE = 3600.0, 60.0  # seconds of a rate limit: at most, and if it is not said
 CATALOG_FIELDS = (*CatalogEntry._fields, "duration_ms")
 PLAY_FIELDS = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")

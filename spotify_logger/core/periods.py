@@ -53,8 +53,10 @@ class Zone:
         A local time that is skipped in spring becomes the moment at which clocks were put forward.
         """
         naive = moment.replace(tzinfo=None, fold=0)
-        zone = self._zone
-        found = int(second_of_local(naive) if zone is None else naive.replace(tzinfo=zone).timestamp())
+        try:
+            found = int(naive.replace(tzinfo=self._zone).timestamp())
+        except OverflowError:  # as in `times.local`
+            found = int(naive.replace(tzinfo=UTC).timestamp())
         if self.local(found) == naive:
             return found
         near = range(found - DAY_SECONDS, found + DAY_SECONDS)
@@ -66,25 +68,13 @@ class Zone:
         for known in range(begin, end - 1, OFFSET_SECONDS):
             week = range(known, min(known + OFFSET_SECONDS, end - 1))
             if (ahead := self.offset(week.stop)) != found[-1][1]:
-                found.append((self._change_in(week), ahead))
+                change = bisect_left(week, 1, key=lambda second: self.offset(second) != found[-1][1])
+                found.append((week.start + change, ahead))
         return found
-
-    def _change_in(self, span: range) -> int:
-        """Return the first second of a span that has the UTC offset of its end."""
-        ahead = self.offset(span.stop)
-        return span.start + bisect_left(span, 1, key=lambda second: self.offset(second) == ahead)
 
     def midnight(self, day: date) -> int:
         """Return the second since the epoch at which a local day begins."""
         return self.second(datetime(day.year, day.month, day.day))  # noqa: DTZ001 - local time
-
-
-def second_of_local(moment: datetime) -> float:
-    """Return the second since the epoch of a local time of the machine: the inverse of `times.local`."""
-    try:
-        return moment.timestamp()
-    except OverflowError:
-        return moment.replace(tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,7 @@ TOKENS = "spotify_logger:tokens"  # of the API, by name; never prefixed with a l
 LEASE = "spotify_logger:lease"  # the holder of the polling lease: fencing number, ID and machine; expires
 FENCE = "spotify_logger:fence"  # the last fencing number issued
 STANDBY = "spotify_logger:standby"  # the machine of a logger on standby; expires
-REVISIONS = (
-    "spotify_logger:revisions"  # UTC day -> when it was last written; tells readers what to read again
-)
+REVISIONS = "spotify_logger:revisions"  # UTC day -> when it was last written: what readers read again
 CATALOG = "catalog"  # the field of the revisions for changes to the catalog alone
 NEWEST = "newest"  # the field of the revisions that every writer touches: whether there is anything to read
 PROBE = "spotify_logger:probe"  # never exists: a write that would only modify it tests if writes are accepted

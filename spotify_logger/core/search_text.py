@@ -87,10 +87,7 @@ class TextSearch:
         self._needed = list(map(beginning, self.words))
 
     def match(self, name: str, others: str = "") -> Match:
-        """Return how well the text matches a name; some of its words may be in `others`, such as artists.
-
-        Both are what `search_words` returns.
-        """
+        """Return how well the text matches the words of a name; some may be in `others`, such as artists."""
         everything = f" {name} {others}"
         if not self.whole or not all(word in everything for word in self._needed):
             return Match.NONE

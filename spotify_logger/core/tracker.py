@@ -71,10 +71,7 @@ class Tracker:
         return replace(self.seen, play=play).serialize()
 
     def observe(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> list[Play]:
-        """Process an answer, and return the plays that changed, in the order of their starts.
-
-        Its time is `stamp_ms` since the epoch, UTC, and `monotonic_ms` by the monotonic clock.
-        """
+        """Process an answer, and return the plays that changed, in the order of their starts."""
         play, seen = self.play, self.seen.receive(state, stamp_ms, monotonic_ms)
         if play is not None and seen.is_relinked(play):
             # Spotify plays on with another ID of the recording; the play keeps its own.

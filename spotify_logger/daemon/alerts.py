@@ -20,7 +20,7 @@ ALERTS_NOTE = "alerts"
 DAY = 86400.0
 REMINDER_DAYS = (30, 14, 7, 3, 1)  # days before a login expires at which a reminder is sent
 MAX_TEXT_LENGTH = 600  # the maximum number of characters in an alert
-MIN_RETRY, MAX_RETRY = 60.0, 3600.0  # seconds before an undelivered alert is retried
+MIN_RETRY, MAX_RETRY = 60.0, 3600.0  # seconds before a failed request is tried again
 HEARTBEAT_INTERVAL, HEARTBEAT_RETRY = 300.0, 60.0  # seconds between heartbeats, and after a failed one
 
 _NO_REMINDER = REMINDER_DAYS[0] + 1  # no reminder has been sent for this login yet

@@ -23,9 +23,7 @@ LAST_ANSWER_NOTE = "beat"
 GAP_NOTE = "gap"
 UNOBSERVED_NOTE = "blind"
 SAVE_INTERVAL = 120.0  # seconds between saves of what changes with every answer: what a power cut loses
-IDLE_SAVE_INTERVAL = (
-    900.0  # the same while nothing plays, when nothing but the time of the last answer changes
-)
+IDLE_SAVE_INTERVAL = 900.0  # the same while nothing plays: only the time of the last answer changes
 GAP_SAVE_INTERVAL = 900.0  # seconds between saves of a growing gap
 MAX_SPANS = 50  # latest unobserved spans kept: more than the fifty items of `recently-played` reach back to
 FOLLOW_UP_DELAY = 360.0  # seconds between two requests after a gap: Spotify reports some plays minutes late
@@ -93,10 +91,7 @@ class GapMonitor:
 
     def on_planned(self, due: float) -> None:
         """Note when the next turn is due, in seconds of the monotonic clock."""
-        now = self._clock.monotonic()
-        self._coverage.end_turn(now, due)
-        if not self._is_failing:
-            self._coverage.planned = due - now
+        self._coverage.end_turn(self._clock.monotonic(), due)
 
     def is_save_due(self, *, is_playing: bool) -> bool:
         """Return whether what changes with every answer should be saved now."""

@@ -24,7 +24,7 @@ from spotify_logger.core.forwarding import (
 )
 from spotify_logger.core.matching import Identity, identity
 from spotify_logger.core.play import Play, format_title
-from spotify_logger.daemon.alerts import Alerts
+from spotify_logger.daemon.alerts import MAX_RETRY, MIN_RETRY, Alerts
 from spotify_logger.daemon.poller import Environment
 from spotify_logger.spotify.http import Request
 from spotify_logger.storage.listen_queue import RETRY_NOTE, ForwardingOutbox, Listen
@@ -34,7 +34,6 @@ from spotify_logger.system.errors import TryLater
 from spotify_logger.system.state import to_json
 
 PAUSE = 1.0  # seconds between two requests to a receiver
-MIN_RETRY, MAX_RETRY = 60.0, 3600.0  # seconds before a failed request is retried
 MAX_REQUEST = 4.0  # seconds that a request may take, less than the pause between two polls
 NEVER = float("inf")
 
@@ -94,15 +93,16 @@ class Forwarder:
 
     def status(self) -> str:
         """Return the `ReceiverStatus` of all receivers as JSON."""
-        return to_json([self._status(each) for each in self._receivers])
-
-    def _status(self, receiver: _Receiver) -> ReceiverStatus:
-        target, is_stopped = receiver.target, receiver.due == NEVER
-        waiting, (refused, latest) = self._outbox.count(target.number), self._outbox.refused(target.number)
-        why = f"{_title(latest)}: {latest.refusal}" if latest else ""
-        return ReceiverStatus(
-            target.setting, target.host, waiting, refused, why, receiver.trouble, is_stopped
-        )
+        found = []
+        for each in self._receivers:
+            target, trouble, is_stopped = each.target, each.trouble, each.due == NEVER
+            waiting = self._outbox.count(target.number)
+            refused, latest = self._outbox.refused(target.number)
+            why = f"{_title(latest)}: {latest.refusal}" if latest else ""
+            found.append(
+                ReceiverStatus(target.setting, target.host, waiting, refused, why, trouble, is_stopped)
+            )
+        return to_json(found)
 
     def _listens(self, row: OutboxPlay) -> Iterator[Listen]:
         key, play = row

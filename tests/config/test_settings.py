@@ -13,7 +13,6 @@ import pytest
 from spotify_logger.config import settings as config
 from spotify_logger.config import sources
 from spotify_logger.config.settings import NotConfigured, Settings
-from spotify_logger.daemon.preflight import readable_by_others
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured
 
@@ -263,13 +262,6 @@ class TestSecrets:
         assert {"hidden-one", "hidden-two", "hidden%2Fthree", "hidden/three", "/hidden-four?x"} <= secrets
         texts = [*environ.values(), "hidden-two", "hidden/three", "at /hidden-five"]
         assert "hidden" not in log.sanitize(" and ".join(texts))
-
-    def test_files_that_others_can_read_are_found(self, tmp_path: Path) -> None:
-        assert readable_by_others(tmp_path) == []
-        (tmp_path / "auth.py").touch(mode=0o600)
-        (tmp_path / ".env").touch()
-        (tmp_path / ".env").chmod(0o640)
-        assert readable_by_others(tmp_path) == [tmp_path / ".env"]
 
 
 class TestStateFolder:

@@ -99,7 +99,6 @@ def run(case: CoverageCase, step: float = 0, zero: float = 0) -> list[Unobserved
             coverage.record_failure(zero + at, reason)
         else:
             spans.append(coverage.record_answer(stamp(at + (step if number else 0)), zero + at))
-            coverage.planned = due - at
         coverage.end_turn(zero + at, zero + due)
     return [seconds(span) for span in spans if span is not None]
 
