@@ -5,7 +5,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from spotify_logger.config.files import parse_auth_file
@@ -23,21 +24,20 @@ def log_in(settings: Settings) -> None:
         login(settings, sys.stdin, sys.stdout)
 
 
-def write_refusal(folder: Path) -> str:
-    """Return why no file can be created in a folder, or "" if one can."""
-    try:  # permissions do not show that the kernel remounted a failing disk read-only
-        tempfile.TemporaryFile(dir=folder).close()
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        return error.strerror or "unknown error"
-    return ""
+        raise Misconfigured(f"cannot write {path} ({error.strerror}): check its folder") from None
 
 
 def set_up(directory: Path) -> None:
     """Ask for client ID and secret until a login with them succeeds; then save them in `auth.py`."""
     settings = load(directory, os.environ, need_login=False)
     path = directory / AUTH_FILE
-    if reason := write_refusal(directory):
-        raise Misconfigured(f"cannot write {path} ({reason}): check its folder")
+    with _writing(path):  # permissions do not show that the kernel remounted a failing disk read-only
+        tempfile.TemporaryFile(dir=directory).close()
     say = Prompt(sys.stdout).say
     say("Spotify Logger needs a Spotify app of your own. Create it once, in a browser:")
     say("1. Open https://developer.spotify.com/dashboard and create an app: any name, for the Web API.")
@@ -56,20 +56,14 @@ def set_up(directory: Path) -> None:
             say(f"{error}. Nothing was saved. Enter them again:")
         else:
             break
-    try:
+    with _writing(path):
         source = atomic_file.read(path) or atomic_file.read(path.with_name(EXAMPLE_FILE)) or b""
         atomic_file.write_atomically(path, fill_auth_file(source, str(path), values))
-    except OSError as error:
-        raise Misconfigured(f"cannot write {path} ({error.strerror}): check its folder") from None
     say(f"Saved in {path}, readable only by you.")
 
 
 def fill_auth_file(source: bytes, path: str, values: Mapping[str, str]) -> str:
-    """Return the text of `auth.py` with values set: where it has "" for them, or at its end.
-
-    Raises:
-        Misconfigured: It is invalid, or not UTF-8.
-    """
+    """Return `auth.py` with values set: where it has "" for them, or at its end; Misconfigured if invalid."""
     try:
         text = source.decode("utf-8-sig")
     except UnicodeDecodeError:

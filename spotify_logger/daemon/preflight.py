@@ -30,11 +30,7 @@ from spotify_logger.system.program import EXIT_INTERRUPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check settings and login, and report to the supervisor.
-
-    Returns:
-        The exit code: 0 if the loop may start, 78 if a person has to act first, 130 after Ctrl-C.
-    """
+    """Check settings and login, and report; return 0, 78 if a person has to act first, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m spotify_logger.daemon.preflight")
     parser.add_argument("--report-fd", type=int, help="file descriptor to write one line of JSON to")
     options = parser.parse_args(arguments)
@@ -67,15 +63,10 @@ def _settings(directory: Path) -> Settings:
 
         first_start.set_up(directory)
         settings = load(directory, os.environ)
-    for path in readable_by_others(directory):
-        log.warning(f"other users of this machine can read {path}: chmod 600 {path}")
+    for path in (directory / AUTH_FILE, directory / DOTENV_FILE):
+        if path.exists() and path.stat().st_mode & 0o077:
+            log.warning(f"other users of this machine can read {path}: chmod 600 {path}")
     return settings
-
-
-def readable_by_others(directory: Path) -> list[Path]:
-    """Return which of `auth.py` and `.env` other users of this machine can read."""
-    paths = [directory / AUTH_FILE, directory / DOTENV_FILE]
-    return [path for path in paths if path.exists() and path.stat().st_mode & 0o077]
 
 
 def _ensure_login(settings: Settings) -> None:

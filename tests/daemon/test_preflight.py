@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import getpass
 import json
 import os
@@ -247,21 +246,11 @@ def test_a_damaged_login_is_left_to_the_loop(in_process: PreflightInProcess, tmp
     assert outcome.report
 
 
-def test_an_auth_py_that_others_can_read_is_reported(in_process: PreflightInProcess, tmp_path: Path) -> None:
-    (tmp_path / "auth.py").write_text("client_id = 'x'\n")
-    (tmp_path / "auth.py").chmod(0o644)
+def test_files_that_others_can_read_are_reported(in_process: PreflightInProcess, tmp_path: Path) -> None:
+    for name, mode in (("auth.py", 0o600), (".env", 0o640)):
+        (tmp_path / name).write_text("client_id = 'x'\n")
+        (tmp_path / name).chmod(mode)
     outcome = in_process.run(SPOTIFY_REFRESH_TOKEN="refresh-1")
     assert outcome.code == 0
-    assert outcome.errors.rstrip().endswith(f"chmod 600 {tmp_path / 'auth.py'}")
-
-
-def test_a_folder_that_is_not_writable_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> int:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    assert first_start.write_refusal(tmp_path) == ""
-    assert list(tmp_path.iterdir()) == []
-    assert first_start.write_refusal(tmp_path / "missing") == "No such file or directory"
-    monkeypatch.setattr(os, "access", lambda *_: True)  # as it says of a disk that failed
-    monkeypatch.setattr(os, "open", refuse)
-    assert first_start.write_refusal(tmp_path) == "Read-only file system"
+    (warning,) = outcome.errors.splitlines()
+    assert warning.endswith(f"chmod 600 {tmp_path / '.env'}")
