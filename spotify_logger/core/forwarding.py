@@ -25,11 +25,6 @@ MIN_UNKNOWN_LENGTH_MS = 30_000  # for an unknown length, as in ListenBrainz's im
 MAX_PAUSE, DEFAULT_PAUSE = 3600.0, 60.0  # seconds of a rate limit: at most, and if it is not said
 CATALOG_FIELDS = (*CatalogEntry._fields, "duration_ms")
 PLAY_FIELDS = ("type", "name", "artists", "album", "duration_ms", "ms_played", "end_reason")
-CLIENT = {
-    "media_player": "Spotify",
-    "submission_client": "Spotify Logger",
-    "submission_client_version": __version__,
-}
 OPEN_SPOTIFY_URL = "https://open.spotify.com"
 _CONTROL_CHARACTERS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
 
@@ -111,7 +106,9 @@ def track_metadata(item: str, fields: Mapping[str, FieldValue]) -> dict[str, obj
         "duration_played": (whole_number(fields.get("ms_played")) or 0) // 1000,
         "artist_names": names if len(names) >= len(ids) else [],  # they are told apart
         "isrc": entry.isrc,
-        **CLIENT,
+        "media_player": "Spotify",
+        "submission_client": "Spotify Logger",
+        "submission_client_version": __version__,
     }
     if item.startswith("track:"):
         url = f"{OPEN_SPOTIFY_URL}/track/{item.removeprefix('track:')}"

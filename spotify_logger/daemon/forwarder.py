@@ -10,18 +10,9 @@ from dataclasses import dataclass
 
 from spotify_logger.config.forwarding import ForwardTarget
 from spotify_logger.config.settings import Settings
+from spotify_logger.core import forwarding
 from spotify_logger.core.backoff import Backoff
-from spotify_logger.core.forwarding import (
-    SUBMIT_PATH,
-    Outcome,
-    ReceiverStatus,
-    Verdict,
-    encode_listen,
-    encode_request,
-    is_music,
-    read_answer,
-    track_metadata,
-)
+from spotify_logger.core.forwarding import Outcome, ReceiverStatus, Verdict
 from spotify_logger.core.matching import Identity, identity
 from spotify_logger.core.play import Play, format_title
 from spotify_logger.daemon.alerts import MAX_RETRY, MIN_RETRY, Alerts
@@ -83,7 +74,7 @@ class Forwarder:
             return
         if (play := self._unannounced(receiver)) is not None:
             receiver.announced = identity(play)  # whether it arrives or not
-            track = track_metadata(play.item.key, {**play.item.catalog, **play.fields})
+            track = forwarding.track_metadata(play.item.key, {**play.item.catalog, **play.fields})
             self._post(receiver, "playing_now", [json.dumps({"track_metadata": track})])
             return
         listens = self._outbox.unsent(receiver.target.number, receiver.batch + 1)
@@ -106,7 +97,7 @@ class Forwarder:
 
     def _listens(self, row: OutboxPlay) -> Iterator[Listen]:
         key, play = row
-        body = encode_listen(key, play.item.key, {**play.item.catalog, **play.to_hash()})
+        body = forwarding.encode_listen(key, play.item.key, {**play.item.catalog, **play.to_hash()})
         for receiver in self._receivers if body else ():
             yield Listen(receiver.target.number, *identity(play), key, body or "")
 
@@ -130,7 +121,7 @@ class Forwarder:
         play = self.playing
         if play is None or receiver.trouble or receiver.announced == identity(play):
             return None
-        return play if is_music(play.fields) else None
+        return play if forwarding.is_music(play.fields) else None
 
     def _forward(self, receiver: _Receiver, listens: Sequence[Listen]) -> None:
         was_well = not receiver.trouble
@@ -152,13 +143,13 @@ class Forwarder:
         """Send a request, decide when the next one is due, and return what the answer means."""
         target = receiver.target
         headers = {"Authorization": f"Token {target.token}", "Content-Type": "application/json"}
-        text = encode_request(listen_type, bodies)
+        text = forwarding.encode_request(listen_type, bodies)
         try:
-            response = self._send(Request("POST", target.url + SUBMIT_PATH, headers, text=text))
+            response = self._send(Request("POST", target.url + forwarding.SUBMIT_PATH, headers, text=text))
         except TryLater as error:
             outcome = Outcome(Verdict.LATER, str(error).removeprefix(f"{target.host}: "))
         else:
-            outcome = read_answer(response.status, response.headers, response.json, len(bodies))
+            outcome = forwarding.read_answer(response.status, response.headers, response.json, len(bodies))
         outcome = outcome._replace(why=log.sanitize(outcome.why, log.DETAIL_LIMIT))
         now, trouble = self._clock.monotonic(), outcome.why
         receiver.not_before = now + outcome.pause
