@@ -39,22 +39,22 @@ class Coverage:
         self._planned = planned  # the longest wait, in seconds, that was planned after it
         self._answered: float | None = None  # when it arrived here, by the monotonic clock
         self._turned = self._due = now  # the end of the last turn, and when the next one is due
-        # Of the current unobserved period, an earlier process may have recorded a part.
-        self._reasons = Counter({recorded.reason: recorded.to_ms - recorded.from_ms} if recorded else {})
+        # Milliseconds by reason since the last answer; an earlier process may have recorded a part.
+        self.reasons = Counter({recorded.reason: recorded.to_ms - recorded.from_ms} if recorded else {})
 
     def end_turn(self, now: float, due: float) -> None:
         """Note the end of a turn, and when the next one is due."""
         self._turned, self._due = now, due
-        if not self._reasons:  # after an answer
+        if not self.reasons:  # after an answer
             self._planned = due - now
 
     def record_failure(self, now: float, reason: str) -> None:
         """Note a turn without an answer: the time since the last one was suspension, then `reason`."""
         late = now - max(self._due, self._turned)
         asleep = late if late > MAX_TURN_DELAY else 0.0
-        self._reasons[SUSPENDED] += round(1000 * asleep)
+        self.reasons[SUSPENDED] += round(1000 * asleep)
         if reason:
-            self._reasons[reason] += max(1, round(1000 * (now - self._turned - asleep)))
+            self.reasons[reason] += max(1, round(1000 * (now - self._turned - asleep)))
 
     def record_answer(self, stamp_ms: int, now: float) -> UnobservedSpan | None:
         """Note an answer at `stamp_ms`, UTC; return the period before it if plays may have been missed."""
@@ -63,13 +63,13 @@ class Coverage:
         if before_ms is not None:
             if self._answered is None:  # what no turn accounts for counts as "not running"
                 elapsed_ms = stamp_ms - before_ms
-                self._reasons[NOT_RUNNING] += max(0, elapsed_ms - self._reasons.total())
+                self.reasons[NOT_RUNNING] += max(0, elapsed_ms - self.reasons.total())
             else:
                 elapsed_ms = round((now - self._answered) * 1000)
             if self._is_overdue(elapsed_ms):
                 span = UnobservedSpan(before_ms, max(before_ms, stamp_ms), self._main_reason())
         self.answered_ms, self._answered = stamp_ms, now
-        self._reasons.clear()
+        self.reasons.clear()
         return span
 
     def current_gap(self, now: float) -> UnobservedSpan | None:
@@ -78,10 +78,10 @@ class Coverage:
             return None
         elapsed_ms = round((now - self._answered) * 1000)
         span = UnobservedSpan(self.answered_ms, self.answered_ms + elapsed_ms, self._main_reason())
-        return span if span.is_gap and self._is_overdue(elapsed_ms) and self._reasons else None
+        return span if span.is_gap and self._is_overdue(elapsed_ms) and self.reasons else None
 
     def _is_overdue(self, elapsed_ms: int) -> bool:
         return elapsed_ms > 1000 * self._planned + UNOBSERVED_AFTER_MS
 
     def _main_reason(self) -> str:
-        return max(self._reasons, key=self._reasons.__getitem__, default=SUSPENDED)
+        return max(self.reasons, key=self.reasons.__getitem__, default=SUSPENDED)

@@ -180,7 +180,8 @@ class Observations:
 
     def position_after(self, item: Item, played: int) -> int:
         """Return the position of an item after it has played for so long since `last`."""
-        position, at = self.progress + played, self.last_at + played
+        known = 0 if self.last is None else self.last.progress_ms or 0
+        position, at = known + played, self.last_at + played
         return self._foreseen(item, position, at) if self.was_playing else position
 
     def _foreseen(self, item: Item | None, position: int, at: int) -> int:
@@ -224,11 +225,6 @@ class Observations:
     def elapsed(self) -> int:
         """Milliseconds since information last came."""
         return self.now - self.last_at
-
-    @property
-    def progress(self) -> int:
-        """The last known position in milliseconds, 0 if unknown."""
-        return 0 if self.last is None else self.last.progress_ms or 0
 
     @property
     def was_playing(self) -> bool:

@@ -41,7 +41,6 @@ class GapMonitor:
         self._outbox, self._clock = outbox, clock
         self._expect_within = expect_within  # seconds that an earlier process may have planned to wait
         self._saved_at = self._gap_saved_at = float("-inf")
-        self._is_failing = False
         self._coverage = Coverage(None, expect_within, clock.monotonic())
         self.resume(None)
         spans = from_json(list[tuple[int, int]], outbox.note(UNOBSERVED_NOTE)) or []
@@ -64,7 +63,6 @@ class GapMonitor:
         """
         before_ms = self._coverage.answered_ms
         span = self._coverage.record_answer(stamp_ms, now)
-        self._is_failing = False
         if before_ms is not None and (resumes or span is not None):
             self._gap_saved_at = float("-inf")
             self.unobserved = [*self.unobserved, (before_ms, max(before_ms, stamp_ms))][-MAX_SPANS:]
@@ -79,10 +77,9 @@ class GapMonitor:
 
     def on_failure(self, reason: str) -> None:
         """Handle a turn without an answer."""
-        now = self._clock.monotonic()
+        now, is_first = self._clock.monotonic(), not self._coverage.reasons
         self._coverage.record_failure(now, reason)
-        if not self._is_failing:
-            self._is_failing = True
+        if is_first:
             self._outbox.put([], self.to_notes())
         gap = self._coverage.current_gap(now)
         if gap is not None and now - self._gap_saved_at >= GAP_SAVE_INTERVAL:
@@ -96,7 +93,7 @@ class GapMonitor:
     def is_save_due(self, *, is_playing: bool) -> bool:
         """Return whether what changes with every answer should be saved now."""
         interval = SAVE_INTERVAL if is_playing else IDLE_SAVE_INTERVAL
-        return not self._is_failing and self._clock.monotonic() - self._saved_at >= interval
+        return not self._coverage.reasons and self._clock.monotonic() - self._saved_at >= interval
 
     def to_notes(self) -> dict[str, str]:
         """Return the notes to save then."""
