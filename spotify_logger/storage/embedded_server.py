@@ -205,7 +205,10 @@ class EmbeddedServer:
         try:
             self._launch(program)
         except OSError as error:
-            raise TryLater(f"cannot start the embedded Redis server: {error}") from error
+            advice = ""
+            if isinstance(error, PermissionError) and not os.access(self._directory, os.W_OK):  # root made it
+                advice = f": sudo chown -R --reference={os.path.dirname(self._directory)} {self._directory}"  # noqa: PTH120 - see the module
+            raise TryLater(f"cannot start the embedded Redis server: {error}{advice}") from error
 
     def _launch(self, program: str) -> None:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - see the module

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +22,6 @@ from tests.servers import acl_command, programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 STARTER = """
 import sys, time
@@ -227,6 +228,21 @@ class TestFailure:
         (tmp_path / "redis").chmod(0o777)
         with pytest.raises(Misconfigured, match="not trusted"):
             server.start()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    def test_its_folder_belongs_to_another_user(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            (folder / "redis").mkdir()
+            code = "import os; os.setuid(65534); server.start()"
+            done = subprocess.run(
+                [sys.executable, "-c", STARTER.replace("server.start()", code), str(folder / "redis"), "1"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        assert f"sudo chown -R --reference={folder} {folder}/redis\n" in done.stderr
 
     def test_there_is_no_program(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "redis-server").touch(mode=0o644)
