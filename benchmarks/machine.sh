@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # Does the logger keep its promises on a real system? A Debian with systemd in QEMU, installed as docs/install-pi.md
-# says; then no network, no Redis, full and read-only disks, power cuts and wrong clocks.
+# says; then no network, no Redis, full and read-only disks, power cuts, wrong clocks, updates, and another Redis. How
+# much does it write to the disks there?
 #
 #     sudo benchmarks/machine.sh [--in FOLDER] [--mirror URL] [PART ...]
 #
-# It takes an hour without KVM. It needs root, a Debian, `apt install debootstrap qemu-system-x86 qemu-utils`, and a
-# Python with this project's packages (.venv, or PYTHON). The Debian inside is that of this machine, from its own mirror,
-# with a clone of this repository's last commit. Its disks are created in a temporary folder, or in FOLDER, where they
-# stay and are used again the next time. All that it can reach is the simulated Spotify on this machine. The parts are
-# those of machine.py, by default all of them.
+# It takes two hours, without KVM. It needs root, a Debian, `apt install debootstrap qemu-system-x86 qemu-utils`, and a
+# Python with this project's packages (.venv, or PYTHON). The Debian inside is that of this machine, from its own mirror.
+# Its disks are created in a temporary folder, or in FOLDER, where they stay and are used again the next time, with the
+# last commit of this repository. All that it can reach is the simulated Spotify on this machine. The parts are those of
+# machine.py, by default all of them.
 set -euo pipefail
 
 PACKAGES=dbus,e2fsprogs,git,kmod,linux-image-cloud-amd64,python3-venv,sudo,systemd,systemd-sysv,udev
 BUILD_PACKAGES=(argparse-manpage hatchling shtab) # `requires` in pyproject.toml
 
-# make FOLDER MIRROR: create a kernel, the disks of a new Debian, and in it a clone and all that apt and pip will need.
+# make FOLDER MIRROR: create a kernel, and the disks of a new Debian with all that apt and pip will need.
 make() {
     local folder=$1 root=$1/root suite mirror=$2
     suite=$(source /etc/os-release && echo "$VERSION_CODENAME")
@@ -32,7 +33,7 @@ make() {
 
     echo raspberrypi >"$root/etc/hostname"
     echo 127.0.0.1 localhost raspberrypi >"$root/etc/hosts"
-    printf '/dev/vd%s ext4 noatime,errors=remount-ro 0 1\n' 'a /' 'b /var/lib' >"$root/etc/fstab"
+    printf '/dev/vd%s ext4 noatime,errors=remount-ro 0 1\n' 'a /' 'b /var/lib' 'c /srv' >"$root/etc/fstab"
     mkdir -p "$root/var/log/journal" # so that the journal is kept
     printf '[Match]\nType=ether\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n' \
         >"$root/etc/systemd/network/ether.network"
@@ -47,18 +48,20 @@ make() {
 
     chroot "$root" useradd --create-home --shell /bin/bash pi
     echo 'pi ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/pi"
-    git clone --quiet --bare . "$root/srv/spotify-logger.git"
-    chroot "$root" chown -R pi: /srv/spotify-logger.git
-    chroot "$root" su pi -c 'cd && git clone --quiet /srv/spotify-logger.git'
 
     cp --dereference "$root"/boot/vmlinuz-* "$folder/kernel"
     cp --dereference "$root"/boot/initrd.img-* "$folder/initrd"
     mv "$root/var/lib" "$folder/lib"
     mkdir "$root/var/lib"
-    mkfs.ext4 -q -F -d "$folder/lib" "$folder/lib.ext4" 1G
-    mkfs.ext4 -q -F -d "$root" "$folder/root.ext4" 3G
-    rm -rf --one-file-system "$root" "${folder:?}/lib"
+    disk "$folder" lib 1G
+    disk "$folder" root 3G
     touch "$folder/finished"
+}
+
+# disk FOLDER NAME SIZE: turn a folder there into a disk, initialized at once: the kernel's writes would be counted.
+disk() {
+    mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 -d "$1/$2" "$1/$2.ext4" "$3"
+    rm -rf --one-file-system "${1:?}/$2"
 }
 
 # unit ROOT NAME LINE...: create a service that starts with the system.
@@ -86,6 +89,10 @@ main() {
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
     PYTHON=${PYTHON:-$PWD/.venv/bin/python}
     [[ -e $folder/finished ]] || make "$folder" "$mirror"
+    rm -rf "${folder:?}/srv"
+    git clone --quiet --bare . "$folder/srv/spotify-logger.git"
+    chown -R 1000:1000 "$folder/srv/spotify-logger.git" # pi
+    disk "$folder" srv 100M
     "$PYTHON" benchmarks/machine.py "$folder" "$@"
 }
 
