@@ -125,3 +125,13 @@ def browser_page(
         yield BrowserPage(context.new_page(), address)
     finally:
         context.close()
+
+
+def accessibility_report(page: Page, *rules: str) -> str:
+    """Return what an accessibility checker finds, by these rules or by all."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - not for every machine
+    except ImportError:
+        skip_or_fail("no axe on this machine: pip install axe-playwright-python")
+    found = Axe().run(page, options={"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {}))
+    return found.generate_report() if found.violations_count else ""

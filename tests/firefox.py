@@ -44,9 +44,10 @@ class Firefox:
         self.do("SetTimeouts", pageLoad=PATIENCE_MS, script=PATIENCE_MS, implicit=PATIENCE_MS)
 
     def do(self, command: str, **parameters: object) -> Any:  # noqa: ANN401 - whatever the command answers
-        """Carry out a command of WebDriver and return its result."""
+        """Carry out a command of WebDriver, or of Marionette if it says so, and return its result."""
         self._number += 1
-        message = json.dumps([0, self._number, f"WebDriver:{command}", parameters])
+        name = command if ":" in command else f"WebDriver:{command}"
+        message = json.dumps([0, self._number, name, parameters])
         self._socket.sendall(f"{len(message)}:{message}".encode())
         _, _, error, result = self._receive()
         if error:
@@ -62,14 +63,38 @@ class Firefox:
 
     @property
     def text(self) -> str:
-        return str(self.do("ExecuteScript", script="return document.body?.innerText ?? ''", args=[]))
+        return str(self.run("return document.body?.innerText ?? ''"))
+
+    def run(self, script: str) -> Any:  # noqa: ANN401 - whatever the script returns
+        """Run a script in the page."""
+        return self.do("ExecuteScript", script=script, args=[])
+
+    def run_in_browser(self, script: str) -> Any:  # noqa: ANN401 - whatever the script returns
+        """Run a script that may do what only the browser itself may."""
+        self.do("Marionette:SetContext", value="chrome")
+        try:
+            return self.run(script)
+        finally:
+            self.do("Marionette:SetContext", value="content")
+
+    def problems(self) -> list[str]:
+        """Return what the console has about the page since the last call: errors and warnings."""
+        script = (
+            "const all = Services.console.getMessageArray().map(String); Services.console.reset(); return all"
+        )
+        return [each for each in self.run_in_browser(script) if "http://" in each]
+
+    def choose_theme(self, *, dark: bool) -> None:
+        name = "layout.css.prefers-color-scheme.content-override"
+        self.run_in_browser(f"Services.prefs.setIntPref('{name}', {0 if dark else 1})")
 
     def fill(self, selector: str, text: str) -> None:
         self.do("ElementSendKeys", id=self._find("css selector", selector), text=text)
 
     def press(self, name: str) -> None:
-        """Click the button with this label."""
-        self.do("ElementClick", id=self._find("xpath", f"//button[normalize-space()='{name}']"))
+        """Click the button or link with this label."""
+        path = f"//*[self::a or self::button][normalize-space()='{name}']"
+        self.do("ElementClick", id=self._find("xpath", path))
 
     def shows(self, text: str) -> None:
         """Wait until the page shows this text."""
@@ -112,6 +137,7 @@ def firefox(*names: str) -> Iterator[Firefox]:
         "marionette.port": 0,  # any free port; it writes it to a file
         "network.dns.localDomains": ",".join(names),
         "network.proxy.type": 0,
+        "dom.serviceWorkers.enabled": False,  # leaving a view cancels what one loads
         # No requests to other hosts.
         "app.normandy.enabled": False,
         "browser.safebrowsing.update.enabled": False,
@@ -126,7 +152,15 @@ def firefox(*names: str) -> Iterator[Firefox]:
         lines = (f"user_pref({json.dumps(key)}, {json.dumps(value)});\n" for key, value in settings.items())
         (profile / "user.js").write_text("".join(lines))
         process = subprocess.Popen(
-            [program, "--headless", "--no-remote", "--marionette", "--profile", name],
+            [
+                program,
+                "--headless",
+                "--no-remote",
+                "--marionette",
+                "--remote-allow-system-access",
+                "--profile",
+                name,
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -5,13 +5,34 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from spotify_logger.core.periods import Zone
+from spotify_logger.core.play import SKIPPED, TRACKDONE
 from spotify_logger.core.times import to_iso
-from tests.indexed_log import CatalogItem
+from tests.indexed_log import CatalogItem, IndexedLog
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spotify_logger.storage.bulk import Archive
 
 QUO = CatalogItem("track:quo", "Veridis Quo", ["Daft Punk"], "Discovery", "d", "GBDUW0000061")
+ORDINARY = (
+    QUO,
+    CatalogItem("track:aero", "Aerodynamic", ["Daft Punk"], "Discovery", "d", "GBDUW0000058"),
+    CatalogItem("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ"),
+    CatalogItem("episode:e", "On Daft Punk", [], "A Show"),
+)
+HOSTILE = """<script>document.title="caught"</script><img src=x onerror="alert('caught')">"""
+LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 3
+SENTENCE = " ".join(["A title of a hundred and eighty characters, as of a symphony:"] * 3)[:180]
+BAD = CatalogItem("track:bad", HOSTILE, [HOSTILE], HOSTILE, "bad", "XX1")
+WEIRD = (
+    BAD,
+    CatalogItem("track:long", LONG, [LONG], LONG, "long", "XX2"),
+    CatalogItem("track:right", "\u202eطائر الليل", ["فيروز"], "ليل 🌙", "right", "XX3"),  # noqa: RUF001 - Arabic
+    CatalogItem("track:sentence", SENTENCE, [SENTENCE], SENTENCE, "sentence", "XX4"),
+    CatalogItem("track:emoji", "👩‍👩‍👧‍👦" * 12, ["🌙"], "🎹🎹", "emoji", "XX5"),
+)
 
 
 def write_play(
@@ -56,3 +77,26 @@ def write_status(store: Archive, ago: float = 0.0, next_in: float = 60.0, **more
     times = {"last_poll": polled, "next_poll": polled + next_in}
     with store.batch() as batch:
         batch.write_status({**{name: to_iso(round(at * 1000)) for name, at in times.items()}, **more})
+
+
+def fill(url: str, days: int, items: Sequence[CatalogItem], per_day: int = 4) -> None:
+    """Write plays of all kinds on so many days up to today, and the status of a logger that is well."""
+    zone, now = Zone(), int(time.time())
+    log = IndexedLog(url, zone, f"{zone.local(now):%Y-%m-%d %H:%M}")
+    plays = [
+        (
+            items[(day * (number + 3) + number) % len(items)],
+            now - 7200 - 86_400 * day - 600 * number,
+            200.0,
+            SKIPPED if (day + number) % 5 == 4 else TRACKDONE,
+        )
+        for day in range(days)
+        for number in range(per_day)
+    ]
+    log.all(plays)
+    for item, second, _, end in plays[:60]:
+        write_play(log.store, item, second, end=end)
+    if days > 1:
+        log.gap(*(f"{zone.local(now - ago):%Y-%m-%d %H:%M}" for ago in (90_000, 87_000)))
+    write_status(log.store, next_in=3600, requests_24h=2000, outbox=0, version="0", login="ok")
+    log.store.close()

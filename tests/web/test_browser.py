@@ -5,51 +5,30 @@ from __future__ import annotations
 import re
 import time
 from contextlib import closing
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from spotify_logger.core.periods import Zone
-from spotify_logger.core.play import SKIPPED, TRACKDONE
+from spotify_logger.core.play import TRACKDONE
 from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.bulk import Archive
-from tests.browser import NARROW, WIDE, BrowserPage, browser_page, chromium, skip_or_fail
-from tests.conftest import EVERY_KIND, start_server
+from tests.browser import NARROW, WIDE, BrowserPage, accessibility_report, browser_page, chromium
+from tests.conftest import start_server
 from tests.exports import A, extended, write
 from tests.firefox import firefox
-from tests.indexed_log import CatalogItem, IndexedLog
-from tests.web.log import QUO, write_play, write_status
+from tests.indexed_log import CatalogItem
+from tests.web.log import BAD, HOSTILE, ORDINARY, QUO, WEIRD, fill, write_play, write_status
 from tests.web.page import page_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page, Route
 
-HOSTILE = """<script>document.title="caught"</script><img src=x onerror="alert('caught')">"""
-LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 3
-BAD = CatalogItem("track:bad", HOSTILE, [HOSTILE], HOSTILE, "bad", "XX1")
-ITEMS = (
-    QUO,
-    CatalogItem("track:aero", "Aerodynamic", ["Daft Punk"], "Discovery", "d", "GBDUW0000058"),
-    CatalogItem("track:sexy", "Sexy Boy", ["Air"], "Moon Safari", "m", "FRZ"),
-    BAD,
-    CatalogItem("track:long", LONG, [LONG], LONG, "long", "XX2"),
-    CatalogItem("track:right", "\u202eطائر الليل", ["فيروز"], "ليل 🌙", "right", "XX3"),  # noqa: RUF001 - Arabic
-    CatalogItem("episode:e", "On Daft Punk", [], "A Show"),
-)
 TODAY = Zone().day(time.time())
-LAST_MONTH = TODAY - timedelta(days=30)
-
-VIEWS = (
-    "/", "/recent", "/top/artists?all=1&by=time", "/chart?per=day",
-    "/clock", f"/calendar/{LAST_MONTH.year}", f"/year/{LAST_MONTH.year}", "/track?q=track:long",
-    "/artist?q=Daft+Punk", "/search?q=daft+punk", "/compare?with=ben", "/health", "/settings",
-    f"/month/{LAST_MONTH:%Y-%m}", "/stats?all=1",
-    "/top/devices?since=" + str(LAST_MONTH), "/show?q=A+Show", "/recent?device=Kitchen", "/offline",
-)  # fmt: skip
 
 
 class ServedLog(NamedTuple):
@@ -68,37 +47,10 @@ class ServedLog(NamedTuple):
         write_status(self.store, ago, 3600)
 
 
-def fill(url: str) -> None:
-    """Write plays of more than a year, of all kinds, a gap, and another listener's plays."""
-    zone = Zone()
-    log = IndexedLog(url, zone, f"{zone.local(time.time()):%Y-%m-%d %H:%M}")
-    now = int(time.time())
-    plays = [
-        (
-            ITEMS[(day * (number + 3) + number) % len(ITEMS)],
-            now - 7200 - 86_400 * day - 600 * number,
-            200.0,
-            SKIPPED if (day + number) % 5 == 0 else TRACKDONE,
-        )
-        for day in range(400)
-        for number in range(4)
-    ]
-    log.all(plays)
-    for item, second, _, end in plays[:60]:
-        write_play(log.store, item, second, end=end)
-    log.gap(f"{zone.local(now - 90_000):%Y-%m-%d %H:%M}", f"{zone.local(now - 87_000):%Y-%m-%d %H:%M}")
-    write_status(log.store, next_in=3600, requests_24h=2000, outbox=0, version="0")
-    log.store.close()
-    with closing(Archive(url, "ben:", listener="ben")) as other:
-        other.register_listener()
-        for number in range(5):
-            write_play(other, QUO, now - 9000 + 600 * number, end=TRACKDONE)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedLog]:
     server = start_server(tmp_path_factory.mktemp("redis"))
-    fill(server.url)
+    fill(server.url, 400, (*ORDINARY, *WEIRD))
     with (
         closing(Archive(server.url)) as store,
         page_process(server.url, tmp_path_factory.mktemp("page")) as address,
@@ -132,66 +84,6 @@ def wait_for_text(page: Page, selector: str, wanted: str) -> None:
         "([selector, wanted]) => document.querySelector(selector)?.innerText.includes(wanted)",
         arg=[selector, wanted],
     )
-
-
-# Width and height of a window, and whether it is dark: each width in each of them once, or in both.
-WINDOWS = [
-    (width, height, dark)
-    for number, (width, height) in enumerate(((NARROW, 640), (390, 844), (1280, 900), (1920, 1080)))
-    for dark in ((False, True) if EVERY_KIND else (bool(number % 2),))
-]
-LISTS = re.compile(r"/$|/(recent|top)\b")  # of which the first row is in the upper half of a phone
-LAYOUT = (Path(__file__).parent / "layout.js").read_text()
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_every_view_is_laid_out_on_one_grid_and_accessible(window: BrowserPage, view: str) -> None:
-    page = window.page
-    for width, height, dark in WINDOWS:
-        page.set_viewport_size({"width": width, "height": height})
-        page.emulate_media(color_scheme="dark" if dark else "light")
-        window.open(view)
-        assert page.locator("h1").count() == 1
-        assert page.title().endswith(" · Spotify Logger")
-        assert window.overflow() <= 0, width  # what is wider than a phone scrolls in a box of its own
-        found = page.evaluate(LAYOUT)
-        assert found["problems"] == [], width
-        assert found["shift"] <= 0.02, width
-        if width == 390 and LISTS.match(view):
-            assert found["first_row"] < height / 2
-            assert page.locator("#find").evaluate("(input) => input.offsetWidth") > width / 2
-            tops = "(found) => found.map((each) => each.getBoundingClientRect().top)"
-            before = page.locator("#find, main").evaluate_all(tops)
-            page.locator("#find").focus()
-            assert page.locator("#find, main").evaluate_all(tops) == before
-        if width == 1920:
-            assert found["width"] > 1700
-        if width in (390, 1280):
-            assert accessibility_report(page) == ""
-    page.emulate_media(color_scheme="light")
-
-
-def test_the_notice_fits_and_is_accessible(window: BrowserPage, served: ServedLog) -> None:
-    write_status(served.store, ago=7200, login="needed")
-    page = window.open("/top/tracks")
-    assert page.locator("aside.urgent").get_by_role("button", name="Log in with Spotify").is_visible()
-    assert accessibility_report(page) == ""
-    page.set_viewport_size({"width": NARROW, "height": 640})
-    page.emulate_media(color_scheme="dark")
-    assert window.overflow() <= 0
-    assert accessibility_report(page, "color-contrast") == ""
-    page.emulate_media(color_scheme="light")
-    served.stop()
-
-
-def accessibility_report(page: Page, *rules: str) -> str:
-    """Return what an accessibility checker finds, by these rules or by all."""
-    try:
-        from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - not for every machine
-    except ImportError:
-        skip_or_fail("no axe on this machine: pip install axe-playwright-python")
-    found = Axe().run(page, options={"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {}))
-    return found.generate_report() if found.violations_count else ""
 
 
 def test_pages_are_readable_without_scripts(browser: Browser, served: ServedLog) -> None:

@@ -7,6 +7,7 @@ import re
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PLAYLIST = f"spotify:playlist:{'P' * 22}"
+BETH = "Beth and the Long Names Two"  # of which Spotify's ID is made: 22 letters
 QUO = CatalogItem(f"track:{'Q' * 22}", "Veridis Quo", ["Daft Punk"], "Discovery", "D" * 22, "GB1")
-SEXY = CatalogItem(f"track:{'S' * 22}", "Sexy Boy", ["Air, the band", "Beth"], "Moon Safari", "M" * 22, "FR1")
+SEXY = CatalogItem(f"track:{'S' * 22}", "Sexy Boy", ["Air, the band", BETH], "Moon Safari", "M" * 22, "FR1")
 TALK = CatalogItem(f"episode:{'E' * 22}", "On Daft Punk", [], "A Show", "H" * 22)
 DAY, HOUR = 86_400, 3600
 THIS_YEAR = Zone().day(time.time()).year
@@ -97,7 +99,7 @@ def test_recent_leads_to_every_play_and_back(page: PageClient) -> None:
         ("device=Kitchen+%26+Bath", 10),
         (f"context={PLAYLIST}", 5),
         (f"track={QUO.key}", 12),
-        ("artist=Beth", 8),
+        (f"artist={quote(BETH)}", 8),
         (f"album=album:{SEXY.album_id}", 8),
         (f"show=show:{TALK.album_id}", 5),
         ("track=nothing+like+it", 0),
@@ -155,11 +157,21 @@ def test_reviews_are_under_year_and_lead_to_all_figures(page: PageClient) -> Non
         (f"/album?q=album:{QUO.album_id}", f"album:{QUO.album_id}"),
         (f"/show?q=show:{TALK.album_id}", f"show:{TALK.album_id}"),
         (f"/episode?q={TALK.key}", TALK.key),
+        (f"/artist?q={quote(BETH)}", f"artist:{BETH.replace(' ', '')}"),
         (f"/recent?context={PLAYLIST}", PLAYLIST.removeprefix("spotify:")),
     ],
 )
 def test_things_open_in_spotify(page: PageClient, view: str, name: str) -> None:
     assert f'href="https://open.spotify.com/{name.replace(":", "/")}"' in text_of(page, view)
+
+
+def test_a_playlist_is_shown_by_its_id_as_nothing_else_is_known(page: PageClient) -> None:
+    shown = f"<bdi>playlist/{'P' * 22}</bdi>"
+    assert f'href="/recent?context={quote(PLAYLIST, safe="")}">{shown}</a>' in text_of(
+        page, "/top/contexts?all=1"
+    )
+    assert f"· context {shown}" in text_of(page, f"/recent?context={PLAYLIST}")
+    assert "· context <bdi>Discovery</bdi>" in text_of(page, f"/recent?context=spotify:album:{QUO.album_id}")
 
 
 def test_a_page_lists_the_latest_plays_and_leads_to_all(page: PageClient) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.storage.bulk import Archive
+from tests.indexed_log import CatalogItem
 from tests.web.log import QUO, write_play
 from tests.web.page import PageClient, serve_page, settings_for
 
@@ -80,6 +81,9 @@ def test_nothing_is_hidden_by_a_form_that_names_nothing(store: Archive, page: Pa
     assert page.post("/hide", form).status == 400
     assert page.post("/hide", "kind=track&text=quo", Sec_Fetch_Site="cross-site").status == 403
     assert page.post("/undo", "key=").status == 400
+    write_play(store, CatalogItem("track:cover", "Veridis Quo", ["Somebody"]), SECOND + 600, end="trackdone")
+    refused = page.post("/hide", "kind=track&text=veridis+quo").text
+    assert "track:cover (Somebody – Veridis Quo)" in refused
     assert store.hash("hidden") == {}
 
 

@@ -62,7 +62,12 @@ async def compare(page: ListenerPage, request: Request) -> Response:
     params = page.params(request, default_all_time=True)
     others = request.state.listener.others
     if not others:
-        raise BadRequest("there is no other listener to compare with")
+        message = (
+            "Only one listener has a log here. A logger with LISTENER=NAME in its settings adds another."
+        )
+        return page.render(
+            request, "error.html", title="Nobody to compare with", message=message, can_retry=False
+        )
     chosen = request.query_params.get("with", "")
     other = chosen if chosen in others else others[0]
     data = await page.ask(request, page.compare, params.question("by", "min"), other)
@@ -87,7 +92,7 @@ async def item(page: ListenerPage, request: Request) -> Response:
         keys = [found.key, *(line.key for part in (found.tracks, found.albums, found.ids) for line in part)]
         rows = await page.run(lambda store: list(store.catalog([found.key], CatalogEntry._fields)))
         about = CatalogEntry._make(rows[0][1])
-        selecting = _selecting_text(kind, found, about) or text
+        selecting = _selecting_text(kind, found, about) or found.name or text
         question = replace(params.question("min"), limit=PLAYS_OF_ITEM)
         latest = await page.ask(request, timeline.recent, question, f"{kind}s", selecting)
         keys += [catalog_key_of_play(line) for line in latest.lines]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from starlette.responses import RedirectResponse, StreamingResponse
 
 from spotify_logger.core.redis_keys import play_key, second_of_key
+from spotify_logger.report.answers import Table
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import delete
 from spotify_logger.transfer import hide as hiding
@@ -51,7 +52,9 @@ async def hide(page: ListenerPage, request: Request) -> Response:
         raise BadRequest("the form does not name a track, an artist or a show")
     answer = await page.ask(request, hiding.hide, page.params(request).question(period=False), kind, text)
     if answer.code:
-        raise BadRequest(str(answer.page[0]))
+        tables = (part for part in answer.page if isinstance(part, Table))
+        choices = "; ".join(f"{key} ({title})" for table in tables for title, key in table.rows)
+        raise BadRequest(f"{answer.page[0]} {choices}".rstrip())
     return RedirectResponse("/settings#hidden", 303)
 
 

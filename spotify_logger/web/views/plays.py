@@ -16,7 +16,8 @@ from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import charts, summary
 from spotify_logger.queries import timeline as queries
-from spotify_logger.queries.sql import NOUNS
+from spotify_logger.queries.sql import CONTEXTS, NOUNS
+from spotify_logger.queries.top import names
 from spotify_logger.transfer.hide import deleted_plays
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.covers import catalog_key_of_play
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from spotify_logger.core.periods import Zone
+    from spotify_logger.queries.question import Question
+    from spotify_logger.queries.sql import Log
     from spotify_logger.queries.timeline import Line, Memories, Timeline
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.listeners import ListenerPage
@@ -120,7 +123,9 @@ async def recent(page: ListenerPage, request: Request) -> Response:
         days=_by_day(page.zone, timeline),
         noun=NOUNS.get(kind, ""),
         text=text,
-        title=_name_of(kind, text, timeline),
+        title=await page.ask(request, _context_name, question, text)
+        if kind == CONTEXTS
+        else _name_of(kind, text, timeline),
         is_newest=not timeline.newer,
         is_oldest=not timeline.older,
         urls={
@@ -129,6 +134,10 @@ async def recent(page: ListenerPage, request: Request) -> Response:
         },
         **await _about_plays(page, timeline),
     )
+
+
+def _context_name(log: Log, _: Question, uri: str) -> str:
+    return names(log, CONTEXTS, uri, "")[0]
 
 
 def _name_of(kind: str, text: str, timeline: Timeline) -> str:
