@@ -45,7 +45,7 @@ settings.load_profile("patient")
 EVERY_KIND = bool(os.environ.get("EVERY_KIND"))
 """Whether to test with every kind of server and browser, not only with one of each."""
 SLOW = (
-    "web/test_browser.py", "daemon/test_survival.py", "daemon/test_survival_state.py",
+    "web/test_views.py", "web/test_browser.py", "daemon/test_survival.py", "daemon/test_survival_state.py",
     "daemon/test_poller.py", "storage/test_sentinel_and_cluster.py", "web/test_fuzz.py",
     "daemon/test_year.py", "cli/test_hostile_commands.py", "simulator/test_demo.py", "daemon/test_main.py",
     "supervisor/test_main.py", "web/test_serve.py", "storage/test_cluster.py", "web/test_access.py",

@@ -17,7 +17,6 @@ from spotify_logger.storage.bulk import Archive
 from tests.browser import NARROW, WIDE, BrowserPage, accessibility_report, browser_page, chromium
 from tests.conftest import start_server
 from tests.exports import A, extended, write
-from tests.firefox import firefox
 from tests.indexed_log import CatalogItem
 from tests.web.log import BAD, HOSTILE, ORDINARY, QUO, WEIRD, fill, write_play, write_status
 from tests.web.page import page_process
@@ -299,9 +298,16 @@ def shown_day(iso: str) -> str:
     return f"{date.fromisoformat(iso):%-d %b %Y}"
 
 
-def test_the_sheet_of_a_phone_opens_without_scripts(browser: Browser, served: ServedLog) -> None:
+def test_the_sheet_and_the_search_field_of_a_phone_open_without_scripts(
+    browser: Browser, served: ServedLog
+) -> None:
     with browser_page(browser, served.address, width=390, height=844, script=False) as window:
         page = window.open("/top/tracks")
+        tops = "(found) => found.map((each) => each.getBoundingClientRect().top)"
+        before = page.locator("#find, main").evaluate_all(tops)
+        page.locator("#find").focus()
+        assert page.locator("#find").evaluate("(input) => input.offsetWidth") > 195
+        assert page.locator("#find, main").evaluate_all(tops) == before
         choice = page.get_by_role("link", name="last 30 days")
         assert not choice.is_visible()
         page.get_by_role("button", name="Period and filters").click()
@@ -358,13 +364,6 @@ class TestSearch:
         assert HOSTILE in page.inner_text(".found")
         assert "Sexy Boy" not in page.inner_text(".found")
         page.unroute_all()
-
-
-def test_firefox_suggests_too(served: ServedLog) -> None:
-    with firefox() as window:
-        window.open(f"{served.address}/health")
-        window.fill("#find", "daft")
-        window.shows("Discovery")
 
 
 def test_the_period_of_the_first_view_is_remembered(browser: Browser, served: ServedLog) -> None:
