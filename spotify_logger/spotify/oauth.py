@@ -202,9 +202,8 @@ def request_token(send: Send, settings: Settings, form: dict[str, str], token: T
     texts = (body.get("error"), body.get("error_description"))  # RFC 6749, 5.2
     error = ": ".join(text for text in texts if isinstance(text, str))
     detail = log.sanitize(error, log.DETAIL_LIMIT) or "no reason given"
-    refusal = (
-        body.get("error") if response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED} else ""
-    )
+    is_refused = response.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
+    refusal = body.get("error") if is_refused else ""
     if refusal == "invalid_client":
         raise UnknownClient(
             f"Spotify does not know this client ({detail}): correct SPOTIFY_CLIENT_ID and "

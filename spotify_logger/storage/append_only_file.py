@@ -16,9 +16,8 @@ COPY = "damaged"  # the folder, in the server's folder, for a copy of what was t
 MANIFEST = "appendonly.aof.manifest"
 _CHECK = "redis-check-aof"
 _LISTED = re.compile(r"file (\S+) seq \d+ type [bhi].*\n")
-_PART = re.compile(
-    r"appendonly\.aof(?:\.(\d+)\.(base|incr)\.(?:rdb|aof))?"
-)  # a file of the folder; a base that a Redis before 7.0 wrote has no number
+# A file of the folder; a base that a Redis before 7.0 wrote has no number.
+_PART = re.compile(r"appendonly\.aof(?:\.(\d+)\.(base|incr)\.(?:rdb|aof))?")
 
 
 def repair(directory: Path | str, program: str) -> None:

@@ -45,11 +45,7 @@ _OPTIONS = (
 )
 
 _LAST_SHARED_SNAPSHOT = 11  # the newest format that Redis and Valkey have in common
-_FIRST_RELEASES = (
-    (12, (7, 4)),
-    (11, (7, 2)),
-    (10, (7, 0)),
-)  # of Redis that can read a format, by its version
+_FIRST_RELEASES = ((12, (7, 4)), (11, (7, 2)), (10, (7, 0)))  # of Redis that can read a format and older ones
 
 
 def bound_to_parent(command: Sequence[str]) -> list[str]:

@@ -78,7 +78,7 @@ class Batch:
 class Store:
     """The log in Redis. For one thread.
 
-    Only changed hashes are sent: the last batch is cached until an error or a new connection. What every
+    Only changed fields are sent: the last batch is cached until an error or a new connection. What every
     answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
     Data of other writers is read as it is, and skipped if it cannot belong to the log. Every method raises
     StoreError if Redis does not answer, or refuses; the constructor Misconfigured if `url` is invalid.
@@ -133,7 +133,7 @@ class Store:
             self.send([("HSETNX", key, self._listener, since)])
 
     def invalidate(self) -> None:
-        """Send whole hashes again, because others may have changed or deleted some."""
+        """Send whole hashes next, because others may have changed or deleted some."""
         self._written.clear()
 
     def delete_play(self, key_second: int) -> None:
@@ -268,8 +268,13 @@ class Store:
         writes = [write for key in batch.hashes for write in _changes(batch, key, known.get(key, {}))]
         writes += [batch.now_playing] if batch.now_playing else []
         replies = self.client.send(writes if is_logged else [*map(_unlogged, writes)])
-        if not is_logged and any(isinstance(reply, Refusal) for reply in replies):
-            self._may_skip_log = False  # the plain commands may be accepted, or it is clearer why not
+        has_lost = any(map(self._lacks_fields, writes, replies))
+        is_refused = not is_logged and any(isinstance(reply, Refusal) for reply in replies)
+        if has_lost or is_refused:
+            # Everything again, in plain commands: they may be accepted, or it is clearer why not.
+            self._written.clear()
+            self.has_lost_data |= has_lost
+            self._may_skip_log &= not is_refused
             self._write(batch)
             return
         self._logged_at = self._utc() if is_logged else self._logged_at
@@ -282,16 +287,14 @@ class Store:
 
     def _confirm(self, batch: Batch, commands: Sequence[Command], replies: Sequence[Reply]) -> None:
         """Cache what was written; raise StoreError if some of it was refused."""
-        answers = list(zip(commands, replies, strict=True))
-        has_lost = any(self._lacks_fields(*answer) for answer in answers)
+        answers = zip(commands, replies, strict=True)
         refusals = {str(command[1]): reply for command, reply in answers if isinstance(reply, Refusal)}
-        written = {
+        self._written = {
             key: fields if key in batch.replaced else {**self._written.get(key, {}), **fields}
             for key, fields in batch.hashes.items()
         }
-        self._written = {} if has_lost or refusals else written
-        self.has_lost_data |= has_lost
         if refusals:
+            self._written.clear()
             (key, first), more = next(iter(refusals.items())), len(refusals) - 1
             names = sanitize(key, 100) + (f" and {more} more" if more else "")
             raise StoreError(
@@ -302,10 +305,10 @@ class Store:
 
 
 def _changes(batch: Batch, key: str, known: Mapping[str, str]) -> Iterator[Command]:
-    """Yield the commands that bring a hash up to date, unless Redis is `known` to have it as it is."""
+    """Yield the commands that bring a hash up to date, of which Redis is `known` to have some fields."""
     fields = batch.hashes[key]
-    if not fields.items() <= known.items():
-        yield ("HSET", key, *chain.from_iterable(fields.items()))
+    if changed := {name: value for name, value in fields.items() if known.get(name) != value}:
+        yield ("HSET", key, *chain.from_iterable(changed.items()))
     # If the key is not cached, an earlier process may have written any field of a play.
     gone = (known.keys() or PLAY_FIELDS) - fields.keys() if key in batch.replaced else ()
     if gone:

@@ -143,7 +143,7 @@ class TestWriting:
             "spotify_logger:status": {"last_poll": "2026-11-22T18:03:35.000Z", "requests_24h": "17"},
         }
 
-    def test_only_changed_hashes_are_sent(self, recorded: RecordedStore, open_store: OpenStore) -> None:
+    def test_only_changes_are_sent(self, recorded: RecordedStore, open_store: OpenStore) -> None:
         recorded.write_poll()
         once = recorded.content()
         recorded.write_poll()
@@ -154,8 +154,11 @@ class TestWriting:
             batch.write_hash("track:a", {"name": "Veridis Quo", "duration_ms": 345000})
             batch.write_play(START, {**FIELDS, "ms_played": 245000}, "track:a 245000")
             batch.write_status({"last_poll": "2026-11-22T18:04:05.000Z", "requests_24h": 17})
-        keys = [PLAY_KEY, "plays:2026-11-22", "spotify_logger:status"]
-        assert [command[:2] for command in recorded.sent()] == [("HSET", key) for key in keys]
+        assert recorded.sent() == [
+            ("HSET", PLAY_KEY, "ms_played", "245000"),
+            ("HSET", "plays:2026-11-22", str(START), "track:a 245000"),
+            ("HSET", "spotify_logger:status", "last_poll", "2026-11-22T18:04:05.000Z"),
+        ]
 
     def test_fields_of_a_play_that_are_gone_are_deleted(self, recorded: RecordedStore) -> None:
         recorded.raw.hset(PLAY_KEY, mapping={"end_reason": "stopped", "device_name": "Kitchen", "mine": "x"})
