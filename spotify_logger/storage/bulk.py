@@ -122,12 +122,21 @@ class Archive(Store):
 
     def eviction(self) -> str:
         """Return that Redis may delete plays when its memory is full, and what to do; "" if not."""
-        return next(filter(None, map(_eviction, self._infos())), "")
+        for info in self._infos():
+            policy = str(info.get("maxmemory_policy", ""))
+            if info.get("maxmemory") and policy.startswith("allkeys-"):
+                fault = f"this Redis deletes plays when its memory is full (maxmemory-policy {policy})"
+                return f"{fault}: set `maxmemory-policy noeviction`"
+        return ""
 
     def persistence_trouble(self) -> str:
         """Return why plays may be lost although Redis saves them, and what to do; "" if all is well."""
-        infos = list(self._infos())
-        return next(filter(None, [*map(_failing_write, infos), *map(_eviction, infos)]), "")
+        for info in self._infos():
+            if info.get("aof_enabled") == 1 and info.get("aof_last_write_status", "ok") != "ok":
+                return "this Redis cannot write its append-only file: check its disk and its log"
+            if info.get("rdb_last_bgsave_status", "ok") != "ok":
+                return "this Redis cannot save its snapshots: check its disk and its log"
+        return self.eviction()
 
     def write_refusal(self) -> StoreError | None:
         """Return why the server accepts no writes; None if it does, or if this user may not write."""
@@ -164,22 +173,6 @@ class Archive(Store):
         for command, reply in zip(commands, self.client.send(commands), strict=True):
             if isinstance(reply, Refusal):
                 raise StoreError(f"Redis at {self.where} {reply.advice} ({command[1]})", codes=[reply.code])
-
-
-def _eviction(info: Mapping[str, object]) -> str:
-    policy = str(info.get("maxmemory_policy", ""))
-    if not info.get("maxmemory") or not policy.startswith("allkeys-"):
-        return ""
-    fault = f"this Redis deletes plays when its memory is full (maxmemory-policy {policy})"
-    return f"{fault}: set `maxmemory-policy noeviction`"
-
-
-def _failing_write(info: Mapping[str, object]) -> str:
-    if info.get("aof_enabled") == 1 and info.get("aof_last_write_status", "ok") != "ok":
-        return "this Redis cannot write its append-only file: check its disk and its log"
-    if info.get("rdb_last_bgsave_status", "ok") != "ok":
-        return "this Redis cannot save its snapshots: check its disk and its log"
-    return ""
 
 
 def play_data(play: tuple[int, Mapping[str, str]]) -> dict[str, str | int | bool | None]:
