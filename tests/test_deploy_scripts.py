@@ -91,6 +91,8 @@ def test_an_installation_has_everything_and_is_completed_when_repeated(machine: 
     )
     assert (machine.root / "etc/spotify-logger.env").stat().st_mode & 0o777 == 0o600
     assert os.access(machine.root / "usr/local/bin/spotify-logger", os.X_OK)
+    repair = machine.root / "etc/systemd/system/redis-server.service.d/spotify-logger.conf"
+    assert repair.readlink() == machine.home / "deploy/redis-server.conf"
     credentials = machine.root / "etc/spotify-logger.credentials"
     credentials.write_text("[Service]\nLoadCredential=SPOTIFY_CLIENT_SECRET:/etc/secret\n")
     for unit in ("spotify-logger", "spotify-logger@", "spotify-logger-web"):

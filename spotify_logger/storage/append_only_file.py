@@ -1,4 +1,4 @@
-"""Repairs the append-only file of the embedded server after a power cut.
+"""Repairs the append-only file of a Redis server after a power cut; as a program, that of Debian's server.
 
 Servers repair a file that ends too early, but not one that ends in zeros or garbage, nor an empty manifest.
 What checks a file is part of every server: it is the same program under another name.
@@ -7,6 +7,7 @@ What checks a file is part of every server: it is the same program under another
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from spotify_logger.system import log
@@ -40,7 +41,7 @@ def repair(directory: Path | str, program: str) -> None:
         _list_parts(parts)
     if any(is_cut) or not is_listed:
         log.error(
-            f"the data of the embedded Redis server in {folder} was damaged and has been repaired."
+            f"the data of the Redis server in {folder} was damaged and has been repaired."
             f" A copy of the damaged files is in {folder / COPY}; what the logger still has is written again"
         )
 
@@ -79,3 +80,7 @@ def _list_parts(folder: Path) -> None:
     if parts:
         lines = (f"file {name} seq {number} type {kind[0]}\n" for number, kind, name in parts)
         write_atomically(folder / MANIFEST, "".join(lines))
+
+
+if __name__ == "__main__":
+    repair(*sys.argv[1:])  # the folder, and the program of the server

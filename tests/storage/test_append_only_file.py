@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +20,6 @@ from tests.servers import one_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module", params=one_program("valkey"))
@@ -91,6 +93,19 @@ def test_a_damaged_file_is_copied_and_repaired(
     server.stop()
     assert files(folder / append_only_file.COPY) == before
     assert capsys.readouterr().err.count("was damaged") == 1
+
+
+def test_debians_server_is_repaired_by_a_program(written: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(written, tmp_path / "redis")
+    sound = files(folder)
+    damage(folder, "incr", bytes(4096))
+    unit = (Path(__file__).parents[2] / "deploy" / "redis-server.conf").read_text()
+    module = unit.partition(" -m ")[2].split()[0]
+    command = [sys.executable, "-P", "-m", module, str(folder), find_server() or ""]
+    for damages in (1, 0):
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr.count("was damaged and has been repaired") == damages
+        assert files(folder) == sound
 
 
 def test_what_needs_no_repair_or_cannot_be_repaired_stays(written: Path, tmp_path: Path) -> None:
