@@ -147,8 +147,8 @@ def command(python: str, question: str, prefix: str = "") -> float:
 
 def ask(question: str) -> float:
     """Return the seconds of an answer over an open connection, from an index that is up to date."""
-    from spotify_logger.cli.arguments import parse_args  # noqa: PLC0415 - only this process needs it
     from spotify_logger.cli.commands import command_parser  # noqa: PLC0415 - the same
+    from spotify_logger.cli.main import parse_args  # noqa: PLC0415 - only this process needs it
     from spotify_logger.config.settings import load  # noqa: PLC0415 - the same
     from spotify_logger.queries import dispatch  # noqa: PLC0415 - the same
 

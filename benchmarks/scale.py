@@ -38,8 +38,8 @@ import redis
 from answers import TRACKS_PER_PLAY, UNTIL, used
 from footprint import ROOT, TRUSTED, environment, make_certificate, mapped, start_simulator
 
-from spotify_logger.cli.arguments import parse_args
 from spotify_logger.cli.commands import command_parser
+from spotify_logger.cli.main import parse_args
 from spotify_logger.config.settings import load
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import STATUS, day_of, index_key, play_key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 from hypothesis import strategies as st
 
-from spotify_logger.cli import arguments
+from spotify_logger.cli.commands import PERIOD, RANKED, CommandParser
 from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.core.times import to_iso
@@ -197,6 +196,6 @@ def _entry(item: ReferenceItem) -> dict[str, str | int]:
 
 def question_from(log: ReferenceLog, words: Sequence[str]) -> Question:
     """Parse command-line arguments into a question."""
-    parser = argparse.ArgumentParser()
-    arguments.add_options(parser, *arguments.RANKED, "min", arguments.PERIOD)
+    parser = CommandParser()
+    parser.add_options(*RANKED, "min", *PERIOD)
     return question.from_values(vars(parser.parse_args(words)), log.now, "--")

@@ -1,29 +1,18 @@
-"""The command line: its commands and options, and the dispatch to the functions that run them.
-
-Slow imports are local to the functions that need them, so that --help is fast on a Raspberry Pi.
-"""
+"""The commands with their arguments, for argparse."""
 
 import argparse
-import os
-import re
-import sys
-from contextlib import closing, nullcontext, suppress
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, TypeAlias
 
 from spotify_logger import __version__
-from spotify_logger.cli.arguments import add_command, add_questions
-from spotify_logger.cli.transfer_arguments import TRANSFER_COMMANDS, add_transfer_commands
-from spotify_logger.config.folder import settings_folder
-from spotify_logger.config.listeners import unknown_listener
-from spotify_logger.config.settings import Settings, load
-from spotify_logger.config.sources import SERVICE_STATE_DIR
-from spotify_logger.core.times import utc_time
-from spotify_logger.report.answers import Answer, to_answer, write_answer
-from spotify_logger.report.progress import progress_bar
-from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
-from spotify_logger.system.program import module_command
+from spotify_logger.config.settings import URL_FORMS, is_redis_url, is_visible_ascii
+from spotify_logger.core import day_sums, periods
+from spotify_logger.core.periods import matched
+from spotify_logger.core.redis_keys import second_of_key
+from spotify_logger.queries.question import ATTRIBUTES, PARAMETERS, Parameter
+from spotify_logger.queries.sql import CHOICES
 
 EXAMPLES = """
 examples:
@@ -36,117 +25,90 @@ Settings come from the environment, .env and auth.py in the current directory, o
 ~/.config/spotify-logger.
 Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
-
-ANY_LISTENER = ("status", "now", "import", "restore", "move", "token")
-"""The commands for a listener who may have no log yet."""
+Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001 - has no public name
+HOST_NAME = "[A-Za-z0-9_.-]{1,253}"
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
+HIDEABLE = ("track", "artist", "show")
+HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # prefixes of the keys of what is hidden
+_A_YEAR: Mapping[str, Any] = {
+    "type": PARAMETERS["year"].value,
+    "default": 0,  # the current year, which depends on the time zone
+    "metavar": "2026",
+    "help": "the year (default: the current one)",
+}
+EXACT = "exact"
+RANKED = ("by", "n", EXACT)
+"""The options of a ranked list."""
+PERIOD = ("since", "until", "year", "month", "last", "tz")
+"""The options of the period."""
+_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "since": ("DAY", f"start of the period: {periods.DAY_FORMS}"),
+    "until": ("DAY", "end of the period, including all of that year, month or day"),
+    "year": ("2026", "one calendar year"),
+    "month": ("2026-11", "one calendar month"),
+    "last": ("30d", f"the time up to now: {periods.LENGTHS}"),
+    "tz": ("ZONE", "time zone, such as Europe/Berlin (default: the system's)"),
+    "by": ("{plays,time}", "what to rank by (default: plays)"),
+    "n": ("N", "maximum number of lines (default: %(default)s)"),
+    "min": ("30s|half|finished|0", "how much has to be heard for a play to count (default: 30s)"),
+}
+"""The placeholder of the value, and the help text, by the name of the parameter."""
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run the chosen command and return its exit code."""
-    folder = settings_folder(Path.cwd(), os.environ)
-    if options.command == "run":
-        _run_logger(options, folder)
-    if options.command == "demo":
-        limit = [f"--for={options.seconds}"] if options.seconds else []
-        _replace_process("spotify_logger.simulator.demo", *["--web"] * options.web, *limit)
-    need_login, environ = options.command == "login", dict(os.environ)
-    if options.command not in {"login", "web"} and os.access(SERVICE_STATE_DIR, os.R_OK):
-        environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE_DIR))  # for root, who leaves no files there
-    settings = load(folder, environ, need_login=need_login, listener=options.listener)
-    if options.demo:
-        settings = options.demo.settings(settings)
-    if options.command == "web":
-        return _serve(options, settings)
-    answer = _login(settings, as_json=options.json) if need_login else _answer(options, settings)
-    if answer is None:
-        return 0
-    write_answer(answer, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
-    return answer.code
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text[:6]) < 65536:  # noqa: PLR2004 - the number of TCP ports
+        return int(text)
+    raise argparse.ArgumentTypeError(f"not a port: {text!r} (0 to 65535)")
 
 
-def _run_logger(options: argparse.Namespace, folder: Path) -> NoReturn:
-    """Become the supervisor, in the folder of the settings."""
-    with suppress(OSError):  # all settings may be in the environment
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chdir(folder)
-    if options.listener is not None:
-        os.environ["LISTENER"] = options.listener
-    page = ["--web", *_page_arguments(options)] if options.web else []
-    _replace_process("spotify_logger.supervisor", *page)
+class CommandParser(argparse.ArgumentParser):
+    """The parser of the command line or of one command."""
+
+    def add_flag(self, name: str, what: str) -> None:
+        """Add an option without a value."""
+        self.add_argument(name, action="store_true", help=what)
+
+    def add_options(self, *names: str) -> None:
+        """Add options that several commands share, by the names of their parameters, `EXACT` or `PERIOD`."""
+        group: argparse._ActionsContainer = self
+        for name in names:
+            if name == EXACT:
+                what = "count every Spotify ID separately, even those of the same recording or album"
+                self.add_flag("--exact", what)
+                continue
+            if name == PERIOD[0]:
+                group = self.add_argument_group("when", "in local time (default: all time)")
+            metavar, what = _OPTIONS[name]
+            group.add_argument(
+                "-n" if name == "n" else f"--{name}",
+                dest=ATTRIBUTES.get(name, name),
+                type=PARAMETERS[name].value,
+                default=10 if name == "n" else None,
+                metavar=metavar,
+                help=what,
+            )
+
+    def add_page_options(self) -> None:
+        """Add the options of the page."""
+        what = "address to listen on, 0.0.0.0 for all (default: %(default)s)"
+        self.add_argument("--host", default=PAGE_DEFAULTS["--host"], metavar="ADDRESS", help=what)
+        what = "port to listen on (default: %(default)s)"
+        self.add_argument("--port", type=_port, default=PAGE_DEFAULTS["--port"], help=what)
+        host = Parameter(
+            lambda text: matched("[A-Za-z0-9_.-]{1,253}", text)[0], "not a host name", "music.example"
+        )
+        named: Mapping[str, Any] = {"dest": "names", "metavar": "HOST", "type": host.value}
+        what = "another hostname by which browsers may reach this machine"
+        self.add_argument("--name", action="append", default=[], help=what, **named)
+        what = "always ask for a password, and trust the X-Forwarded headers of a proxy on this machine"
+        self.add_flag("--behind-proxy", what)
+        what = "do not load album covers from Spotify's image host"
+        self.add_argument("--no-covers", dest="covers", action="store_false", help=what)
 
 
-def _replace_process(module: str, *arguments: str) -> NoReturn:
-    """Run a module of this package in place of this process, so that nothing of it stays in memory."""
-    os.execv(sys.executable, module_command(module, *arguments))  # noqa: S606 - this project
-
-
-def _page_arguments(options: argparse.Namespace) -> list[str]:
-    """Return the options of the page that were given, as arguments."""
-    given = {"--host": options.host, "--port": options.port}
-    values = [f"{name}={value}" for name, value in given.items() if value != PAGE_DEFAULTS[name]]
-    values += [f"--name={name}" for name in options.names]
-    return values + ["--behind-proxy"] * options.behind_proxy + ["--no-covers"] * (not options.covers)
-
-
-def _login(settings: Settings, *, as_json: bool) -> Answer:
-    from spotify_logger.queries.dispatch import open_store  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
-    from spotify_logger.spotify import login, oauth  # noqa: PLC0415 - requests takes a second
-
-    with closing(open_store(settings)) as store:
-        owner = store.known_owner()
-        # With --json, nothing but JSON goes to standard output.
-        token = login.login(settings, sys.stdin, sys.stderr if as_json else sys.stdout, owner)
-        if oauth.account_conflict(token, owner):  # and it was confirmed
-            store.set_owner(token.account)
-    return Answer({"login_valid_until": utc_time(oauth.valid_until(token))}, [])
-
-
-def _serve(options: argparse.Namespace, settings: Settings) -> int:
-    """Serve the web page until the process is stopped, and return the exit code."""
-    try:
-        from spotify_logger.web.app import serve  # noqa: PLC0415 - an optional extra, and slow to import
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("spotify_logger"):
-            raise
-        raise Misconfigured(
-            f"the web page needs a package that is not installed ({error.name}): "
-            "pip install 'spotify-logger[web]', or '.[web]' in a clone"
-        ) from None
-    return serve(
-        options.host,
-        options.port,
-        options.names,
-        settings,
-        covers=options.covers,
-        behind_proxy=options.behind_proxy,
-    )
-
-
-def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
-    from spotify_logger.cli.own_redis import own_redis  # noqa: PLC0415 - starts a process, seldom
-    from spotify_logger.queries import dispatch  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
-
-    # Without Redis, the status is that of the logger, and nothing is playing now.
-    may_start = options.command != "now"
-    is_elsewhere = options.command == "move" and options.source and options.target
-    needs_none = options.command == "status" or is_elsewhere
-    redis = nullcontext() if needs_none else own_redis(settings, may_start=may_start)
-    with redis, closing(dispatch.open_store(settings)) as store:
-        if settings.listener and options.command not in ANY_LISTENER and not store.has_log():
-            raise SpotifyLoggerError(unknown_listener(settings.listener, store.listeners()))
-        if options.command in TRANSFER_COMMANDS:
-            from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
-
-            return transfer_commands.answer(options, store, settings)
-        with progress_bar(sys.stderr) as show:
-            result = dispatch.answer(options, store, settings, partial(show, "reading the log"))
-        return to_answer(result, options.question)
-
-
-def command_parser() -> argparse.ArgumentParser:
+def command_parser() -> CommandParser:
     """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="spotify-logger",
         description="Query the log of what you played on Spotify.",
         epilog=EXAMPLES,
@@ -158,65 +120,207 @@ def command_parser() -> argparse.ArgumentParser:
     whose.add_argument("--listener", metavar="NAME", help="use the log of this listener")
     whose.add_argument("--demo", action="store_true", help="use the log of the demo that is running")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    add = partial(_add_command, commands)
     what = "log what you play, until Ctrl-C; the first start asks for your Spotify app and login"
-    start = add_command(commands, "run", what, json=False)
-    start.add_argument("--web", action="store_true", help="also serve the web page, with the options below")
-    _add_page_options(start)
-    start.set_defaults(check=_check_run)
+    start = add("run", what, json=False)
+    start.add_flag("--web", "also serve the web page, with the options below")
+    start.add_page_options()
     what = "try it without a Spotify account, with a simulated listener and its own Redis server"
-    demo = add_command(commands, "demo", what, json=False)
-    demo.add_argument("--web", action="store_true", help="also serve the web page, with a made-up year")
+    demo = add("demo", what, json=False)
+    demo.add_flag("--web", "also serve the web page, with a made-up year")
+    seconds = Parameter(_positive, "not a number of seconds", "20").value
     what = "stop after this many seconds"
-    demo.add_argument("--for", dest="seconds", type=_seconds, metavar="SECONDS", help=what)
-    what = "log in to Spotify (required every six months)"
-    add_command(commands, "login", what, csv=False)
-    add_questions(commands)
-    add_transfer_commands(commands)
-    _add_page_options(add_command(commands, "web", "serve the web page", json=False))
+    demo.add_argument("--for", dest="seconds", type=seconds, metavar="SECONDS", help=what)
+    add("login", "log in to Spotify (required every six months)", csv=False)
+    _add_questions(add)
+    _add_import_and_export(add)
+    _add_forward(add)
+    _add_delete_and_hide(add)
+    _add_check_and_restore(add)
+    _add_move_and_token(add)
+    add("web", "serve the web page", json=False).add_page_options()
     topic = commands.add_parser("help", help="show this help, or the help of a command", allow_abbrev=False)
     topic.add_argument("topic", nargs="?", metavar="COMMAND", help="the command to explain")
     return parser
 
 
-def _add_page_options(web: argparse.ArgumentParser) -> None:
-    what = "address to listen on, 0.0.0.0 for all (default: %(default)s)"
-    web.add_argument("--host", default=PAGE_DEFAULTS["--host"], metavar="ADDRESS", help=what)
-    what = "port to listen on (default: %(default)s)"
-    web.add_argument("--port", type=_port, default=PAGE_DEFAULTS["--port"], help=what)
-    web.add_argument(
-        "--name",
-        action="append",
-        default=[],
-        dest="names",
-        metavar="HOST",
-        type=_host_name,
-        help="another hostname by which browsers may reach this machine",
-    )
-    what = "always ask for a password, and trust the X-Forwarded headers of a proxy on this machine"
-    web.add_argument("--behind-proxy", action="store_true", help=what)
-    what = "do not load album covers from Spotify's image host"
-    web.add_argument("--no-covers", dest="covers", action="store_false", help=what)
+def _add_command(
+    commands: Commands, name: str, what: str, *options: str, json: bool = True, csv: bool = True
+) -> CommandParser:
+    """Add a command with shared options, and with --json and --csv unless it does not support them."""
+    parser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+    if json:
+        forms = parser.add_mutually_exclusive_group()
+        forms.add_argument("--json", action="store_true", help="print JSON (times in UTC)")
+        if csv:
+            forms.add_argument("--csv", action="store_true", help="print CSV (times in UTC)")
+    parser.set_defaults(json=False, csv=False)
+    parser.add_options(*options)
+    return parser
 
 
-def _check_run(options: argparse.Namespace) -> None:
-    if _page_arguments(options) and not options.web:
-        raise ValueError("the page's options require --web")
-
-
-def _host_name(text: str) -> str:
-    if re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", text) is None:
-        raise argparse.ArgumentTypeError(f"not a host name: {text!r} (try music.example)")
+def _search_text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("nothing to search for: the text is empty")
     return text
 
 
-def _seconds(text: str) -> float:
-    with suppress(ValueError):
-        if (seconds := float(text)) > 0:
-            return seconds
-    raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r} (try 20)")
+def _positive(text: str) -> float:
+    if (number := float(text)) > 0:
+        return number
+    raise ValueError(text)
 
 
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text[:6]) < 65536:  # noqa: PLR2004 - the number of TCP ports
-        return int(text)
-    raise argparse.ArgumentTypeError(f"not a port: {text!r} (0 to 65535)")
+def _key(text: str) -> str:
+    key = text if ":" in text else f"listening:{text}"
+    if second_of_key(key) is None and not key.startswith(HIDDEN_KEYS):
+        raise ValueError(text)
+    return key
+
+
+def _redis_url(text: str) -> str:
+    if not text or (is_visible_ascii(text) and is_redis_url(text)):  # or the default
+        return text
+    raise argparse.ArgumentTypeError(f"not the address of a Redis server: it must look like {URL_FORMS}")
+
+
+class _StoreIfGiven(argparse.Action):
+    """Stores the value of a positional argument that may be missing, and leaves that of an option alone."""
+
+    def __call__(self, _: object, namespace: argparse.Namespace, value: object, *_more: object) -> None:
+        if value is not None:
+            setattr(namespace, self.dest, value)
+
+
+def _add_questions(add: partial[CommandParser]) -> None:
+    about_a_period = ("min", *PERIOD)
+    ranked = (*RANKED, *about_a_period)
+    status = add("status", "whether the logger is alive and well (exit code 1 if not)", csv=False)
+    status.add_flag("--all", "show the loggers of all listeners")
+    add("now", "what is playing right now (exit code 1 if unknown)", csv=False)
+    add("recent", "the most recent plays", "n", *PERIOD).set_defaults(limit=20)
+    day = add("day", "the plays of one day, in order", "tz", "min")
+    on_this_day = add("on-this-day", "what you played on this date in earlier years", "tz", "min")
+    what = "a date, today or yesterday (default: today)"
+    for about_a_day in (day, on_this_day):
+        about_a_day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help=what)
+    count = add("count", "how often you played something", *ranked)
+    _add_text(count, "a title, artist or album, or words from them in any order (ignores case and accents)")
+    top = add("top", "what you played most", *ranked)
+    what = f"{', '.join(CHOICES)} (default: tracks)"
+    kind: Mapping[str, Any] = {"choices": CHOICES, "default": CHOICES[0], "metavar": "KIND", "nargs": "?"}
+    # Also in the singular.
+    top.add_argument(
+        "kind", type=lambda text: f"{text}s" if f"{text}s" in CHOICES else text, help=what, **kind
+    )
+    compare = add("compare", "what two listeners have in common, and who heard it first", *ranked, csv=False)
+    what = "listener to compare with (- is the one without a name)"
+    compare.add_argument("other", metavar="LISTENER", help=what)
+    add("stats", "listening statistics of a period", EXACT, *about_a_period)
+    add("clock", "heatmap of listening by weekday and hour", "by", *about_a_period)
+    calendar = add("calendar", "heatmap of listening by day of a year")
+    calendar.add_argument("--year", **_A_YEAR)
+    calendar.add_argument("year", nargs="?", **{**_A_YEAR, "default": None}, action=_StoreIfGiven)
+    year = add("year", "your year in review, on one screen")
+    year.add_argument("year", nargs="?", **_A_YEAR)
+    for about_a_year in (calendar, year):
+        about_a_year.add_options("tz", "min", "by")
+    course = add("course", "bar chart of listening by day, week or month")
+    what = "one bar per day, week or month (default: month)"
+    course.add_argument("--per", choices=day_sums.INTERVALS, default=day_sums.MONTH, help=what)
+    course.add_options("by", *about_a_period)
+    for noun in ("artist", "album", "track"):
+        page = add(noun, f"everything about one {noun}", *ranked)
+        page.set_defaults(kind=f"{noun}s", limit=5)
+        whose = ", or its key" if noun == "artist" else ", with or without the artist, or its key"
+        _add_text(page, f"its name{whose} (ignores case and accents)")
+
+
+def _add_text(parser: CommandParser, what: str) -> None:
+    parser.add_argument("text", nargs="+", metavar="TEXT", type=_search_text, help=what)
+
+
+def _add_import_and_export(add: partial[CommandParser]) -> None:
+    bring = add("import", "import earlier plays from data exports", csv=False)
+    bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
+    bring.add_flag("--samples", "import what the 2019 script left in Redis")
+    bring.add_flag("--private", "include private sessions")
+    what = "whose plays to import, if the files belong to several users (repeatable)"
+    bring.add_argument("--user", action="append", default=[], metavar="NAME", help=what)
+    bring.add_flag("--restore", "include plays that you have deleted")
+    bring.add_flag("--dry-run", "write nothing; only report what would be imported")
+    bring.add_flag("--progress", "report progress as lines of JSON on standard error, for programs")
+    export = add("export", "export the log, or one period of it", csv=False, json=False)
+    forms = export.add_mutually_exclusive_group()
+    for form, what in (
+        ("jsonl", "one JSON record per line, with every field; `import` reads it back (default)"),
+        ("json", "the same records in one JSON array"),
+        ("csv", "one row per play, for spreadsheets"),
+        ("listenbrainz", "listens in ListenBrainz's format"),
+        ("spotify", "Spotify's extended streaming history, which statistics sites and other loggers read"),
+    ):
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
+    what = "file or .zip to write, with --spotify also a folder (default: standard output)"
+    export.add_argument("--output", type=Path, metavar="FILE", help=what)
+    export.add_options(*PERIOD)
+    export.set_defaults(form="jsonl")
+
+
+def _add_forward(add: partial[CommandParser]) -> None:
+    forward = add("forward", "show or control the forwarding of plays to ListenBrainz and others", csv=False)
+    actions = {
+        "status": "show what is waiting",
+        "check": "ask the receivers whether they accept the tokens",
+        "backlog": "send earlier plays, from --since on",
+        "retry": "retry everything now",
+    }
+    what = "; ".join(f"{action}: {words}" for action, words in actions.items())
+    forward.add_argument("action", choices=tuple(actions), metavar="ACTION", help=what)
+    forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {periods.DAY_FORMS}")
+
+
+def _add_delete_and_hide(add: partial[CommandParser]) -> None:
+    forget = add("forget", "delete plays, after showing them and asking", csv=False)
+    what = "a title, artist or album, or a key such as listening:<second>"
+    forget.add_argument("text", nargs="*", metavar="TEXT", type=_search_text, help=what)
+    forget.add_flag("--yes", "do not ask for confirmation")
+    forget.add_options(*PERIOD)
+    what = "take a track, an artist or a show out of the statistics, or list what is hidden"
+    hide = add("hide", what, csv=False)
+    what = f"{', '.join(HIDEABLE)} (default: list what is hidden)"
+    hide.add_argument("kind", nargs="?", choices=HIDEABLE, metavar="KIND", help=what)
+    hide.add_argument("text", nargs="*", metavar="NAME", type=_search_text, help="its name or key")
+    hide.add_options("tz")
+    undo = add("undo", "bring back what was deleted last, for a day, or show what was hidden last", csv=False)
+    key = Parameter(_key, "not a key", "listening:1795377734").value
+    what = "key of a play, or of something hidden (default: the latest)"
+    undo.add_argument("key", nargs="?", type=key, metavar="KEY", help=what)
+
+
+def _add_check_and_restore(add: partial[CommandParser]) -> None:
+    check = add("check", "verify that the index, catalog and plays agree (exit code 1 if not)", csv=False)
+    check.add_flag("--repair", "rebuild the index, and complete plays that have lost fields")
+    check.add_flag("--yes", "do not ask before deleting what is left of lost plays")
+    what = "bring back what Redis has lost, from the second copy in the state folder; may be repeated"
+    restore = add("restore", what, csv=False)
+    what = "files of another copy, or their folder (default: the one in the state folder)"
+    restore.add_argument("paths", nargs="*", type=Path, metavar="FILE", help=what)
+    restore.set_defaults(dry_run=False)
+
+
+def _add_move_and_token(add: partial[CommandParser]) -> None:
+    what = "copy the logs of all listeners to another Redis; may be repeated"
+    mover = add("move", f"{what} (exit code 1 if plays are missing)", csv=False)
+    what = "where to (default: REDIS_URL)"
+    mover.add_argument("--to", dest="target", metavar="URL", type=_redis_url, default="", help=what)
+    what = "where from (default: REDIS_URL with --to, else the data of the logger's own Redis)"
+    mover.add_argument("--from", dest="source", metavar="URL", type=_redis_url, default="", help=what)
+    what = "copy nothing: go on with the log in REDIS_URL, although it is not the one known so far"
+    mover.add_flag("--accept", what)
+    token = add("token", "manage the tokens that let programs on other machines read your log", csv=False)
+    what = "new: create a token and show it once; list: list all tokens; revoke: delete a token"
+    token.add_argument("action", choices=("new", "list", "revoke"), metavar="ACTION", help=what)
+    what = "name of the token, such as that of the program that uses it"
+    token.add_argument("name", nargs="?", metavar="NAME", help=what)
+    what = "for new: whose logs it can read (default: that of --listener; - is the one without a name)"
+    token.add_argument("listeners", nargs="*", default=[], metavar="LISTENER", help=what)

@@ -1,18 +1,38 @@
-"""Entry point of the `spotify-logger` command: turns failures into messages and exit codes."""
+"""Entry point of the `spotify-logger` command: runs it, and turns failures into messages and exit codes.
 
+Slow imports are local to the functions that need them, so that --help is fast on a Raspberry Pi.
+"""
+
+import argparse
 import errno
 import io
 import os
+import re
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import NoReturn
 
-from spotify_logger.cli import commands
-from spotify_logger.cli.arguments import parse_args
+from spotify_logger.cli.commands import PAGE_DEFAULTS, command_parser
+from spotify_logger.config.listeners import unknown_listener
+from spotify_logger.config.settings import Settings, load
+from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, EXAMPLE_FILE, SERVICE_STATE_DIR, xdg_folder
+from spotify_logger.core import periods
+from spotify_logger.core.times import utc_time
+from spotify_logger.queries import question
+from spotify_logger.report.answers import Answer, to_answer, write_answer
+from spotify_logger.report.progress import progress_bar
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
-from spotify_logger.system.program import EXIT_INTERRUPTED
+from spotify_logger.system.program import EXIT_INTERRUPTED, module_command
 
 EXIT_BROKEN_PIPE = 141  # by shell convention: 128 + SIGPIPE
+ANY_LISTENER = ("status", "now", "import", "restore", "move", "token")
+"""The commands for a listener who may have no log yet."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a title may have characters that the locale cannot encode
     try:
-        code = commands.run(parse_args(commands.command_parser(), arguments))
+        code = _run(parse_args(command_parser(), arguments))
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("spotify_logger"):
@@ -29,10 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from spotify_logger.config import requirements  # noqa: PLC0415 - start-up time
 
         requirements.refuse("spotify-logger", [error.name], alert=False)
-    except Misconfigured as error:
-        return _fail(error, os.EX_CONFIG)
     except SpotifyLoggerError as error:
-        return _fail(error, 1)
+        return _fail(str(error), os.EX_CONFIG if isinstance(error, Misconfigured) else 1)
     except OSError as error:
         if error.errno not in {errno.EPIPE, errno.ENOSPC}:
             raise
@@ -40,12 +58,171 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             return EXIT_BROKEN_PIPE
-        return _fail(SpotifyLoggerError("the disk is full: the output is not complete"), 1)
+        return _fail("the disk is full: the output is not complete", 1)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code
 
 
-def _fail(error: SpotifyLoggerError, code: int) -> int:
-    sys.stderr.write(f"spotify-logger: {log.sanitize(str(error))}\n")
+def _fail(problem: str, code: int) -> int:
+    sys.stderr.write(f"spotify-logger: {log.sanitize(problem)}\n")
     return code
+
+
+def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse arguments, by default those of the process; add the `question`, and make `day` a date."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    for argument in takewhile("--".__ne__, words):
+        # Before Python 3.13, argparse turns `--` as the value of an option into an empty list.
+        if given := re.fullmatch(r"(-[^-]|--[^=]+)=?--", argument):
+            parser.error(f"argument {given[1]}: expected one argument")
+    options = parser.parse_args(words)
+    if options.command == "help":
+        parser.parse_args([*filter(None, [options.topic]), "--help"])
+    if options.demo and options.command in ("run", "demo", "login"):
+        parser.error(f"--demo cannot be combined with {options.command}")
+    if options.demo:
+        from spotify_logger.cli import running_demo  # noqa: PLC0415 - importing the index takes time
+
+        options.demo = running_demo.enter()
+    try:
+        options.question = question.from_values(vars(options), time.time(), "--")
+        if "text" in options:
+            options.text = " ".join(options.text)
+        _check(options)
+        if "day" in options:
+            options.day = periods.parse_day(options.question.zone, options.question.now, options.day)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ValueError for arguments that do not go together."""
+    problem, period = "", options.question.period
+    match options.command:
+        case "run" if _page_arguments(options) and not options.web:
+            problem = "the page's options require --web"
+        case "import" if options.samples == bool(options.paths):
+            problem = "import needs files, folders or ZIP archives, or --samples instead"
+        case "move" if options.accept and (options.source or options.target):
+            problem = "move --accept copies nothing: leave out --from and --to"
+        case "forward" if (options.action == "backlog") != (options.since is not None):
+            problem = "forward backlog needs --since DAY; the other actions do not take it"
+        case "token" if (options.action == "list") == bool(options.name) or (
+            options.action != "new" and options.listeners
+        ):
+            problem = "usage: token list, token revoke NAME, or token new NAME [LISTENER ...]"
+        case "hide" if bool(options.kind) != bool(options.text):
+            problem = f"hide {options.kind} needs a name or a key"
+        case "forget" if not options.text and period.begin is None and period.end is None:
+            what = "a text, a key or a period such as --last 2h"
+            problem = f"forget needs {what}: it does not delete the whole log"
+    if problem:
+        raise ValueError(problem)
+
+
+def _page_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the options of the page that were given, as arguments."""
+    given = {"--host": options.host, "--port": options.port}
+    values = [f"{name}={value}" for name, value in given.items() if value != PAGE_DEFAULTS[name]]
+    values += [f"--name={name}" for name in options.names]
+    return values + ["--behind-proxy"] * options.behind_proxy + ["--no-covers"] * (not options.covers)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the chosen command and return its exit code."""
+    folder = settings_folder(Path.cwd(), os.environ)
+    if options.command == "run":
+        _run_logger(options, folder)
+    if options.command == "demo":
+        limit = [f"--for={options.seconds}"] if options.seconds else []
+        _replace_process("spotify_logger.simulator.demo", *["--web"] * options.web, *limit)
+    need_login, environ = options.command == "login", dict(os.environ)
+    if options.command not in {"login", "web"} and os.access(SERVICE_STATE_DIR, os.R_OK):
+        environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE_DIR))  # for root, who leaves no files there
+    settings = load(folder, environ, need_login=need_login, listener=options.listener)
+    if options.demo:
+        settings = options.demo.settings(settings)
+    if options.command == "web":
+        return _serve(options, settings)
+    answer = _login(settings, as_json=options.json) if need_login else _answer(options, settings)
+    if answer is None:
+        return 0
+    write_answer(answer, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
+    return answer.code
+
+
+def settings_folder(here: Path, environ: Mapping[str, str]) -> Path:
+    """Return the folder of a user's settings: the current one if it has any, else one in the home folder."""
+    if any(os.access(here / name, os.R_OK) for name in (DOTENV_FILE, AUTH_FILE, EXAMPLE_FILE)):
+        return here
+    try:
+        return Path(xdg_folder("XDG_CONFIG_HOME", "~/.config", environ)).expanduser()
+    except RuntimeError:  # a user without a home folder
+        return here
+
+
+def _run_logger(options: argparse.Namespace, folder: Path) -> NoReturn:
+    """Become the supervisor, in the folder of the settings."""
+    with suppress(OSError):  # all settings may be in the environment
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chdir(folder)
+    if options.listener is not None:
+        os.environ["LISTENER"] = options.listener
+    page = ["--web", *_page_arguments(options)] if options.web else []
+    _replace_process("spotify_logger.supervisor", *page)
+
+
+def _replace_process(module: str, *arguments: str) -> NoReturn:
+    """Run a module of this package in place of this process, so that nothing of it stays in memory."""
+    os.execv(sys.executable, module_command(module, *arguments))  # noqa: S606 - this project
+
+
+def _login(settings: Settings, *, as_json: bool) -> Answer:
+    from spotify_logger.queries.dispatch import open_store  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
+    from spotify_logger.spotify import login, oauth  # noqa: PLC0415 - requests takes a second
+
+    with closing(open_store(settings)) as store:
+        owner = store.known_owner()
+        # With --json, nothing but JSON goes to standard output.
+        token = login.login(settings, sys.stdin, sys.stderr if as_json else sys.stdout, owner)
+        if oauth.account_conflict(token, owner):  # and it was confirmed
+            store.set_owner(token.account)
+    return Answer({"login_valid_until": utc_time(oauth.valid_until(token))}, [])
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> int:
+    """Serve the web page until the process is stopped, and return the exit code."""
+    try:
+        from spotify_logger.web.app import serve  # noqa: PLC0415 - an optional extra, and slow to import
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("spotify_logger"):
+            raise
+        advice = "pip install 'spotify-logger[web]', or '.[web]' in a clone"
+        raise Misconfigured(
+            f"the web page needs a package that is not installed ({error.name}): {advice}"
+        ) from None
+    how = {"covers": options.covers, "behind_proxy": options.behind_proxy}
+    return serve(options.host, options.port, options.names, settings, **how)
+
+
+def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
+    from spotify_logger.cli.own_redis import own_redis  # noqa: PLC0415 - starts a process, seldom
+    from spotify_logger.queries import dispatch  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
+
+    # Without Redis, the status is that of the logger, and nothing is playing now.
+    may_start = options.command != "now"
+    is_elsewhere = options.command == "move" and options.source and options.target
+    needs_none = options.command == "status" or is_elsewhere
+    redis = nullcontext() if needs_none else own_redis(settings, may_start=may_start)
+    with redis, closing(dispatch.open_store(settings)) as store:
+        if settings.listener and options.command not in ANY_LISTENER and not store.has_log():
+            raise SpotifyLoggerError(unknown_listener(settings.listener, store.listeners()))
+        if options.command not in ("status", "now", "compare", *dispatch.QUERIES):
+            from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
+
+            return transfer_commands.answer(options, store, settings)
+        with progress_bar(sys.stderr) as show:
+            result = dispatch.answer(options, store, settings, partial(show, "reading the log"))
+        return to_answer(result, options.question)

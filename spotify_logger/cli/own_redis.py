@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from spotify_logger.config.listeners import for_listener
@@ -21,8 +20,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
     """Run the logger's own server during the block if nothing is listening at the default address.
 
-    Raises:
-        SpotifyLoggerError: It may not be started, has no data, belongs to another user, or does not start.
+    SpotifyLoggerError if it may not be started, has no data, belongs to another user, or does not start.
     """
     # Another URL may name several servers.
     parts = urlsplit(settings.redis_url if settings.redis_is_default else "")
@@ -40,22 +38,19 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
         raise SpotifyLoggerError(
             f"nothing is listening on {host}:{port}: start the logger, which runs Redis, or set REDIS_URL"
         )
-    with ExitStack() as resources:
-        lock_fd = lock_file.acquire(folder, "spotify-logger")
-        resources.callback(os.close, lock_fd)
-        server = EmbeddedServer(folder / "redis", host, port, lock_fd)
-        resources.callback(server.stop)
-        server.start()
-        _wait_until_loaded(server.url)
-        yield
+    lock_fd = lock_file.acquire(folder, "spotify-logger")
+    try:
+        with _running(EmbeddedServer(folder / "redis", host, port, lock_fd)):
+            yield
+    finally:
+        os.close(lock_fd)
 
 
 @contextmanager
 def copy_of_own_data(settings: Settings) -> Iterator[str]:
     """Run a server with a copy of the data of the logger's own, which may be running; yield its address.
 
-    Raises:
-        SpotifyLoggerError: There are none, they cannot be copied, or no server here can read them.
+    SpotifyLoggerError if there are none, they cannot be copied, or no server here can read them.
     """
     folder = for_listener(settings, "").state_dir
     own = folder / "redis"
@@ -66,7 +61,7 @@ def copy_of_own_data(settings: Settings) -> Iterator[str]:
         )
     with ExitStack() as stack:
         try:
-            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="move-", dir=folder)))
+            copy = stack.enter_context(tempfile.TemporaryDirectory(prefix="move-", dir=folder))
             shutil.copytree(own, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("damaged", "*.log"))
         except OSError as error:
             why = error.strerror or "some of it cannot be read"
@@ -74,16 +69,19 @@ def copy_of_own_data(settings: Settings) -> Iterator[str]:
             raise SpotifyLoggerError(f"cannot copy {own} ({why}): {advice}") from None
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        server = EmbeddedServer(copy, "127.0.0.1", port)
-        stack.callback(server.stop)
-        server.start()
-        _wait_until_loaded(server.url)
-        yield server.url
+        yield stack.enter_context(_running(EmbeddedServer(copy, "127.0.0.1", port)))
 
 
-def _wait_until_loaded(url: str) -> None:
+@contextmanager
+def _running(server: EmbeddedServer) -> Iterator[str]:
+    """Run a server during the block, which begins when its data are loaded; yield its address."""
     import redis  # noqa: PLC0415 - takes seconds on a Pi
 
-    with redis.Redis.from_url(url, protocol=2) as client:
-        while client.info("persistence")["loading"]:
-            time.sleep(0.05)
+    try:
+        server.start()
+        with redis.Redis.from_url(server.url, protocol=2) as client:
+            while client.info("persistence")["loading"]:
+                time.sleep(0.05)
+        yield server.url
+    finally:
+        server.stop()

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,7 @@ from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from spotify_logger.config.forwarding import ForwardTarget
     from spotify_logger.config.topology import RedisTopology
-
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0  # the range of POLL_MIN and POLL_MAX
 URL_FORMS = (
@@ -31,6 +29,21 @@ URL_FORMS = (
 
 class NotConfigured(Misconfigured):
     """No client ID is set: this is a fresh installation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardTarget:
+    """A receiver of plays that has ListenBrainz's API."""
+
+    number: int  # of its settings, from 1 on
+    setting: str  # the name of the one with its token
+    url: str = field(repr=False)  # what comes before "/1/submit-listens"
+    token: str = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        """Its host, and port if it has one: the part of the URL that is no secret."""
+        return urlsplit(self.url).netloc
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Settings:
     alert_url: str = field(repr=False)
     heartbeat_url: str = field(repr=False)
     web_password: str = field(repr=False)
-    forward: "tuple[ForwardTarget, ...]" = ()
+    forward: tuple[ForwardTarget, ...] = ()
 
 
 def load(
@@ -69,10 +82,10 @@ def load(
         found["LISTENER"] = RawSetting("LISTENER", listener, "--listener")
     name = _listener(found["LISTENER"])
     settings = Settings(
-        client_id=visible_ascii(found["SPOTIFY_CLIENT_ID"]),
-        client_secret=visible_ascii(found["SPOTIFY_CLIENT_SECRET"]),
+        client_id=_visible_ascii(found["SPOTIFY_CLIENT_ID"]),
+        client_secret=_visible_ascii(found["SPOTIFY_CLIENT_SECRET"]),
         redirect_uri=_redirect_uri(found["SPOTIFY_REDIRECT_URI"]),
-        refresh_token=visible_ascii(found["SPOTIFY_REFRESH_TOKEN"]),
+        refresh_token=_visible_ascii(found["SPOTIFY_REFRESH_TOKEN"]),
         redis_url=_redis_url(found["REDIS_URL"]),
         redis_is_default=not found["REDIS_URL"].origin,
         listener=name,
@@ -85,7 +98,7 @@ def load(
         alert_url=hook_url(found["ALERT_URL"]),
         heartbeat_url=hook_url(found["HEARTBEAT_URL"]),
         web_password=printable(found["WEB_PASSWORD"]),
-        forward=_forward_targets(found),
+        forward=tuple(_forward_targets(found)),
     )
     _conceal(settings)
     if settings.poll_min > settings.poll_max:
@@ -110,7 +123,7 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def visible_ascii(setting: RawSetting) -> str:
+def _visible_ascii(setting: RawSetting) -> str:
     """Return the value of a setting that is an ID, a token or a URL, or empty (Misconfigured)."""
     if setting.value and not is_visible_ascii(setting.value):
         raise setting.error("contains a space or another invalid character: copy it again")
@@ -132,10 +145,10 @@ def _listener(setting: RawSetting) -> str:
     return setting.value
 
 
-def web_url(setting: RawSetting, example: str, *, forbidden: str = "") -> SplitResult:
+def _web_url(setting: RawSetting, example: str, *, forbidden: str = "") -> SplitResult:
     """Return the parsed HTTP URL, which has a host, a valid port, and none of the `forbidden` characters."""
     with suppress(ValueError):
-        parts = urlsplit(visible_ascii(setting))
+        parts = urlsplit(_visible_ascii(setting))
         is_web = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         if is_web and not any(character in setting.value for character in forbidden):
             return parts
@@ -143,7 +156,7 @@ def web_url(setting: RawSetting, example: str, *, forbidden: str = "") -> SplitR
 
 
 def _service_url(setting: RawSetting) -> str:
-    parts = web_url(setting, f"{DEFAULTS[setting.name]}, with nothing after it", forbidden="@?#")
+    parts = _web_url(setting, f"{DEFAULTS[setting.name]}, with nothing after it", forbidden="@?#")
     if parts.scheme == "http" and parts.hostname != "localhost" and not is_loopback(parts.hostname or ""):
         raise setting.error("must start with https://, unless it is on this machine: secrets are sent to it")
     return setting.value.rstrip("/")
@@ -152,16 +165,22 @@ def _service_url(setting: RawSetting) -> str:
 def hook_url(setting: RawSetting) -> str:
     """Return the URL of another service, if it is set."""
     if setting.value:
-        web_url(setting, "https://example.org/topic")
+        _web_url(setting, "https://example.org/topic")
     return setting.value
 
 
-def _forward_targets(found: Mapping[str, RawSetting]) -> "tuple[ForwardTarget, ...]":
-    if not any(found[name].value for name in sources.FORWARD_SETTINGS):
-        return ()
-    from spotify_logger.config import forwarding  # noqa: PLC0415 - few need it
-
-    return tuple(forwarding.targets(found))
+def _forward_targets(found: Mapping[str, RawSetting]) -> Iterator[ForwardTarget]:
+    """Yield the receivers that are set; Misconfigured if one is only half set."""
+    for number, prefix in enumerate(sources.FORWARD_PREFIXES, start=1):
+        url, token = found[f"{prefix}_URL"], found[f"{prefix}_TOKEN"]
+        for missing, other in ((url, token), (token, url)):
+            if other.value and not missing.value:
+                raise Misconfigured(f"{missing.name} is missing: set it too, or remove {other.label}")
+        if url.value:
+            example = "https://api.listenbrainz.org or http://host:port/apis/listenbrainz"
+            _web_url(url, example, forbidden="@?#")
+            base = re.sub(r"/+(1/*(submit-listens/*)?)?$", "", url.value)
+            yield ForwardTarget(number, token.name, base, _visible_ascii(token))
 
 
 def parse_topology(url: str) -> "RedisTopology | None":
@@ -184,7 +203,7 @@ def is_redis_url(value: str) -> bool:
 
 
 def _redis_url(setting: RawSetting) -> str:
-    if is_redis_url(value := visible_ascii(setting)):
+    if is_redis_url(value := _visible_ascii(setting)):
         return value
     raise setting.error(f"must look like {URL_FORMS}")
 
@@ -192,7 +211,7 @@ def _redis_url(setting: RawSetting) -> str:
 def _redirect_uri(setting: RawSetting) -> str:
     # The rules since 2025: developer.spotify.com/documentation/web-api/concepts/redirect_uri.
     example = f"{DEFAULTS['SPOTIFY_REDIRECT_URI']}, here and in the app's settings in Spotify's dashboard"
-    parts = web_url(setting, example, forbidden="@#")
+    parts = _web_url(setting, example, forbidden="@#")
     is_this_machine = is_loopback(parts.hostname or "") and parts.port
     if parts.hostname == "localhost" or (parts.scheme == "http" and not is_this_machine):
         raise setting.error(f"must start with https://, or http://127.0.0.1 and a port, such as {example}")

@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from spotify_logger.config.forwarding import ForwardTarget
-from spotify_logger.config.settings import Settings
+from spotify_logger.config.settings import ForwardTarget, Settings
 from spotify_logger.core import forwarding
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.forwarding import Outcome, ReceiverStatus, Verdict

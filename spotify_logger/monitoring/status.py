@@ -36,20 +36,11 @@ if Redis never confirms that plays are on disk."""
 COPY_FOLDER = "plays"  # in the state folder: the second copy of the log; no listener has this name
 COPY_LATE_AFTER = 3 * 86_400.0  # seconds; it is updated once a day
 NOT_RUNNING = "the logger is not running: start it, or check its log"
-TEXTS = (
-    "state",
-    "login",
-    "disk_trouble",
-    "outbox_trouble",
-    "machine",
-    "version",
-    "persistence",
-    "restored_why",
-)
+TEXTS = ("state", "login", "disk_trouble", "outbox_trouble", "machine", "version", "persistence")
 TIMES = ("last_poll", "next_poll", "login_valid_until", "restored_at")
 NUMBERS = ("requests_24h", "outbox", "pid", "restored_plays")
 """What the status in Redis has, by the type of its values."""
-OF_REDIS = ("persistence", "restored_plays", "restored_at", "restored_why")
+OF_REDIS = ("persistence", "restored_plays", "restored_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +74,6 @@ class Status:
     command_version: str
     pid: int | None
 
-    @property
-    def exit_code(self) -> int:
-        """The exit code of the command."""
-        return int(not self.well)
-
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
@@ -96,10 +82,10 @@ class Statuses:
     listeners: Mapping[str, Status]  # by name
 
     @property
-    def exit_code(self) -> int:
-        """The exit code of the command; a listener whose plays were only imported has no logger."""
-        loggers = (each for each in self.listeners.values() if each.state or not each.redis)
-        return max((each.exit_code for each in loggers), default=1)
+    def well(self) -> bool:
+        """Whether all are well, and there are any; a listener whose plays were only imported has none."""
+        loggers = [each for each in self.listeners.values() if each.state or not each.redis]
+        return bool(loggers) and all(each.well for each in loggers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +97,9 @@ class NowPlaying:
     problem: str | None
 
     @property
-    def exit_code(self) -> int:
-        """The exit code of the command."""
-        return int(self.problem is not None)
+    def well(self) -> bool:
+        """Whether it is known what is playing."""
+        return self.problem is None
 
 
 class LoggerEvidence(NamedTuple):
@@ -150,6 +136,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
     if _is_login_expired(found, now):
         said["login"] = "needed"
     redis = {"address": store.where, "version": server} | {name: said.pop(name) for name in OF_REDIS}
+    redis["restored_why"] = found.get("restored_why")
     # A logger that cannot write may still be polling.
     may_be_polling = evidence.refusal and evidence.is_running is not False
     since = None if may_be_polling else unobserved_since(found, now, max_interval)
@@ -270,27 +257,24 @@ def problems(
     found: Mapping[str, str], now: float, max_interval: float, evidence: LoggerEvidence
 ) -> list[str]:
     """Return what is wrong and what to do about it, one line each; empty if all is well."""
-    if evidence.log_trouble:
-        others = problems(found, now, max_interval, evidence._replace(log_trouble=""))
-        return list(dict.fromkeys([evidence.log_trouble, *others]))  # the logger may say the same
     is_gone = is_overdue(found, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
     answered = seconds_of(found.get("last_poll"))
-    disk_trouble = [evidence.disk_trouble] if evidence.disk_trouble else []
-    if evidence.refusal:
-        text = evidence.refusal
+    texts = [evidence.log_trouble, evidence.disk_trouble]
+    if text := evidence.refusal:
         if answered is not None and is_overdue(found, now):
             text += f"; nothing written since {local(answered):%Y-%m-%d %H:%M}"
         if evidence.waiting:
             text += f"; plays waiting in the outbox: {evidence.waiting:,}"
-        silent = [NOT_RUNNING] if is_gone and evidence.is_running is False else []
-        return [*disk_trouble, text, *silent]
-    if is_gone:
-        return [*disk_trouble, _why_silent(found, evidence)]
-    texts = disk_trouble or [sanitize(text) for text in [found.get("disk_trouble")] if text]
-    texts += [_login_trouble(found)] if _is_login_expired(found, now) else []
-    if answered is None or now > answered + max_interval + UNANSWERED_AFTER:
-        texts.append(unanswered(found.get("state", "")))
-    return texts + _at_risk(found)
+        texts += [text, NOT_RUNNING if is_gone and evidence.is_running is False else ""]
+    elif is_gone:
+        texts.append(_why_silent(found, evidence))
+    else:
+        texts.append("" if evidence.disk_trouble else sanitize(found.get("disk_trouble", "")))
+        texts.append(_login_trouble(found) if _is_login_expired(found, now) else "")
+        if answered is None or now > answered + max_interval + UNANSWERED_AFTER:
+            texts.append(unanswered(found.get("state", "")))
+        texts += _at_risk(found)
+    return list(dict.fromkeys(filter(None, texts)))  # the logger may say the same
 
 
 def why_unknown(found: Mapping[str, str], now: float, max_interval: float, evidence: LoggerEvidence) -> str:
@@ -365,7 +349,7 @@ def _why_silent(found: Mapping[str, str], evidence: LoggerEvidence) -> str:
 
 
 def _at_risk(found: Mapping[str, str]) -> list[str]:
-    """Return the reasons why logged plays might be lost."""
+    """Return the reasons why logged plays might be lost, and empty texts."""
     troubles = ("outbox_trouble", "redis_trouble", "persistence_trouble")
     outbox, redis, persistence = (sanitize(found.get(name, "")) for name in troubles)
     texts = [outbox and f"{outbox} (until that is fixed, plays are kept in memory only)", redis]
@@ -377,5 +361,4 @@ def _at_risk(found: Mapping[str, str]) -> list[str]:
     texts.append(persistence)
     advice = "correct it and restart the logger, or run `spotify-logger forward retry`"
     stopped = (each for each in receivers(found) if each.stopped)
-    texts += [f"{each.host} refuses {each.setting}: {advice}" for each in stopped]
-    return list(filter(None, texts))
+    return [*texts, *(f"{each.host} refuses {each.setting}: {advice}" for each in stopped)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def answer(
     options: argparse.Namespace, store: Archive, settings: Settings, progress: Progress | None = None
 ) -> object:
-    """Answer the question that `cli.arguments` has read; raise StoreError if Redis does not answer.
+    """Answer the question that `cli.main` has read; raise StoreError if Redis does not answer.
 
     `progress` hears of the days that are read into the index. `report.answers.to_answer` shows the result.
     """

@@ -138,8 +138,8 @@ def to_answer(result: object, question: Question) -> Answer:
     amounts = ("plays", "shorter", "heard_ms", "periods")
     is_empty = renderer == "periods" and not any(getattr(result, name, None) for name in amounts)
     page = [nothing_played(question.period)] if is_empty else blocks(result, question)
-    code = getattr(result, "exit_code", int(not getattr(result, "known", True)))
-    return Answer(to_json(result), page, code, csv_rows(result))
+    is_well = getattr(result, "well", getattr(result, "known", True))
+    return Answer(to_json(result), page, int(not is_well), csv_rows(result))
 
 
 def figures(result: object, question: Question, *rows: str | Row) -> Table:

@@ -82,9 +82,7 @@ def _(result: count.Count, question: Question) -> list[Block]:
     if song:
         page += _editions(tracks)
     else:
-        lines = [
-            (each.title, each.plays, words.duration(each.heard_ms), each.rank, each.album) for each in tracks
-        ]
+        lines = [(it.title, it.plays, words.duration(it.heard_ms), it.rank, it.album) for it in tracks]
         headings = ("track", "plays", "heard", "rank", "album")
         table, *more = _first(Table(lines, headings, [1, 2, 3], flexible=0), question.limit)
         page += [Note(table), *more]

@@ -1,39 +1,23 @@
 """Show the answers about plays and the logger: `recent`, `day`, `on-this-day`, `now` and `status`."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spotify_logger.config.listeners import UNNAMED
+from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import BACKFILL, TRACKDONE, format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.monitoring import status
+from spotify_logger.queries.question import Question
 from spotify_logger.queries.timeline import DayTimeline, Memories, Timeline
-from spotify_logger.report import words
-from spotify_logger.report.answers import (
-    Block,
-    Note,
-    Table,
-    blocks,
-    columns,
-    csv_rows,
-    nothing_played,
-    to_json,
-)
+from spotify_logger.report import answers, words
+from spotify_logger.report.answers import Block, CsvRow, Note, Table, blocks, csv_rows, to_json
 from spotify_logger.report.words import counted, exact_duration, heard, local_time, rough_duration
 from spotify_logger.storage.client import FORGETS
 from spotify_logger.system.log import sanitize
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spotify_logger.core.periods import Zone
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.timeline import Line
-    from spotify_logger.report.answers import CsvRow
 
 TEXTS = ("name", "artists", "album", "end_reason", "device_name", "source", "uri")
 
@@ -41,7 +25,7 @@ TEXTS = ("name", "artists", "album", "end_reason", "device_name", "source", "uri
 @blocks.register(Timeline)
 def _(result: Timeline, question: Question) -> list[Block]:
     if not result.lines:
-        return [nothing_played(question.period)]
+        return [answers.nothing_played(question.period)]
     rows = [_row(question.zone, line, result.now_playing) for line in result.lines]
     return [Table(rows, ("when", "what", "heard", "ended", "device"), [2])]
 
@@ -78,10 +62,10 @@ def _(result: Timeline | DayTimeline) -> list[CsvRow]:
 
 @csv_rows.register(Memories)
 def _(result: Memories) -> list[CsvRow]:
-    return [columns(day, ("day", "plays", "heard_ms", "most")) for day in result.lines]
+    return [answers.columns(day, ("day", "plays", "heard_ms", "most")) for day in result.lines]
 
 
-def _row(zone: Zone, line: Line, now_playing: str) -> tuple[str, str, str, str, str]:
+def _row(zone: Zone, line: Mapping[str, Any], now_playing: str) -> tuple[str, str, str, str, str]:
     """Return when a play or gap began, what it was, and how much of it was heard, how it ended, and where."""
     if gap := line.get("gap"):
         begin, end = seconds_of(gap["from"]) or 0, seconds_of(gap["to"]) or 0
@@ -99,7 +83,7 @@ def _progress(play: Mapping[str, object], name: str) -> str:
     return text if length is None else f"{text}/{format_duration(length)}"
 
 
-def ending(play: Line, *, is_now: bool) -> str:
+def ending(play: Mapping[str, Any], *, is_now: bool) -> str:
     """Return how a play ended, or its current state: "finished", "found later", "playing"."""
     if play.get("source") == BACKFILL:
         return "found later"  # its actual end reason is unknown

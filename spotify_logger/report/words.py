@@ -3,15 +3,11 @@
 A cell is text for people on a terminal, and plain numbers for programs in a pipe.
 """
 
-from __future__ import annotations
+from typing import NamedTuple, TypeAlias
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-
+from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import format_duration
 from spotify_logger.core.times import local, seconds_of
-
-if TYPE_CHECKING:
-    from spotify_logger.core.periods import Zone
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MINUTE_MS = 60_000

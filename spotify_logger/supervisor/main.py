@@ -12,25 +12,16 @@ import time
 from collections.abc import Sequence
 
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening, missing_server
+from spotify_logger.supervisor import restart_policy
 from spotify_logger.supervisor.processes import (
     ChildProcess,
     CopyProcess,
     LoopProcess,
-    PageProcess,
     PreflightProcess,
     RedisProcess,
 )
-from spotify_logger.supervisor.restart_policy import (
-    DEFAULT_TIMINGS,
-    Action,
-    Exit,
-    Kill,
-    ScheduleRestart,
-    Start,
-    SupervisorTimings,
-    Terminate,
-)
-from spotify_logger.supervisor.sd_notify import NotifyMessages, NotifySocket
+from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
+from spotify_logger.supervisor.sd_notify import Notifier
 from spotify_logger.system import lock_file, log, program
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -45,6 +36,7 @@ Log every play of a Spotify listener to Redis: run log.py, and restart it whenev
 """
 
 STDERR = 2
+EXIT_USAGE = 2  # of argparse
 
 
 def main(arguments: Sequence[str], loop: Sequence[str] = (sys.executable, "log.py")) -> int:
@@ -61,7 +53,7 @@ def main(arguments: Sequence[str], loop: Sequence[str] = (sys.executable, "log.p
         sys.stdout.write(USAGE)
         return os.EX_OK
     sys.stderr.write(USAGE.partition("\n")[0] + "\n")
-    return 2
+    return EXIT_USAGE
 
 
 class Supervisor:
@@ -71,7 +63,7 @@ class Supervisor:
         self,
         check: Sequence[str],
         loop: Sequence[str],
-        timings: SupervisorTimings = DEFAULT_TIMINGS,
+        timings: SupervisorTimings = restart_policy.DEFAULT_TIMINGS,
         page: Sequence[str] | None = None,
         copy: Sequence[str] | None = None,
     ) -> None:
@@ -80,10 +72,10 @@ class Supervisor:
         self._preflight = PreflightProcess(check, timings)
         self._loop: LoopProcess | None = None
         self._redis: RedisProcess | None = None
-        self._page = PageProcess(page, timings) if page else None
+        final = {os.EX_CONFIG, EXIT_USAGE}
+        self._page = ChildProcess("the page", page, timings, final=final) if page else None
         self._copy = CopyProcess(copy, timings) if copy else None
-        self._notify_socket = NotifySocket(os.environ)
-        self._messages = NotifyMessages(self._notify_socket.interval)
+        self._systemd = Notifier(os.environ)
         self._stopping = False
         self._exit_code: int | None = None
 
@@ -103,7 +95,10 @@ class Supervisor:
     def _turn(self, wake_fd: int) -> None:
         beat_fd = self._loop.beat_fd if self._loop else -1
         watched = [fd for fd in (wake_fd, beat_fd) if fd >= 0]
-        readable, _, _ = select.select(watched, [], [], self._select_timeout())
+        deadlines = [child.policy.deadline for child in self._children()] + [self._systemd.deadline]
+        soonest = min((deadline for deadline in deadlines if deadline is not None), default=None)
+        timeout = None if soonest is None else max(0.0, soonest - time.monotonic())
+        readable, _, _ = select.select(watched, [], [], timeout)
         # Events before deadlines: after a SIGSTOP, the pipe holds beats that arrived in time.
         if wake_fd in readable:
             for number in os.read(wake_fd, 4096):
@@ -114,23 +109,18 @@ class Supervisor:
             self._perform(child, child.reap(time.monotonic()))
         for child in self._children():
             self._perform(child, child.policy.on_deadline(time.monotonic()))
-        self._notify_socket.send(self._messages.on_deadline(time.monotonic()))
+        self._systemd.on_deadline(time.monotonic())
 
     def _children(self) -> list[ChildProcess]:
         children = (self._redis, self._page, self._copy, self._loop or self._preflight)
         return [child for child in children if child]
-
-    def _select_timeout(self) -> float | None:
-        deadlines = [child.policy.deadline for child in self._children()] + [self._messages.deadline]
-        soonest = min((deadline for deadline in deadlines if deadline is not None), default=None)
-        return None if soonest is None else max(0.0, soonest - time.monotonic())
 
     def _on_signal(self, number: int) -> None:
         child = self._loop or self._preflight
         if number in {signal.SIGTERM, signal.SIGINT}:
             self._stopping = True
             self._preflight.interrupted = number == signal.SIGINT
-            self._notify_socket.send(self._messages.stopping())
+            self._systemd.on_stop()
             self._perform(child, child.policy.stop(time.monotonic()))
         if number == signal.SIGHUP and child is self._loop:
             self._perform(child, child.policy.restart(time.monotonic()))
@@ -139,27 +129,25 @@ class Supervisor:
         for beat in loop.beats():
             loop.policy.on_beat(time.monotonic(), beat)
             if not self._stopping:
-                self._notify_socket.send(self._messages.on_beat(time.monotonic(), beat))
+                self._systemd.on_beat(time.monotonic(), beat)
 
     def _perform(self, child: ChildProcess, actions: list[Action]) -> None:
         for action in actions:
             match action:
-                case Start(should_log):
+                case restart_policy.Start(should_log):
                     self._start(child, should_log=should_log)
-                case Terminate():
-                    self._report_down(child, f"stopping {child.name}")
-                    child.send(signal.SIGTERM)
-                case Kill(reason):
+                case restart_policy.Signal(number, reason):
+                    text = f"{'killing' if number == signal.SIGKILL else 'stopping'} {child.name}"
                     if reason:
-                        log.warning(f"killing {child.name}: it {reason}")
-                    self._report_down(child, f"killing {child.name}")
-                    child.send(signal.SIGKILL)
-                case ScheduleRestart(reason, delay, should_log):
+                        log.warning(f"{text}: it {reason}")
+                    self._report_down(child, text)
+                    child.send(number)
+                case restart_policy.ScheduleRestart(reason, delay, should_log):
                     text = f"{child.name} ended: {reason}; restarting in {delay:.0f} s"
                     if should_log:
                         log.warning(text)
                     self._report_down(child, text)
-                case Exit(code):
+                case restart_policy.Exit(code):
                     self._on_final_exit(child, code)
 
     def _on_final_exit(self, child: ChildProcess, code: int) -> None:
@@ -181,7 +169,7 @@ class Supervisor:
 
     def _report_down(self, child: ChildProcess, reason: str) -> None:
         if child is self._loop:
-            self._notify_socket.send(self._messages.on_loop_down(log.sanitize(reason)))
+            self._systemd.on_loop_down(log.sanitize(reason))
 
     def _start_services(self) -> None:
         state_dir, redis = self._preflight.report()

@@ -18,7 +18,6 @@ from spotify_logger.supervisor.restart_policy import Action, Beat, RestartPolicy
 from spotify_logger.system import log
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
-EXIT_USAGE = 2  # of argparse
 PIPE_BYTES = 1 << 20  # at least as many as a pipe holds (pipe(7)), so that no line is cut
 MAX_BEAT_INTERVAL = 3600.0  # seconds; a bug in the loop must not hide that it hangs
 _LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
@@ -40,10 +39,19 @@ def parse_beats(data: bytes) -> list[Beat]:
 class ChildProcess:
     """A supervised process, with its name in the log; `policy` decides when to start and to end it."""
 
+    _stderr: int | None = None  # that of the supervisor
+
     def __init__(
-        self, name: str, timings: SupervisorTimings, *, has_beats: bool = False, final: Container[int] = ()
+        self,
+        name: str,
+        command: Sequence[str],
+        timings: SupervisorTimings,
+        *,
+        has_beats: bool = False,
+        final: Container[int] = (),
     ) -> None:
         self.name = name
+        self._command = command
         self.policy = RestartPolicy(random_fraction, timings, has_beats=has_beats, final=final)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,8 +61,13 @@ class ChildProcess:
         return self._process.pid if self._process else None
 
     def launch(self) -> None:
-        """Start the process; raises OSError or SpotifyLoggerError if that is not possible."""
-        raise NotImplementedError
+        """Start the process; raises OSError or SpotifyLoggerError if that is not possible.
+
+        It is in a process group of its own, and ends with the supervisor.
+        """
+        self._process = subprocess.Popen(  # noqa: S603 - this project
+            bound_to_parent(self._command), stdin=subprocess.DEVNULL, stderr=self._stderr, process_group=0
+        )
 
     def send(self, number: int) -> None:
         """Send SIGTERM or SIGKILL."""
@@ -81,8 +94,7 @@ class PreflightProcess(ChildProcess):
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
-        super().__init__("the settings check", timings, final=final)
-        self._command = command
+        super().__init__("the settings check", command, timings, final=final)
         self._report_fd = -1
         self.interrupted = False  # by a Ctrl-C
 
@@ -113,8 +125,7 @@ class LoopProcess(ChildProcess):
     """The poll loop, in a process group of its own; it inherits the lock file."""
 
     def __init__(self, command: Sequence[str], lock_fd: int, timings: SupervisorTimings) -> None:
-        super().__init__("the loop", timings, has_beats=True, final={os.EX_CONFIG})
-        self._command = command
+        super().__init__("the loop", command, timings, has_beats=True, final={os.EX_CONFIG})
         self._lock_fd = lock_fd
         self._liveness_fd = -1
         self.beat_fd = -1  # the read end of the beat pipe
@@ -162,7 +173,7 @@ class RedisProcess(ChildProcess):
     """The embedded Redis server."""
 
     def __init__(self, server: EmbeddedServer, timings: SupervisorTimings) -> None:
-        super().__init__(f"the embedded Redis server at {server.address}", timings)
+        super().__init__(f"the embedded Redis server at {server.address}", (), timings)
         self._server = server
 
     def launch(self) -> None:
@@ -180,33 +191,14 @@ class RedisProcess(ChildProcess):
         return self.policy.on_failure(now, describe(status) + why)
 
 
-class PageProcess(ChildProcess):
-    """The web page, in a process group of its own; it ends with the supervisor."""
-
-    def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
-        super().__init__("the page", timings, final={os.EX_CONFIG, EXIT_USAGE})
-        self._command = command
-
-    def launch(self) -> None:
-        """Start the page."""
-        self._process = subprocess.Popen(  # noqa: S603 - this project
-            bound_to_parent(self._command), stdin=subprocess.DEVNULL, process_group=0
-        )
-
-
 class CopyProcess(ChildProcess):
     """Updates the second copy once a day, and logs what the update says if that is new."""
 
-    def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
-        super().__init__("the second copy", timings)
-        self._command, self._interval = command, timings.copy_interval
-        self._said = b""
+    _stderr = subprocess.PIPE
 
-    def launch(self) -> None:
-        """Start the update."""
-        self._process = subprocess.Popen(  # noqa: S603 - this project
-            bound_to_parent(self._command), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0
-        )
+    def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
+        super().__init__("the second copy", command, timings)
+        self._interval, self._said = timings.copy_interval, b""
 
     def reap(self, now: float) -> list[Action]:
         """Log what a process that has exited has said, and plan the next one."""

@@ -47,14 +47,11 @@ class Start(NamedTuple):
     should_log: bool
 
 
-class Terminate(NamedTuple):
-    """Send SIGTERM to the process."""
+class Signal(NamedTuple):
+    """Send SIGTERM to the process, or SIGKILL also to its children; a `reason` is for the log."""
 
-
-class Kill(NamedTuple):
-    """Kill the process and its children; `reason` is for the log, unless it is empty."""
-
-    reason: str
+    number: int
+    reason: str = ""
 
 
 class ScheduleRestart(NamedTuple):
@@ -71,7 +68,8 @@ class Exit(NamedTuple):
     exit_code: int
 
 
-Action = Start | Terminate | Kill | ScheduleRestart | Exit
+TERMINATE = Signal(signal.SIGTERM)
+Action = Start | Signal | ScheduleRestart | Exit
 
 
 class Phase(Enum):
@@ -167,8 +165,8 @@ class RestartPolicy:
         self.deadline = None
         if self._phase is Phase.UP:
             self._hung = f"silent for {now - self._last_beat_at:.0f} s"
-            return [Kill("")]
-        return [Kill(f"did not end within {self._timings.termination_grace:.0f} s")]
+            return [Signal(signal.SIGKILL)]
+        return [Signal(signal.SIGKILL, f"did not end within {self._timings.termination_grace:.0f} s")]
 
     def stop(self, now: float) -> list[Action]:
         """Terminate the process, and kill it if this is the second request."""
@@ -176,11 +174,11 @@ class RestartPolicy:
             return self._exit(os.EX_OK)
         if self._phase is Phase.STOPPING:
             is_duplicate = now - self._terminated_at < DUPLICATE_STOP_WINDOW
-            return [] if is_duplicate else [Kill("was asked twice to stop")]
+            return [] if is_duplicate else [Signal(signal.SIGKILL, "was asked twice to stop")]
         already_asked = self._phase is Phase.RESTARTING
         self._phase, self._terminated_at = Phase.STOPPING, now
         self.deadline = now + self._timings.termination_grace
-        return [] if already_asked else [Terminate()]
+        return [] if already_asked else [TERMINATE]
 
     def restart(self, now: float) -> list[Action]:
         """Replace the process with a new one."""
@@ -190,7 +188,7 @@ class RestartPolicy:
         if self._phase is not Phase.UP:
             return []
         self._phase, self.deadline = Phase.RESTARTING, now + self._timings.termination_grace
-        return [Terminate()]
+        return [TERMINATE]
 
     def _exit(self, exit_code: int) -> list[Action]:
         self._phase, self.deadline = Phase.DOWN, None

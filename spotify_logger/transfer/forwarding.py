@@ -8,8 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import partial
 
-from spotify_logger.config.forwarding import ForwardTarget
-from spotify_logger.config.settings import Settings
+from spotify_logger.config.settings import ForwardTarget, Settings
 from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
 from spotify_logger.core.redis_keys import STATUS

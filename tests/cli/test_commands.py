@@ -28,7 +28,7 @@ HOUR, DAY = 3600, 86_400
 @pytest.fixture(autouse=True)
 def plays(here: pytest.MonkeyPatch, store: Archive) -> list[Play]:
     """Two tracks, one of them played twice, a skip, and a play of last year; it is an evening in November."""
-    here.setattr("spotify_logger.cli.arguments.time.time", lambda: float(NOW))
+    here.setattr("spotify_logger.cli.main.time.time", lambda: float(NOW))
     plays = [
         play("Veridis Quo", NOW - 2 * HOUR, 345_000, "trackdone"),
         play("Superheroes", NOW - HOUR, 237_000, "trackdone"),
@@ -84,7 +84,7 @@ def test_a_machine_that_takes_seconds_for_a_command_has_no_wrong_clock(
 
         return slow
 
-    here.setattr("spotify_logger.cli.arguments.time.time", lambda: float(NOW + passed))
+    here.setattr("spotify_logger.cli.main.time.time", lambda: float(NOW + passed))
     here.setattr(Clock, "monotonic", lambda _: 1000.0 + passed)
     here.setattr(dispatch, "open_store", wait(dispatch.open_store))
     here.setattr(Archive, "version", wait(Archive.version))

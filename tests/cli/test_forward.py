@@ -30,7 +30,7 @@ def outbox(tmp_path: Path, here: pytest.MonkeyPatch, store: Archive) -> Iterator
     for prefix in ("FORWARD", "FORWARD_2"):
         here.setenv(f"{prefix}_URL", "http://127.0.0.1:9/apis/listenbrainz")
         here.setenv(f"{prefix}_TOKEN", TOKEN)
-    here.setattr("spotify_logger.cli.arguments.time.time", lambda: float(NOW))
+    here.setattr("spotify_logger.cli.main.time.time", lambda: float(NOW))
     (tmp_path / "state").mkdir(mode=0o700)
     write(
         store,

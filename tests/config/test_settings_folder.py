@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.cli.main import settings_folder
 from spotify_logger.config import sources
-from spotify_logger.config.folder import settings_folder
 from spotify_logger.config.settings import load
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_a_file_that_the_user_may_not_read_is_no_error(open_folder: Path, names:
     code = (
         "import os, sys; from pathlib import Path\n"
         "from spotify_logger.config.settings import load\n"
-        "from spotify_logger.config.folder import settings_folder\n"
+        "from spotify_logger.cli.main import settings_folder\n"
         f"os.setuid({NOBODY})\n"
         "folder = settings_folder(Path.cwd(), os.environ)\n"
         "print(load(folder, os.environ, need_login=False).redis_prefix)\n"

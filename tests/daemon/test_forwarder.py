@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from spotify_logger.config.forwarding import ForwardTarget
+from spotify_logger.config.settings import ForwardTarget
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
 from spotify_logger.daemon.alerts import ALERTS_NOTE, Alerts

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spotify_logger.config.forwarding import ForwardTarget
+from spotify_logger.config.settings import ForwardTarget
 from spotify_logger.spotify.http import HttpSender, Request
 from spotify_logger.system.errors import Unreachable
 from tests.conftest import free_port, wait_until

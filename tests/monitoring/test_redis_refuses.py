@@ -95,13 +95,13 @@ def test_the_logger_runs(store: Archive, server: RedisServer, running: Path, wor
     REFUSALS[word](server)
     result = status.status(store, LATER, 60, running)
     (problem,) = result.problems
-    assert result.exit_code == 1
+    assert not result.well
     assert word in problem
     assert "outbox: 2" in problem
     assert NOT_RUNNING not in problem
     assert (result.outbox, result.running_here, result.blind_since) == (2, True, None)
     playing = status.now_playing(store, LATER, 60, running)
-    assert playing.exit_code == 1
+    assert not playing.well
     assert word in str(playing.problem)
     assert [word in problem for problem in problems(store, NOW, running)] == [True], "before it is late"
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.cli.arguments import parse_args
 from spotify_logger.cli.commands import command_parser
+from spotify_logger.cli.main import parse_args
 from spotify_logger.queries import charts
 from spotify_logger.report.answers import Chart
 from tests.indexed_log import IndexedLog, blocks, data_of, rows, table_rows, texts

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from spotify_logger.cli.arguments import parse_args
 from spotify_logger.cli.commands import command_parser
+from spotify_logger.cli.main import parse_args
 from spotify_logger.core.play import TRACKDONE
 from spotify_logger.queries import item_page
 from spotify_logger.queries.sql import ALBUMS, ARTISTS, TRACKS

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from spotify_logger.cli import arguments
-from spotify_logger.cli.commands import command_parser
+from spotify_logger.cli import commands
+from spotify_logger.cli.commands import PERIOD, RANKED, CommandParser, command_parser
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
 from spotify_logger.queries.question import Question, from_values
@@ -17,8 +17,8 @@ BERLIN = ["--tz", "Europe/Berlin"]
 
 
 def question_of(*words: str) -> Question:
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    arguments.add_options(parser, *arguments.RANKED, "min", arguments.PERIOD)
+    parser = CommandParser(allow_abbrev=False)
+    parser.add_options(*RANKED, "min", *PERIOD)
     return from_values(vars(parser.parse_args(words)), NOW, "--")
 
 
@@ -93,9 +93,9 @@ class TestOtherOptions:
         assert question_of("-n", "9" * 5000).limit == 999_999_999
 
     def test_search_text(self) -> None:
-        assert arguments.search_text(" x ") == " x "
+        assert commands._search_text(" x ") == " x "
         with pytest.raises(argparse.ArgumentTypeError, match="empty"):
-            arguments.search_text(" \t\u00a0")
+            commands._search_text(" \t\u00a0")
 
 
 class TestBadOptions:

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.supervisor.restart_policy import (
+    TERMINATE,
     Action,
     Beat,
     Exit,
-    Kill,
     RestartPolicy,
     ScheduleRestart,
+    Signal,
     Start,
-    Terminate,
 )
 
 if TYPE_CHECKING:
@@ -72,28 +72,28 @@ HISTORIES: dict[str, tuple[History, float, Outcome]] = {
     "silence, two seconds longer than announced": (
         [(1, ok(33)), (36.5, exits(KILLED))],
         38,
-        [(36, Kill("")), *restarted(36.5, "silent for 35 s", 1)],
+        [(36, Signal(signal.SIGKILL)), *restarted(36.5, "silent for 35 s", 1)],
     ),
     "no beat within the first minute": (
         [(60.1, exits(KILLED))],
         61.5,
-        [(60, Kill("")), *restarted(60.1, "silent for 60 s", 1)],
+        [(60, Signal(signal.SIGKILL)), *restarted(60.1, "silent for 60 s", 1)],
     ),
     "78 is final": ([(3, exits(78))], 99, [(3, Exit(78))]),
     "stop, and it does not": (
         [(1, ok(3)), (5, stop), (6, ok(3)), (15.1, exits(KILLED))],
         99,
-        [(5, Terminate()), (15, Kill("did not end within 10 s")), (15.1, Exit(0))],
+        [(5, TERMINATE), (15, Signal(signal.SIGKILL, "did not end within 10 s")), (15.1, Exit(0))],
     ),
     "stop twice": (
         [(5, stop), (6, stop), (6.1, exits(KILLED))],
         99,
-        [(5, Terminate()), (6, Kill("was asked twice to stop")), (6.1, Exit(0))],
+        [(5, TERMINATE), (6, Signal(signal.SIGKILL, "was asked twice to stop")), (6.1, Exit(0))],
     ),
     "stop, twice at the same moment": (
         [(5, stop), (5.05, stop), (6, exits(0))],
         99,
-        [(5, Terminate()), (6, Exit(0))],
+        [(5, TERMINATE), (6, Exit(0))],
     ),
     "stop while waiting for the next start": (
         [(1, exits(1)), (1.5, stop)],
@@ -103,7 +103,7 @@ HISTORIES: dict[str, tuple[History, float, Outcome]] = {
     "restart, twice": (
         [(1, ok(30)), (5, restart), (6, restart), (7, exits(0)), (8, ok(60))],
         60,
-        [(5, Terminate()), (7, Start(should_log=True))],
+        [(5, TERMINATE), (7, Start(should_log=True))],
     ),
 }
 
@@ -119,7 +119,7 @@ def test_a_supervisor_that_overslept_gives_a_second_chance_and_no_third() -> Non
     outcome_of(policy, [(0, start), (1, ok(30))], 2)
     assert policy.on_deadline(500) == []
     assert policy.on_deadline(504.9) == []
-    assert policy.on_deadline(505) == [Kill("")]
+    assert policy.on_deadline(505) == [Signal(signal.SIGKILL)]
 
 
 def test_a_process_without_beats_is_never_silent_and_healthy_while_it_runs() -> None:

@@ -7,70 +7,103 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.supervisor.restart_policy import Beat
-from spotify_logger.supervisor.sd_notify import NotifyMessages, NotifySocket
+from spotify_logger.supervisor.sd_notify import Notifier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 OK = Beat(60, ok=True, status="listening")
 TROUBLE = Beat(60, ok=False, status="the login is dead")
 
 
-class TestMessages:
-    def test_ready_once_and_the_status_with_every_beat(self) -> None:
-        messages = NotifyMessages(None)
-        assert messages.on_beat(0, TROUBLE) == "READY=1\nSTATUS=the login is dead"
-        assert messages.on_beat(60, OK) == "STATUS=listening"
-        assert messages.on_beat(120, OK) == "STATUS=listening"
-        assert messages.on_loop_down("the loop ended: exit code 1") == "STATUS=the loop ended: exit code 1"
-        assert messages.on_beat(180, OK) == "STATUS=listening"
-        assert (messages.deadline, messages.on_deadline(1e9)) == (None, "")
+class Manager:
+    """The end of the socket in systemd."""
 
-    def test_watchdog_messages_go_with_the_beats_and_are_sent_between_them(self) -> None:
-        messages = NotifyMessages(50)
-        assert "WATCHDOG=1" in messages.on_beat(0, OK)
-        assert (messages.on_deadline(49), messages.on_deadline(50)) == ("", "WATCHDOG=1")
-        assert "WATCHDOG=1" in messages.on_beat(60, OK)
-        assert messages.deadline == 110
+    def __init__(self, address: str) -> None:
+        self.environ = {"NOTIFY_SOCKET": address}
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)  # noqa: FBT003 - positional-only
+        self.socket.bind(address.replace("@", "\0"))
 
-    def test_no_watchdog_message_before_the_first_beat_without_the_loop_or_at_the_end(self) -> None:
-        messages = NotifyMessages(20)
-        assert messages.on_deadline(1000) == ""
-        messages.on_beat(1000, OK)
-        messages.on_loop_down("killing the loop")
-        assert (messages.deadline, messages.on_deadline(2000)) == (None, "")
-        assert "WATCHDOG=1" in messages.on_beat(2001, OK)
-        assert messages.stopping() == "STOPPING=1"
-        assert (messages.deadline, messages.on_deadline(3000)) == (None, "")
+    def got(self) -> str:
+        """Return the next message that has arrived; "" if there is none."""
+        try:
+            return self.socket.recv(4096).decode()
+        except BlockingIOError:
+            return ""
 
 
-class TestSocket:
-    @pytest.mark.parametrize("abstract", [False, True])
-    def test_a_message_arrives_and_an_empty_one_is_not_sent(self, tmp_path: Path, *, abstract: bool) -> None:
-        name = f"@spotify-logger-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.settimeout(10)
-            manager.bind(f"\0{name[1:]}" if abstract else name)
-            notify_socket = NotifySocket({"NOTIFY_SOCKET": name})
-            notify_socket.send("")
-            notify_socket.send("READY=1\nSTATUS=Sigur Rós – Hoppípolla")
-            assert manager.recv(4096).decode() == "READY=1\nSTATUS=Sigur Rós – Hoppípolla"
+@pytest.fixture(params=["path", "abstract"])
+def manager(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Manager]:
+    is_path = request.param == "path"
+    manager = Manager(str(tmp_path / "notify") if is_path else f"@spotify-logger-test-{os.getpid()}")
+    yield manager
+    manager.socket.close()
 
-    @pytest.mark.parametrize("address", ["", "/nowhere/notify", "notify", "vsock:2:1234", "@"])
-    def test_an_address_without_a_listener_is_ignored(self, address: str) -> None:
-        NotifySocket({"NOTIFY_SOCKET": address}).send("READY=1")
 
-    @pytest.mark.parametrize(
-        ("environ", "interval"),
-        [
-            ({"HOME": "/", "NOTIFY_SOCKET": "/run/notify"}, None),
-            ({"WATCHDOG_USEC": "300000000"}, 150.0),
-            ({"WATCHDOG_USEC": "300000000", "WATCHDOG_PID": "1"}, None),
-            ({"WATCHDOG_USEC": "soon"}, None),
-        ],
-    )
-    def test_the_interval_is_read_and_no_child_inherits_the_variables(
-        self, environ: dict[str, str], interval: float | None
-    ) -> None:
-        assert NotifySocket(environ).interval == interval
-        assert not environ.keys() - {"HOME"}
+def test_ready_once_and_the_status_with_every_beat(manager: Manager) -> None:
+    systemd = Notifier(manager.environ)
+    systemd.on_beat(0, TROUBLE)
+    assert manager.got() == "READY=1\nSTATUS=the login is dead"
+    systemd.on_beat(60, OK)
+    assert manager.got() == "STATUS=listening"
+    systemd.on_loop_down("Sigur Rós – Hoppípolla: exit code 1")
+    assert manager.got() == "STATUS=Sigur Rós – Hoppípolla: exit code 1"
+    systemd.on_beat(180, OK)
+    assert manager.got() == "STATUS=listening"
+    systemd.on_deadline(1e9)
+    assert (systemd.deadline, manager.got()) == (None, "")
+
+
+def test_watchdog_messages_go_with_the_beats_and_are_sent_between_them(manager: Manager) -> None:
+    systemd = Notifier(manager.environ | {"WATCHDOG_USEC": "100000000", "WATCHDOG_PID": str(os.getpid())})
+    systemd.on_beat(0, OK)
+    assert "WATCHDOG=1\n" in manager.got()
+    systemd.on_deadline(49)
+    assert manager.got() == ""
+    systemd.on_deadline(50)
+    assert manager.got() == "WATCHDOG=1"
+    systemd.on_beat(60, OK)
+    assert "WATCHDOG=1\n" in manager.got()
+    assert systemd.deadline == 110
+
+
+def test_no_watchdog_message_before_the_first_beat_without_the_loop_or_at_the_end(manager: Manager) -> None:
+    systemd = Notifier(manager.environ | {"WATCHDOG_USEC": "40000000"})
+    systemd.on_deadline(1000)
+    assert manager.got() == ""
+    systemd.on_beat(1000, OK)
+    systemd.on_loop_down("killing the loop")
+    systemd.on_deadline(2000)
+    assert (systemd.deadline, manager.got()[:8], manager.got(), manager.got()) == (
+        None, "WATCHDOG", "STATUS=killing the loop", "",
+    )  # fmt: skip
+    systemd.on_beat(2001, OK)
+    assert "WATCHDOG=1" in manager.got()
+    systemd.on_stop()
+    systemd.on_deadline(3000)
+    assert (systemd.deadline, manager.got(), manager.got()) == (None, "STOPPING=1", "")
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/notify", "notify", "vsock:2:1234", "@"])
+def test_an_address_without_a_listener_is_ignored(address: str) -> None:
+    Notifier({"NOTIFY_SOCKET": address}).on_stop()
+
+
+@pytest.mark.parametrize(
+    ("environ", "interval"),
+    [
+        ({"HOME": "/", "NOTIFY_SOCKET": "/run/notify"}, None),
+        ({"WATCHDOG_USEC": "300000000"}, 150.0),
+        ({"WATCHDOG_USEC": "300000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_interval_is_read_and_no_child_inherits_the_variables(
+    environ: dict[str, str], interval: float | None
+) -> None:
+    systemd = Notifier(environ)
+    assert not environ.keys() - {"HOME"}
+    systemd.on_beat(0, OK)
+    assert systemd.deadline == interval

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from spotify_logger.cli import commands, main
+from spotify_logger.cli import main
 from spotify_logger.config import sources
 from spotify_logger.config.settings import load
 from spotify_logger.core.redis_keys import REVISIONS, STATUS
@@ -108,7 +108,7 @@ def test_the_service_has_its_log_in_a_folder_that_root_need_not_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("STATE_DIR")
-    monkeypatch.setattr(commands, "SERVICE_STATE_DIR", tmp_path / "state")
+    monkeypatch.setattr(main, "SERVICE_STATE_DIR", tmp_path / "state")
     code, data, _ = move(capsys)
     assert (code, data["copied"]) == (0, 3)
 
