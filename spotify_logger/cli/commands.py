@@ -133,11 +133,8 @@ def command_parser() -> CommandParser:
     demo.add_argument("--for", dest="seconds", type=seconds, metavar="SECONDS", help=what)
     add("login", "log in to Spotify (required every six months)", csv=False)
     _add_questions(add)
-    _add_import_and_export(add)
-    _add_forward(add)
-    _add_delete_and_hide(add)
-    _add_check_and_restore(add)
-    _add_move_and_token(add)
+    _add_imports_and_exports(add)
+    _add_maintenance(add)
     add("web", "serve the web page", json=False).add_page_options()
     topic = commands.add_parser("help", help="show this help, or the help of a command", allow_abbrev=False)
     topic.add_argument("topic", nargs="?", metavar="COMMAND", help="the command to explain")
@@ -240,7 +237,7 @@ def _add_text(parser: CommandParser, what: str) -> None:
     parser.add_argument("text", nargs="+", metavar="TEXT", type=_search_text, help=what)
 
 
-def _add_import_and_export(add: partial[CommandParser]) -> None:
+def _add_imports_and_exports(add: partial[CommandParser]) -> None:
     bring = add("import", "import earlier plays from data exports", csv=False)
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
     bring.add_flag("--samples", "import what the 2019 script left in Redis")
@@ -264,9 +261,6 @@ def _add_import_and_export(add: partial[CommandParser]) -> None:
     export.add_argument("--output", type=Path, metavar="FILE", help=what)
     export.add_options(*PERIOD)
     export.set_defaults(form="jsonl")
-
-
-def _add_forward(add: partial[CommandParser]) -> None:
     forward = add("forward", "show or control the forwarding of plays to ListenBrainz and others", csv=False)
     actions = {
         "status": "show what is waiting",
@@ -279,7 +273,7 @@ def _add_forward(add: partial[CommandParser]) -> None:
     forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {periods.DAY_FORMS}")
 
 
-def _add_delete_and_hide(add: partial[CommandParser]) -> None:
+def _add_maintenance(add: partial[CommandParser]) -> None:
     forget = add("forget", "delete plays, after showing them and asking", csv=False)
     what = "a title, artist or album, or a key such as listening:<second>"
     forget.add_argument("text", nargs="*", metavar="TEXT", type=_search_text, help=what)
@@ -295,9 +289,6 @@ def _add_delete_and_hide(add: partial[CommandParser]) -> None:
     key = Parameter(_key, "not a key", "listening:1795377734").value
     what = "key of a play, or of something hidden (default: the latest)"
     undo.add_argument("key", nargs="?", type=key, metavar="KEY", help=what)
-
-
-def _add_check_and_restore(add: partial[CommandParser]) -> None:
     check = add("check", "verify that the index, catalog and plays agree (exit code 1 if not)", csv=False)
     check.add_flag("--repair", "rebuild the index, and complete plays that have lost fields")
     check.add_flag("--yes", "do not ask before deleting what is left of lost plays")
@@ -306,9 +297,6 @@ def _add_check_and_restore(add: partial[CommandParser]) -> None:
     what = "files of another copy, or their folder (default: the one in the state folder)"
     restore.add_argument("paths", nargs="*", type=Path, metavar="FILE", help=what)
     restore.set_defaults(dry_run=False)
-
-
-def _add_move_and_token(add: partial[CommandParser]) -> None:
     what = "copy the logs of all listeners to another Redis; may be repeated"
     mover = add("move", f"{what} (exit code 1 if plays are missing)", csv=False)
     what = "where to (default: REDIS_URL)"
