@@ -6,7 +6,7 @@ first in every year.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from spotify_logger.core.catalog import Artist, CatalogEntry, recordings
@@ -56,6 +56,8 @@ def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Questio
     """Compare two listeners by their logs and names."""
     listeners: list[dict[str, Any]] = []
     for log, name in zip(logs, names_of_both, strict=True):
+        sql.make_tally(log, question, replace(question.period, begin=None))
+        log.make_table("firsts", "SELECT item, first FROM tally WHERE first IS NOT NULL", of="tally")
         sql.make_tally(log, question, question.period, sql.ARTISTS, sql.TRACKS)
         ((plays, heard_ms),) = log.rows("SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0) FROM tally")
         listeners.append({"name": name, "plays": plays, "heard_ms": heard_ms})
@@ -76,17 +78,12 @@ def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Questio
 
 def _played(log: Log, kind: str, question: Question, same: Mapping[str, str]) -> dict[str, _Played]:
     """Return what a listener played of a kind; `same` names groups as the other log does."""
-    query = f"""WITH by_item AS (
-            SELECT item, min(second) AS first FROM {sql.source(question)}
-            WHERE second < ? AND {sql.counts(question)} GROUP BY item
-        ), firsts AS (
-            SELECT grouped, min(first) AS first
-            FROM by_item JOIN ({sql.groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped
-        )
-        SELECT plays, ms_played, first, (SELECT key FROM items WHERE id = item), grouped
-        FROM {kind}_of_tally JOIN firsts USING (grouped) WHERE plays > 0"""
+    first = f"""SELECT grouped, min(first) AS first
+        FROM firsts JOIN ({sql.groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped"""
+    query = f"""SELECT plays, ms_played, first, (SELECT key FROM items WHERE id = item), grouped
+        FROM {kind}_of_tally JOIN ({first}) USING (grouped) WHERE plays > 0"""
     found: dict[str, _Played] = {}
-    rows = map(_Played._make, log.rows(query, sql.bounds(question.period)[1]))
+    rows = map(_Played._make, log.rows(query))
     for each in sorted(rows, key=lambda row: (-row.plays, -row.ms_played)):  # SQLite would be slow at it
         known = found.setdefault(same.get(each.grouped, each.grouped), each)
         if known is not each:

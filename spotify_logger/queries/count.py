@@ -1,6 +1,7 @@
 """Answer `count`: how often something was played, with all its editions."""
 
 import json
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,6 +17,7 @@ from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import artist_names
 
 Edition = Mapping[str, Any]  # the `COLUMNS` of an item
+Editions = Mapping[str, Sequence[Edition]]  # by recording, the most played first
 
 EDITION = ("key", "name", "album", "plays", "heard_ms")
 COLUMNS = (*EDITION, "artists", "shorter", "skips", "first", "last")
@@ -96,7 +98,12 @@ def count(log: Log, question: Question, text: str) -> Count:
     log.make_table("wanted", query, json.dumps([each.item for each in chosen]), json.dumps(whole))
     sql.make_tally(log, question, question.period, sql.TRACKS)
     editions, closeness = _editions(log, question), matches(chosen)
-    counted = _tracks(log, question, editions)
+    amount = "ms_played" if question.by == TIME else "plays"
+    amounts = sorted(own for (own,) in log.rows(f"SELECT {amount} FROM tracks_of_tally WHERE plays > 0"))
+    query = f"""SELECT grouped, {amount} FROM tracks_of_tally
+        WHERE plays > 0 AND grouped IN (SELECT grouped FROM wanted)"""
+    ranks = {grouped: len(amounts) - bisect(amounts, own) + 1 for grouped, own in log.rows(query)}
+    counted = _tracks(log, editions, ranks)
 
     def order(group: str) -> tuple[Any, ...]:
         track = counted[group]
@@ -111,7 +118,7 @@ def count(log: Log, question: Question, text: str) -> Count:
         from_=utc_time(question.period.begin),
         to=utc_time(question.period.end),
         **_sums([*chain.from_iterable(editions.values())]),
-        ranked=log.rows("SELECT count(*) FROM tracks_of_tally WHERE plays > 0")[0][0],
+        ranked=len(amounts),
         less_close=len({each.grouped for each in found} - closeness.keys()),
         known=bool(found),
         close=[] if found else close_names(log, text, sql.ANY),
@@ -134,12 +141,7 @@ def _editions(log: Log, question: Question) -> dict[str, list[Edition]]:
     return groups
 
 
-def _tracks(log: Log, question: Question, groups: Mapping[str, Sequence[Edition]]) -> dict[str, CountedTrack]:
-    measure = "ms_played" if question.by == TIME else "plays"
-    query = f"""SELECT * FROM
-            (SELECT grouped, rank() OVER (ORDER BY {measure} DESC) FROM tracks_of_tally WHERE plays > 0)
-        WHERE grouped IN (SELECT grouped FROM wanted)"""
-    ranks = dict(log.rows(query))
+def _tracks(log: Log, groups: Editions, ranks: Mapping[str, int]) -> dict[str, CountedTrack]:
     names = artist_names(log, [editions[0]["key"] for editions in groups.values()])
     return {
         grouped: CountedTrack(

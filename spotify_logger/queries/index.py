@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.queries.index_sync import PLAYS_OF_ITEM, IndexSync
-from spotify_logger.queries.sql import Log
+from spotify_logger.queries.sql import KINDS, TALLY, Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
-SCHEMA_VERSION = 6  # an index of another version is rebuilt
+SCHEMA_VERSION = 7  # an index of another version is rebuilt
 TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._fields)
+OF_A_KIND = """
+CREATE TABLE IF NOT EXISTS items_of_{0} ( -- as `sql.groups` returns them
+    item INTEGER, grouped TEXT, PRIMARY KEY (item, grouped)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS groups_of_{0} ON items_of_{0} (grouped);
+CREATE TABLE IF NOT EXISTS {0}_of_tally ( -- as `sql.make_ranking` makes it
+    grouped TEXT PRIMARY KEY, plays INTEGER, ms_played INTEGER, item INTEGER, most INTEGER
+) WITHOUT ROWID;"""
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF; -- it can be made anew
@@ -70,8 +78,9 @@ CREATE TABLE IF NOT EXISTS items (
     last INTEGER -- and of its last one
 );
 CREATE INDEX IF NOT EXISTS items_of_recording ON items (recording, first);
-CREATE INDEX IF NOT EXISTS items_of_title ON items (title);
+CREATE INDEX IF NOT EXISTS items_of_title ON items (title, isrc, is_episode);
 CREATE INDEX IF NOT EXISTS items_of_album ON items (album_id, first_artist);
+CREATE INDEX IF NOT EXISTS episodes ON items (id) WHERE is_episode;
 CREATE TABLE IF NOT EXISTS artists (
     id INTEGER PRIMARY KEY,
     spotify_id TEXT NOT NULL, -- "" if unknown
@@ -89,8 +98,8 @@ CREATE TABLE IF NOT EXISTS credits ( -- of music
     item INTEGER NOT NULL, position INTEGER NOT NULL, artist INTEGER NOT NULL, PRIMARY KEY (item, position)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS credits_of_artist ON credits (artist, item);
--- Albums by several artists: Spotify has one ID for each. Pressings of other albums have several.
-CREATE TABLE IF NOT EXISTS compilations (album_id TEXT PRIMARY KEY) WITHOUT ROWID;
+{"".join(map(OF_A_KIND.format, KINDS))}
+CREATE TABLE IF NOT EXISTS tally ({TALLY}); -- of all time, where half a minute counts
 CREATE TABLE IF NOT EXISTS gaps (begin INTEGER PRIMARY KEY, end INTEGER NOT NULL, reason TEXT NOT NULL);
 PRAGMA user_version = {SCHEMA_VERSION};
 """

@@ -38,9 +38,16 @@ COLUMNS = ", ".join((*TEXTS, "duration_ms"))
 WITHIN = "WHERE second >= ? AND second < ?"
 PLAYS_OF_ITEM = """CREATE INDEX IF NOT EXISTS plays_of_item
     ON logged (item, second, ms_played, ending, is_hidden)"""
-COMPILATIONS = f"""SELECT album_id FROM items {sql.FIRST_ARTISTS}
-    WHERE album_id <> '' GROUP BY album_id HAVING count(DISTINCT person) > 1"""
 ONE_OF = "IN (SELECT value FROM json_each(?))"
+# Albums by several artists: Spotify has one ID for each. Pressings of other albums have several.
+BY_SEVERAL = f"""album_id <> '' AND 1 < (SELECT count(DISTINCT person)
+    FROM items other {sql.FIRST_ARTISTS} WHERE other.album_id = items.album_id)"""
+GROUPS = {  # what an item belongs to, by kind
+    sql.TRACKS: "SELECT id AS item, recording FROM items WHERE NOT is_episode",
+    sql.ARTISTS: "SELECT DISTINCT item, person FROM credits JOIN artists ON artists.id = artist WHERE TRUE",
+    sql.ALBUMS: sql.ALBUMS_OF_ITEMS.format(BY_SEVERAL),
+    sql.SHOWS: "SELECT id AS item, album FROM items WHERE is_episode AND album <> ''",
+}
 HIDDEN_ITEMS = """SELECT id FROM items WHERE recording IN (SELECT recording FROM items WHERE key IN hidden)
     UNION SELECT item FROM credits JOIN artists ON artists.id = artist WHERE person IN
         (SELECT person FROM artists WHERE 'artist:' || spotify_id IN hidden OR 'artist:' || folded IN hidden)
@@ -55,6 +62,9 @@ class IndexSync:
         self._database, self._store, self._progress = database, store, progress
         self._items: dict[str, int] = {}  # the IDs of items by catalog key, as far as they were needed
         self._touched: set[int] = set()  # items of which plays or the catalog entry may have changed
+        self._played: set[int] = set()  # those of which plays have changed
+        self._changed: set[int] = set()  # those that may belong to another recording, artist or album
+        self._albums: set[str] = set()  # IDs of albums that may have got a second artist, or lost it
         self._credited: set[int] = set()  # artists of items whose credits were read again
 
     def run(self) -> None:
@@ -64,25 +74,23 @@ class IndexSync:
         known = self._rows("SELECT * FROM gaps"), self._rows("SELECT * FROM hidden")
         if (gaps, hidden) == known and self._has_newest():
             return
-        revisions = self._store.hash(keys.REVISIONS)
-        if (gaps, hidden) == known and not self._changed_days(revisions):
-            return
         with self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            days = self._changed_days(revisions)  # another process may have read some meanwhile
+            self._database.execute("BEGIN IMMEDIATE")  # another process may be reading the same days
+            days = self._changed_days(self._store.hash(keys.REVISIONS))
+            if (gaps, hidden) == known and not days:
+                return
             if keys.CATALOG in days:
                 self._touched = self._ids("SELECT id FROM items")
             if not self._rows("SELECT 1 FROM logged LIMIT 1"):  # sorting at the end is faster
                 self._database.execute("DROP INDEX plays_of_item")
-            self._read_days(days)
+            changed = self._read_days(days)
             self._database.execute(PLAYS_OF_ITEM)
-            batches = batched(sorted(self._touched), ITEMS_PER_BATCH)  # entries need much memory
-            if sum(map(self._read_catalog, batches)):
-                self._database.execute("DELETE FROM compilations")
-                self._database.execute(f"INSERT INTO compilations {COMPILATIONS}")
-            for span in _spans((days.keys() | self._hide(hidden)) - NOT_DAYS):
+            for items in batched(sorted(self._touched), ITEMS_PER_BATCH):  # entries need much memory
+                self._read_catalog(items)
+            for span in _spans(changed | self._hide(hidden)):
                 self._count_hours(span)
                 self._find_sessions(span)
+            self._count_plays()
             self._database.execute("DELETE FROM gaps")
             self._database.executemany("INSERT INTO gaps VALUES (?, ?, ?)", gaps)
 
@@ -111,32 +119,33 @@ class IndexSync:
             revisions = dict.fromkeys(map(str, self._store.days()), "") | revisions
         changed = {day: "" for day, revision in known.items() if revision and day not in revisions}
         now_ms = int(self._store.revision())
-        for day, revision in revisions.items() - known.items():
-            if keys.read_date(day) or day in NOT_DAYS:
+        for day, revision in revisions.items():
+            if revision != known.get(day) and (keys.read_date(day) or day in NOT_DAYS):
                 is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS
                 changed[day] = revision if is_settled else UNSETTLED
         if UNSETTLED in changed.values():
             changed[keys.NEWEST] = UNSETTLED
         return changed
 
-    def _read_days(self, days: Mapping[str, str]) -> None:
-        wanted = sorted(days.keys() - NOT_DAYS)
+    def _read_days(self, days: Mapping[str, str]) -> set[str]:
+        """Read days, and return those of which plays have changed."""
+        wanted, changed = sorted(days.keys() - NOT_DAYS), set()
         kept = {name for name in NOT_DAYS if days.get(name)}
         for some in batched(wanted, DAYS_PER_BATCH):
             hashes = self._store.hashes(keys.index_key(date.fromisoformat(day)) for day in some)
             for day, lines in zip(some, hashes, strict=True):
-                self._write_day(_span(day), lines)
+                if self._write_day(_span(day), lines):
+                    changed.add(day)
                 if lines or days[day]:  # an empty day without a revision would count as lost
                     kept.add(day)
             if self._progress:
                 self._progress(wanted.index(some[-1]) + 1, len(wanted))
         self._of(f"DELETE FROM days WHERE day {ONE_OF}", days)
         self._database.executemany("INSERT INTO days VALUES (?, ?)", ((day, days[day]) for day in kept))
+        return changed
 
-    def _write_day(self, span: Span, lines: Mapping[str, str]) -> None:
-        self._touched |= self._ids(f"SELECT item FROM logged {WITHIN}", *span)
-        for table in ("logged", "details"):
-            self._database.execute(f"DELETE FROM {table} {WITHIN}", span)
+    def _write_day(self, span: Span, lines: Mapping[str, str]) -> bool:
+        """Write the plays of a day, and return whether they have changed."""
         read = filter(None, map(keys.read_row, lines.keys(), lines.values()))
         rows = [row for row in read if span[0] <= row[0] < span[1]]
         unknown = dict.fromkeys(item for _, item, _, _ in rows if item not in self._items)
@@ -145,19 +154,25 @@ class IndexSync:
         for key in [key for key in unknown if key not in self._items]:
             row = (key, key, key.startswith("episode:"))
             self._items[key] = self._database.execute(insert, row).lastrowid or 0
-        plays = [(second, self._items[item], ms, sql.ENDINGS.index(end)) for second, item, ms, end in rows]
-        self._database.executemany("INSERT INTO logged VALUES (?, ?, ?, ?, FALSE)", plays)
-        self._touched.update(item for _, item, _, _ in plays)
+        plays = {(second, self._items[item], ms, sql.ENDINGS.index(end)) for second, item, ms, end in rows}
+        known = set(self._rows(f"SELECT second, item, ms_played, ending FROM logged {WITHIN}", *span))
+        self._of(f"DELETE FROM logged WHERE second {ONE_OF}", (second for second, *_ in known - plays))
+        self._database.executemany("INSERT INTO logged VALUES (?, ?, ?, ?, FALSE)", sorted(plays - known))
+        self._database.execute(f"DELETE FROM details {WITHIN}", span)
+        self._touched.update(item for _, item, *_ in plays | known)
+        self._played.update(item for _, item, *_ in plays ^ known)
+        return plays != known
 
     def _hide(self, hidden: Iterable[tuple[str]]) -> set[str]:
         """Take the plays of what is hidden out of `plays`, no others; return the days that this changes."""
         self._database.execute("DELETE FROM hidden")
         self._database.executemany("INSERT INTO hidden VALUES (?)", hidden)
         items = self._ids(HIDDEN_ITEMS) if hidden else set()
-        update = "UPDATE logged SET is_hidden = NOT is_hidden WHERE {} RETURNING second"
+        update = "UPDATE logged SET is_hidden = NOT is_hidden WHERE {} RETURNING second, item"
         changed = self._of(update.format(f"NOT is_hidden AND item {ONE_OF}"), items)
         changed += self._of(update.format(f"is_hidden AND item NOT {ONE_OF}"), items)
-        return {str(keys.day_of(second)) for (second,) in changed}
+        self._played.update(item for _, item in changed)
+        return {str(keys.day_of(second)) for second, _ in changed}
 
     def _count_hours(self, span: Span) -> None:
         self._database.execute("DELETE FROM hours WHERE hour >= ? / 3600 AND hour < ? / 3600", span)
@@ -181,8 +196,8 @@ class IndexSync:
         self._database.execute("DELETE FROM sessions WHERE begin >= ? AND begin < ?", (first, until))
         self._database.executemany("INSERT INTO sessions VALUES (?, ?)", found.items())
 
-    def _read_catalog(self, items: Sequence[int]) -> bool:
-        """Read the entries of items, and derive what depends on those that have changed, if any."""
+    def _read_catalog(self, items: Sequence[int]) -> None:
+        """Read the entries of items, and derive what depends on those that have changed."""
         self._credited = set()
         query = f"SELECT key, id, {COLUMNS} FROM items WHERE id {ONE_OF}"
         stored = {key: (item, fields) for key, item, *fields in self._of(query, items)}
@@ -199,21 +214,24 @@ class IndexSync:
             if not key.startswith("episode:"):  # they have shows, no artists
                 changed[item] = entry
                 titles |= {fold(known[0]), fold(entry.name)}
+            self._albums |= {known[TEXTS.index("album_id")], entry.album_id}
+            self._changed.add(item)
             words = indexed_words(entry.name, entry.artists, entry.album)
             self._database.execute(update, (*fields, fold(entry.name), words, item))
         update = f"""UPDATE items SET first = (SELECT min(second) FROM logged WHERE item = items.id),
             last = (SELECT max(second) FROM logged WHERE item = items.id) WHERE id {ONE_OF}"""
-        self._of(update, items)
-        gone = self._entries("last IS NULL AND id", items)
+        played = self._played.intersection(items)
+        self._of(update, played)
+        gone = self._entries("last IS NULL AND id", played)
+        self._albums.update(entry.album_id for entry in gone.values())
         titles |= {fold(entry.name) for entry in gone.values()}
         # As an index made anew would not have them.
         self._of(f"DELETE FROM items WHERE id {ONE_OF}", gone)
         self._forget_credits(gone)
         credited = self._credit_artists({item: changed[item] for item in changed.keys() - gone.keys()})
-        self._unite_artists({*items, *credited})
+        self._unite_artists({*played, *credited})
         titles |= {fold(entry.name) for entry in credited.values()}
         self._join_recordings(credited, titles - {""})
-        return bool(changed or gone or self._credited)
 
     def _entries(self, condition: str, values: Iterable[int | str]) -> dict[int, CatalogEntry]:
         """Return the catalog entries of items by their IDs."""
@@ -243,13 +261,11 @@ class IndexSync:
         return wanted
 
     def _artist(self, artist: Artist) -> int:
-        known = self._rows("SELECT id FROM artists WHERE spotify_id = ? AND name = ?", artist.id, artist.name)
-        if known:
-            return int(known[0][0])
-        folded = fold(artist.name)
-        insert = "INSERT INTO artists (spotify_id, name, folded, words, person) VALUES (?, ?, ?, ?, ?)"
-        row = (artist.id, artist.name, folded, indexed_words(artist.name), artist.id or folded)
-        return self._database.execute(insert, row).lastrowid or 0
+        insert = """INSERT INTO artists (spotify_id, name, folded, words, person) VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT DO UPDATE SET name = excluded.name RETURNING id"""
+        name, folded = artist.name, fold(artist.name)
+        row = artist.id, name, folded, indexed_words(name), artist.id or folded
+        return int(self._rows(insert, *row)[0][0])
 
     def _unite_artists(self, items: Iterable[int]) -> None:
         """Find out which artists are one: those with the same ID; a name without one joins the newest."""
@@ -260,18 +276,22 @@ class IndexSync:
                 FROM credits JOIN items ON items.id = item WHERE artist = artists.id
             ) WHERE id {ONE_OF}"""
         self._of(update, artists)
-        update = f"""UPDATE artists SET person = coalesce((
+        update = f"""UPDATE artists SET person = newest FROM (SELECT id AS artist, coalesce((
                 SELECT spotify_id FROM artists other
                 WHERE other.folded = artists.folded AND spotify_id <> '' AND last IS NOT NULL
                 ORDER BY last DESC, spotify_id LIMIT 1
-            ), folded)
-            WHERE spotify_id = '' AND folded IN (SELECT folded FROM artists WHERE id {ONE_OF})"""
-        self._of(update, artists)
+            ), folded) AS newest FROM artists
+                WHERE spotify_id = '' AND folded IN (SELECT folded FROM artists WHERE id {ONE_OF}))
+            WHERE id = artist AND person <> newest RETURNING id"""
+        others = [artist for (artist,) in self._of(update, artists)]
+        affected = self._of(f"SELECT item FROM credits WHERE artist {ONE_OF}", others)
+        self._changed.update(item for (item,) in affected)
         self._database.execute("DELETE FROM artists WHERE last IS NULL")
 
     def _join_recordings(self, changed: Mapping[int, CatalogEntry], titles: Iterable[str]) -> None:
         """Find the recordings of changed items, and of those with the same titles."""
         found = {**self._entries("title", titles), **changed}
+        self._changed.update(found)
         by_id = dict(self._of(f"SELECT id, key FROM items WHERE id {ONE_OF}", found))
         entries = {by_id[item]: entry for item, entry in found.items()}
         artists: dict[str, list[Artist]] = {key: [] for key in entries}
@@ -282,6 +302,27 @@ class IndexSync:
         update = "UPDATE items SET recording = ? WHERE key = ?"
         rows = ((recording, key) for key, recording in recordings(entries, artists).items())
         self._database.executemany(update, rows)
+
+    def _count_plays(self) -> None:
+        """Count the plays of changed items anew, and those of what they belong and belonged to."""
+        items = self._played | self._changed
+        if not items:
+            return
+        album = f"SELECT album_id FROM items WHERE id {ONE_OF}"
+        self._albums.update(identity for (identity,) in self._of(album, items))
+        on_albums = f"SELECT id FROM items WHERE album_id {ONE_OF}"
+        items.update(item for (item,) in self._of(on_albums, self._albums - {""}))
+        sums, one_of = sql.SUMS.format(f"ms_played >= {MIN_LISTENED_MS}"), f"WHERE item {ONE_OF}"
+        self._of(f"DELETE FROM main.tally {one_of}", items)
+        self._of(f"INSERT INTO main.tally SELECT {sums} FROM plays {one_of} GROUP BY item", items)
+        for kind, belonging in GROUPS.items():
+            groups = set(self._of(f"DELETE FROM items_of_{kind} {one_of} RETURNING grouped", items))
+            insert = f"INSERT INTO items_of_{kind} SELECT * FROM ({belonging}) {one_of} RETURNING grouped"
+            groups.update(self._of(insert, items))
+            self._database.executemany(f"DELETE FROM main.{kind}_of_tally WHERE grouped = ?", groups)
+            plays = f"items_of_{kind} CROSS JOIN main.tally USING (item) WHERE grouped = ? GROUP BY grouped"
+            insert = f"INSERT INTO main.{kind}_of_tally {sql.RANKING} FROM {plays}"
+            self._database.executemany(insert, groups)
 
 
 def _span(day: str) -> Span:

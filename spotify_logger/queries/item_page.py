@@ -107,14 +107,10 @@ def suggestions(log: Log, question: Question, text: str) -> Suggestions:
     found = {}
     for kind in sql.KINDS:
         closeness = matches(find(log, text, kind, exact=question.exact))
-        query = f"""SELECT item, sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played
-            FROM {sql.source(question)} WHERE item IN
-                (SELECT item FROM ({sql.groups(kind, exact=question.exact)}) WHERE {ONE_OF}) GROUP BY item"""
-        log.make_table("tally", query, json.dumps([*closeness]))
-        sql.make_ranking(log, question, kind)
-        rows = log.rows(f"SELECT grouped FROM {kind}_of_tally ORDER BY {sql.order(question)}")
-        groups = [grouped for (grouped,) in rows if grouped in closeness]  # not those credited beside them
-        groups = sorted(groups, key=lambda grouped: -closeness[grouped])[: question.limit]
+        sql.make_tally(log, question, question.period, kind)
+        query = f"SELECT grouped FROM {kind}_of_tally WHERE {ONE_OF} ORDER BY {sql.order(question)}"
+        rows = sorted(log.rows(query, json.dumps([*closeness])), key=lambda row: -closeness[row[0]])
+        groups = [grouped for (grouped,) in rows[: question.limit]]
         lines = best(log, question, kind, -1, ONE_OF, json.dumps(groups))
         found[kind] = [lines[grouped] for grouped in groups]
     return Suggestions(found, [] if any(found.values()) else close_names(log, text, sql.ANY))
@@ -134,7 +130,7 @@ def _report(
     grouped, line = next(iter(played.items()))
     members = sql.groups(kind, exact=question.exact)
     query = f"SELECT tally.* FROM tally JOIN ({members}) USING (item) WHERE grouped = ?"
-    log.make_table("own", query, grouped)
+    log.make_table("own", query, grouped, of="tally")
     days = charts.sums_by(log, question, charts.BY_DAY, OWN)
     hours = charts.amounts(charts.sums_by(log, question, charts.BY_HOUR, OWN), charts.DAY_HOURS)
     query = f"""SELECT album, '', plays, ms_played, key, key AS grouped FROM own JOIN items ON id = item
@@ -164,7 +160,7 @@ def _rank(log: Log, question: Question, kind: str, line: Line) -> dict[str, Any]
     column, own = "ms_played" if question.by == TIME else "plays", measure(line, question.by)
     is_spoken = kind in (sql.SHOWS, sql.EPISODES)
     query = f"""SELECT count(*), count(*) FILTER (WHERE {column} > ?),
-        (SELECT sum(tally.{column}) FROM tally JOIN items ON id = item WHERE is_episode = {is_spoken})
+        (SELECT sum({column}) FROM tally WHERE item {"" if is_spoken else "NOT"} IN ({sql.EPISODE_IDS}))
         FROM {kind}_of_tally WHERE plays > 0"""
     ((number, above, whole),) = log.rows(query, own)
     rank = above + 1 if line.plays else None

@@ -1,15 +1,16 @@
 """What questions are asked of: the index of a log, and the SQL that they share.
 
-How much each item, track, artist, album or show was played in a period is in temporary tables.
+How much each item, track, artist, album or show was played in a period is in temporary tables. They hide
+those of the index that have the same names, and are about all time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import redis_keys as keys
-from spotify_logger.queries.question import FINISHED, HALF, TIME
+from spotify_logger.queries.question import FINISHED, HALF, MIN_LISTENED_MS, TIME
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,22 +32,43 @@ LONG_PERIOD = 3 * 366 * 86_400  # in seconds: its plays are read faster by item 
 MORE_THAN_MS = 10**12  # more milliseconds than anything was ever played
 
 FIRST_ARTISTS = "JOIN artists ON artists.id = first_artist"
+TALLY = "item INTEGER PRIMARY KEY, plays INTEGER, ms_played INTEGER, first INTEGER"
+SUMS = "item, sum({0}), sum(ms_played), min(CASE WHEN {0} THEN second END)"  # by `counts`, for a tally
+EPISODE_IDS = "SELECT id FROM items WHERE is_episode"
+RANKING = f"""SELECT grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
+    max(plays * {MORE_THAN_MS} + ms_played) AS most"""  # makes `item` the one of which this is true
+ALBUMS_OF_ITEMS = f"""SELECT items.id AS item,
+    album || char(10) || CASE WHEN {{}} THEN album_id ELSE ifnull(person, '') END AS grouped
+    FROM items LEFT {FIRST_ARTISTS} WHERE NOT is_episode AND album <> ''"""
 
 
-class Log(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Log:
     """A log, and an index of it that is up to date."""
 
     database: sqlite3.Connection
     store: Archive
+    made: dict[str, object] = field(default_factory=dict)  # what each temporary table was made of
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """Return the rows that a query of the index finds."""
         return self.database.execute(query, values).fetchall()
 
-    def make_table(self, name: str, query: str, *values: object) -> None:
-        """Make a temporary table of what a query finds."""
+    def make_table(self, name: str, query: str, *values: object, of: str = "", columns: str = "") -> None:
+        """Make a temporary table of what a query finds in the index and the table `of`, unless it is made."""
+        made = query, values, self.made.get(of)
+        if self.made.get(name) != made:
+            self.drop_table(name)
+            if columns:
+                self.database.execute(f"CREATE TEMP TABLE {name} ({columns})")
+            make = f"INSERT INTO temp.{name}" if columns else f"CREATE TEMP TABLE {name} AS"
+            self.database.execute(f"{make} {query}", values)
+            self.made[name] = made
+
+    def drop_table(self, name: str) -> None:
+        """Delete a temporary table, which uncovers the one of the index."""
         self.database.execute(f"DROP TABLE IF EXISTS temp.{name}")
-        self.database.execute(f"CREATE TEMP TABLE {name} AS {query}", values)
+        self.made.pop(name, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,45 +112,49 @@ def source(question: Question) -> str:
 
 def make_tally(log: Log, question: Question, period: Period, *kinds: str, table: str = "tally") -> None:
     """Make a temporary table of how much each item was played in a period, and rankings of it by kind."""
-    log.database.execute(f"DROP TABLE IF EXISTS temp.{table}")
-    columns = "item INTEGER PRIMARY KEY, plays INTEGER, ms_played INTEGER, all_plays INTEGER"
-    log.database.execute(f"CREATE TEMP TABLE {table} ({columns})")
     begin, end = bounds(period)
-    second = "+second" if min(end, question.now) - begin > LONG_PERIOD else "second"  # "+" avoids the index
-    query = f"""INSERT INTO {table} SELECT item, sum({counts(question)}), sum(ms_played), count(*)
-        FROM {source(question)} WHERE {second} >= ? AND {second} < ? GROUP BY item"""
-    log.database.execute(query, (begin, end))
+    if table == "tally" and _is_in_index(log, question, begin, end):
+        log.drop_table(table)
+    else:
+        is_long = min(end, question.now) - begin > LONG_PERIOD
+        second = "+second" if is_long else "second"  # "+" avoids the index
+        query = f"""SELECT {SUMS.format(counts(question))} FROM {source(question)}
+            WHERE {second} >= ? AND {second} < ? GROUP BY item"""
+        log.make_table(table, query, begin, end, columns=TALLY)
     for kind in kinds:
         make_ranking(log, question, kind, table)
 
 
+def _is_in_index(log: Log, question: Question, begin: int, end: int) -> bool:
+    """Return whether the index has a tally already: it has that of all time, where half a minute counts."""
+    ((first, last),) = log.rows("SELECT (SELECT min(second) FROM logged), (SELECT max(second) FROM logged)")
+    is_all = first is None or (begin <= first and last < end)
+    return is_all and question.threshold == MIN_LISTENED_MS
+
+
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
     """Make a temporary table, like `tracks_of_tally`, of the groups of a kind, with the most played item."""
-    grouped = groups(kind, exact=question.exact, table=table)
-    query = f"""SELECT grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
-        max(plays * {MORE_THAN_MS} + ms_played) AS most -- makes `item` the one of which this is true
-        FROM {table} CROSS JOIN ({grouped}) USING (item) GROUP BY grouped"""
-    log.make_table(f"{kind}_of_{table}", query)
+    name = f"{kind}_of_{table}"
+    if table == "tally" and table not in log.made and kind in KINDS and not question.exact:
+        log.drop_table(name)
+        return
+    plays = f"{table} CROSS JOIN ({groups(kind, exact=question.exact)}) USING (item)"
+    log.make_table(name, f"{RANKING} FROM {plays} GROUP BY grouped", of=table)
 
 
-def groups(kind: str, *, exact: bool, table: str = "") -> str:
+def groups(kind: str, *, exact: bool) -> str:
     """Return the query for what each item belongs to as `grouped`: those of a kind in `KINDS`, or `ANY`.
 
-    With `exact`, each ID of a recording or an album is a group of its own. `table` may limit the items.
+    With `exact`, each ID of a recording or an album is a group of its own.
     """
-    if kind == ARTISTS:
-        credited = f"{table} CROSS JOIN credits USING (item)" if table else "credits"
-        return f"SELECT DISTINCT item, person AS grouped FROM {credited} JOIN artists ON artists.id = artist"
-    if kind in (SHOWS, EPISODES):
-        name = "album" if kind == SHOWS else "key"
-        return f"SELECT id AS item, {name} AS grouped FROM items WHERE is_episode AND {name} <> ''"
-    if kind == ALBUMS:
-        by_id = "album_id <> ''" if exact else "album_id IN compilations"
-        return f"""SELECT items.id AS item,
-            album || char(10) || CASE WHEN {by_id} THEN album_id ELSE ifnull(person, '') END AS grouped
-            FROM items LEFT {FIRST_ARTISTS} WHERE NOT is_episode AND album <> ''"""
-    of_kind = "WHERE NOT is_episode" if kind == TRACKS else ""
-    return f"SELECT id AS item, {'key' if exact else 'recording'} AS grouped FROM items {of_kind}"
+    if exact and kind == ALBUMS:
+        return ALBUMS_OF_ITEMS.format("album_id <> ''")
+    if kind == EPISODES or (exact and kind in (TRACKS, ANY)):
+        of_kind = {TRACKS: "WHERE NOT is_episode", EPISODES: "WHERE is_episode"}.get(kind, "")
+        return f"SELECT id AS item, key AS grouped FROM items {of_kind}"
+    if not kind:
+        return "SELECT id AS item, recording AS grouped FROM items"
+    return f"SELECT item, grouped FROM items_of_{kind}"
 
 
 def order(question: Question) -> str:

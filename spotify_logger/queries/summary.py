@@ -145,7 +145,7 @@ def review(log: Log, question: Question) -> Review:
         late_night=_late_night(log, question),
         discovery=next(iter(_review_lines(new)), None) if has_past else None,
         months=day_sums.sums_of(days, whole, unit, lambda day: f"{day:{layout}}"),
-        top=_top(log, question),
+        top={kind: _review_lines(best(log, question, kind, TOP_COUNT)) for kind in sql.KINDS},
         **shared,
     )
 
@@ -174,10 +174,6 @@ def _is_new(question: Question, kind: str) -> str:
         same = f"items WHERE {'key' if question.exact else 'recording'}"
     begin = question.period.begin or 0
     return f"plays > 0 AND NOT EXISTS (SELECT 1 FROM {same} = grouped AND first < {begin})"
-
-
-def _top(log: Log, question: Question) -> Best:
-    return {kind: _review_lines(best(log, question, kind, TOP_COUNT)) for kind in sql.KINDS}
 
 
 def _review_lines(lines: Mapping[str, Line]) -> list[ReviewLine]:

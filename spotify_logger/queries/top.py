@@ -84,14 +84,16 @@ def top(log: Log, question: Question, kind: str) -> Top:
     """Return what was played most; `kind` is one of `sql.CHOICES`."""
     period, by, table = question.period, question.by, f"{kind}_of_tally"
     before: dict[str, tuple[int | None, int | None, int | None]] = {}
+    _make_ranking(log, question, kind, period, "tally")
     if period.previous:
         _make_ranking(log, question, kind, period.previous, "previous")
-        query = f"""SELECT grouped, plays, ms_played,
-            iif(plays > 0, row_number() OVER (ORDER BY plays > 0 DESC, {sql.order(question)}), NULL)
-            FROM {kind}_of_previous"""
-        before = {grouped: rest for grouped, *rest in log.rows(query)}
-    _make_ranking(log, question, kind, period, "tally")
-    everything = "tally JOIN items ON id = item WHERE is_episode" + " = FALSE" * (kind != sql.SHOWS)
+        place = f"row_number() OVER (ORDER BY plays > 0 DESC, {sql.order(question)})"
+        first = f"SELECT grouped FROM {table} WHERE plays > 0 ORDER BY {sql.order(question)} LIMIT ?"
+        query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, place, NULL)
+            FROM (SELECT grouped, plays, ms_played, {place} AS place FROM {kind}_of_previous)
+            WHERE grouped IN ({first})"""
+        before = {grouped: rest for grouped, *rest in log.rows(query, question.limit)}
+    everything = f"tally WHERE item {'' if kind == sql.SHOWS else 'NOT'} IN ({sql.EPISODE_IDS})"
     query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
         (SELECT count(*) FROM {table} WHERE plays > 0) FROM {table if kind in DETAILS else everything}"""
     ((plays, heard_ms, number),) = log.rows(query)

@@ -20,7 +20,7 @@ from spotify_logger.queries import index as index_module
 from spotify_logger.queries import index_sync, top
 from spotify_logger.queries.index import SCHEMA_VERSION, Index, index_path
 from spotify_logger.queries.question import Question
-from spotify_logger.queries.sql import Log
+from spotify_logger.queries.sql import KINDS, Log
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.delete import Deletion
 from spotify_logger.transfer.hide import undo
@@ -42,8 +42,13 @@ TABLES = {
     "artists": "SELECT spotify_id, name, person, first, last FROM artists",
     "hours": "SELECT * FROM hours",
     "sessions": "SELECT * FROM sessions",
-    "compilations": "SELECT * FROM compilations",
+    "tally": "SELECT key, plays, ms_played, tally.first FROM main.tally JOIN items ON id = item",
     "gaps": "SELECT * FROM gaps",
+    **{
+        f"items_of_{kind}": f"SELECT key, grouped FROM items_of_{kind} LEFT JOIN items ON id = item"
+        for kind in KINDS
+    },
+    **{f"{kind}_of_tally": f"SELECT grouped, plays, ms_played FROM main.{kind}_of_tally" for kind in KINDS},
 }
 ARTISTS = [("Air", "air"), ("Daft Punk", "punk"), ("AIR", ""), ("Daft Punk 2", "punk"), ("Air", "other")]
 """Two of the same name, two names of one, and one without an ID."""
