@@ -48,7 +48,7 @@ View: TypeAlias = "Callable[[ListenerPage, Request], Awaitable[Response]]"
 
 LISTENER_COOKIE = "spotify_logger_listener"  # holds the chosen name, or `NOBODY`
 THREADS = 2  # as many questions are answered at once, for each listener; one more thread reads the rest
-MAX_WAITING = 16  # questions that may wait for a thread
+MAX_WAITING = 32  # questions that may wait for a thread; a view asks several at once
 
 
 class TooManyQuestions(SpotifyLoggerError):  # noqa: N818 - named after the state

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import date
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from spotify_logger.core import periods
 from spotify_logger.core.day_sums import INTERVALS, WEEK
@@ -15,7 +16,7 @@ from spotify_logger.queries.sql import KINDS
 from spotify_logger.web.request_params import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from spotify_logger.queries.sql import Log
     from spotify_logger.queries.top import Top
     from spotify_logger.web.listeners import ListenerPage
+
+T = TypeVar("T")
 
 
 async def clock(page: ListenerPage, request: Request) -> Response:
@@ -69,17 +72,18 @@ async def calendar(page: ListenerPage, request: Request) -> Response:
 async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year or a month in review."""
     question, about = about_period(page, request)
-    data = await page.ask(request, summary.review, question)
-    ranked = await page.ask(request, tops, replace(question, limit=summary.TOP_COUNT))
-    reached = await page.ask(request, milestones.milestones, question)
+    (data, ranked), reached = await asyncio.gather(
+        page.ask(request, with_tops, replace(question, limit=summary.TOP_COUNT), summary.review),
+        page.ask(request, milestones.milestones, question),
+    )
     shown = (*reached, data.first_play, data.most_repeated, data.late_night, data.discovery)
     about["links"] = await page.links([*ranked_keys(ranked), *(each.key for each in shown if each)])
     return page.render(request, "review.html", data=data, tops=ranked, milestones=reached, **about)
 
 
-def tops(log: Log, question: Question) -> dict[str, Top]:
-    """Return the ranking of each kind, with its movement."""
-    return {kind: top.top(log, question, kind) for kind in KINDS}
+def with_tops(log: Log, question: Question, query: Callable[[Log, Question], T]) -> tuple[T, dict[str, Top]]:
+    """Return the result of a query, and the ranking of each kind, with its movement."""
+    return query(log, question), {kind: top.top(log, question, kind) for kind in KINDS}
 
 
 def about_period(page: ListenerPage, request: Request) -> tuple[Question, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +23,7 @@ from spotify_logger.transfer.hide import deleted_plays
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, first_days, read_day, search_text
-from spotify_logger.web.views.periods import ranked_keys, tops
+from spotify_logger.web.views.periods import ranked_keys, with_tops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,14 +59,18 @@ async def home(page: ListenerPage, request: Request) -> Response:
     chosen = request.query_params.get("period", "")
     kept = chosen if chosen in PERIODS else request.cookies.get(PERIOD_COOKIE, "")
     period = kept if kept in PERIODS else DEFAULT_PERIOD
-    now, latest = await page.observe(now_playing), await _latest_plays(page, request)
     choice = next(each for each in page.params(request).choices() if each.label == PERIODS[period])
     question = RequestParams(choice.query, page.zone).question(limit=summary.TOP_COUNT)
-    ranked = await page.ask(request, tops, question)
     year_ago = first_days(page.today)[TWELVE_MONTHS] or page.today
     monday = year_ago - timedelta(days=year_ago.weekday())
     twelve_months = RequestParams({"since": str(monday)}, page.zone).question()
-    activity = await page.ask(request, charts.course, twelve_months, DAY)
+    (stats, ranked), activity, latest, memories, now = await asyncio.gather(
+        page.ask(request, with_tops, question, summary.stats),
+        page.ask(request, charts.course, twelve_months, DAY),
+        _latest_plays(page, request),
+        _memories(page, request, page.today),
+        page.observe(now_playing),
+    )
     state = await page.live.status()
     plays = [*latest["timeline"].lines, *([now.now] if now.now else [])]
     answer = page.render(
@@ -77,11 +82,11 @@ async def home(page: ListenerPage, request: Request) -> Response:
         beginning=state if state.redis and not state.last_play else None,
         periods=PERIODS,
         period=choice,
-        stats=await page.ask(request, summary.stats, question),
+        stats=stats,
         tops=ranked,
         **latest,
         activity=activity.periods,
-        memories=await _memories(page, request, page.today),
+        memories=memories,
         links=await page.links([*ranked_keys(ranked), *_played_keys(plays)]),
     )
     if chosen in PERIODS:
