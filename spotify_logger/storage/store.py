@@ -251,8 +251,11 @@ class Store:
         day, span = keys.day_of(max(last, int(self._utc()) + keys.ONE_DAY)), 8
         while day >= keys.FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
-            replies = self.send([("EXISTS", self.key(keys.index_key(day))) for day in block])
-            yield from (day for day, exists in zip(block, replies, strict=True) if exists)
+            names = [self.key(keys.index_key(day)) for day in block]
+            asked = [("EXISTS", *names)]  # most blocks of a young log are empty
+            is_empty = not self.client.is_cluster and not any(self.send(asked))
+            replies = [] if is_empty else self.send([("EXISTS", name) for name in names])
+            yield from (day for day, exists in zip(block, replies, strict=False) if exists)
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
 
     def _write(self, batch: Batch) -> None:
