@@ -113,7 +113,9 @@ def source(question: Question) -> str:
 def make_tally(log: Log, question: Question, period: Period, *kinds: str, table: str = "tally") -> None:
     """Make a temporary table of how much each item was played in a period, and rankings of it by kind."""
     begin, end = bounds(period)
-    if table == "tally" and _is_in_index(log, question, begin, end):
+    ((first, last),) = log.rows("SELECT (SELECT min(second) FROM logged), (SELECT max(second) FROM logged)")
+    is_all = begin <= (first or 0) and (last or 0) < end
+    if is_all and question.threshold == MIN_LISTENED_MS and table == "tally":  # the index has it
         log.drop_table(table)
     else:
         is_long = min(end, question.now) - begin > LONG_PERIOD
@@ -123,13 +125,6 @@ def make_tally(log: Log, question: Question, period: Period, *kinds: str, table:
         log.make_table(table, query, begin, end, columns=TALLY)
     for kind in kinds:
         make_ranking(log, question, kind, table)
-
-
-def _is_in_index(log: Log, question: Question, begin: int, end: int) -> bool:
-    """Return whether the index has a tally already: it has that of all time, where half a minute counts."""
-    ((first, last),) = log.rows("SELECT (SELECT min(second) FROM logged), (SELECT max(second) FROM logged)")
-    is_all = first is None or (begin <= first and last < end)
-    return is_all and question.threshold == MIN_LISTENED_MS
 
 
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
@@ -149,11 +144,10 @@ def groups(kind: str, *, exact: bool) -> str:
     """
     if exact and kind == ALBUMS:
         return ALBUMS_OF_ITEMS.format("album_id <> ''")
-    if kind == EPISODES or (exact and kind in (TRACKS, ANY)):
+    if kind in (ANY, EPISODES) or (exact and kind == TRACKS):
+        name = "key" if exact or kind else "recording"
         of_kind = {TRACKS: "WHERE NOT is_episode", EPISODES: "WHERE is_episode"}.get(kind, "")
-        return f"SELECT id AS item, key AS grouped FROM items {of_kind}"
-    if not kind:
-        return "SELECT id AS item, recording AS grouped FROM items"
+        return f"SELECT id AS item, {name} AS grouped FROM items {of_kind}"
     return f"SELECT item, grouped FROM items_of_{kind}"
 
 

@@ -157,9 +157,8 @@ def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]
     query = f"SELECT ifnull(min(begin), ?), ifnull(max(begin), ?) {within}"
     ((first, last),) = log.rows(query, end, end, begin, end)
     query = "SELECT second, ms_played FROM plays WHERE second >= ? AND second < ? AND ms_played > 0"
-    at_the_edges = [
-        each for edge in ((begin, first), (last, end)) for each in sessions(log.rows(query, *edge))
-    ]
+    edges = (begin, first), (last, end)
+    at_the_edges = [each for edge in edges for each in sessions(log.rows(query, *edge))]
     ((number,),) = log.rows(f"SELECT count(*) {within}", first, last)
     query = f"SELECT begin, end_ms {within} ORDER BY end_ms - begin * 1000 DESC, begin LIMIT 1"
     found = [(begin * 1000 - end_ms, begin) for begin, end_ms in at_the_edges + log.rows(query, first, last)]
@@ -169,9 +168,8 @@ def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]
 
 def _is_new(question: Question, kind: str) -> str:
     """Return the SQL condition for a track or an artist not to have been heard before, not even in part."""
-    same = "artists WHERE person"
-    if kind != sql.ARTISTS:
-        same = f"items WHERE {'key' if question.exact else 'recording'}"
+    same = "items WHERE " + ("key" if question.exact else "recording")
+    same = "artists WHERE person" if kind == sql.ARTISTS else same
     begin = question.period.begin or 0
     return f"plays > 0 AND NOT EXISTS (SELECT 1 FROM {same} = grouped AND first < {begin})"
 
