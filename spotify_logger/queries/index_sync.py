@@ -141,6 +141,7 @@ class IndexSync:
             if self._progress:
                 self._progress(wanted.index(some[-1]) + 1, len(wanted))
         self._of(f"DELETE FROM days WHERE day {ONE_OF}", days)
+        self._items.clear()  # what follows needs the memory
         self._database.executemany("INSERT INTO days VALUES (?, ?)", ((day, days[day]) for day in kept))
         return changed
 

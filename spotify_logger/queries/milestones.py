@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spotify_logger.core.periods import Period
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.top import names
@@ -33,15 +34,24 @@ class Milestone:
 
 def milestones(log: Log, question: Question) -> Sequence[Milestone]:
     """Return the milestones of a period, in order."""
-    query = f"""SELECT item, sum(second < ?) AS before, count(*) AS plays FROM {sql.source(question)}
-        WHERE second < ? AND {sql.counts(question)} GROUP BY item"""
-    log.make_table("counted", query, *sql.bounds(question.period))
+    begin, end = sql.bounds(question.period)
+    sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
+    since = f"""SELECT item, count(*), sum(second >= ?) FROM {sql.source(question)}
+        WHERE {sql.second(question, begin)} >= ? AND {sql.counts(question)} GROUP BY item"""
+    columns = "item INTEGER PRIMARY KEY, since_begin INTEGER, since_end INTEGER"
+    log.make_table("later", since, end, begin, columns=columns)
+    query = """SELECT item, plays - ifnull(since_begin, 0) AS before, plays - ifnull(since_end, 0) AS plays
+        FROM tally LEFT JOIN later USING (item)"""
+    log.make_table("counted", query)
     kinds = sql.ANY, sql.ARTISTS, sql.TRACKS
     return sorted(each for kind in kinds for each in _of_kind(log, question, kind))
 
 
 def _of_kind(log: Log, question: Question, kind: str) -> Iterator[Milestone]:
-    groups = sql.groups(kind, exact=question.exact) if kind else "SELECT id AS item, '' AS grouped FROM items"
+    groups = "SELECT item, '' AS grouped FROM counted"
+    if kind:
+        often = f"SELECT grouped FROM {kind}_of_tally WHERE plays >= {OF_ONE[0]}"
+        groups = f"SELECT * FROM ({sql.groups(kind, exact=question.exact)}) WHERE grouped IN ({often})"
     numbers = ", ".join(f"({number})" for number in (OF_ONE if kind else OF_ALL))
     sums = f"""SELECT grouped, sum(before) AS before, sum(plays) AS plays
         FROM counted JOIN ({groups}) USING (item) GROUP BY grouped"""

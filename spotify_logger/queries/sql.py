@@ -110,6 +110,11 @@ def source(question: Question) -> str:
     return "plays JOIN items ON items.id = item" if question.threshold == HALF else "plays"
 
 
+def second(question: Question, begin: int, end: int = LAST_SECOND) -> str:
+    """Return the column of a play's second; if a period is long, such that SQLite reads plays by item."""
+    return "+second" if min(end, question.now) - begin > LONG_PERIOD else "second"
+
+
 def make_tally(log: Log, question: Question, period: Period, *kinds: str, table: str = "tally") -> None:
     """Make a temporary table of how much each item was played in a period, and rankings of it by kind."""
     begin, end = bounds(period)
@@ -118,23 +123,26 @@ def make_tally(log: Log, question: Question, period: Period, *kinds: str, table:
     if is_all and question.threshold == MIN_LISTENED_MS and table == "tally":  # the index has it
         log.drop_table(table)
     else:
-        is_long = min(end, question.now) - begin > LONG_PERIOD
-        second = "+second" if is_long else "second"  # "+" avoids the index
+        within = "{0} >= ? AND {0} < ?".format(second(question, begin, end))
         query = f"""SELECT {SUMS.format(counts(question))} FROM {source(question)}
-            WHERE {second} >= ? AND {second} < ? GROUP BY item"""
+            WHERE {within} GROUP BY item"""
         log.make_table(table, query, begin, end, columns=TALLY)
     for kind in kinds:
         make_ranking(log, question, kind, table)
 
 
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
-    """Make a temporary table, like `tracks_of_tally`, of the groups of a kind, with the most played item."""
+    """Make a temporary table, like `tracks_of_tally`, of the groups of a kind, with the most played item.
+
+    Except in those of the tally, which the index may have, row IDs are ranks.
+    """
     name = f"{kind}_of_{table}"
     if table == "tally" and table not in log.made and kind in KINDS and not question.exact:
         log.drop_table(name)
         return
     plays = f"{table} CROSS JOIN ({groups(kind, exact=question.exact)}) USING (item)"
-    log.make_table(name, f"{RANKING} FROM {plays} GROUP BY grouped", of=table)
+    ranked = "" if table == "tally" else f"ORDER BY plays > 0 DESC, {order(question)}"
+    log.make_table(name, f"{RANKING} FROM {plays} GROUP BY grouped {ranked}", of=table)
 
 
 def groups(kind: str, *, exact: bool) -> str:

@@ -87,11 +87,9 @@ def top(log: Log, question: Question, kind: str) -> Top:
     _make_ranking(log, question, kind, period, "tally")
     if period.previous:
         _make_ranking(log, question, kind, period.previous, "previous")
-        place = f"row_number() OVER (ORDER BY plays > 0 DESC, {sql.order(question)})"
         first = f"SELECT grouped FROM {table} WHERE plays > 0 ORDER BY {sql.order(question)} LIMIT ?"
-        query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, place, NULL)
-            FROM (SELECT grouped, plays, ms_played, {place} AS place FROM {kind}_of_previous)
-            WHERE grouped IN ({first})"""
+        query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, rowid, NULL)
+            FROM {kind}_of_previous WHERE grouped IN ({first})"""
         before = {grouped: rest for grouped, *rest in log.rows(query, question.limit)}
     everything = f"tally WHERE item {'' if kind == sql.SHOWS else 'NOT'} IN ({sql.EPISODE_IDS})"
     query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
@@ -119,7 +117,7 @@ def _make_ranking(log: Log, question: Question, kind: str, period: Period, table
     query = f"""SELECT {DETAIL.format(DETAILS[kind])} AS grouped,
         sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played, item
         FROM {sql.source(question)} LEFT JOIN details USING (second)
-        WHERE second >= ? AND second < ? GROUP BY 1"""
+        WHERE second >= ? AND second < ? GROUP BY 1 ORDER BY plays > 0 DESC, {sql.order(question)}"""
     log.make_table(f"{kind}_of_{table}", query, *sql.bounds(period))
 
 
