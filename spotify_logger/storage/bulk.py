@@ -38,7 +38,7 @@ class Archive(Store):
 
         `progress` gets the number of days that have been dealt with, and that of all days with plays.
         """
-        end = self._end() if end is None else min(end, self._end())
+        end = self.end() if end is None else min(end, self.end())
         midnights = range(max(begin, FIRST_SECOND) // keys.ONE_DAY * keys.ONE_DAY, end, keys.ONE_DAY)
         done, total = 0, self.count_days(map(keys.day_of, midnights)) if progress else 0
         for some in batched(map(keys.day_of, midnights), DAYS_PER_BATCH):
@@ -51,11 +51,6 @@ class Archive(Store):
     def items_before(self, second: int) -> set[str]:
         """Return the catalog keys of all items played before a second."""
         return {item for _, item, _, _ in self.rows(end=second)}
-
-    def _end(self) -> int:
-        """Return the second up to which there may be plays; a Pi may boot in 1970, so the status counts."""
-        (last,) = self.send([("HGET", self.key(keys.STATUS), "last_play")])
-        return max(keys.second_of_key(str(last)) or 0, int(self._utc())) + keys.ONE_DAY
 
     def count_days(self, days: Iterable[date]) -> int:
         """Return how many of these UTC days have plays."""

@@ -244,11 +244,14 @@ class Store:
         lines = dict(ChainMap(*self.hashes(map(keys.index_key, days))))
         return {second: lines[str(second)] for second in key_seconds if str(second) in lines}
 
+    def end(self) -> int:
+        """Return the second up to which there may be plays; a Pi may boot in 1970, so the status counts."""
+        (last,) = self.send([("HGET", self.key(keys.STATUS), "last_play")])
+        return max(keys.second_of_key(str(last)) or 0, int(self._utc())) + keys.ONE_DAY
+
     def days(self) -> Iterator[date]:
         """Yield the UTC days on which plays started, newest first, without scanning other keys."""
-        # A Pi without a battery clock may boot in 1970, so the search also starts from the status.
-        last = keys.second_of_key(self.hash(keys.STATUS).get("last_play", "")) or 0
-        day, span = keys.day_of(max(last, int(self._utc()) + keys.ONE_DAY)), 8
+        day, span = keys.day_of(self.end()), 8
         while day >= keys.FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
             names = [self.key(keys.index_key(day)) for day in block]
