@@ -302,9 +302,10 @@ class Store:
         if refusals:
             self._written.clear()
             (key, first), more = next(iter(refusals.items())), len(refusals) - 1
+            is_all = refusals.keys() >= {command[1] for command in commands}  # it is not about these keys
             names = sanitize(key, 100) + (f" and {more} more" if more else "")
             raise StoreError(
-                f"Redis at {self.where} {first.advice} ({names})",
+                f"Redis at {self.where} {first.advice}" + ("" if is_all else f" ({names})"),
                 (key.removeprefix(self._prefix) for key in refusals),
                 (refusal.code for refusal in refusals.values()),
             )

@@ -69,6 +69,7 @@ def test_a_redis_that_refuses_is_reported_once_and_when_it_is_over(
             assert alerted.after(REFUSAL_PATIENCE / 2) == []
             (text,) = alerted.after(600)
             assert "out of memory" in text
+            assert "listening:" not in text, "it refuses everything"
             server.client.config_set("maxmemory", 0)
             (text,) = alerted.after(300)
             assert "Redis accepts writes again" in text
