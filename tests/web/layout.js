@@ -49,7 +49,7 @@
     const [box, isHidden] = [element.getBoundingClientRect(), [overflowX, overflowY].some((each) => ["hidden", "clip"].includes(each))];
     if (box.width <= 1) continue; // for screen readers only
     const isCut = element.scrollWidth > element.clientWidth + 1 || element.scrollHeight > element.clientHeight + 2;
-    if (isHidden && isCut && textOverflow === "clip" && (webkitLineClamp === "none" || element.matches("h1"))) problems.push(`cut off: ${words(element)}`);
+    if (isHidden && isCut && textOverflow === "clip" && (webkitLineClamp === "none" || element.matches("h1"))) problems.push(`cut off: ${element.textContent.trim() || words(element)}`);
     const hasText = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
     if (hasText && (box.left < 0 || box.right > innerWidth + 1) && !isInBox(element)) problems.push(`outside: ${element.textContent}`);
   }

@@ -12,7 +12,6 @@ from spotify_logger.core.times import to_iso
 from spotify_logger.monitoring.status import status
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.web import live
-from tests.conftest import start_server
 from tests.web.log import write_play, write_status
 from tests.web.page import PageClient, serve_page, settings_for
 
@@ -89,13 +88,6 @@ def test_a_login_that_lasts_is_no_news(page: PageClient, store: Archive) -> None
 def test_plays_that_pile_up_are_on_every_view(page: PageClient, store: Archive) -> None:
     write_status(store, outbox=5000)
     assert "5,000 plays are waiting" in notice(page)
-
-
-def test_redis_is_away(tmp_path: Path) -> None:
-    server = start_server(tmp_path / "redis")
-    server.stop()
-    with serve_page(settings_for(server.url, tmp_path)) as page:
-        assert "cannot be reached" in notice(page)
 
 
 def test_however_many_views_are_opened_the_state_is_read_once(redis_url: str, tmp_path: Path) -> None:
