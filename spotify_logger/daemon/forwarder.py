@@ -85,13 +85,11 @@ class Forwarder:
         """Return the `ReceiverStatus` of all receivers as JSON."""
         found = []
         for each in self._receivers:
-            target, trouble, is_stopped = each.target, each.trouble, each.due == NEVER
+            target, trouble, stopped = each.target, each.trouble, each.due == NEVER
             waiting = self._outbox.count(target.number)
             refused, latest = self._outbox.refused(target.number)
             why = f"{_title(latest)}: {latest.refusal}" if latest else ""
-            found.append(
-                ReceiverStatus(target.setting, target.host, waiting, refused, why, trouble, is_stopped)
-            )
+            found.append(ReceiverStatus(target.setting, target.host, waiting, refused, why, trouble, stopped))
         return to_json(found)
 
     def _listens(self, row: OutboxPlay) -> Iterator[Listen]:

@@ -175,15 +175,9 @@ class Recorder:
         return False
 
     def write_stopped(self) -> None:
-        """Write to the status, if Redis answers, that no further poll is planned."""
-
-        def send() -> None:
-            if self.may_write():
-                with self._store.batch() as batch:
-                    batch.write_status({"state": "stopped", "next_poll": ""})
-                    batch.clear_now_playing()
-
-        self.session.attempt(send, otherwise=None)
+        """Send what is queued, if Redis answers, and that nothing plays, and no further poll is planned."""
+        self._has_ended = True
+        self.write(None, 0.0, {"state": "stopped", "next_poll": ""})
 
     def flush_leftovers(self) -> None:
         """Send what is left in the outbox while another logger is active."""
@@ -279,7 +273,7 @@ class Recorder:
             self._fill(batch, [row], {})
             if shown is not None:
                 batch.set_now_playing(row.key, due + NOW_PLAYING_GRACE)
-        elif self._has_ended:
+        if self._has_ended and shown is None:
             batch.clear_now_playing()
         known: dict[str, FieldValue] = {"tracker": self._memory} if self._memory else {}
         if self._last_key is not None:
