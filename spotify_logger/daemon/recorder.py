@@ -149,13 +149,11 @@ class Recorder:
             elif is_open:
                 self._open, self._open_key, self._has_ended = None, None, True
         if to_keep:
-            self._save(to_keep)
+            self.save(to_keep)
 
-    def save(self) -> None:
-        """Save the open play to disk, with the state of the tracker and the notes of the others."""
-        self._save([] if self._open is None else [self._open])
-
-    def _save(self, plays: Sequence[Play]) -> None:
+    def save(self, plays: Sequence[Play] = ()) -> None:
+        """Save plays to disk, or else the open one, with the tracker's state and the notes of others."""
+        plays = plays or ([] if self._open is None else [self._open])
         self._outbox.put(plays, {TRACKER_NOTE: self._memory, **self.notes()})
         self._saved_at = self._clock.monotonic()
         for play in plays:
