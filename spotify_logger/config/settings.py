@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from spotify_logger.config import sources
@@ -16,10 +16,8 @@ from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_list
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 
-if TYPE_CHECKING:
-    from spotify_logger.config.topology import RedisTopology
-
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.01, 3600.0  # the range of POLL_MIN and POLL_MAX
+SENTINEL_PORT, REDIS_PORT = 26379, 6379  # the defaults
 URL_FORMS = (
     "redis://[user:password@]host[:port][/number of the database], rediss://... for TLS, "
     "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
@@ -44,6 +42,21 @@ class ForwardTarget:
     def host(self) -> str:
         """Its host, and port if it has one: the part of the URL that is no secret."""
         return urlsplit(self.url).netloc
+
+
+@dataclass(frozen=True, slots=True)
+class RedisTopology:
+    """The addresses of Sentinels or cluster nodes; any one of them knows the others."""
+
+    kind: str  # "sentinel" or "cluster"
+    hosts: tuple[tuple[str, int], ...]  # host names or IP addresses, and ports
+    service: str  # the name of the master as the Sentinels know it; "" for a cluster
+    server_url: str = field(repr=False)  # as if the first host were a single server
+
+    def __str__(self) -> str:
+        if self.kind == "sentinel":
+            return f"{self.service} (Sentinel)"
+        return ",".join(f"{host}:{port}" for host, port in self.hosts) + " (cluster)"
 
 
 @dataclass(frozen=True)
@@ -183,13 +196,27 @@ def _forward_targets(found: Mapping[str, RawSetting]) -> Iterator[ForwardTarget]
             yield ForwardTarget(number, token.name, base, _visible_ascii(token))
 
 
-def parse_topology(url: str) -> "RedisTopology | None":
-    """Parse the URL of Sentinels or of a cluster; None for a single server. May raise ValueError."""
-    if "+" not in urlsplit(url).scheme:
+def parse_topology(url: str) -> RedisTopology | None:
+    """Parse the URL of Sentinels or of a cluster; None for one server. May raise ValueError."""
+    parts = urlsplit(url)
+    scheme, plus, kind = parts.scheme.partition("+")
+    if not plus:
         return None
-    from spotify_logger.config import topology  # noqa: PLC0415 - few need it
+    path = re.fullmatch(r"/([\w.-]+)(/\d{0,5})?" if kind == "sentinel" else r"()(/0?)?", parts.path, re.ASCII)
+    is_known = scheme in {"redis", "rediss"} and kind in {"sentinel", "cluster"}
+    if not is_known or path is None or parts.fragment:
+        raise ValueError(kind)
+    credentials, at, netloc = parts.netloc.rpartition("@")
+    hosts, default_port = netloc.split(","), SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
+    server = parts._replace(scheme=scheme, netloc=f"{credentials}{at}{hosts[0]}", path=path[2] or "")
+    return RedisTopology(kind, tuple(_host(host, default_port) for host in hosts), path[1], server.geturl())
 
-    return topology.parse(url)
+
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.port == 0 or text.endswith(":"):
+        raise ValueError(text)
+    return parts.hostname, parts.port or default_port
 
 
 def is_redis_url(value: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 from redis import exceptions
@@ -16,14 +16,10 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, parse_url
 from redis.retry import Retry
 
-from spotify_logger.config.settings import URL_FORMS, parse_topology
+from spotify_logger.config.settings import URL_FORMS, RedisTopology, parse_topology
 from spotify_logger.system.clock import Deadline
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, chain
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
-
-if TYPE_CHECKING:
-    from spotify_logger.config.topology import RedisTopology
-
 
 ANSWER_TIMEOUT = 5.0  # seconds in which the next part of a reply has to come, unless the URL has another
 EXCHANGE_TIMEOUTS = 2  # times `ANSWER_TIMEOUT` that all replies to one batch may take
@@ -269,7 +265,7 @@ def _checked(command: Command, reply: Reply) -> Reply:
     return reply
 
 
-def _parse(url: str) -> tuple["RedisTopology | None", dict[str, Any]]:
+def _parse(url: str) -> tuple[RedisTopology | None, dict[str, Any]]:
     """Return Sentinels or a cluster, if any, and redis-py's options for a server."""
     # What is raised here could hold a part of the password, also as the context of another error.
     with suppress(ValueError, TypeError, redis.RedisError):
