@@ -1,16 +1,12 @@
 """A progress bar for what takes long."""
 
-from __future__ import annotations
-
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich import progress
 
 Progress = Callable[[str, int, int], object]
@@ -34,7 +30,7 @@ def progress_bar(screen: TextIO | Progress | None) -> Iterator[Progress]:
     with ExitStack() as stack:
 
         @cache
-        def bars() -> progress.Progress:
+        def bars() -> "progress.Progress":
             from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
 
             percentage = progress.TextColumn("{task.percentage:>3.0f} %")
@@ -42,7 +38,7 @@ def progress_bar(screen: TextIO | Progress | None) -> Iterator[Progress]:
             return stack.enter_context(progress.Progress(*columns, console=console.Console(file=screen)))
 
         @cache
-        def task(step: str) -> progress.TaskID:
+        def task(step: str) -> "progress.TaskID":
             return bars().add_task(step)
 
         def show(step: str, done: int, total: int) -> None:
