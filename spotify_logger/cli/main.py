@@ -203,8 +203,6 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     try:
         from spotify_logger.web.app import serve  # noqa: PLC0415 - an optional extra, and slow to import
     except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("spotify_logger"):
-            raise
         advice = "pip install 'spotify-logger[web]', or '.[web]' in a clone"
         raise Misconfigured(
             f"the web page needs a package that is not installed ({error.name}): {advice}"

@@ -12,15 +12,9 @@ import time
 from collections.abc import Sequence
 
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening, missing_server
-from spotify_logger.supervisor import restart_policy
-from spotify_logger.supervisor.processes import (
-    ChildProcess,
-    CopyProcess,
-    LoopProcess,
-    PreflightProcess,
-    RedisProcess,
-)
-from spotify_logger.supervisor.restart_policy import Action, SupervisorTimings
+from spotify_logger.supervisor import processes, restart_policy
+from spotify_logger.supervisor.processes import ChildProcess
+from spotify_logger.supervisor.restart_policy import Action, RestartPolicy, SupervisorTimings
 from spotify_logger.supervisor.sd_notify import Notifier
 from spotify_logger.system import lock_file, log, program
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
@@ -69,12 +63,12 @@ class Supervisor:
     ) -> None:
         self._command = loop
         self._timings = timings
-        self._preflight = PreflightProcess(check, timings)
-        self._loop: LoopProcess | None = None
-        self._redis: RedisProcess | None = None
-        final = {os.EX_CONFIG, EXIT_USAGE}
-        self._page = ChildProcess("the page", page, timings, final=final) if page else None
-        self._copy = CopyProcess(copy, timings) if copy else None
+        self._preflight = processes.PreflightProcess(check, timings)
+        self._loop: processes.LoopProcess | None = None
+        self._redis: processes.RedisProcess | None = None
+        policy = RestartPolicy(processes.random_fraction, timings, final={os.EX_CONFIG, EXIT_USAGE})
+        self._page = ChildProcess("the page", page, policy) if page else None
+        self._copy = processes.CopyProcess(copy, timings) if copy else None
         self._systemd = Notifier(os.environ)
         self._stopping = False
         self._exit_code: int | None = None
@@ -125,7 +119,7 @@ class Supervisor:
         if number == signal.SIGHUP and child is self._loop:
             self._perform(child, child.policy.restart(time.monotonic()))
 
-    def _read_beats(self, loop: LoopProcess) -> None:
+    def _read_beats(self, loop: processes.LoopProcess) -> None:
         for beat in loop.beats():
             loop.policy.on_beat(time.monotonic(), beat)
             if not self._stopping:
@@ -181,7 +175,7 @@ class Supervisor:
             return
         if redis:
             self._start_redis(f"{state_dir}/redis", lock_fd, **redis)
-        self._loop = LoopProcess(self._command, lock_fd, self._timings)
+        self._loop = processes.LoopProcess(self._command, lock_fd, self._timings)
         for child in (self._loop, self._page):
             if child:
                 self._perform(child, child.policy.start(time.monotonic()))
@@ -194,7 +188,7 @@ class Supervisor:
         if why := missing_server(directory):
             log.warning(f"nothing is listening on {host}:{port}, and {why}; plays are queued until it runs")
             return
-        self._redis = RedisProcess(EmbeddedServer(directory, host, port, lock_fd), self._timings)
+        self._redis = processes.RedisProcess(EmbeddedServer(directory, host, port, lock_fd), self._timings)
         self._perform(self._redis, self._redis.policy.start(time.monotonic()))
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
@@ -41,18 +41,8 @@ class ChildProcess:
 
     _stderr: int | None = None  # that of the supervisor
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        timings: SupervisorTimings,
-        *,
-        has_beats: bool = False,
-        final: Container[int] = (),
-    ) -> None:
-        self.name = name
-        self._command = command
-        self.policy = RestartPolicy(random_fraction, timings, has_beats=has_beats, final=final)
+    def __init__(self, name: str, command: Sequence[str], policy: RestartPolicy) -> None:
+        self.name, self._command, self.policy = name, command, policy
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -94,7 +84,7 @@ class PreflightProcess(ChildProcess):
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
-        super().__init__("the settings check", command, timings, final=final)
+        super().__init__("the settings check", command, RestartPolicy(random_fraction, timings, final=final))
         self._report_fd = -1
         self.interrupted = False  # by a Ctrl-C
 
@@ -125,7 +115,8 @@ class LoopProcess(ChildProcess):
     """The poll loop, in a process group of its own; it inherits the lock file."""
 
     def __init__(self, command: Sequence[str], lock_fd: int, timings: SupervisorTimings) -> None:
-        super().__init__("the loop", command, timings, has_beats=True, final={os.EX_CONFIG})
+        policy = RestartPolicy(random_fraction, timings, has_beats=True, final={os.EX_CONFIG})
+        super().__init__("the loop", command, policy)
         self._lock_fd = lock_fd
         self._liveness_fd = -1
         self.beat_fd = -1  # the read end of the beat pipe
@@ -173,7 +164,8 @@ class RedisProcess(ChildProcess):
     """The embedded Redis server."""
 
     def __init__(self, server: EmbeddedServer, timings: SupervisorTimings) -> None:
-        super().__init__(f"the embedded Redis server at {server.address}", (), timings)
+        name = f"the embedded Redis server at {server.address}"
+        super().__init__(name, (), RestartPolicy(random_fraction, timings))
         self._server = server
 
     def launch(self) -> None:
@@ -197,7 +189,7 @@ class CopyProcess(ChildProcess):
     _stderr = subprocess.PIPE
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
-        super().__init__("the second copy", command, timings)
+        super().__init__("the second copy", command, RestartPolicy(random_fraction, timings))
         self._interval, self._said = timings.copy_interval, b""
 
     def reap(self, now: float) -> list[Action]:
