@@ -90,7 +90,8 @@ class IndexSync:
             for span in _spans(changed | self._hide(hidden)):
                 self._count_hours(span)
                 self._find_sessions(span)
-            self._count_plays()
+            if changed_items := self._played | self._changed:
+                self._count_plays(changed_items)
             self._database.execute("DELETE FROM gaps")
             self._database.executemany("INSERT INTO gaps VALUES (?, ?, ?)", gaps)
 
@@ -304,15 +305,12 @@ class IndexSync:
         rows = ((recording, key) for key, recording in recordings(entries, artists).items())
         self._database.executemany(update, rows)
 
-    def _count_plays(self) -> None:
+    def _count_plays(self, items: set[int]) -> None:
         """Count the plays of changed items anew, and those of what they belong and belonged to."""
-        items = self._played | self._changed
-        if not items:
-            return
-        album = f"SELECT album_id FROM items WHERE id {ONE_OF}"
-        self._albums.update(identity for (identity,) in self._of(album, items))
-        on_albums = f"SELECT id FROM items WHERE album_id {ONE_OF}"
-        items.update(item for (item,) in self._of(on_albums, self._albums - {""}))
+        albums = self._of(f"SELECT album_id FROM items WHERE id {ONE_OF}", items)
+        self._albums.update(album for (album,) in albums)
+        on_them = self._of(f"SELECT id FROM items WHERE album_id {ONE_OF}", self._albums - {""})
+        items.update(item for (item,) in on_them)
         sums, one_of = sql.SUMS.format(f"ms_played >= {MIN_LISTENED_MS}"), f"WHERE item {ONE_OF}"
         self._of(f"DELETE FROM main.tally {one_of}", items)
         self._of(f"INSERT INTO main.tally SELECT {sums} FROM plays {one_of} GROUP BY item", items)

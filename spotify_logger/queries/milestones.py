@@ -38,8 +38,7 @@ def milestones(log: Log, question: Question) -> Sequence[Milestone]:
     sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
     since = f"""SELECT item, count(*), sum(second >= ?) FROM {sql.source(question)}
         WHERE {sql.second(question, begin)} >= ? AND {sql.counts(question)} GROUP BY item"""
-    columns = "item INTEGER PRIMARY KEY, since_begin INTEGER, since_end INTEGER"
-    log.make_table("later", since, end, begin, columns=columns)
+    log.make_table("later", since, end, begin, columns="item INTEGER PRIMARY KEY, since_begin, since_end")
     query = """SELECT item, plays - ifnull(since_begin, 0) AS before, plays - ifnull(since_end, 0) AS plays
         FROM tally LEFT JOIN later USING (item)"""
     log.make_table("counted", query)

@@ -123,9 +123,8 @@ def make_tally(log: Log, question: Question, period: Period, *kinds: str, table:
     if is_all and question.threshold == MIN_LISTENED_MS and table == "tally":  # the index has it
         log.drop_table(table)
     else:
-        within = "{0} >= ? AND {0} < ?".format(second(question, begin, end))
-        query = f"""SELECT {SUMS.format(counts(question))} FROM {source(question)}
-            WHERE {within} GROUP BY item"""
+        within = "WHERE {0} >= ? AND {0} < ?".format(second(question, begin, end))
+        query = f"SELECT {SUMS.format(counts(question))} FROM {source(question)} {within} GROUP BY item"
         log.make_table(table, query, begin, end, columns=TALLY)
     for kind in kinds:
         make_ranking(log, question, kind, table)

@@ -129,9 +129,8 @@ def on_this_day(log: Log, question: Question, which: date) -> Memories:
     query = f"""SELECT sum(plays) OVER (), sum(ms_played) OVER (), name, artists, album, key
         FROM {sql.ANY}_of_tally JOIN items ON id = item ORDER BY {sql.order(question)} LIMIT 1"""
     memories = []
-    is_leap_day = (which.month, which.day) == (2, 29)
     for year in range(which.year - 1, FIRST_DAY.year - 1, -1):
-        if not is_leap_day or isleap(year):
+        if isleap(year) or (which.month, which.day) != (2, 29):
             day = which.replace(year=year)
             sql.make_tally(log, question, periods.day(question.zone, day), sql.ANY)
             for plays, ms_played, name, artists, album, key in log.rows(query):

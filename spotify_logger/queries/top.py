@@ -159,8 +159,8 @@ def _own_key(log: Log, kind: str, grouped: str, key: str) -> str:
     if kind == sql.ARTISTS:
         query, value = "SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = ?", grouped
     elif kind in (sql.ALBUMS, sql.SHOWS):
-        query = f"SELECT '{sql.NOUNS[kind]}:' || album_id FROM items WHERE key = ? AND album_id <> ''"
-        value = key
+        album = f"'{sql.NOUNS[kind]}:' || album_id"
+        query, value = f"SELECT {album} FROM items WHERE key = ? AND album_id <> ''", key
     else:
         return key
     return next((str(own) for (own,) in log.rows(query, value)), "")
