@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
-    from spotify_logger.queries.timeline import Line, Memories, Timeline
+    from spotify_logger.queries.timeline import DayTimeline, Line, Memories, Timeline
     from spotify_logger.storage.bulk import Archive
     from spotify_logger.web.listeners import ListenerPage
 
@@ -199,14 +199,18 @@ def _by_day(zone: Zone, timeline: Timeline) -> list[tuple[str, list[Line]]]:
 async def _latest_plays(page: ListenerPage, request: Request) -> dict[str, Any]:
     """Return the sums of today, and the latest plays by day."""
     question = page.params(request).question(limit=LATEST_PLAYS, period=False)
-    timeline = await page.ask(request, queries.recent, question, "", "")
+    timeline, day = await page.ask(request, _latest, question, page.today)
     return {
-        "today": await page.ask(request, queries.day, question, page.today),
+        "today": day,
         "this_day": str(page.today),
         "timeline": timeline,
         "days": _by_day(page.zone, timeline),
         "open_key": timeline.now_playing,
     }
+
+
+def _latest(log: Log, question: Question, today: date) -> tuple[Timeline, DayTimeline]:
+    return queries.recent(log, question), queries.day(log, question, today)
 
 
 async def _about_plays(page: ListenerPage, timeline: Timeline) -> dict[str, Any]:
