@@ -61,10 +61,8 @@ class IndexSync:
     def __init__(self, database: sqlite3.Connection, store: Archive, progress: Progress | None) -> None:
         self._database, self._store, self._progress = database, store, progress
         self._items: dict[str, int] = {}  # the IDs of items by catalog key, as far as they were needed
-        self._touched: set[int] = set()  # items of which plays or the catalog entry may have changed
-        self._played: set[int] = set()  # those of which plays have changed
-        self._changed: set[int] = set()  # those that may belong to another recording, artist or album
-        self._albums: set[str] = set()  # IDs of albums that may have got a second artist, or lost it
+        self._touched: set[int] = set()  # items of which the catalog entry may have changed
+        self._changed: set[int] = set()  # those of which plays have, or what they belong to may have
         self._credited: set[int] = set()  # artists of items whose credits were read again
 
     def run(self) -> None:
@@ -85,13 +83,14 @@ class IndexSync:
                 self._database.execute("DROP INDEX plays_of_item")
             changed = self._read_days(days)
             self._database.execute(PLAYS_OF_ITEM)
-            for items in batched(sorted(self._touched), ITEMS_PER_BATCH):  # entries need much memory
+            touched = sorted(self._touched | self._changed)
+            for items in batched(touched, ITEMS_PER_BATCH):  # entries need much memory
                 self._read_catalog(items)
             for span in _spans(changed | self._hide(hidden)):
                 self._count_hours(span)
                 self._find_sessions(span)
-            if changed_items := self._played | self._changed:
-                self._count_plays(changed_items)
+            for items in batched(sorted(self._changed), ITEMS_PER_BATCH):
+                self._count_plays(items)
             self._database.execute("DELETE FROM gaps")
             self._database.executemany("INSERT INTO gaps VALUES (?, ?, ?)", gaps)
 
@@ -161,8 +160,8 @@ class IndexSync:
         self._of(f"DELETE FROM logged WHERE second {ONE_OF}", (second for second, *_ in known - plays))
         self._database.executemany("INSERT INTO logged VALUES (?, ?, ?, ?, FALSE)", sorted(plays - known))
         self._database.execute(f"DELETE FROM details {WITHIN}", span)
-        self._touched.update(item for _, item, *_ in plays | known)
-        self._played.update(item for _, item, *_ in plays ^ known)
+        self._touched.update(item for _, item, *_ in plays & known)
+        self._changed.update(item for _, item, *_ in plays ^ known)
         return plays != known
 
     def _hide(self, hidden: Iterable[tuple[str]]) -> set[str]:
@@ -173,7 +172,7 @@ class IndexSync:
         update = "UPDATE logged SET is_hidden = NOT is_hidden WHERE {} RETURNING second, item"
         changed = self._of(update.format(f"NOT is_hidden AND item {ONE_OF}"), items)
         changed += self._of(update.format(f"is_hidden AND item NOT {ONE_OF}"), items)
-        self._played.update(item for _, item in changed)
+        self._changed.update(item for _, item in changed)
         return {str(keys.day_of(second)) for second, _ in changed}
 
     def _count_hours(self, span: Span) -> None:
@@ -205,6 +204,7 @@ class IndexSync:
         stored = {key: (item, fields) for key, item, *fields in self._of(query, items)}
         changed: dict[int, CatalogEntry] = {}
         titles: set[str] = set()
+        left: set[str] = set()  # albums that may have lost an artist
         places = ", ".join("?" * len(TEXTS))
         update = f"UPDATE items SET ({COLUMNS}, title, words) = ({places}, ?, ?, ?) WHERE id = ?"
         for key, (*texts, duration) in self._store.catalog(stored, (*TEXTS, "duration_ms")):
@@ -216,22 +216,24 @@ class IndexSync:
             if not key.startswith("episode:"):  # they have shows, no artists
                 changed[item] = entry
                 titles |= {fold(known[0]), fold(entry.name)}
-            self._albums |= {known[TEXTS.index("album_id")], entry.album_id}
+            left.add(known[TEXTS.index("album_id")])
             self._changed.add(item)
             words = indexed_words(entry.name, entry.artists, entry.album)
             self._database.execute(update, (*fields, fold(entry.name), words, item))
         update = f"""UPDATE items SET first = (SELECT min(second) FROM logged WHERE item = items.id),
             last = (SELECT max(second) FROM logged WHERE item = items.id) WHERE id {ONE_OF}"""
-        played = self._played.intersection(items)
-        self._of(update, played)
-        gone = self._entries("last IS NULL AND id", played)
-        self._albums.update(entry.album_id for entry in gone.values())
+        touched = self._changed.intersection(items)
+        self._of(update, touched)
+        gone = self._entries("last IS NULL AND id", touched)
+        left.update(entry.album_id for entry in gone.values())
+        mates = self._of(f"SELECT id FROM items WHERE album_id {ONE_OF}", left - {""})
+        self._changed.update(item for (item,) in mates)
         titles |= {fold(entry.name) for entry in gone.values()}
         # As an index made anew would not have them.
         self._of(f"DELETE FROM items WHERE id {ONE_OF}", gone)
         self._forget_credits(gone)
         credited = self._credit_artists({item: changed[item] for item in changed.keys() - gone.keys()})
-        self._unite_artists({*played, *credited})
+        self._unite_artists({*touched, *credited})
         titles |= {fold(entry.name) for entry in credited.values()}
         self._join_recordings(credited, titles - {""})
 
@@ -305,12 +307,11 @@ class IndexSync:
         rows = ((recording, key) for key, recording in recordings(entries, artists).items())
         self._database.executemany(update, rows)
 
-    def _count_plays(self, items: set[int]) -> None:
+    def _count_plays(self, items: Sequence[int]) -> None:
         """Count the plays of changed items anew, and those of what they belong and belonged to."""
-        albums = self._of(f"SELECT album_id FROM items WHERE id {ONE_OF}", items)
-        self._albums.update(album for (album,) in albums)
-        on_them = self._of(f"SELECT id FROM items WHERE album_id {ONE_OF}", self._albums - {""})
-        items.update(item for (item,) in on_them)
+        albums = f"SELECT album_id FROM items WHERE id {ONE_OF} AND album_id <> ''"
+        mates = self._of(f"SELECT id FROM items WHERE album_id IN ({albums})", items)
+        items = [*items, *(item for (item,) in mates)]  # of albums that may have got another artist
         sums, one_of = sql.SUMS.format(f"ms_played >= {MIN_LISTENED_MS}"), f"WHERE item {ONE_OF}"
         self._of(f"DELETE FROM main.tally {one_of}", items)
         self._of(f"INSERT INTO main.tally SELECT {sums} FROM plays {one_of} GROUP BY item", items)
