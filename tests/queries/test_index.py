@@ -82,6 +82,21 @@ SETTLED = [("play", FIRST, "track:a", 200_000), ("wait",), ("sync",)]
 """After these, the only thing that changes is what is hidden."""
 
 
+def song(key: str, name: str, artist: int, album_id: str = "") -> tuple[str, str, dict[str, Any]]:
+    about = {"name": name, "album": "Hits" if album_id else "", "album_id": album_id, "isrc": ""}
+    return "entry", key, {**about, "artists": [ARTISTS[artist]], "has_list": True}
+
+
+def after(*history: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """Return plays and entries that are in the index before another change, which is the last one."""
+    plays = [("play", FIRST + 5_400 * number, f"track:{key}", 200_000) for number, key in enumerate("ab")]
+    return [*plays, *history[:-1], ("wait",), ("sync",), history[-1]]
+
+
+ALONE, OTHER = song("track:a", "Quo", 1), song("track:b", "Moon", 0, "h")
+TOGETHER = song("track:a", "Quo", 1, "h")  # on an album of two artists
+
+
 class Writer:
     """Writes a log, at a time that goes on."""
 
@@ -142,6 +157,10 @@ def content(database: sqlite3.Connection) -> dict[str, list[Any]]:
 @given(st.lists(changes, max_size=25), st.sampled_from([0, 31]))
 @example([*SETTLED, ("hide", "track:a")], 31)
 @example([("hide", "track:a"), *SETTLED, ("undo", "track:a")], 31)
+@example(after(ALONE, song("track:a", "Quo", 0)), 31)
+@example(after(ALONE, OTHER, TOGETHER), 31)
+@example(after(TOGETHER, OTHER, ALONE), 31)
+@example(after(song("track:a", "Quo", 2), song("track:b", "Moon", 3), song("track:b", "Moon", 4)), 31)
 def test_an_index_that_follows_is_as_one_made_anew(
     redis_server: EmbeddedServer, history: list[tuple[Any, ...]], days_apart: int
 ) -> None:
