@@ -207,8 +207,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
         raise Misconfigured(
             f"the web page needs a package that is not installed ({error.name}): {advice}"
         ) from None
-    how = {"covers": options.covers, "behind_proxy": options.behind_proxy}
-    return serve(options.host, options.port, options.names, settings, **how)
+    return serve(options, settings)
 
 
 def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:

@@ -25,8 +25,7 @@ from spotify_logger.queries.sql import CHOICES
 from spotify_logger.report.answers import to_json
 from spotify_logger.storage.client import StoreError
 from spotify_logger.transfer import tokens
-from spotify_logger.web.auth import Throttle
-from spotify_logger.web.middleware import is_forwarded
+from spotify_logger.web.auth import Throttle, is_forwarded
 from spotify_logger.web.request_params import BadRequest, read_day, read_question, search_text
 from spotify_logger.web.templating import API_PATH, cacheable, problem
 

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -24,28 +25,29 @@ from spotify_logger.queries.question import DEFAULT_THRESHOLD
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.web.api import Api
-from spotify_logger.web.auth import PasswordAuth, set_cookie
-from spotify_logger.web.listeners import Listeners
-from spotify_logger.web.middleware import (
+from spotify_logger.web.auth import (
     OFFLINE,
     SERVICE_WORKER,
     SESSION_COOKIE,
     SIGN_IN,
     SIGN_OUT,
     Checks,
-    SecurityHeaders,
+    PasswordAuth,
+    set_cookie,
 )
+from spotify_logger.web.listeners import Listeners
 from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
 from spotify_logger.web.templating import TOKEN_PATHS, Assets, Templates, cacheable, problem
-from spotify_logger.web.views import account, music, periods, personal, pictures, plays
+from spotify_logger.web.views import music, periods, personal, pictures, plays
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from spotify_logger.config.settings import Settings
 
@@ -64,31 +66,22 @@ VIEWS = {
     "/top/{kind}": music.top,
     "/top/{kind}/image.svg": pictures.top,
     "/compare": music.compare,
-    "/track": music.item,
-    "/artist": music.item,
-    "/album": music.item,
-    "/show": music.item,
-    "/episode": music.item,
+    **dict.fromkeys(("/track", "/artist", "/album", "/show", "/episode"), music.item),
     "/search": music.search,
     "/suggest": music.suggest,
     "/clock": periods.clock,
     "/stats": periods.stats,
     "/chart": periods.chart,
-    "/calendar": periods.calendar,
-    "/calendar/{year:int}": periods.calendar,
-    "/year": periods.review,
-    "/year/{year:int}": periods.review,
-    "/year/{year:int}/image.svg": pictures.review,
-    "/month": periods.review,
-    "/month/{month}": periods.review,
-    "/month/{month}/image.svg": pictures.review,
+    **dict.fromkeys(("/calendar", "/calendar/{year:int}"), periods.calendar),
+    **dict.fromkeys(("/year", "/year/{year:int}", "/month", "/month/{month}"), periods.review),
+    **dict.fromkeys(("/year/{year:int}/image.svg", "/month/{month}/image.svg"), pictures.review),
     "/settings": personal.settings,
     UPLOAD: personal.import_state,
-    "/health": account.health,
-    "/health/login": account.login_state,
+    "/health": personal.health,
+    "/health/login": personal.login_state,
 }
 FORMS = {
-    "/health/login": account.log_in,
+    "/health/login": personal.log_in,
     "/forget": personal.forget,
     "/export": personal.export,
     UPLOAD: personal.upload,
@@ -100,7 +93,11 @@ FORMS = {
 
 
 class WebApp:
-    """The ASGI application `app`, and the `listeners` that it shows; the arguments are those of `serve`."""
+    """The ASGI application `app`, and the `listeners` that it shows.
+
+    `names` are host names to answer to, besides those of this machine, `covers` allows images from Spotify's
+    host, and `behind_proxy` trusts the forwarding headers of a proxy on this machine.
+    """
 
     def __init__(
         self,
@@ -116,7 +113,7 @@ class WebApp:
         counts_after = f"{DEFAULT_THRESHOLD.get() / 1000:g}"
         self._templates = Templates(assets, {"protected": auth is not None, "counts_after": counts_after})
         self.listeners = Listeners(settings, self._templates, covers=covers)
-        app = Starlette(
+        self._app = Starlette(
             routes=[
                 *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
                 *(Route(path, self.listeners.view(view), methods=["POST"]) for path, view in FORMS.items()),
@@ -136,7 +133,7 @@ class WebApp:
             exception_handlers=dict.fromkeys((HTTPException, *STATUSES), self._show_error),
         )
         # Outermost, so that error pages get the headers, too.
-        self.app: ASGIApp = SecurityHeaders(app, covers=covers)
+        self.app = with_security_headers(self._app, covers=covers)
 
     async def _sign_in(self, request: Request) -> Response:
         target = _local_path(request.query_params.get("to", "/"))
@@ -190,6 +187,36 @@ class WebApp:
         return answer
 
 
+def with_security_headers(app: ASGIApp, *, covers: bool) -> ASGIApp:
+    """Add a content security policy and other security headers; `covers` allows Spotify's image host."""
+    images = "'self' https://i.scdn.co" if covers else "'self'"
+    fixed = {
+        "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+        f"img-src {images}; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        # Not "no-referrer": under it browsers send "Origin: null" with the page's own forms.
+        "referrer-policy": "same-origin",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "permissions-policy": "camera=(), geolocation=(), microphone=()",
+        "cache-control": "no-store",
+    }
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in fixed.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return answer
+
+
 def _local_path(target: str) -> str:
     """Return `target` if it is a path on this site, else "/"."""
     # `//` and `/\\` begin a host name; browsers drop unprintable characters.
@@ -197,27 +224,23 @@ def _local_path(target: str) -> str:
     return target if is_path else "/"
 
 
-def serve(  # noqa: PLR0913 - as many as the command has options
-    host: str, port: int, names: Iterable[str], settings: Settings, *, covers: bool, behind_proxy: bool
-) -> int:
-    """Serve the page until the process is told to stop, and return the exit code.
-
-    `names` are additional host names to answer to, and port 0 is any free port. `covers` allows images from
-    Spotify's host, and `behind_proxy` trusts the forwarding headers of a proxy on this machine.
-    """
+def serve(options: argparse.Namespace, settings: Settings) -> int:
+    """Serve the page until the process is told to stop, and return the exit code."""
+    host = options.host
     is_local = is_loopback(host) or host == "localhost"
-    if behind_proxy and not is_local:
+    if options.behind_proxy and not is_local:
         raise Misconfigured("--behind-proxy is for a proxy on this machine: leave out --host")
-    is_exposed = behind_proxy or not is_local
+    is_exposed = options.behind_proxy or not is_local
     password = settings.web_password
     if is_exposed and 0 < len(password) < MIN_PASSWORD_LENGTH:
         least = f"at least {MIN_PASSWORD_LENGTH} characters for a page that others can reach"
         raise Misconfigured(f"WEB_PASSWORD needs {least}: choose a longer one, or unset it to get one")
     auth = PasswordAuth(settings.state_dir, password) if is_exposed or password else None
-    sockets = listen(host, port)
+    sockets = listen(host, options.port)
     if auth and not password:
         _announce_password(auth)
-    page = WebApp(settings, [*names, host], auth, covers=covers, behind_proxy=behind_proxy)
+    names = [*options.names, host]
+    page = WebApp(settings, names, auth, covers=options.covers, behind_proxy=options.behind_proxy)
     name = socket.gethostname() if host in WILDCARD_HOSTS else f"[{host}]" if ":" in host else host
     ready = f"The page is at http://{name}:{sockets[0].getsockname()[1]}/"
     logging.getLogger().addHandler(ErrorLog())

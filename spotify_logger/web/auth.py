@@ -1,4 +1,4 @@
-"""Password authentication: a file of secrets, sessions that survive a restart, a throttle for guesses."""
+"""Who may open the page: known hosts, the page's own forms, and who signed in with the password."""
 
 from __future__ import annotations
 
@@ -6,21 +6,29 @@ import hmac
 import ipaddress
 import re
 import secrets
+import socket
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote, urlsplit
 
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from spotify_logger.config.settings import is_loopback
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.system.state import from_json, to_json
+from spotify_logger.web.templating import TOKEN_PATHS, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from starlette.requests import Request
-    from starlette.responses import Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 Seconds: TypeAlias = "Callable[[], float]"
 
@@ -32,6 +40,13 @@ MAX_SESSIONS = 100  # beyond this number, the oldest session ends
 WINDOW = 60.0  # seconds for which a wrong password counts
 MAX_FAILURES = 5  # wrong passwords from one address in `WINDOW`
 MAX_REMEMBERED = 2000  # addresses with wrong passwords; the one seen longest ago goes first
+SESSION_COOKIE = "spotify_logger"
+SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
+SERVICE_WORKER, OFFLINE = "/service-worker.js", "/offline"
+# Need no password: they reveal nothing of the log, or `Api` says who may read it.
+PUBLIC_PATHS = ("/static/", SERVICE_WORKER, OFFLINE, SIGN_IN, SIGN_OUT, "/healthz", *TOKEN_PATHS)
+LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")  # nobody can register these domains
+FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")  # the beginnings of what proxies add
 
 
 @dataclass
@@ -97,7 +112,8 @@ class PasswordAuth:
 
     def _sessions(self) -> dict[str, int]:
         with suppress(OSError):  # keep what was read last
-            version = self._current_version()
+            found = self.path.stat()
+            version = found.st_ino, found.st_mtime_ns, found.st_size
             if version != self._version:  # another process has signed somebody in or out
                 self._secrets.sessions, self._version = self._read().sessions, version
         return self._secrets.sessions
@@ -117,11 +133,6 @@ class PasswordAuth:
 
     def _write(self) -> None:
         atomic_file.write_atomically(self.path, to_json(self._secrets) + "\n")
-        self._version = self._current_version()
-
-    def _current_version(self) -> tuple[int, ...]:
-        found = self.path.stat()
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class Throttle:
@@ -159,3 +170,110 @@ def set_cookie(request: Request, answer: Response, name: str, value: str) -> Non
     """Set a cookie that scripts cannot read and other sites cannot send, for `SESSION_LIFETIME`."""
     secure = request.url.scheme == "https"
     answer.set_cookie(name, value, SESSION_LIFETIME, secure=secure, httponly=True, samesite="strict")
+
+
+class Checks:
+    """Refuses requests that may not reach the page.
+
+    `names` are host names to answer to, besides those of this machine; without a password, `auth` is None.
+    """
+
+    def __init__(
+        self, app: ASGIApp, names: Iterable[str], auth: PasswordAuth | None, *, behind_proxy: bool
+    ) -> None:
+        self._app, self._auth, self._behind_proxy = app, auth, behind_proxy
+        host = socket.gethostname().lower().partition(".")[0]
+        own = ("localhost", host, socket.getfqdn(), *(f"{host}.{suffix}" for suffix in LOCAL_SUFFIXES))
+        self._names = {name.lower().rstrip(".") for name in (*own, *names)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle an ASGI call."""
+        scope = forwarded(scope) if self._behind_proxy else scope
+        request = Request(scope)
+        refusal = self._refusal(request)
+        if refusal and request.scope["path"].startswith(TOKEN_PATHS):
+            refusal = problem(refusal.status_code, "Refused", bytes(refusal.body).decode().strip())
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self._auth is None and is_forwarded(request):
+            return PlainTextResponse(
+                "This page has no password, and a proxy would expose it to everybody. Start it with "
+                "`spotify-logger web --behind-proxy` to require one; see docs/behind-a-proxy.md.\n",
+                403,
+            )
+        if not self._is_known_host(request):
+            return PlainTextResponse(
+                "Unknown host name. Use the IP address of the machine, or start the page with "
+                "`spotify-logger web --name NAME`.\n",
+                421,
+            )
+        if request.method not in ("GET", "HEAD") and _is_cross_site(request):
+            return PlainTextResponse("Cross-site requests are not allowed.\n", 403)
+        return _require_sign_in(request, self._auth) if self._auth else None
+
+    def _is_known_host(self, request: Request) -> bool:
+        """Return whether a request is for this machine, by an IP address or a name that it has.
+
+        This prevents DNS rebinding: another site could point its own name to this machine and read the page.
+        IP addresses are safe: what a browser loads from one really comes from there.
+        """
+        try:
+            (host,) = request.headers.getlist("host")
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+            return name in self._names or bool(ipaddress.ip_address(name))
+        except ValueError:  # several hosts or none, malformed brackets, no IP address
+            return False
+
+
+def is_forwarded(request: Request) -> bool:
+    """Return whether a proxy sent a request: it would expose a page that has no password.
+
+    nginx adds no header unless configured to, but speaks HTTP/1.0 by default up to version 1.29, which no
+    browser does.
+    """
+    is_named = any(name.startswith(FORWARDED_HEADERS) for name in request.headers)
+    return is_named or request.scope["http_version"] == "1.0"
+
+
+def _is_cross_site(request: Request) -> bool:
+    """Return whether a page of another site sent a request (CSRF).
+
+    Browsers send `Sec-Fetch-Site` only over https and to loopback, and `Origin` with every form (all of them
+    since 2020). A request with neither does not come from a browser, so no other site can have sent it.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        return site != "same-origin"
+    return origin is not None and origin.partition("://")[2] != request.headers.get("host")
+
+
+def _require_sign_in(request: Request, auth: PasswordAuth) -> Response | None:
+    """Redirect a browser without a valid session to the sign-in page."""
+    token = request.cookies.get(SESSION_COOKIE, "")
+    request.state.is_signed_in = partial(auth.is_signed_in, token)  # long-lived responses check it again
+    if request.scope["path"].startswith(PUBLIC_PATHS) or auth.is_signed_in(token):
+        return None
+    if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
+        return PlainTextResponse("Sign in first.\n", 401)
+    query = request.scope["query_string"].decode("latin-1")
+    target = request.scope["path"] + (query and f"?{query}")
+    return RedirectResponse(f"{SIGN_IN}?to={quote(target, safe='/')}", 303)
+
+
+def forwarded(scope: Scope) -> Scope:
+    """Return a request with the scheme and the client's address that a proxy on this machine names.
+
+    Only the last value of each header counts: the proxy wrote it, while the others may come from the client.
+    """
+    if not scope["client"] or not is_loopback(scope["client"][0]):
+        return scope
+    scheme, address = (
+        ",".join(Headers(scope=scope).getlist(name)).rpartition(",")[2].strip()
+        for name in ("x-forwarded-proto", "x-forwarded-for")
+    )
+    return {
+        **scope,
+        "scheme": scheme if scheme in ("http", "https") else scope["scheme"],
+        "client": (address, 0) if address else scope["client"],
+    }

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -32,7 +33,7 @@ SPARE_BYTES = 256 << 20  # that an upload leaves free on the disk
 MAX_FILES = 100
 MAX_NAME_LENGTH = 60  # of a file, in characters; file systems take 255 bytes
 MAX_TEXT_LENGTH = 100_000  # of what the command says
-FOLDER = "import-"  # prefix of the folders of uploads
+FOLDER = "page-"  # prefix of the folders of uploads and exports
 FOLDER_SECONDS = 86_400  # after which such a folder was left by a page that was killed
 
 
@@ -43,7 +44,7 @@ class Import:
         self._settings = settings
         self._folder: TemporaryDirectory[str] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self.state: Literal["", "uploading", "running", "choosing", "done"] = ""  # choosing whose plays
         self.step, self.percent = "", 0  # "reading" or "importing", and how much of it is done
         self.text = ""  # the report of the command
@@ -99,71 +100,53 @@ class Import:
         kind, about = parse_options_header(request.headers.get("content-type", ""))
         if kind != "multipart/form-data" or not about.get("boundary"):
             raise BadRequest("the form has no files")
-        folder = self._make_folder()
+        self._folder = temporary_folder()
+        folder, out = Path(self._folder.name), None
         room = min(MAX_UPLOAD_BYTES, shutil.disk_usage(folder).free - SPARE_BYTES)
-        received, out = int(request.headers.get("content-length") or 0), None
-        is_too_large = BadRequest("the files are too large for the page: run `spotify-logger import` instead")
-        if received > room:
-            raise is_too_large
-        received = 0
+        announced, received = int(request.headers.get("content-length") or 0), 0
         parser = PushMultipartParser(about["boundary"], max_segment_count=MAX_FILES)
         with ExitStack() as files, parser:
             async for chunk in request.stream():
                 received += len(chunk)
-                if received > room:
-                    raise is_too_large
+                if max(announced, received) > room:
+                    advice = "run `spotify-logger import` instead"
+                    raise BadRequest(f"the files are too large for the page: {advice}")
                 for part in parser.parse(chunk) if chunk else ():
                     if isinstance(part, MultipartSegment):
                         out = files.enter_context(_open(folder, part.filename)) if part.filename else None
                     elif out is not None and part:
                         await asyncio.to_thread(out.write, part)
-        if not any(folder.iterdir()):
-            raise BadRequest("choose a file first")
-
-    def _make_folder(self) -> Path:
-        parent = cache_folder()
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in parent.glob(f"{FOLDER}*"):
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > FOLDER_SECONDS:
-                    shutil.rmtree(left)
-        self._folder = TemporaryDirectory(prefix=FOLDER, dir=parent, ignore_cleanup_errors=True)
-        return Path(self._folder.name)
 
     def _start(self, *options: str) -> None:
         folder = Path(self._folder.name if self._folder else "")
+        paths = sorted(map(str, folder.iterdir()))
+        if not paths:
+            raise BadRequest("choose a file first")
         listener = f"--listener={self._settings.listener}"
-        options = (listener, "import", "--progress", *options, "--", *map(str, sorted(folder.iterdir())))
+        options = (listener, "import", "--progress", *options, "--", *paths)
         self.state, self.users, self.step, self.percent = "running", (), "", 0
         self._task = asyncio.create_task(self._run(module_command("spotify_logger", *options), f"{folder}/"))
 
     async def _run(self, command: Sequence[str], folder: str) -> None:
-        """Run the command, and note how it ended."""
+        """Run the command, follow its progress, and note how it ended."""
         self.text, self.is_complete = "The import could not be run: try again.", False
+        shared = for_listener(self._settings, "")
+        settings = {"REDIS_PREFIX": shared.redis_prefix, "STATE_DIR": str(shared.state_dir)}
+        settings["REDIS_URL"] = shared.redis_url
         with suppress(OSError, ValueError):  # there is no memory for a process, or its report is none
-            await self._follow(command, folder)
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env={**os.environ, **settings}
+            )
+            self._process = process
+            output, errors = (each or asyncio.StreamReader() for each in (process.stdout, process.stderr))
+            result = asyncio.create_task(output.read())
+            problems = [line async for line in errors if not self._read_report(line)]
+            text = (await result or b"".join(problems)).decode(errors="replace")
+            self.is_complete = await process.wait() == 0
+            self.text = text.replace(folder, "")[:MAX_TEXT_LENGTH].strip()
         if not self.users:
             self._discard()
         self.state = "choosing" if self.users else "done"
-
-    async def _follow(self, command: Sequence[str], folder: str) -> None:
-        """Run the command, and follow its progress."""
-        shared = for_listener(self._settings, "")
-        settings = {"REDIS_PREFIX": shared.redis_prefix, "STATE_DIR": str(shared.state_dir)}
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **settings, "REDIS_URL": self._settings.redis_url},
-        )
-        self._process = process
-        output, errors = (each or asyncio.StreamReader() for each in (process.stdout, process.stderr))
-        result = asyncio.create_task(output.read())
-        problems = [line async for line in errors if not self._read_report(line)]
-        text = (await result or b"".join(problems)).decode(errors="replace")
-        self.is_complete = await process.wait() == 0
-        self.text = text.replace(folder, "")[:MAX_TEXT_LENGTH].strip()
 
     def _read_report(self, line: bytes) -> bool:
         """Read a line that the command has written for programs; return whether it is one."""
@@ -174,6 +157,20 @@ class Import:
         self.step = report.get("step", self.step)
         self.percent = 100 * report.get("done", 0) // max(1, report.get("of", 0))
         return True
+
+
+def temporary_folder() -> TemporaryDirectory[str]:
+    """Make a folder beside the index, which is on a disk, and delete those that a killed page has left."""
+    parent = cache_folder()
+    for left in parent.glob(f"{FOLDER}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > FOLDER_SECONDS:
+                shutil.rmtree(left)
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return TemporaryDirectory(prefix=FOLDER, dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise SpotifyLoggerError(f"cannot write to {parent}: {error.strerror or error}") from None
 
 
 def _open(folder: Path, filename: str) -> BinaryIO:

@@ -22,12 +22,10 @@ from spotify_logger.queries.index import Index
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
-from spotify_logger.web.covers import ItemLinks, item_links
 from spotify_logger.web.importing import Import
 from spotify_logger.web.live import NowPlayingStream, Shared
-from spotify_logger.web.preferences import ZONE, follow
-from spotify_logger.web.request_params import BadRequest, RequestParams, read_form
-from spotify_logger.web.templating import CurrentListener
+from spotify_logger.web.request_params import ZONE, BadRequest, RequestParams, follow, read_form
+from spotify_logger.web.templating import CurrentListener, ItemLinks, item_links
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
@@ -60,7 +58,7 @@ class Questions:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._pool = ThreadPoolExecutor(THREADS + 1, "questions")
+        self._pool = ThreadPoolExecutor(THREADS + 1, "questions", self._connect)
         self._free = asyncio.Semaphore(THREADS)
         # The questions that wait or are being answered, and the requests that wait for them.
         self._asked: dict[Hashable, tuple[list[Request], asyncio.Task[Any]]] = {}
@@ -96,7 +94,7 @@ class Questions:
         """Return what a function reads from the store and the index, in a thread."""
         context = copy_context()  # with what the browser has chosen
         return await asyncio.get_running_loop().run_in_executor(
-            self._pool, lambda: context.run(work, *self._connections())
+            self._pool, lambda: context.run(work, *self._local.connections)
         )
 
     def close(self) -> None:
@@ -115,14 +113,11 @@ class Questions:
         finally:
             del self._asked[key]
 
-    def _connections(self) -> tuple[Archive, Index]:
-        """Return the connections of the current thread."""
-        if not hasattr(self._local, "connections"):
-            store = dispatch.open_store(self._settings)
-            self._local.connections = store, Index(store)
-            self._opened.append(self._local.connections)
-        found: tuple[Archive, Index] = self._local.connections
-        return found
+    def _connect(self) -> None:
+        """Open the connections of a new thread."""
+        store = dispatch.open_store(self._settings)
+        self._local.connections = store, Index(store)
+        self._opened.append(self._local.connections)
 
 
 class ListenerPage(Questions):

@@ -14,7 +14,7 @@ from spotify_logger.monitoring import status
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.log import sanitize
-from spotify_logger.web.covers import catalog_key_of_play
+from spotify_logger.web.templating import catalog_key_of_play
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -26,7 +26,6 @@ T = TypeVar("T")
 POLL_SECONDS = 1.0  # between two looks at what is playing while a stream is open
 SHARED_SECONDS = 1.0  # for which what many requests need is not read again
 KEEP_ALIVE_SECONDS = 15.0  # without a change after which a comment is sent, to detect closed connections
-MAX_STREAM_SECONDS = 3600.0  # after which a stream ends; the browser then reconnects
 MAX_STREAMS = 32
 SEEK_TOLERANCE_MS = 2500  # by which the position may deviate from the expected one before it is sent again
 
@@ -67,12 +66,12 @@ class NowPlayingStream:
     async def events(self, is_signed_in: Callable[[], bool] = lambda: True) -> AsyncGenerator[str, None]:
         """Yield what is playing, and each change, for one browser; end it once `is_signed_in` is false."""
         self._stream_count += 1
-        end = time.monotonic() + MAX_STREAM_SECONDS
         sent: dict[str, Any] = {}
         sent_at = written_at = time.monotonic()
         try:
             yield "retry: 3000\n\n"
-            while (now := time.monotonic()) < end and is_signed_in() and not self._is_closed:
+            while is_signed_in() and not self._is_closed:
+                now = time.monotonic()
                 found = await self._now_playing()
                 if _is_change(found, sent, now - sent_at):
                     card = self._page.render_text("now.html", **found)

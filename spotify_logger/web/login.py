@@ -44,27 +44,18 @@ class LoginThread(threading.Thread):
         self._owner = owner
         self._output = io.StringIO()
         self._prompt = login.Prompt(self._output)
-        self._attempt = login.LoginAttempt(settings, self._prompt)
+        self.attempt = login.LoginAttempt(settings, self._prompt)
         self._stopped = threading.Event()
 
     @property
     def url(self) -> str:
         """The URL to open; "" if the attempt is over."""
-        return self._attempt.url if self.is_alive() else ""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it succeeded."""
-        return self._attempt.is_done
+        return self.attempt.url if self.is_alive() else ""
 
     @property
     def lines(self) -> list[str]:
         """The messages so far."""
         return self._output.getvalue().splitlines()
-
-    def paste(self, text: str) -> None:
-        """Complete the attempt with the redirect URL that a user pasted."""
-        self._attempt.take_line(text)
 
     def stop(self) -> None:
         """Cancel the attempt and wait until the port is free."""
@@ -74,7 +65,7 @@ class LoginThread(threading.Thread):
     def run(self) -> None:
         """Wait for the answer, exchange it for a token and save that."""
         due = time.monotonic() + ATTEMPT_TIMEOUT
-        attempt = self._attempt
+        attempt = self.attempt
         try:
             with attempt.listen():
                 while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:

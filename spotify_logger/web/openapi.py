@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -23,18 +23,11 @@ from spotify_logger.web.templating import API_PATH, PROBLEM_JSON
 Schema = dict[str, Any]
 
 QUERIES = {each: OBSERVATIONS.get(each) or load_query(each) for each, *_ in ENDPOINTS.values()}
-PACKAGES = ("spotify_logger.queries.", "spotify_logger.monitoring.", "spotify_logger.core.")
+PACKAGES = tuple(f"spotify_logger.{name}." for name in ("queries", "monitoring", "storage", "core"))
 MODULES = [vars(module) for path, module in [*sys.modules.items()] if path.startswith(PACKAGES)]
-NAMES: dict[str, Any] = {
-    **{name: each for module in MODULES for name, each in module.items() if is_dataclass(each)},
-    "Any": Any,
-    "Best": Mapping[str, Sequence[ReviewLine]],
-    "GapData": Mapping[str, str | None],
-    "Mapping": Mapping,
-    "PlayData": Mapping[str, str | int | bool | None],
-    "Sequence": Sequence,
-}
+NAMES: dict[str, Any] = {name: each for module in MODULES for name, each in module.items()}
 """What annotations name, also where a module imports it for type checkers only."""
+NAMES["Best"] = Mapping[str, Sequence[ReviewLine]]
 TYPES = [{"type": name} for name in ("string", "integer", "number", "boolean", "null")]
 SIMPLE: Mapping[Any, Schema] = {
     **dict(zip((str, int, float, bool, type(None)), TYPES, strict=True)),

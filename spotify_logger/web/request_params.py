@@ -1,23 +1,23 @@
-"""Validates query parameters and forms."""
+"""What a request asks for: query parameters, forms, and what its browser has chosen for the page."""
 
 from __future__ import annotations
 
 import time
+from argparse import ArgumentTypeError
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from spotify_logger.core.periods import parse_day
-from spotify_logger.queries.question import from_mapping
-from spotify_logger.web.templating import DAY_FORM
+from spotify_logger.core.periods import Zone, parse_day
+from spotify_logger.queries.question import DEFAULT_THRESHOLD, PARAMETERS, from_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from starlette.requests import Request
 
-    from spotify_logger.core.periods import Zone
     from spotify_logger.queries.question import Question
 
 PERIOD_PARAMETERS = ("year", "month", "since", "until")  # not `last`: its start changes every second
@@ -26,6 +26,11 @@ ALL_TIME = "all"  # the parameter that selects all time where the default is the
 DEFAULT_LIMIT, MAX_LINES = 50, 500
 MAX_SEARCH_LENGTH = 200
 MAX_FORM_BYTES = 16 * 1024
+DAY_FORM = "%-d %b %Y"  # in which views write days, maybe with a weekday before or a time after
+ZONE = ContextVar("ZONE", default=Zone())  # noqa: B039 - it never changes; of the request that is being answered
+CHOICES: Mapping[str, ContextVar[Any]] = {"tz": ZONE, "min": DEFAULT_THRESHOLD}
+"""What a browser can choose, by the names of the parameters in a URL, which have the same values."""
+COOKIE = "spotify_logger_{}"  # keeps a choice
 
 
 class BadRequest(ValueError):  # noqa: N818 - named after the HTTP status
@@ -171,3 +176,15 @@ async def read_form(request: Request) -> dict[str, str]:
         if len(body) > MAX_FORM_BYTES:
             raise BadRequest("the form is too large")
     return dict(parse_qsl(body.decode(errors="replace")))
+
+
+def chosen(request: Request) -> dict[str, str]:
+    """Return what the browser has chosen for the page."""
+    return {name: text for name in CHOICES if (text := request.cookies.get(COOKIE.format(name)))}
+
+
+def follow(request: Request) -> None:
+    """Let the answer to a request follow what its browser has chosen; what makes no sense is ignored."""
+    for name, text in chosen(request).items():
+        with suppress(ArgumentTypeError):
+            CHOICES[name].set(PARAMETERS[name].value(text))

@@ -47,16 +47,12 @@ class TimeoutProtocol(H11Protocol):
         super().__init__(*arguments, **more)
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    @property
-    def peer(self) -> str | None:
-        """The IP address of the client."""
-        return self.client and self.client[0]
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        same = [each for each in self.connections if getattr(each, "peer", None) == self.peer]
-        if len(self.connections) > MAX_CONNECTIONS or len(same) > MAX_CONNECTIONS_PER_ADDRESS:
+        clients = [getattr(each, "client", None) for each in self.connections]
+        same = [each for each in clients if each and self.client and each[0] == self.client[0]]
+        if len(clients) > MAX_CONNECTIONS or len(same) > MAX_CONNECTIONS_PER_ADDRESS:
             self.connections.discard(self)  # at once: others may connect before `connection_lost`
             transport.abort()
         else:
@@ -170,8 +166,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 class ErrorLog(logging.Handler):
     """Writes the records of uvicorn, asyncio and the page, at most `MAX_KINDS` lines a minute.
 
-    Records are of one kind if their exceptions have the same type and origin; without an exception, if
-    their format strings are equal.
+    Records are of one kind if their format strings and the origins of their exceptions are equal.
     """
 
     def __init__(self) -> None:
@@ -181,8 +176,13 @@ class ErrorLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a record in one line, and how many were not logged since the last one."""
-        kind, text = _kind_and_text(record)
-        now = time.monotonic()
+        text, origin = record.getMessage().partition("\n")[0], ""
+        if error := record.exc_info and record.exc_info[1]:
+            frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
+            origin = " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames)
+            notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+            text = f"{text}: {notes}{type(error).__name__}: {error} ({origin})"
+        kind, now = (record.msg, origin), time.monotonic()
         self._logged_at = {each: at for each, at in self._logged_at.items() if now - at < LOG_PERIOD}
         if kind in self._logged_at or len(self._logged_at) >= MAX_KINDS:
             self._omitted += 1
@@ -190,16 +190,3 @@ class ErrorLog(logging.Handler):
         more = f" ({self._omitted:,} more errors were not logged)" if self._omitted else ""
         self._logged_at[kind], self._omitted = now, 0
         log.error(f"{log.sanitize(text, log.LINE_LIMIT // 2)}{more}")
-
-
-def _kind_and_text(record: logging.LogRecord) -> tuple[object, str]:
-    """Return the kind of a record, and its first line with the notes and origin of its exception."""
-    text = record.getMessage().partition("\n")[0]
-    error = record.exc_info and record.exc_info[1]
-    if not error:
-        return record.msg, text
-    frames = traceback.extract_tb(error.__traceback__)
-    notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
-    place = " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames[-MAX_FRAMES:])
-    origin = [(each.filename, each.lineno) for each in frames[-1:]]
-    return (type(error), *origin), f"{text}: {notes}{type(error).__name__}: {error} ({place})"

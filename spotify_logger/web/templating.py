@@ -1,4 +1,4 @@
-"""Jinja templates with their filters, and the static files that they refer to."""
+"""Jinja templates, and what they refer to: filters, static files, and the covers and links of rows."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ from starlette.staticfiles import StaticFiles
 
 from spotify_logger import __version__
 from spotify_logger.config.listeners import NOBODY, UNNAMED
+from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.play import PLAY_FIELDS, format_duration
-from spotify_logger.core.player_state import is_spotify_id
+from spotify_logger.core.player_state import catalog_key, is_spotify_id
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.queries.question import Question
 from spotify_logger.report import words
 from spotify_logger.system.errors import Misconfigured
-from spotify_logger.web.covers import catalog_key_of_play, initial, small_cover, tile_color
-from spotify_logger.web.preferences import ZONE
+from spotify_logger.web.request_params import DAY_FORM, ZONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
+
+    from spotify_logger.core.catalog import Artist
+    from spotify_logger.storage.bulk import Archive
 
 STATIC_FILES = Path(__file__).parent / "static"
 # Chart.js with its date adapter. Chartkick's own code is neither used nor imported.
@@ -40,7 +43,12 @@ TOKEN_PATHS = (f"{API_PATH}/", "/metrics")  # are for programs: they need a toke
 PROBLEM_JSON = "application/problem+json"
 CACHE_HEADERS = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
 ON_SPOTIFY = ("track", "episode", "artist", "album", "show", "playlist")
-DAY_FORM = "%-d %b %Y"  # in which views write days, maybe with a weekday before or a time after
+# The prefix of an image's ID gives its size. Spotify has three of each album; the catalog stores the one of
+# 640 pixels, which every API response lists. Other URLs are used unchanged.
+SPOTIFY_COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
+DEMO_COVER = re.compile(r"/covers/[0-9a-zA-Z]{1,100}\.svg")  # the demo's page draws them
+LARGE, MIDDLE, SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
+TILE_COLORS = 8
 SHADES = 5  # of a heatmap, not counting the one for zero
 
 
@@ -54,16 +62,37 @@ class Assets(StaticFiles):
         if not find_spec(CHART_PACKAGE):  # does not import it
             raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")
         super().__init__(directory=STATIC_FILES, packages=[(CHART_PACKAGE, CHART_FOLDER)])
-        digest = hashlib.sha256()
-        for path in (path for folder in self.all_directories for path in sorted(Path(folder).iterdir())):
-            digest.update(path.read_bytes())
-        self.path = f"/static/{digest.hexdigest()[:12]}"
+        paths = (path for folder in self.all_directories for path in sorted(Path(folder).iterdir()))
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+        self.path = f"/static/{digest[:12]}"
 
     def file_response(self, *about: Any, **more: Any) -> Response:  # noqa: ANN401 - those of Starlette
         """Return a response that browsers cache."""
         response = super().file_response(*about, **more)
         response.headers["cache-control"] = "public, max-age=31536000, immutable"
         return response
+
+
+class ItemLinks(NamedTuple):
+    """What items link to, by their keys in the catalog."""
+
+    covers: Mapping[str, str]  # URLs of images of 300 pixels
+    albums: Mapping[str, str]  # the queries of their pages; album names are not unique
+    artists: Mapping[str, Sequence[Artist]]
+
+
+def item_links(store: Archive, keys: Iterable[str], *, covers: bool) -> ItemLinks:
+    """Return what items link to, by their keys; `covers` allows those on Spotify's host."""
+    form = SPOTIFY_COVER if covers else DEMO_COVER
+    images, albums, artists = {}, {}, {}
+    for key, (cover, *about) in store.catalog(list(dict.fromkeys(keys)), ["cover", *CatalogEntry._fields]):
+        entry = CatalogEntry._make(about)
+        artists[key] = artists_of(entry)
+        if entry.album_id:
+            albums[key] = f"{'show' if key.startswith('episode:') else 'album'}:{entry.album_id}"
+        if form.fullmatch(cover):
+            images[key] = cover.replace(LARGE, MIDDLE)
+    return ItemLinks(images, albums, artists)
 
 
 class CurrentListener(NamedTuple):
@@ -165,6 +194,26 @@ def spotify_url(name: str) -> str:
     kind, _, identity = name.removeprefix("spotify:").partition(":")
     is_there = kind in ON_SPOTIFY and is_spotify_id(identity)
     return f"https://open.spotify.com/{kind}/{identity}" if is_there else ""
+
+
+def small_cover(cover: str) -> str:
+    """Return the URL of the 64-pixel version of a 300-pixel cover."""
+    return cover.replace(MIDDLE, SMALL)
+
+
+def tile_color(name: str) -> int:
+    """Return the number of the tile color for `name`, always the same for one name."""
+    return hashlib.blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILE_COLORS
+
+
+def initial(name: str) -> str:
+    """Return the letter on the tile: the first letter or digit of `name`; "?" if it has none."""
+    return next((character for character in name if character.isalnum()), "?").upper()[:1]
+
+
+def catalog_key_of_play(play: Mapping[str, Any]) -> str:
+    """Return the catalog key of the item of a play."""
+    return catalog_key(str(play.get("type", "track")), str(play.get("id", "")), str(play.get("uri", "")))
 
 
 def _written(form: str) -> Callable[[str | None], str]:

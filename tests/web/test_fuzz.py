@@ -6,7 +6,7 @@ import re
 import socket
 import time
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -53,11 +53,10 @@ EXPECTED = (200, 303, 304, 308, 400, 401, 403, 404, 405, 429)
 def routes(folder: Path) -> list[Route]:
     """Return the routes of the page that end, signing out last."""
     page = WebApp(settings_for("redis://127.0.0.1:1/0", folder), [], None, covers=False)
-    app: Any = page.app
-    while not hasattr(app, "routes"):
-        app = app._app
     page.listeners.close()
-    found: list[Route] = [route for route in app.routes if isinstance(route, Route) and route.path != "/live"]
+    found: list[Route] = [
+        route for route in page._app.routes if isinstance(route, Route) and route.path != "/live"
+    ]
     return sorted(found, key=lambda route: route.path == "/sign-out")
 
 

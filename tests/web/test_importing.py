@@ -42,7 +42,7 @@ class Served(NamedTuple):
         return self.page.request("/import").text
 
     def uploaded(self) -> list[str]:
-        return [path.name for path in self.folder.glob("import-*/*")]
+        return [path.name for path in self.folder.glob("page-*/*")]
 
 
 KIND = "multipart/form-data; boundary=----border"
@@ -122,7 +122,7 @@ def test_a_form_without_whole_files_is_refused(served: Served, body: bytes, kind
     assert served.page.request("/import", "POST", body, {"Content-Type": kind}).status == 400
     assert served.upload({"a.json": history("")}, Origin="http://evil.example").status == 403
     assert [*served.store.rows()] == []
-    assert [*served.folder.glob("import-*")] == []
+    assert [*served.folder.glob("page-*")] == []
 
 
 def test_what_is_too_large_is_refused(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_what_is_too_large_is_refused(served: Served, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CACHE_DIRECTORY", str(served.folder))
     monkeypatch.setattr(importing, "SPARE_BYTES", 1 << 60)
     assert "too large" in served.upload({"a.json": history("")}).text
-    assert [*served.folder.glob("import-*")] == []
+    assert [*served.folder.glob("page-*")] == []
 
 
 def test_a_slow_upload_arrives_while_no_other_import_begins(
@@ -144,7 +144,7 @@ def test_a_slow_upload_arrives_while_no_other_import_begins(
     with served.page.connect() as slow:
         slow.sendall(head.encode() + body[:200])
         wait_until(lambda: "Receiving files" in served.page.request("/import").text)
-        (path,) = served.folder.glob("import-*/*")
+        (path,) = served.folder.glob("page-*/*")
         assert (path.name, path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (
             "file",
             0o600,

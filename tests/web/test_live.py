@@ -102,20 +102,13 @@ def test_limits_streams(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     watch(settings, watcher)
 
 
-def test_streams_end_after_their_maximum_duration_and_on_stop(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_streams_end_on_stop(settings: Settings) -> None:
     async def watcher(live: NowPlayingStream, events: AsyncIterator[str]) -> None:
         await next_update(events)
         live.stop()
         assert [event async for event in events if "now" in event] == []
 
-    async def read_to_end(_: NowPlayingStream, events: AsyncIterator[str]) -> None:
-        assert [event async for event in events]
-
     watch(settings, watcher)
-    monkeypatch.setattr(live_module, "MAX_STREAM_SECONDS", 0.1)
-    watch(settings, read_to_end)
 
 
 def test_survives_a_redis_outage(tmp_path: Path) -> None:

@@ -59,8 +59,8 @@ def saved_token(settings: Settings) -> Token | None:
 
 
 def test_completes_with_a_pasted_url(login: LoginThread, settings: Settings) -> None:
-    login.paste(redirect_of(login.url))
-    wait_until(lambda: login.is_done and not login.url)
+    login.attempt.take_line(redirect_of(login.url))
+    wait_until(lambda: login.attempt.is_done and not login.url)
     token = saved_token(settings)
     assert token
     assert (settings.state_dir / TOKEN_FILE).stat().st_mode & 0o777 == 0o600
@@ -74,28 +74,28 @@ def test_can_be_repeated_after_invalid_text_and_after_declining(
 ) -> None:
     url = login.url
     for text in ("", "nonsense", "http://127.0.0.1/cb?code=x", "http://127.0.0.1/cb?code=x&state=other"):
-        login.paste(text)
+        login.attempt.take_line(text)
     assert login.url == url
     assert len(login.lines) == 3
     assert "no code" in login.lines[0]
     state = url.partition("state=")[2].partition("&")[0]
-    login.paste(f"?error=access_denied&state={state}")
+    login.attempt.take_line(f"?error=access_denied&state={state}")
     wait_until(lambda: not login.url)
-    assert not login.is_done
+    assert not login.attempt.is_done
     assert "access_denied" in login.lines[-1]
     again = LoginThread(settings)
     again.start()
-    again.paste(redirect_of(again.url))
-    wait_until(lambda: again.is_done)
+    again.attempt.take_line(redirect_of(again.url))
+    wait_until(lambda: again.attempt.is_done)
     assert saved_token(settings)
 
 
 def test_refuses_another_account_than_that_of_the_log(settings: Settings) -> None:
     login = LoginThread(settings, "anna")
     login.start()
-    login.paste(redirect_of(login.url))
+    login.attempt.take_line(redirect_of(login.url))
     wait_until(lambda: not login.url)
-    assert not login.is_done
+    assert not login.attempt.is_done
     assert "anna" in login.lines[-1]
     assert saved_token(settings) is None
 
@@ -106,9 +106,9 @@ def test_spotify_refuses_the_token(
 ) -> None:
     target = redirect_of(login.url)
     service.faults.add(Fault(fault, path=TOKEN_PATH, value=3600), time.time())
-    login.paste(target)
+    login.attempt.take_line(target)
     wait_until(lambda: not login.url)
-    assert not login.is_done
+    assert not login.attempt.is_done
     assert login.lines
     assert saved_token(settings) is None
 

@@ -8,8 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.web.auth import MAX_FAILURES, SESSION_LIFETIME, WINDOW
-from spotify_logger.web.middleware import SESSION_COOKIE
+from spotify_logger.web.auth import MAX_FAILURES, SESSION_COOKIE, SESSION_LIFETIME, WINDOW
 from tests.web.log import write_play
 from tests.web.page import ManualClock, PageClient, password_auth, serve_page, settings_for
 

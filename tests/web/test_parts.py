@@ -17,8 +17,7 @@ from spotify_logger.queries.timeline import Timeline
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web import templating
-from spotify_logger.web.covers import item_links, small_cover
-from spotify_logger.web.templating import Assets
+from spotify_logger.web.templating import Assets, item_links, small_cover
 from spotify_logger.web.views.pictures import ELLIPSIS, fit_text
 from spotify_logger.web.views.plays import HEARD, SKIPPED_PLAY, UNOBSERVED, Segment, day_segments
 from tests.web.log import write_play

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.web.auth import MAX_FAILURES
-from spotify_logger.web.middleware import forwarded
+from spotify_logger.web.auth import MAX_FAILURES, forwarded
 from tests.browser import PATIENCE_MS, chromium, skip_or_fail
 from tests.conftest import EVERY_KIND, free_port, wait_until
 from tests.web.page import (

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.search_text import TextSearch
 from spotify_logger.core.text import fold
 from spotify_logger.queries import count, item_page, timeline
 from spotify_logger.queries import top as rankings
 from spotify_logger.queries.sql import CHOICES
-from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import BadRequest, search_text
+from spotify_logger.web.templating import catalog_key_of_play
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from spotify_logger.queries.count import CountedTrack
-    from spotify_logger.queries.item_page import ItemReport
     from spotify_logger.queries.top import Top
     from spotify_logger.web.listeners import ListenerPage
     from spotify_logger.web.request_params import RequestParams
@@ -35,7 +33,6 @@ LIST_LENGTH = LIST_LENGTHS[0]
 async def top(page: ListenerPage, request: Request) -> Response:
     """Show a ranking."""
     data, params = await ask_top(page, request)
-    keys = [line.key for line in data.top]
     return page.render(
         request,
         "top.html",
@@ -43,7 +40,7 @@ async def top(page: ListenerPage, request: Request) -> Response:
         kinds=CHOICES,
         data=data,
         params=params,
-        links=await page.links(keys),
+        links=await page.links(line.key for line in data.top),
         lengths=LIST_LENGTHS,
     )
 
@@ -87,14 +84,12 @@ async def item(page: ListenerPage, request: Request) -> Response:
     data = await page.ask(request, item_page.page, params.question("by", "min"), f"{kind}s", text)
     found = data.found
     keys = [line.key for line in data.candidates[:LIST_LENGTH]]
-    about, latest, selecting = CatalogEntry(), None, text
+    album, latest = "", None
     if found:
         keys = [found.key, *(line.key for part in (found.tracks, found.albums, found.ids) for line in part)]
-        rows = await page.run(lambda store: list(store.catalog([found.key], CatalogEntry._fields)))
-        about = CatalogEntry._make(rows[0][1])
-        selecting = _selecting_text(kind, found, about) or found.name or text
+        (album,) = (await page.run(lambda store: next(store.catalog([found.key], ["album"]))))[1]
         question = replace(params.question("min"), limit=PLAYS_OF_ITEM)
-        latest = await page.ask(request, timeline.recent, question, f"{kind}s", selecting)
+        latest = await page.ask(request, timeline.recent, question, f"{kind}s", found.text)
         keys += [catalog_key_of_play(line) for line in latest.lines]
     return page.render(
         request,
@@ -103,21 +98,11 @@ async def item(page: ListenerPage, request: Request) -> Response:
         text=text,
         data=data,
         params=params,
-        about=about,
+        album=album,
         links=await page.links(keys),
         latest=latest,
-        selecting=selecting,
         lines=LIST_LENGTH,
     )
-
-
-def _selecting_text(kind: str, found: ItemReport, about: CatalogEntry) -> str:
-    """Return the key that selects a thing, which is that on Spotify; "" if it has none."""
-    if kind in ("track", "episode"):
-        return found.key
-    ids = [artist.id for artist in artists_of(about) if fold(artist.name) == fold(found.name)]
-    identity = next(iter(ids), "") if kind == "artist" else about.album_id
-    return f"{kind}:{identity}" if identity else ""
 
 
 async def search(page: ListenerPage, request: Request) -> Response:

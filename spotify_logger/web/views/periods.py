@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from spotify_logger.core.periods import Period, Zone
     from spotify_logger.queries.charts import HourOfWeek
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
@@ -92,7 +91,10 @@ def about_period(page: ListenerPage, request: Request) -> tuple[Question, dict[s
     noun, layout = ("month", "%Y-%m") if is_month else ("year", "%Y")
     text = str(request.path_params.get(noun, f"{page.today:{layout}}"))
     try:
-        period = _month(page.zone, text) if is_month else periods.year(page.zone, periods.parse_year(text))
+        if is_month:
+            period = periods.month(page.zone, periods.parse_month(text))
+        else:
+            period = periods.year(page.zone, periods.parse_year(text))
     except ValueError:
         raise BadRequest(f"not a {noun}: {text} (try {page.today:{layout}})") from None
     earlier = period.previous or period
@@ -112,10 +114,6 @@ def about_period(page: ListenerPage, request: Request) -> tuple[Question, dict[s
         "after": f"{after:{layout}}" if after <= page.today else None,
     }
     return replace(params.question("by", "min", period=False), period=period), about
-
-
-def _month(zone: Zone, text: str) -> Period:
-    return periods.month(zone, periods.parse_month(text))
 
 
 def _sum(hours: Sequence[HourOfWeek]) -> HourOfWeek:

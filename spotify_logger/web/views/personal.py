@@ -1,25 +1,28 @@
-"""What listeners change in their logs from the page, as the commands do."""
+"""The health of the logger, its login to Spotify, and what listeners change, as the commands do."""
 
 from __future__ import annotations
 
 import os
 import time
+from argparse import ArgumentTypeError
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, BinaryIO
 
-from starlette.responses import RedirectResponse, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, StreamingResponse
 
 from spotify_logger.core.redis_keys import play_key, second_of_key
+from spotify_logger.monitoring.notice import days_of_login
+from spotify_logger.monitoring.status import OVERDUE_AFTER, status
+from spotify_logger.queries.question import FINISHED, HALF, PARAMETERS, Question
 from spotify_logger.report.answers import Table
-from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import delete
 from spotify_logger.transfer import hide as hiding
 from spotify_logger.transfer.export import LogPeriod, export_file
-from spotify_logger.web import preferences
-from spotify_logger.web.importing import MAX_UPLOAD_BYTES
-from spotify_logger.web.request_params import BadRequest, read_form
+from spotify_logger.web.auth import set_cookie
+from spotify_logger.web.importing import MAX_UPLOAD_BYTES, temporary_folder
+from spotify_logger.web.request_params import CHOICES, COOKIE, BadRequest, chosen, read_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,13 +35,41 @@ if TYPE_CHECKING:
     from spotify_logger.web.listeners import ListenerPage
 
 EXPORT_FORMATS: Sequence[ExportFormat] = ("jsonl", "csv", "spotify", "listenbrainz")
+THRESHOLDS = ("0", "10s", "30s", "60s", "240s", HALF, FINISHED)  # to choose from
 CHUNK_BYTES = 64 * 1024
-TEMPORARY_FOLDER = "/var/tmp"  # noqa: S108 - on a disk, unlike /tmp; what is in it has a folder of its own
+
+
+async def health(page: ListenerPage, request: Request) -> Response:
+    """Show the health of the logger; the status is 503 if it needs attention, for monitoring."""
+    data = await page.observe(status)
+    now = time.time() - (data.clock_offset or 0)
+    about = {"data": data, "login": page.login, "now": now, "overdue": OVERDUE_AFTER}
+    about["days_of_login"] = days_of_login(data, now)
+    return page.render(request, "health.html", 200 if data.well else 503, **about)
+
+
+async def log_in(page: ListenerPage, request: Request) -> Response:
+    """Begin a Spotify login, or complete it with a pasted URL."""
+    pasted = (await read_form(request)).get("address", "").strip()
+    if not pasted:
+        await page.run(page.begin_login)
+    elif page.login:
+        page.login.attempt.take_line(pasted)
+    return RedirectResponse(f"/health{request.state.listener.query}#login", 303)
+
+
+async def login_state(page: ListenerPage, _: Request) -> Response:
+    """Return the state of the login as JSON."""
+    login = page.login
+    waiting, done = bool(login and login.url), bool(login and login.attempt.is_done)
+    return JSONResponse({"waiting": waiting, "done": done, "lines": login.lines if login else []})
 
 
 async def forget(page: ListenerPage, request: Request) -> Response:
     """Delete a play."""
-    second = await _second(request)
+    second = second_of_key((await read_form(request)).get("play", ""))
+    if second is None:
+        raise BadRequest("the form does not name a play")
     selection = delete.Selection(play_key(second))
     await page.run(lambda store: delete.forget(store, selection, time.time(), None))
     return _to_day(page, second)
@@ -70,12 +101,13 @@ async def undo(page: ListenerPage, request: Request) -> Response:
 
 async def settings(page: ListenerPage, request: Request) -> Response:
     """Show what the listener has chosen for the page and the log."""
+    read = PARAMETERS["min"].value
     return page.render(
         request,
         "settings.html",
-        chosen=preferences.chosen(request),
-        thresholds=preferences.threshold_words(),
-        zones=preferences.zone_names(),
+        chosen=chosen(request),
+        thresholds={text: Question(0.0, threshold=read(text)).rule_words for text in THRESHOLDS},
+        zones=(files("tzdata") / "zones").read_text().split(),
         hidden=await page.run(hiding.hidden_things),
         job=page.importing,
         limit=MAX_UPLOAD_BYTES,
@@ -101,11 +133,15 @@ async def import_state(page: ListenerPage, request: Request) -> Response:
 
 async def save_settings(_: ListenerPage, request: Request) -> Response:
     """Keep what the listener has chosen for the page."""
-    answer = RedirectResponse("/settings", 303)
-    try:
-        preferences.keep(request, answer, await read_form(request))
-    except ValueError as error:
-        raise BadRequest(str(error)) from None
+    answer, form = RedirectResponse("/settings", 303), await read_form(request)
+    for name in CHOICES:
+        text = form.get(name, "").strip()  # if there is none, the default
+        try:
+            if text:
+                PARAMETERS[name].value(text)
+        except ArgumentTypeError as error:
+            raise BadRequest(str(error)) from None
+        set_cookie(request, answer, COOKIE.format(name), text)
     return answer
 
 
@@ -128,27 +164,15 @@ async def export(page: ListenerPage, request: Request) -> Response:
 
 def _exported(form: ExportFormat, name: str, store: Archive) -> BinaryIO:
     """Return the log as a zip: an open file that is gone when it is closed, whatever happens."""
-    parent = os.environ.get("TMPDIR", TEMPORARY_FOLDER)
-    try:
-        with TemporaryDirectory(prefix="spotify-logger-", dir=parent) as folder:
-            export_file(LogPeriod(store), form, Path(folder, name))
-            return Path(folder, name).open("rb")
-    except OSError as error:
-        raise SpotifyLoggerError(f"cannot write to {parent}: {error.strerror or error}") from None
+    with temporary_folder() as folder:
+        export_file(LogPeriod(store), form, Path(folder, name))
+        return Path(folder, name).open("rb")
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-
-
-async def _second(request: Request) -> int:
-    """Return the second of the play that a form names."""
-    second = second_of_key((await read_form(request)).get("play", ""))
-    if second is None:
-        raise BadRequest("the form does not name a play")
-    return second
 
 
 def _to_day(page: ListenerPage, second: int) -> Response:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
@@ -21,8 +21,8 @@ from spotify_logger.queries.sql import CONTEXTS, NOUNS
 from spotify_logger.queries.top import names
 from spotify_logger.transfer.hide import deleted_plays
 from spotify_logger.web.auth import set_cookie
-from spotify_logger.web.covers import catalog_key_of_play
 from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, first_days, read_day, search_text
+from spotify_logger.web.templating import catalog_key_of_play
 from spotify_logger.web.views.periods import ranked_keys, with_tops
 
 if TYPE_CHECKING:
@@ -50,15 +50,15 @@ DEFAULT_PERIOD = "year"
 PERIOD_COOKIE = "spotify_logger_period"
 RECENT_PLAYS = 50
 LATEST_PLAYS = 20  # on the home page: as high as what is beside them
-DAY_MINUTES = 1440
+DAY_MINUTES, MINUTE = 1440, timedelta(minutes=1)
 HEARD, SKIPPED_PLAY, UNOBSERVED = "heard", "skipped", "unobserved"
 
 
 async def home(page: ListenerPage, request: Request) -> Response:
     """Show what is playing, the latest plays, a period that is remembered, and the activity of 12 months."""
     chosen = request.query_params.get("period", "")
-    kept = chosen if chosen in PERIODS else request.cookies.get(PERIOD_COOKIE, "")
-    period = kept if kept in PERIODS else DEFAULT_PERIOD
+    wanted = (chosen, request.cookies.get(PERIOD_COOKIE, ""))
+    period = next((each for each in wanted if each in PERIODS), DEFAULT_PERIOD)
     choice = next(each for each in page.params(request).choices() if each.label == PERIODS[period])
     question = RequestParams(choice.query, page.zone).question(limit=summary.TOP_COUNT)
     year_ago = first_days(page.today)[TWELVE_MONTHS] or page.today
@@ -118,10 +118,6 @@ async def recent(page: ListenerPage, request: Request) -> Response:
     text = search_text(request.query_params, NOUNS[kind]) if kind else ""
     question = params.question(limit=RECENT_PLAYS)
     timeline = await page.ask(request, queries.recent, question, kind, text)
-    turns = {
-        "newer": {"until": str(utc_time(timeline.newer))} if timeline.newer else {},
-        "older": {"until": str(utc_time(timeline.older))},
-    }
     return page.render(
         request,
         "recent.html",
@@ -131,12 +127,8 @@ async def recent(page: ListenerPage, request: Request) -> Response:
         title=await page.ask(request, _context_name, question, text)
         if kind == CONTEXTS
         else _name_of(kind, text, timeline),
-        is_newest=not timeline.newer,
-        is_oldest=not timeline.older,
-        urls={
-            name: f"?{urlencode({**({NOUNS[kind]: text} if kind else {}), **more})}"
-            for name, more in turns.items()
-        },
+        newer=utc_time(timeline.newer),
+        older=utc_time(timeline.older),
         **await _about_plays(page, timeline),
     )
 
@@ -233,24 +225,17 @@ class Segment(NamedTuple):
 
 def day_segments(zone: Zone, day: date, timeline: Timeline) -> list[Segment]:
     """Return the plays and gaps of a local day as segments."""
-    return [part for line in timeline.lines if (part := _segment(zone, day, line)) is not None]
-
-
-def _segment(zone: Zone, day: date, line: Line) -> Segment | None:
-    if gap := line.get("gap"):
-        kind, what = UNOBSERVED, "not observed"
-        begin, end = seconds_of(gap["from"]), seconds_of(gap["to"])
-    else:
+    midnight, found = datetime.combine(day, time.min), []
+    for line in timeline.lines:
         kind = SKIPPED_PLAY if line.get("end_reason") == SKIPPED else HEARD
-        what = str(line.get("name") or "?")
-        begin, end = (seconds_of(str(line.get(name, ""))) for name in ("started_at", "ended_at"))
-    if begin is None or end is None:
-        return None
-    moments = [zone.local(second) for second in (begin, end)]
-    # Cut at midnight what began the day before or ends the day after.
-    first, last = (
-        min(DAY_MINUTES, max(0, (moment.date() - day).days * DAY_MINUTES + moment.hour * 60 + moment.minute))
-        for moment in moments
-    )
-    title = f"{moments[0]:%H:%M} to {moments[1]:%H:%M}: {what}"
-    return Segment(kind, first, max(0, last - first), title)
+        what, ends = line.get("name") or "?", (line.get("started_at"), line.get("ended_at"))
+        if gap := line.get("gap"):
+            kind, what, ends = UNOBSERVED, "not observed", (gap["from"], gap["to"])
+        moments = [zone.local(second) for each in ends if (second := seconds_of(each)) is not None]
+        if len(moments) < len(ends):
+            continue
+        # Cut at midnight what began the day before or ends the day after.
+        begin, end = (min(DAY_MINUTES, max(0, (moment - midnight) // MINUTE)) for moment in moments)
+        title = f"{moments[0]:%H:%M} to {moments[1]:%H:%M}: {what}"
+        found.append(Segment(kind, begin, max(0, end - begin), title))
+    return found
