@@ -47,20 +47,20 @@ def milestones(log: Log, question: Question) -> Sequence[Milestone]:
 
 
 def _of_kind(log: Log, question: Question, kind: str) -> Iterator[Milestone]:
-    groups = "SELECT item, '' AS grouped FROM counted"
+    counted, is_of_group = "(SELECT *, '' AS grouped FROM counted)", "'' = ?"
     if kind:
         often = f"SELECT grouped FROM {kind}_of_tally WHERE plays >= {OF_ONE[0]}"
-        groups = f"SELECT * FROM ({sql.groups(kind, exact=question.exact)}) WHERE grouped IN ({often})"
+        groups = f"SELECT * FROM ({sql.groups(kind, exact=question.exact)}) WHERE grouped"
+        counted = f"counted JOIN ({groups} IN ({often})) USING (item)"
+        is_of_group = f"item IN (SELECT item FROM ({groups} = ?))"
     numbers = ", ".join(f"({number})" for number in (OF_ONE if kind else OF_ALL))
-    sums = f"""SELECT grouped, sum(before) AS before, sum(plays) AS plays
-        FROM counted JOIN ({groups}) USING (item) GROUP BY grouped"""
+    sums = f"SELECT grouped, sum(before) AS before, sum(plays) AS plays FROM {counted} GROUP BY grouped"
     query = f"""SELECT grouped, column1, column1 - before - 1
         FROM ({sums}) JOIN (VALUES {numbers}) ON column1 > before AND column1 <= plays
         ORDER BY column1 DESC, plays DESC, grouped LIMIT {MOST}"""
     for grouped, number, offset in log.rows(query):
         query = f"""SELECT second, (SELECT key FROM items named WHERE named.id = item)
-            FROM {sql.source(question)} WHERE second >= ? AND {sql.counts(question)}
-                AND item IN (SELECT item FROM ({groups}) WHERE grouped = ?)
+            FROM {sql.source(question)} WHERE second >= ? AND {sql.counts(question)} AND {is_of_group}
             ORDER BY second LIMIT 1 OFFSET ?"""
         ((second, key),) = log.rows(query, sql.bounds(question.period)[0], grouped, offset)
         name, _ = names(log, kind if kind == sql.ARTISTS else sql.TRACKS, grouped, key)
