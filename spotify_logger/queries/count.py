@@ -110,11 +110,10 @@ def count(log: Log, question: Question, text: str) -> Count:
         most = (track.heard_ms, track.plays) if question.by == TIME else (track.plays, track.heard_ms)
         return -closeness[group], -most[0], -most[1], track.title, track.keys
 
-    threshold = question.threshold
     return Count(
         text=text,
         whole=is_whole,
-        at_least_ms=None if threshold in (HALF, FINISHED) else int(threshold),
+        at_least_ms=None if question.threshold in (HALF, FINISHED) else int(question.threshold),
         from_=utc_time(question.period.begin),
         to=utc_time(question.period.end),
         **_sums([*chain.from_iterable(editions.values())]),

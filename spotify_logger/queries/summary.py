@@ -175,8 +175,7 @@ def _is_new(question: Question, kind: str) -> str:
 
 
 def _review_lines(lines: Mapping[str, Line]) -> list[ReviewLine]:
-    values = lines.values()
-    return [ReviewLine(line.name, line.artists, line.plays, line.heard_ms, None, line.key) for line in values]
+    return [ReviewLine(it.name, it.artists, it.plays, it.heard_ms, None, it.key) for it in lines.values()]
 
 
 def _first_play(log: Log, question: Question) -> FirstPlay | None:

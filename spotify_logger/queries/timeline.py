@@ -94,8 +94,7 @@ def _condition(log: Log, question: Question, kind: str, text: str) -> tuple[str,
     found = matches(find(log, text, kind, exact=question.exact))
     wanted = [grouped for grouped, match in found.items() if match == max(found.values())]
     same = f"SELECT item FROM ({sql.groups(kind, exact=question.exact)})"
-    condition = f"item IN ({same} WHERE grouped IN (SELECT value FROM json_each(?)))"
-    return condition, (json.dumps(wanted),)
+    return f"item IN ({same} WHERE grouped IN (SELECT value FROM json_each(?)))", (json.dumps(wanted),)
 
 
 def day(log: Log, question: Question, which: date) -> DayTimeline:
