@@ -49,8 +49,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         case "hide":
             found = _hide(options, store)
         case "check":
-            folder = settings.state_dir
-            found = check(store, question.now, confirmation, folder, repair=options.repair, screen=sys.stderr)
+            found = check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr)
         case "export":
             found = _export(options, LogPeriod(store, begin, end))
     return found

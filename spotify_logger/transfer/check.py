@@ -8,7 +8,6 @@ for each play.
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import chain, groupby
-from pathlib import Path
 from typing import TextIO
 
 from spotify_logger.core import redis_keys as keys
@@ -25,29 +24,26 @@ from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
 from spotify_logger.transfer.delete import Confirmation, item_hashes, remove_items
-from spotify_logger.transfer.findings import LOST_KINDS, FindingKind, Findings
-from spotify_logger.transfer.second_copy import kept_plays
+from spotify_logger.transfer.findings import LOST_KINDS, RESTORE_ADVICE, FindingKind, Findings
 
 INDEXED_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """The fields of a play that its index entry depends on."""
 MAX_TRIES = 3  # how many times an index entry is written if the logger changes the play meanwhile
 
 
-def check(  # noqa: PLR0913 - most of them say how to repair
+def check(
     archive: Archive,
     now: float,
     confirmation: Confirmation | None = None,
-    state_dir: Path | None = None,
     *,
     repair: bool = False,
     screen: TextIO | None = None,
 ) -> Answer:
     """Check that plays, index, catalog and gaps of a log agree, and repair index and catalog on request.
 
-    Plays that are gone, or have lost fields, come back from the state folder, or from index and catalog. What
-    is left of the others is deleted with consent only, or without asking if `confirmation` is None. The exit
-    code is 1 if there are problems, or any left after the repair. The progress is shown on the screen if it
-    is a terminal.
+    Plays that have lost fields get them back from index and catalog. What is left of others is deleted with
+    consent only, or without asking if `confirmation` is None. The exit code is 1 if there are problems, or
+    any left after the repair. The progress is shown on the screen if it is a terminal.
     """
     found = LogCheck(archive, repair=repair)
     findings = found.findings
@@ -56,13 +52,13 @@ def check(  # noqa: PLR0913 - most of them say how to repair
         found.check_plays(progress)
     findings.seen["days"] += len(found.days)
     if repair:
-        found.restore_lost(state_dir)
+        found.rebuild_lost()
     if found.lost:
         findings.why_kept = archive.eviction()
         if repair and not findings.why_kept and confirmation is not None:
             ends = (format_time(confirmation.zone, second) for second in (min(found.lost), max(found.lost)))
             left = f"all that is left of {counted(len(found.lost), 'play')}, {' to '.join(ends)}"
-            findings.why_kept = confirmation.refusal(f"Permanently delete {left}?")
+            findings.why_kept = confirmation.refusal(f"Permanently delete {left}? ({RESTORE_ADVICE})")
         if repair and not findings.why_kept:
             found.delete_lost()
     found.check_catalog(now)
@@ -192,16 +188,15 @@ class LogCheck:
     def _index(self, second: int) -> str:
         return self._archive.key(keys.index_key(keys.day_of(second)))
 
-    def restore_lost(self, state_dir: Path | None) -> None:
-        """Write the lost plays that are known from elsewhere, unless they were deleted."""
+    def rebuild_lost(self) -> None:
+        """Write the lost plays that index and catalog know, unless they were deleted."""
         wanted = self.lost.keys() - self._archive.tombstones().keys()
-        kept = kept_plays(state_dir, wanted) if state_dir and wanted else {}
         for seconds in batched(wanted, HASHES_PER_BATCH):
             items = self._archive.hashes(self.lost[second] for second in seconds)
             lines = self._archive.index_lines(seconds)
             with self._archive.batch() as batch:
                 for (second, held), item in zip(self._archive.plays(seconds), items, strict=True):
-                    whole = Play.from_hash(second, held) or Play.from_hash(second, kept.get(second, {}))
+                    whole = Play.from_hash(second, held)
                     play = whole or _rebuild(second, held, lines.get(second, ""), item)
                     if play is not None:
                         batch.write_play(second, play.to_hash(), play.index)

@@ -6,7 +6,6 @@ tombstone, then the play's hash and its index entry, and last its catalog item i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from functools import partial
 from itertools import chain
 from typing import NamedTuple, TextIO
@@ -185,7 +184,8 @@ class Deletion:
             self._delete_plays(batch)
         # Those of a run that was interrupted, too; and an item may be used on days of wrong clocks.
         unused = {play.item_key for _, play in deleted_plays(self._archive)}
-        for lines in self._archive.hashes(map(keys.index_key, indexed_days(self._archive))):
+        days = {name for names in self._archive.scan("plays:*") for name in names}
+        for lines in self._archive.hashes(days):
             unused.difference_update(item for _, item, _, _ in keys.read_day(lines))
         self.items = remove_items(self._archive, unused, self._now)
 
@@ -214,12 +214,6 @@ class Deletion:
             + [("HDEL", key(keys.index_key(keys.day_of(second))), second) for second in ends]
         )
         self.deleted += len(ends)
-
-
-def indexed_days(archive: Archive) -> list[date]:
-    """Return all UTC days that have an index, in ascending order, those of wrong clocks included."""
-    names = {name.removeprefix("plays:") for names in archive.scan("plays:*") for name in names}
-    return sorted(filter(None, map(keys.read_date, names)))
 
 
 def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:

@@ -34,6 +34,7 @@ class FindingKind(Enum):
 NOTICES = {FindingKind.OVERLAPPING, FindingKind.DOUBTFUL_ARTISTS}
 LEFT_TO_THE_USER = NOTICES | {FindingKind.STRANGE, FindingKind.MISNAMED, FindingKind.BACK}  # by --repair
 LOST_KINDS = {FindingKind.LOST, FindingKind.INCOMPLETE}  # of which --repair deletes what is left, if asked
+RESTORE_ADVICE = "`spotify-logger restore` brings back plays that are in the second copy"
 HARMLESS = NOTICES | {FindingKind.OLD_FORM, FindingKind.JOINED_ARTISTS}  # information rather than errors
 
 
@@ -75,6 +76,8 @@ class Findings:
         page: list[Block] = [filled(f"{heads}: {outcome}", *seen)]
         if rows:
             page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
+        if any(self._counts[kind] for kind in LOST_KINDS) and not self.repair:
+            page.append(f"{RESTORE_ADVICE}.")
         if self.why_kept:
             page.append(f"What is left of plays is kept: {self.why_kept}.")
         seen_counts = {name: self.seen[name] for name in NOUNS}

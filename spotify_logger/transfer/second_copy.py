@@ -9,12 +9,12 @@ import io
 import json
 import os
 import shutil
-import sqlite3
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
@@ -26,16 +26,13 @@ from spotify_logger.monitoring.status import COPY_FOLDER
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.words import counted
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.storage.outbox import OUTBOX_FILE, known_log, log_trouble
+from spotify_logger.storage.outbox import known_log, log_trouble
 from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.system.state import from_json
 from spotify_logger.transfer.export import JsonObject, LogPeriod, records
-from spotify_logger.transfer.importer.command import import_history, import_plays
-from spotify_logger.transfer.importer.dedup import Decision
+from spotify_logger.transfer.importer.command import decide_plays, import_history
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, read_record
 from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile, read_rows
-from spotify_logger.transfer.importer.writer import PlayWriter
 from spotify_logger.transfer.move import accept
 
 SUFFIX = ".jsonl.gz"
@@ -109,23 +106,6 @@ def restore(
     return answer
 
 
-def kept_plays(state_dir: Path, seconds: Collection[int]) -> dict[int, dict[str, str]]:
-    """Return the hashes of plays that the copy or, in a newer state, the outbox has, by their seconds."""
-    found: dict[int, dict[str, str]] = {}
-    for month in {keys.day_of(second).replace(day=1) for second in seconds}:
-        with suppress(UnreadableFile, OSError):
-            for entry in map(_play, _read(_path(state_dir / COPY_FOLDER, month))):
-                if entry and entry.play.second in seconds:
-                    found[entry.play.second] = dict(entry.stored_hash or {})
-    address = f"{(state_dir / OUTBOX_FILE).absolute().as_uri()}?mode=ro"
-    query = "SELECT key, fields FROM plays WHERE safe < 2 AND key IN (SELECT value FROM json_each(?))"
-    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as outbox:
-        for second, text in outbox.execute(query, [json.dumps([*seconds])]):
-            fields = from_json(dict[str, object], text) or {}
-            found[second] = {name: str(value) for name, value in fields.items()}
-    return found
-
-
 def _refuse_another_log(archive: Archive, state_dir: Path) -> None:
     found = archive.log_id()
     if found and (trouble := log_trouble(archive.where, known_log(state_dir), found)):
@@ -134,21 +114,6 @@ def _refuse_another_log(archive: Archive, state_dir: Path) -> None:
 
 def _path(folder: Path, month: date) -> Path:
     return folder / f"{month:%Y-%m}{SUFFIX}"
-
-
-class _Losses(PlayWriter):
-    """Notes which plays a log has lost, instead of writing them."""
-
-    def __init__(self, archive: Archive) -> None:
-        super().__init__(archive)
-        self.plays: set[object] = set()
-        self.replaced: set[object] = set()  # plays of which a better account was lost
-
-    def write(self, decisions: Sequence[Decision], lifted: Iterable[int] = ()) -> None:  # noqa: ARG002 - there are none
-        for each in decisions:
-            if each.is_written:
-                self.plays.add(identity(each.entry.play))
-                self.replaced.update(map(identity, each.replaced))
 
 
 def _copy_month(archive: Archive, month: date, path: Path) -> int:
@@ -162,17 +127,17 @@ def _copy_month(archive: Archive, month: date, path: Path) -> int:
         bad, missing = path.with_name(f"{path.name}.bad"), []
         path.replace(bad)
         sys.stderr.write(f"{path} is damaged: kept as {bad.name}, writing a new one\n")
-    plays, losses = filter(None, map(_play, missing)), _Losses(archive)
     # A play is lost unless it was deleted, or has given way to a better account of it.
-    for _ in import_plays(archive, sorted(plays, key=lambda entry: entry.play.started_ms), losses):
-        pass
-    for name in losses.replaced:
-        rows.pop(name, None)
-    lost = [row for row in missing if row["kind"] == "gap" or _name(row) in losses.plays]
+    plays = sorted(filter(None, map(_play, missing)), key=lambda entry: entry.play.started_ms)
+    decisions = chain.from_iterable(decided for decided, _ in decide_plays(archive, plays))
+    lost_plays = {identity(each.entry.play): each.replaced for each in decisions if each.is_written}
+    for worse in chain.from_iterable(lost_plays.values()):
+        rows.pop(identity(worse), None)
+    lost = [row for row in missing if row["kind"] == "gap" or _name(row) in lost_plays]
     items = {entry.play.item.key for entry in map(_play, (*rows.values(), *lost)) if entry}
     lost += [row for row in missing if row.get("key") in items]
     _write(path, [*rows.values(), *lost])
-    return len(losses.plays)
+    return len(lost_plays)
 
 
 def _name(row: JsonObject) -> object:

@@ -13,10 +13,10 @@ from spotify_logger.report.answers import Table
 from spotify_logger.report.words import Formatted
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient, StoreError
-from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.transfer.check import check
 from spotify_logger.transfer.delete import Confirmation
 from spotify_logger.transfer.findings import MAX_EXAMPLES, FindingKind
+from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.second_copy import update
 from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play
 from tests.report.samples import TerminalStream
@@ -175,24 +175,18 @@ def make_husk(log: RedisLog) -> None:
         log.raw.hset(B, name, value)
 
 
-@pytest.mark.parametrize("place", ["outbox", "copy"])
-def test_plays_that_have_lost_fields_or_all_come_back_from_the_state_folder(
-    log: RedisLog, tmp_path: Path, place: str
+def test_plays_that_have_lost_fields_or_all_come_back_from_the_second_copy(
+    log: RedisLog, tmp_path: Path
 ) -> None:
     before = log.everything()
-    if place == "copy":
-        assert update(log.store, tmp_path) == ""
-    else:
-        outbox = Outbox(tmp_path / OUTBOX_FILE, lambda: 0.0)
-        outbox.put([play("A"), play("B", 300, 30, SKIPPED)])
-        outbox.close()
+    assert update(log.store, tmp_path) == ""
     make_husk(log)
     log.raw.hdel(INDEX, str(SECOND + 300))
     log.raw.delete(A, "track:A")
-    found = check(log.store, NOW, state_dir=tmp_path)
+    found = check(log.store, NOW)
     assert (examples(found)["incomplete"], found.code) == ([B], 1)
-    ask = Confirmation(io.StringIO(), io.StringIO(), Zone("UTC"))  # nobody is there, and nothing to ask
-    assert check(log.store, NOW, ask, tmp_path, repair=True).code == 0
+    assert "spotify-logger restore" in str(found.page)
+    import_history(log.store, [tmp_path / "plays"])
     assert log.kept(B) == before[B]
     assert log.everything().keys() == before.keys()
     assert examples(check(log.store, NOW)) == {}
@@ -208,16 +202,16 @@ def test_fields_that_a_play_has_lost_are_in_index_and_catalog(log: RedisLog, nam
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
-def test_what_is_left_of_a_play_goes_with_consent(log: RedisLog, tmp_path: Path, *, is_deleted: bool) -> None:
-    if is_deleted:  # by a person: it is in the copy, and must not come back
-        update(log.store, tmp_path)
-        log.raw.hset("forgotten", str(SECOND + 300), str(SECOND + 330))
+def test_what_is_left_of_a_play_goes_with_consent(log: RedisLog, *, is_deleted: bool) -> None:
     make_husk(log)
-    log.raw.hdel(INDEX, str(SECOND + 300))
+    if is_deleted:  # by a person: the index has it, and it must not come back
+        log.raw.hset("forgotten", str(SECOND + 300), str(SECOND + 330))
+    else:
+        log.raw.hdel(INDEX, str(SECOND + 300))
     for text, stays in (("n\n", True), ("y\n", False)):
         screen = TerminalStream()
         ask = Confirmation(TerminalStream(text), screen, Zone("UTC"))
-        answer = check(log.store, NOW, ask, tmp_path, repair=True)
+        answer = check(log.store, NOW, ask, repair=True)
         assert "all that is left of 1 play, 2026-11-22 18:05" in screen.getvalue()
         assert (log.kept(B) == HUSK, bool(log.kept(B)), answer.code) == (stays, stays, stays)
     assert examples(check(log.store, NOW)) == {}

@@ -25,8 +25,8 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete import remove_items
-from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Deduplicator, RowStatus
-from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkippedRow, SkipReason
+from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Decision, Deduplicator, RowStatus
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkipReason
 from spotify_logger.transfer.importer.files import (
     FoundFiles,
     SourceFile,
@@ -36,7 +36,7 @@ from spotify_logger.transfer.importer.files import (
 )
 from spotify_logger.transfer.importer.formats import read_row, user_of
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
-from spotify_logger.transfer.importer.writer import ImportSummary, PlayWriter
+from spotify_logger.transfer.importer.writer import MAX_ROWS_SHOWN, ImportSummary, PlayWriter
 
 RESULTS = (*RowStatus, *SkipReason)
 SAMPLE_KEYS = "activity:*"  # a million a year
@@ -85,12 +85,14 @@ def import_history(
     if not found.sources and not found.refused:
         raise SpotifyLoggerError("nothing to import: no file has plays (name Spotify's zip or its folder)")
     writer = PlayWriter(archive, dry_run=options.dry_run)
-    summary, size = writer.summary, sum(source.size for source in found.sources)
+    summary, size, imported = writer.summary, sum(source.size for source in found.sources), 0
     with _import_on(screen) as progress, _temporary_table() as database:
         for done in _read_files(found.sources, database, writer, private=options.private):
             progress("reading", done, size)
-        for done in import_plays(archive, _sorted_plays(database), writer, restore=options.restore):
-            progress("importing", done, summary.plays)
+        for decisions, lifted in decide_plays(archive, _sorted_plays(database), restore=options.restore):
+            writer.write(decisions, lifted)
+            imported += len(decisions)
+            progress("importing", imported, summary.plays)
         if writer.loose_items:
             # Items whose plays were deleted before, or replaced now, may not be used any more.
             now = time.time()
@@ -116,7 +118,8 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
             raise SpotifyLoggerError(
                 f"Redis at {archive.where} has no samples: no key {SAMPLE_KEYS} (check REDIS_PREFIX)"
             )
-        for _ in import_plays(archive, plays_of(samples()), writer):
+        for decisions, lifted in decide_plays(archive, plays_of(samples())):
+            writer.write(decisions, lifted)
             progress("importing", done, len(seconds))
     results = writer.summary.results
     counts = count_cell(results.total(), "play"), count_cell(len(seconds), "sample"), empty
@@ -169,16 +172,17 @@ def _read_files(
                         logger = found.play.fields.get("logged_by")
                         values = (found.play.started_ms, logger, pickle.dumps(found))
                         database.execute("INSERT INTO plays VALUES (?, ?, ?)", values)
-                    elif isinstance(found, SkippedRow):
-                        writer.summary.skip(found.reason, (source.name, number, found.detail))
-                    else:
+                    elif isinstance(found, OtherRecord):
                         others.append(found)
+                    else:
+                        writer.summary.skip(found, source.name, number)
                     if number % ROWS_PER_BATCH == 0:
                         writer.write_others(others)
                         others.clear()
                         yield before + min(text.buffer.tell(), source.size)  # that of gzip is a smaller one
         except UnreadableFile as error:
-            writer.summary.broken.append((source.name, number + 1, str(error)))
+            writer.summary.is_complete = False
+            writer.summary.problems.append((source.name, number + 1, str(error)))
         writer.write_others(others)
         before += source.size
         yield before
@@ -200,23 +204,20 @@ def _sorted_plays(database: sqlite3.Connection) -> Iterator[ImportedPlay]:
         yield entry._replace(play=play)
 
 
-def import_plays(
-    archive: Archive, entries: Iterable[ImportedPlay], writer: PlayWriter, *, restore: bool = False
-) -> Iterator[int]:
-    """Write the new plays and the better accounts, given in order of their starts; yield how many are done.
+def decide_plays(
+    archive: Archive, entries: Iterable[ImportedPlay], *, restore: bool = False
+) -> Iterator[tuple[list[Decision], set[int]]]:
+    """Yield what to do with plays, given in order of their starts, and which tombstones to lift.
 
-    Deleted plays stay away, unless `restore` is set: then their tombstones are lifted.
+    Each batch has to be written before the next one. Deleted plays stay away, unless `restore` is set.
     """
-    deduplicator, done = Deduplicator(archive.tombstones().items(), restore=restore), 0
+    deduplicator = Deduplicator(archive.tombstones().items(), restore=restore)
     for batch in _batches(entries):
         begin_ms, end_ms = batch[0].play.started_ms, max(entry.play.ended_ms for entry in batch)
         known = _logged_plays(archive, (begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000)
         keys = {play.item.key for play in (*known, *(entry.play for entry in batch))} if known else ()
         isrcs = {key: isrc for key, (isrc,) in archive.catalog(keys, ["isrc"]) if isrc}
-        decisions = deduplicator.decide(batch, known, isrcs)
-        writer.write(decisions, deduplicator.lifted)
-        done += len(batch)
-        yield done
+        yield deduplicator.decide(batch, known, isrcs), deduplicator.lifted
 
 
 def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
@@ -248,9 +249,9 @@ def _logged_plays(archive: Archive, begin: int, end: int) -> list[Play]:
 
 def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answer:
     """Return the answer of an import; exit code 1 if anything could not be read completely."""
-    results, problems = summary.results, summary.bad + summary.broken
+    results, problems = summary.results, summary.problems
     notes: list[Cell] = [filled("{}, row {}: {}", *problem) for problem in problems]
-    if more := results[SkipReason.BAD] - len(summary.bad):
+    if (more := results[SkipReason.BAD] - MAX_ROWS_SHOWN) > 0:
         notes.append(phrase(count_cell(more, "more row"), "not understood"))
     notes += [f"{name}: {words}" for name, words in found.refused]
     if found.other_users:
@@ -276,7 +277,7 @@ def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answ
             "other_users": found.other_users,
         },
     }
-    return Answer(data, page, 1 if summary.broken or found.refused else 0)
+    return Answer(data, page, int(bool(found.refused) or not summary.is_complete))
 
 
 def _page(head: Formatted, summary: ImportSummary, *, dry_run: bool) -> list[Block]:

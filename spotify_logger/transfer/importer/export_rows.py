@@ -83,13 +83,6 @@ class SkipReason(Enum):
     PLAYING = "still playing when it was exported"
 
 
-class SkippedRow(NamedTuple):
-    """Why a row is skipped, and what is wrong with it if it is malformed."""
-
-    reason: SkipReason
-    detail: str = ""
-
-
 class ImportedPlay(NamedTuple):
     """A play parsed from a row of an export.
 
@@ -112,7 +105,8 @@ class OtherRecord(NamedTuple):
 
 
 Row = Mapping[str, object]
-ParsedRow = ImportedPlay | OtherRecord | SkippedRow
+ParsedRow = ImportedPlay | OtherRecord | SkipReason | str
+"""What is in a row, or why it is skipped; text says what is wrong with a malformed one."""
 
 
 def read_listening(kind: SourceKind, row: Row, now_ms: int) -> ParsedRow:
@@ -121,18 +115,18 @@ def read_listening(kind: SourceKind, row: Row, now_ms: int) -> ParsedRow:
     # The oldest exports write "2012-03-21 21:36:50 UTC".
     reported_end_ms = from_iso(text_of(row[end]).removesuffix(" UTC"))
     if reported_end_ms is None or not is_plausible(reported_end_ms, now_ms):
-        return malformed(f"{end} is not a time between 2006 and now")
+        return f"{end} is not a time between 2006 and now"
     ms_played = integer(row.get(length))
     if ms_played is None or ms_played > MAX_ITEM_MS:
-        return malformed(f"{length} is not a number of milliseconds")
+        return f"{length} is not a number of milliseconds"
     if not ms_played:
-        return SkippedRow(SkipReason.SILENT)
+        return SkipReason.SILENT
     item = _item(row)
     if item is None or item.key.startswith("local:"):
         if any(isinstance(value, str) and _OTHER_URI.match(value) for value in row.values()):
-            return SkippedRow(SkipReason.VIDEO)
+            return SkipReason.VIDEO
         if item is None:
-            return SkippedRow(SkipReason.NAMELESS)
+            return SkipReason.NAMELESS
     # Account data has neither a start nor an end reason.
     started_ms = _start(row.get("offline_timestamp"), reported_end_ms, ms_played)
     idle_ms = reported_end_ms - started_ms - ms_played
@@ -187,7 +181,7 @@ def _own_play(
     play = Play.from_hash(second, fields, catalog)
     is_possible = play is not None and second in naming_seconds(play.started_ms // 1000)
     if play is None or not is_possible or not is_plausible(play.started_ms, now_ms):
-        return malformed("its key or fields are not those of a play, an item or a gap")
+        return "its key or fields are not those of a play, an item or a gap"
     return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
 
 
@@ -264,8 +258,3 @@ def flag(value: object) -> bool | None:
 def is_plausible(stamp_ms: int, now_ms: int) -> bool:
     """Return whether something can have been played at a moment; clocks may be wrong by a day."""
     return EARLIEST_PLAY_MS <= stamp_ms <= now_ms + ONE_DAY_MS
-
-
-def malformed(detail: str) -> SkippedRow:
-    """Return a row that is skipped because of what is wrong with it."""
-    return SkippedRow(SkipReason.BAD, detail)

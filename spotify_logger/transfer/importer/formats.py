@@ -16,7 +16,7 @@ from spotify_logger.core.play import IMPORT, UNKNOWN, Play
 from spotify_logger.core.player_state import MAX_ITEM_MS, Item, dict_get, encode_artists
 from spotify_logger.core.times import from_iso
 from spotify_logger.transfer.importer import export_rows as rows
-from spotify_logger.transfer.importer.export_rows import ImportedPlay, ParsedRow, Row, SkippedRow, SkipReason
+from spotify_logger.transfer.importer.export_rows import ImportedPlay, ParsedRow, Row, SkipReason
 
 _NAME_FIELDS = "alias aliases #text name albumtitle"  # in an object: Koito, Last.fm, old and new Maloja
 _OPEN_SPOTIFY_TRACK = "https://open.spotify.com/track/"
@@ -63,12 +63,12 @@ class Format(NamedTuple):
 def read_row(row: object, now_ms: int, *, private: bool = False) -> ParsedRow:
     """Parse a row; private sessions are skipped unless `private` is set."""
     if isinstance(row, str) and is_damaged(row):
-        return rows.malformed("not UTF-8, perhaps Latin-1: convert the file to UTF-8")
+        return "not UTF-8, perhaps Latin-1: convert the file to UTF-8"
     known = format_of(row)
     if known is None or not isinstance(row, dict):
-        return rows.malformed("not a row of a known format")
+        return "not a row of a known format"
     if rows.flag(row.get("incognito_mode")) and not private:
-        return SkippedRow(SkipReason.PRIVATE)
+        return SkipReason.PRIVATE
     return known.read(row, now_ms)
 
 
@@ -98,12 +98,12 @@ def is_damaged(text: str) -> bool:
 def _read_listen(logger: Logger, row: Row, now_ms: int) -> ParsedRow:
     started_ms = _moment_ms(_first(row, logger.moment))
     if started_ms is None and dict_get(row, "@attr.nowplaying"):
-        return SkippedRow(SkipReason.PLAYING)
+        return SkipReason.PLAYING
     if started_ms is None or not rows.is_plausible(started_ms, now_ms):
-        return rows.malformed("its time is not between 2006 and now")
+        return "its time is not between 2006 and now"
     item = _item(logger, row)
     if item is None:
-        return SkippedRow(SkipReason.NAMELESS)
+        return SkipReason.NAMELESS
     ms_played = _length_ms(logger, row)
     ended_ms, fields = started_ms + ms_played, {**rows.fields_of(item), "logged_by": logger.name}
     play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, UNKNOWN, IMPORT, fields)

@@ -28,16 +28,17 @@ class ImportSummary:
 
     plays: int = 0  # rows that hold a play; other rows are skipped
     results: Counter[RowStatus | SkipReason] = field(default_factory=Counter)
-    bad: list[Problem] = field(default_factory=list)  # the first malformed rows
-    broken: list[Problem] = field(default_factory=list)  # where files could not be read any further
+    problems: list[Problem] = field(default_factory=list)  # the first malformed rows, and ends of files
+    is_complete: bool = True  # whether all files could be read to their ends
     items: Counter[str] = field(default_factory=Counter)  # of our own exports, "new" and "known"
     gaps: Counter[str] = field(default_factory=Counter)
 
-    def skip(self, reason: SkipReason, problem: Problem) -> None:
-        """Count a skipped row."""
+    def skip(self, why: SkipReason | str, file: str, number: int) -> None:
+        """Count a skipped row; text says what is wrong with it."""
+        reason = why if isinstance(why, SkipReason) else SkipReason.BAD
         self.results[reason] += 1
-        if reason is SkipReason.BAD and len(self.bad) < MAX_ROWS_SHOWN:
-            self.bad.append(problem)
+        if isinstance(why, str) and self.results[reason] <= MAX_ROWS_SHOWN:
+            self.problems.append((file, number, why))
 
 
 class PlayWriter:
