@@ -162,16 +162,14 @@ def _play(row: JsonObject) -> ImportedPlay | None:
 
 def _write(path: Path, rows: Sequence[JsonObject]) -> None:
     """Replace a file if it has another content; raise SpotifyLoggerError if the disk is nearly full."""
-    content = io.BytesIO()
-    with gzip.GzipFile("", "wb", fileobj=content, mtime=0) as file, io.TextIOWrapper(file, "ascii") as text:
-        text.writelines(f"{json.dumps(row)}\n" for row in rows)
+    content = gzip.compress("".join(f"{json.dumps(row)}\n" for row in rows).encode(), mtime=0)
     if not rows:
         path.unlink(missing_ok=True)
-    elif not path.exists() or path.read_bytes() != content.getvalue():
-        if shutil.disk_usage(path.parent).free < MIN_FREE + content.tell():
+    elif not path.exists() or path.read_bytes() != content:
+        if shutil.disk_usage(path.parent).free < MIN_FREE + len(content):
             raise SpotifyLoggerError(f"the disk with {path.parent} is nearly full: free some space")
         with replacing(path) as out:
-            out.buffer.write(content.getvalue())
+            out.buffer.write(content)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,7 @@ def answer(options: argparse.Namespace, store: Archive, listener: str) -> Answer
     """Make a token, list all or revoke one; `listener` is the one that a new token is for by default."""
     name, known, key = options.name, _load(store), store.shared_key(TOKENS)
     if options.action == "list":
-        data = [
-            {name: getattr(token, name) for name in ("name", "listeners", "created_at")} for token in known
-        ]
+        data = [{"name": it.name, "listeners": it.listeners, "created_at": it.created_at} for it in known]
         rows = [(it.name, ", ".join(one or "-" for one in it.listeners), it.created_at) for it in known]
         return Answer(data, [Table(rows, ("name", "for", "created"))] if rows else ["There are no tokens."])
     is_new = options.action == "new"

@@ -68,28 +68,26 @@ class ImportOptions(NamedTuple):
     restore: bool = False  # deleted plays, too
 
 
-DEFAULTS = ImportOptions()
-
-
 def import_history(
     archive: Archive,
     paths: Sequence[Path],
-    options: ImportOptions = DEFAULTS,
+    options: ImportOptions | None = None,
     screen: TextIO | Progress | None = None,
 ) -> Answer:
     """Import the plays, items and gaps in files, folders and zips, and show the progress on a terminal.
 
     An interrupted import can be run again, and continues where it stopped.
     """
-    found = find_sources(paths, options.users)
+    users, private, dry_run, restore = options or ImportOptions()
+    found = find_sources(paths, users)
     if not found.sources and not found.refused:
         raise SpotifyLoggerError("nothing to import: no file has plays (name Spotify's zip or its folder)")
-    writer = PlayWriter(archive, dry_run=options.dry_run)
+    writer = PlayWriter(archive, dry_run=dry_run)
     summary, size, imported = writer.summary, sum(source.size for source in found.sources), 0
     with _import_on(screen) as progress, _temporary_table() as database:
-        for done in _read_files(found.sources, database, writer, private=options.private):
+        for done in _read_files(found.sources, database, writer, private=private):
             progress("reading", done, size)
-        for decisions, lifted in decide_plays(archive, _sorted_plays(database), restore=options.restore):
+        for decisions, lifted in decide_plays(archive, _sorted_plays(database), restore=restore):
             writer.write(decisions, lifted)
             imported += len(decisions)
             progress("importing", imported, summary.plays)
@@ -97,7 +95,7 @@ def import_history(
             # Items whose plays were deleted before, or replaced now, may not be used any more.
             now = time.time()
             remove_items(archive, writer.loose_items - archive.items_before(int(now)), now)
-    return _answer(summary, found, dry_run=options.dry_run)
+    return _answer(summary, found, dry_run=dry_run)
 
 
 def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | None = None) -> Answer:

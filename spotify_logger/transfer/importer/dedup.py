@@ -62,6 +62,7 @@ class Candidate:
         self.accounts = [self]  # all of the same play, this one included
         self.used_ms = 0  # of a known play, how much matching rows account for
         self.is_claimed = False  # whether an account of another kind matches it
+        self.decision = Decision(entry, RowStatus.NEW)  # the result, if it is a row
 
     @property
     def logs(self) -> set[bool]:
@@ -113,21 +114,19 @@ class Deduplicator:
         """
         self.lifted = set()
         rows = [Candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
-        decisions: dict[int, Decision] = {}
         found = [(row, second) for row in rows for second in self._tombstones_on(row.evidence)]
-        left = self._without_deleted(rows, found, decisions)
+        left = self._not_deleted(rows, found)
         _match(left, self._with_new_plays(rows, (_known_play(play, isrcs) for play in known)))
         found = self._nearest_tombstones(left, {(row.origin, second) for row, second in found})
-        left = self._without_deleted(left, found, decisions)
+        left = self._not_deleted(left, found)
         for accounts in {id(row.accounts): row.accounts for row in left}.values():
-            decisions |= _settle(accounts)
+            _settle(accounts)
         for row in left:
-            decision = decisions[id(row)]
-            if decision.is_written:
+            if row.decision.is_written:
                 row.known_as = RowStatus.DOUBLE
                 self._new_plays[identity(row.entry.play)] = row
-            self._replaced.update(map(identity, decision.replaced))
-        return [decisions[id(row)] for row in rows]
+            self._replaced.update(map(identity, row.decision.replaced))
+        return [row.decision for row in rows]
 
     def _with_new_plays(self, rows: Sequence[Candidate], known: Iterable[Candidate]) -> list[Candidate]:
         """Return the known plays and the new ones, which keep the evidence of their rows."""
@@ -149,18 +148,16 @@ class Deduplicator:
             play.accounts = [play]
         return found
 
-    def _without_deleted(
-        self,
-        rows: Sequence[Candidate],
-        found: Sequence[tuple[Candidate, int]],
-        decisions: dict[int, Decision],
+    def _not_deleted(
+        self, rows: Iterable[Candidate], found: Iterable[tuple[Candidate, int]]
     ) -> list[Candidate]:
         """Decide about the rows of deleted plays, `found` with their tombstones, and return the others."""
         if self._restore:
             self.lifted |= {second for _, second in found}
-        else:
-            decisions |= {id(row): Decision(row.entry, RowStatus.FORGOTTEN) for row, _ in found}
-        return [row for row in rows if id(row) not in decisions]
+            return list(rows)
+        for row, _ in found:
+            row.decision = Decision(row.entry, RowStatus.FORGOTTEN)
+        return [row for row in rows if row.decision.status is not RowStatus.FORGOTTEN]
 
     def _nearest_tombstones(
         self, rows: Iterable[Candidate], taken: set[tuple[object, int]]
@@ -264,8 +261,8 @@ def _without_duplicates(rows: Iterable[Candidate]) -> list[Candidate]:
     return found
 
 
-def _settle(accounts: Sequence[Candidate]) -> dict[int, Decision]:
-    """Return the results for the rows among all accounts of a play, by the ids of their candidates."""
+def _settle(accounts: Sequence[Candidate]) -> None:
+    """Decide about the rows among all accounts of a play."""
     by_worth = sorted(
         accounts, key=lambda each: (rules.account_order(each.entry.play), each.known_as is not None)
     )
@@ -273,16 +270,16 @@ def _settle(accounts: Sequence[Candidate]) -> dict[int, Decision]:
     rows = [each for each in by_worth if each.known_as is None]
     best, row = by_worth[-1], rows[-1]
     replaced = [each.entry.play for each in known if each is not best and each.entry.play.source != LIVE]
-    decisions = {id(each): Decision(each.entry, best.known_as or RowStatus.DOUBLE) for each in rows}
+    for each in rows:
+        each.decision = Decision(each.entry, best.known_as or RowStatus.DOUBLE)
     if best.known_as is None:
         is_improved = any(each.known_as is not RowStatus.DOUBLE for each in known)
         status = RowStatus.IMPROVED if is_improved else RowStatus.DOUBLE if known else RowStatus.NEW
-        decisions[id(row)] = Decision(row.entry, status, is_written=True, replaced=replaced)
+        row.decision = Decision(row.entry, status, is_written=True, replaced=replaced)
     else:
         lacks = any(name in row.entry.play.fields and name not in best.entry.play.fields for name in NAMES)
         named = best.entry.play if lacks else None
-        decisions[id(row)] = Decision(row.entry, best.known_as, replaced=replaced, named=named)
-    return decisions
+        row.decision = Decision(row.entry, best.known_as, replaced=replaced, named=named)
 
 
 def _by_cost(

@@ -141,11 +141,8 @@ def read_listening(kind: SourceKind, row: Row, now_ms: int) -> ParsedRow:
     is_ours = source in {LIVE, BACKFILL, IMPORT}
     source = source if is_ours else IMPORT
     play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, source, fields)
-    return (
-        ImportedPlay(play, kind_of(play), ended_ms, _texts(play.to_hash()))
-        if is_ours
-        else ImportedPlay(play, kind, reported_end_ms)
-    )
+    found = ImportedPlay(play, kind, reported_end_ms)
+    return ImportedPlay(play, kind_of(play), ended_ms, _texts(play.to_hash())) if is_ours else found
 
 
 def read_record(record: Row, now_ms: int) -> ParsedRow:
@@ -168,21 +165,19 @@ def read_csv_row(row: Row, now_ms: int) -> ParsedRow:
         if (moment_ms := from_iso(fields.get(name, ""))) is not None:
             fields[name] = to_iso(moment_ms // 1000 * 1000 + (whole_number(fields.get(column)) or 0) % 1000)
     catalog = {name: fields[name] for name in ("uri", "type", *CSV_CATALOG_FIELDS) if name in fields}
-    found = _own_play(whole_number(fields.get("second")) or -1, fields, now_ms, catalog)
-    if isinstance(found, ImportedPlay):  # some of the fields are not those of the play
-        return found._replace(stored_hash=_texts(found.play.to_hash()))
-    return found
+    return _own_play(whole_number(fields.get("second")) or -1, fields, now_ms, catalog)
 
 
 def _own_play(
     second: int, fields: Mapping[str, str], now_ms: int, catalog: Mapping[str, FieldValue] | None = None
 ) -> ParsedRow:
-    """Return the play with a hash, which is stored as it is."""
+    """Return the play with a hash, which is stored as it is, unless it has fields of the catalog, too."""
     play = Play.from_hash(second, fields, catalog)
     is_possible = play is not None and second in naming_seconds(play.started_ms // 1000)
     if play is None or not is_possible or not is_plausible(play.started_ms, now_ms):
         return "its key or fields are not those of a play, an item or a gap"
-    return ImportedPlay(play, kind_of(play), play.ended_ms, fields)
+    stored = fields if catalog is None else _texts(play.to_hash())
+    return ImportedPlay(play, kind_of(play), play.ended_ms, stored)
 
 
 def _texts(value: object) -> dict[str, str]:
