@@ -46,13 +46,13 @@ HISTORY_PLAY_FIELDS = (
     *("type", "uri", "name", "artists", "album", "device_name", "shuffle_state"),
     *("started_at", "ended_at", "ms_played", "end_reason", "source"),
 )
-_TRACK_FIELDS = (
+TRACK_FIELDS = (
     *("master_metadata_track_name", "master_metadata_album_artist_name"),
     *("master_metadata_album_album_name", "spotify_track_uri"),
 )
 _EPISODE_FIELDS = ("episode_name", "episode_show_name", "spotify_episode_uri")
 _HISTORY_FIELDS = (
-    *("ts", "platform", "ms_played", "conn_country", "ip_addr", *_TRACK_FIELDS, *_EPISODE_FIELDS),
+    *("ts", "platform", "ms_played", "conn_country", "ip_addr", *TRACK_FIELDS, *_EPISODE_FIELDS),
     *("audiobook_title", "audiobook_uri", "audiobook_chapter_uri", "audiobook_chapter_title"),
     *("reason_start", "reason_end", "shuffle", "skipped", "offline", "offline_timestamp", "incognito_mode"),
 )
@@ -235,7 +235,7 @@ def _history_row(fields: Mapping[str, str]) -> JsonObject | None:
         about = dict(zip(_EPISODE_FIELDS, (entry.name, entry.album, fields.get("uri", "")), strict=True))
     else:
         names = entry.name, artist, entry.album, fields.get("uri", "")
-        about = dict(zip(_TRACK_FIELDS, names, strict=True))
+        about = dict(zip(TRACK_FIELDS, names, strict=True))
     about["platform"] = fields.get("device_name", "")
     return {
         **dict.fromkeys(_HISTORY_FIELDS),

@@ -38,7 +38,7 @@ from spotify_logger.core.redis_keys import FIRST_DAY, HIDDEN, gap_key, gap_value
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.core.tracker import OVER_AFTER_MS
 from spotify_logger.report.answers import from_cell
-from spotify_logger.transfer.export import CSV_CATALOG_FIELDS, CSV_MILLISECONDS, SOURCE_FIELD
+from spotify_logger.transfer.export import CSV_CATALOG_FIELDS, CSV_MILLISECONDS, SOURCE_FIELD, TRACK_FIELDS
 
 EARLIEST_PLAY_MS = second_of_day(FIRST_DAY) * 1000  # no play is older than Spotify
 START_TOLERANCE_MS = 5_000  # a start may be later by this much than `ms_played` before the end
@@ -57,13 +57,7 @@ _ITEM_FIELDS = (
     # type, and the fields of URI, title, artist, and album or show or audiobook
     ("episode", "audiobook_chapter_uri", "audiobook_chapter_title", "", "audiobook_title"),
     ("episode", "spotify_episode_uri", "episode_name", "", "episode_show_name"),
-    (
-        "track",
-        "spotify_track_uri",
-        "master_metadata_track_name",
-        "master_metadata_album_artist_name",
-        "master_metadata_album_album_name",
-    ),
+    ("track", TRACK_FIELDS[-1], *TRACK_FIELDS[:-1]),
     # Of the account data, which has no URIs.
     ("track", "", "trackName", "artistName", ""),
     ("episode", "", "episodeName", "", "podcastName"),

@@ -41,13 +41,15 @@ def read_sample(fields: Mapping[str, str]) -> PlayerState:
         plain = re.sub(r"\W", "_", name.lower()).removeprefix("item_").removeprefix("track_")
         if value.lower() not in _EMPTY:
             sample[_ALIASES.get(plain, plain)] = value
-    uri, album = _URI.fullmatch(sample["uri"]), {"name": sample["album"]}
+    uri, album, artists = _URI.fullmatch(sample["uri"]), {"name": sample["album"]}, sample["artists"]
+    # They may be a JSON list of names or of artist objects.
+    listed = from_json(list[object], artists) if artists.startswith("[") else None
     item = {
         "type": uri[1] if uri else "episode" if sample["type"] == "episode" else "track",
         "id": sample["id"] or (uri[2] if uri else None),
         "uri": sample["uri"] or None,
         "name": sample["name"],
-        "artists": [{"name": name} for name in _artists(sample["artists"])],
+        "artists": [each if isinstance(each, dict) else {"name": each} for each in listed or [artists]],
         "album": album,
         "show": album,
         "duration_ms": _value("duration_ms", sample["duration_ms"]),
@@ -77,15 +79,6 @@ def _finished(plays: Iterable[Play]) -> Iterator[ImportedPlay]:
     for play in plays:
         if play.end_reason is not None:
             yield ImportedPlay(replace(play, source=IMPORT), SourceKind.POLLED, play.ended_ms)
-
-
-def _artists(text: str) -> list[str]:
-    """Return the artists' names; the text may be a JSON list of names or of artist objects."""
-    listed = from_json(list[object], text) if text.startswith("[") else None
-    if listed is None:
-        return [text]
-    names = (artist.get("name") if isinstance(artist, dict) else artist for artist in listed)
-    return [name for name in names if isinstance(name, str)]
 
 
 def _value(name: str, text: str) -> object:
