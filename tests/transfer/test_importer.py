@@ -324,11 +324,11 @@ def test_interrupted_import_can_be_repeated_with_the_rows_in_another_order(
     send = type(archive.client).send
     chance, interruptions = random.Random(3), count()
 
-    def send_or_break(client: RedisClient, commands: Sequence[Command]) -> list[Reply]:
+    def send_or_break(client: RedisClient, commands: Sequence[Command], server: object = None) -> list[Reply]:
         if commands and commands[0][0] in {"HSET", "HSETNX"} and chance.random() < 0.5:
             send(client, commands[: chance.randrange(len(commands))])
             raise Interruption
-        return send(client, commands)
+        return send(client, commands, server)
 
     monkeypatch.setattr(type(archive.client), "send", send_or_break)
     for _ in interruptions:
