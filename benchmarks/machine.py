@@ -10,6 +10,7 @@ import argparse
 import json
 import re
 import shlex
+import signal
 import sys
 import tempfile
 import threading
@@ -413,6 +414,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the machine, as Ctrl-C does
     with tempfile.TemporaryDirectory(dir=options.folder) as work:
         trial = Trial(Machine(options.folder, Path(work)))
         try:
