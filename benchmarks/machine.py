@@ -47,10 +47,9 @@ MAX_UNSAVED = 100.0
 LISTENING_HOURS = 4.5
 MAX_MEBIBYTES, MAX_FLUSHES = 20, 1500
 """What the logger may write in a day with that much listening."""
-MEASURED = 480.0
-"""Seconds for which writes are counted, of listening and of silence."""
-SETTLING = {"listening": 60.0, "silence": 180.0}
-"""Seconds before that; ten minutes after its start, the logger makes the second copy, once a day."""
+PHASES = (("listening", LISTENING_HOURS, 60, 480), ("silence", 24 - LISTENING_HOURS, 180, 960))
+"""Their hours in a day, the seconds to wait, and those for which writes are counted: before and after the second
+copy, which is made ten minutes after the start, and once a day."""
 
 SPOTIFY = "http://127.0.0.1:9000"
 SETTINGS = (
@@ -385,12 +384,12 @@ def writes(trial: Trial) -> None:
     run("printf '[Journal]\\nStorage=volatile\\n' >/etc/systemd/journald.conf")
     run(f"sed -i /POLL_/d /etc/spotify-logger.env; systemctl restart systemd-journald; {RESTART}")
     day = {disk: [0.0, 0.0] for disk in written(trial.machine)}
-    for what, hours in (("listening", LISTENING_HOURS), ("silence", 24 - LISTENING_HOURS)):
+    for what, hours, settling, measured in PHASES:
         if what == "silence":
             service.faults.add(Fault("nothing"), time.time())
-        time.sleep(SETTLING[what])
+        time.sleep(settling)
         before, begun = written(trial.machine), time.monotonic()
-        time.sleep(MEASURED)
+        time.sleep(measured)
         after, share = written(trial.machine), hours * 3600 / (time.monotonic() - begun)
         for disk, total in day.items():
             counts = [(now - then) * share for now, then in zip(after[disk], before[disk], strict=True)]
