@@ -48,8 +48,10 @@ LISTENING_HOURS = 4.5
 MAX_MEBIBYTES, MAX_FLUSHES = 20, 1500
 """What the logger may write in a day with that much listening."""
 PHASES = (("listening", LISTENING_HOURS, 60, 480), ("silence", 24 - LISTENING_HOURS, 180, 960))
-"""Their hours in a day, the seconds to wait, and those for which writes are counted: before and after the second
-copy, which is made ten minutes after the start, and once a day."""
+"""Their hours in a day, the seconds to wait, and those for which writes are counted.
+
+The second copy, which is made ten minutes after the start, and then once a day, is made in between.
+"""
 
 SPOTIFY = "http://127.0.0.1:9000"
 SETTINGS = (
