@@ -56,8 +56,8 @@ def copy_of_own_data(settings: Settings) -> Iterator[str]:
     own = folder / "redis"
     if not own.is_dir():
         raise SpotifyLoggerError(
-            f"there is no log to copy in {own}: run this command with sudo if a systemd service keeps it, or"
-            " name the Redis that has it with --from, or, if that is REDIS_URL, the one to copy to with --to"
+            f"there is no log to copy in {own}: use sudo if a systemd service keeps the log; if another Redis"
+            " has it, name that one with --from, or, if REDIS_URL names it, the new one with --to"
         )
     with ExitStack() as stack:
         try:

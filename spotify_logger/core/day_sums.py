@@ -142,7 +142,7 @@ def by_year_or_month(days: Sequence[LocalSums], period: Period) -> list[Sums]:
 
 
 def sessions(plays: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield first second and last millisecond of each session of plays (second, milliseconds) in order."""
+    """Yield first second and last millisecond of each session, from plays (second, milliseconds) in order."""
     begin, end_ms = 0, -SESSION_PAUSE_MS
     for second, ms_played in plays:
         if second * 1000 - end_ms >= SESSION_PAUSE_MS:

@@ -147,7 +147,7 @@ class Failover:
         silence = self._lease.silent_seconds
         trouble = (
             f"the logger on {self._lease.machine} is on standby, but the one on {self._other_machine} has"
-            f" written nothing for {silence / 60:.0f} minutes: check that machine, or stop it"
+            f" written nothing for {silence / 60:.0f} minutes: check that machine, or stop its logger"
         )
         self.poller.alerts.follow(_SILENT, trouble if silence >= MAX_SILENCE else "")
         self.poller.check_log()

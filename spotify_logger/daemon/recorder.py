@@ -173,7 +173,7 @@ class Recorder:
         return False
 
     def write_stopped(self) -> None:
-        """Send what is queued, if Redis answers, and that nothing plays, and no further poll is planned."""
+        """Send what is queued, and that nothing is playing and no poll is planned, if Redis answers."""
         self._has_ended = True
         self.write(None, 0.0, {"state": "stopped", "next_poll": ""})
 

@@ -128,7 +128,7 @@ class IndexSync:
         return changed
 
     def _read_days(self, days: Mapping[str, str]) -> set[str]:
-        """Read days, and return those of which plays have changed."""
+        """Read days, and return those whose plays have changed."""
         wanted, changed = sorted(days.keys() - NOT_DAYS), set()
         kept = {name for name in NOT_DAYS if days.get(name)}
         for some in batched(wanted, DAYS_PER_BATCH):
@@ -308,7 +308,7 @@ class IndexSync:
         self._database.executemany(update, rows)
 
     def _count_plays(self, items: Sequence[int]) -> None:
-        """Count the plays of changed items anew, and those of what they belong and belonged to."""
+        """Recount the plays of changed items, and of the groups that they belong or belonged to."""
         albums = f"SELECT album_id FROM items WHERE id {ONE_OF} AND album_id <> ''"
         mates = self._of(f"SELECT id FROM items WHERE album_id IN ({albums})", items)
         items = [*items, *(item for (item,) in mates)]  # of albums that may have got another artist

@@ -55,7 +55,7 @@ class Log:
         return self.database.execute(query, values).fetchall()
 
     def make_table(self, name: str, query: str, *values: object, of: str = "", columns: str = "") -> None:
-        """Make a temporary table of what a query finds in the index and the table `of`, unless it is made."""
+        """Make a temporary table of what a query finds in the index and the table `of`, unless it exists."""
         made = query, values, self.made.get(of)
         if self.made.get(name) != made:
             self.drop_table(name)
@@ -111,7 +111,7 @@ def source(question: Question) -> str:
 
 
 def second(question: Question, begin: int, end: int = LAST_SECOND) -> str:
-    """Return the column of a play's second; if a period is long, such that SQLite reads plays by item."""
+    """Return the column of a play's second; for a long period, so that SQLite reads plays by item."""
     return "+second" if min(end, question.now) - begin > LONG_PERIOD else "second"
 
 

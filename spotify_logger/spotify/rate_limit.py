@@ -1,7 +1,7 @@
 """Rate limits: cooldowns during which nothing is sent, kept on disk; and the requests of the last 24 hours.
 
 A cooldown is measured by the monotonic clock: steps of the UTC clock neither shorten nor prolong it. A reboot
-resets the monotonic clock, so that for that of an earlier process the UTC clock counts, too, but only
+resets the monotonic clock, so a cooldown of an earlier process also ends by the UTC clock, but only
 once the kernel reports it as synchronised: a Pi boots with the time of its last shutdown, or any other.
 """
 

@@ -1,7 +1,7 @@
 """Repairs the append-only file of a Redis server after a power cut; as a program, that of Debian's server.
 
 Servers repair a file that ends too early, but not one that ends in zeros or garbage, nor an empty manifest.
-What checks a file is part of every server: it is the same program under another name.
+The server's own program checks a file when it is run under the name `redis-check-aof`.
 """
 
 import re

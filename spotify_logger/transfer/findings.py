@@ -17,7 +17,7 @@ class FindingKind(Enum):
     DIFFERENT = "index entries that differ from the play"
     LOST = "index entries without a play"
     INCOMPLETE = "plays that have lost some of their fields"
-    ASTRAY = "index entries that name no second of their day"
+    ASTRAY = "index entries whose name is not a second of their day"
     UNKNOWN_ITEM = "items of plays missing from the catalog"
     UNUSED_ITEM = "catalog items that no play uses"
     UNLISTED_GAP = "gaps missing from their index, or different in it"

@@ -31,7 +31,7 @@ SEEK_TOLERANCE_MS = 2500  # by which the position may deviate from the expected 
 
 
 class Shared(Generic[T]):
-    """What many requests need: however many ask for it, it is read once in `SHARED_SECONDS`."""
+    """A value that many requests need: read at most once in `SHARED_SECONDS`, however many ask for it."""
 
     def __init__(self, read: Callable[[], Awaitable[T]]) -> None:
         self._read, self._reading = read, asyncio.Lock()
@@ -39,7 +39,7 @@ class Shared(Generic[T]):
         self._found: T
 
     async def get(self) -> T:
-        """Return it, or raise the error of reading it."""
+        """Return the value, or raise the error of reading it."""
         async with self._reading:
             if time.monotonic() - self._read_at >= SHARED_SECONDS:
                 self._found = await self._read()
@@ -48,7 +48,7 @@ class Shared(Generic[T]):
 
 
 class NowPlayingStream:
-    """Tells browsers what the listener of a page is playing, and each change; has the state of the logger."""
+    """Tells browsers what the listener of a page is playing, and each change; reads the logger's state."""
 
     def __init__(self, page: ListenerPage) -> None:
         self._page = page

@@ -60,7 +60,7 @@ async def compare(page: ListenerPage, request: Request) -> Response:
     others = request.state.listener.others
     if not others:
         message = (
-            "Only one listener has a log here. A logger with LISTENER=NAME in its settings adds another."
+            "Only one listener has a log here. To add one, start a logger with LISTENER=NAME in its settings."
         )
         return page.render(
             request, "error.html", title="Nobody to compare with", message=message, can_retry=False

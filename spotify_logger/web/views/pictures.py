@@ -1,4 +1,4 @@
-"""Pictures to share, as SVG: they have only numbers and names, and their font, Inter SemiBold."""
+"""Pictures to share, as SVG: only numbers and names, with their font, Inter SemiBold, embedded."""
 
 from __future__ import annotations
 
