@@ -61,8 +61,8 @@ class IndexSync:
     def __init__(self, database: sqlite3.Connection, store: Archive, progress: Progress | None) -> None:
         self._database, self._store, self._progress = database, store, progress
         self._items: dict[str, int] = {}  # the IDs of items by catalog key, as far as they were needed
-        self._touched: set[int] = set()  # items of which the catalog entry may have changed
-        self._changed: set[int] = set()  # those of which plays have, or what they belong to may have
+        self._touched: set[int] = set()  # items whose catalog entry may have changed
+        self._changed: set[int] = set()  # items whose plays have changed, or whose groups may have
         self._credited: set[int] = set()  # artists of items whose credits were read again
 
     def run(self) -> None:
