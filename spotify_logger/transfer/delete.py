@@ -209,10 +209,9 @@ class Deletion:
         if ends:
             keep(self._archive, kept)
             self._archive.write([("HSET", key(keys.TOMBSTONES), *chain.from_iterable(tombstones))])
-        self._archive.write(
-            [("DEL", key(keys.play_key(second))) for second in ends]
-            + [("HDEL", key(keys.index_key(keys.day_of(second))), second) for second in ends]
-        )
+        self._archive.write([("DEL", key(keys.play_key(second))) for second in ends])
+        # Only once these are gone: another run finds them by the index.
+        self._archive.write([("HDEL", key(keys.index_key(keys.day_of(second))), second) for second in ends])
         self.deleted += len(ends)
 
 

@@ -152,5 +152,6 @@ def _restore(archive: Archive, plays: Mapping[int, DeletedPlay]) -> int:
             for name, fields in hashes.items()
             if fields and not is_taken
         ]
-    archive.write([*writes, ("HDEL", key(keys.UNDO), *plays)])
+    archive.write(writes)  # Redis may refuse them, for lack of memory
+    archive.write([("HDEL", key(keys.UNDO), *plays)])
     return taken.count(0)

@@ -177,14 +177,14 @@ class BreakingClient(RedisClient):
         return super().send(commands, server)
 
 
-@pytest.mark.parametrize("writes", range(5))
+@pytest.mark.parametrize("writes", range(6))
 def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, writes: int) -> None:
     log.write(play("A", -DAY), play("A"), play("B", 300), play("C", 600), play("A", 900), play("C", 1200))
     before = log.everything()
     client = BreakingClient(redis_url, writes)
     archive = Archive("", connect=lambda _: client, utc=lambda: NOW)
     selection = Selection("daft punk", SECOND, SECOND + 1000)
-    is_broken = writes < 4
+    is_broken = writes < 5
     with pytest.raises(StoreError) if is_broken else nullcontext():
         forget(archive, selection, NOW, None)
     client.remaining = 9999
@@ -199,6 +199,32 @@ def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, wri
     assert {**log.everything(), "forgotten": {}} == {**before, "forgotten": {}}
     assert log.kept("forgotten") == {str(SECOND + start): "restored" for start in (0, 300, 600, 900)}
     client.close()
+
+
+def test_refused_deletion_leaves_plays_that_another_run_finds(log: RedisLog) -> None:
+    log.write(play("A"), play("B", 300))
+    log.raw.acl_setuser("default", enabled=True, commands=["-del"])
+    try:
+        with pytest.raises(StoreError):
+            forget(log.store, Selection("A"), NOW, None)
+    finally:
+        log.raw.acl_setuser("default", enabled=True, commands=["+del"])
+    assert forget(log.store, Selection("A"), NOW, None).code == 0
+    assert log.names() == {f"listening:{SECOND + 300}", INDEX, "track:B", "forgotten"}
+
+
+def test_plays_that_redis_has_no_memory_for_can_be_brought_back_later(log: RedisLog) -> None:
+    log.write(play("A"), play("B", 300))
+    before = log.everything()
+    forget(log.store, Selection(), NOW, None)
+    log.raw.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StoreError, match="out of memory"):
+            undo(log.store)
+    finally:
+        log.raw.config_set("maxmemory", "0")
+    assert undo(log.store).data == {"plays": 2}
+    assert {**log.everything(), "forgotten": {}} == {**before, "forgotten": {}}
 
 
 def test_undo_takes_back_the_last_deletion_or_one_play(log: RedisLog) -> None:

@@ -105,6 +105,7 @@ def test_fields_may_have_other_names() -> None:
     found = {name: playback.fields[name] for name in ("id", "name", "artists", "album")}
     assert found == {"id": "A", "name": "A", "artists": "Daft Punk, Air", "album": "Discovery"}
     assert "context_uri" not in playback.fields
+    assert "artists" not in read_sample({**DOTTED, "item.artists": "[]"}).fields
 
 
 def test_samples_are_imported_and_kept(archive: Archive, client: redis.Redis) -> None:

@@ -44,12 +44,13 @@ def read_sample(fields: Mapping[str, str]) -> PlayerState:
     uri, album, artists = _URI.fullmatch(sample["uri"]), {"name": sample["album"]}, sample["artists"]
     # They may be a JSON list of names or of artist objects.
     listed = from_json(list[object], artists) if artists.startswith("[") else None
+    listed = [artists] if listed is None else listed
     item = {
         "type": uri[1] if uri else "episode" if sample["type"] == "episode" else "track",
         "id": sample["id"] or (uri[2] if uri else None),
         "uri": sample["uri"] or None,
         "name": sample["name"],
-        "artists": [each if isinstance(each, dict) else {"name": each} for each in listed or [artists]],
+        "artists": [each if isinstance(each, dict) else {"name": each} for each in listed],
         "album": album,
         "show": album,
         "duration_ms": _value("duration_ms", sample["duration_ms"]),
