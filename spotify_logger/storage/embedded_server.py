@@ -189,6 +189,8 @@ class EmbeddedServer:
         """Return the last line of its log that is not a warning about the machine, or "nothing logged"."""
         lines: list[bytes] = []
         with suppress(OSError), open(f"{self._directory}/server.log", "rb") as log:  # noqa: PTH123 - see the module
+            # The end: it may have complained for months.
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 4096))
             lines = log.readlines()
         words = (line.rpartition(b" # ")[2].decode(errors="replace").strip() for line in reversed(lines))
         return next((said for said in words if said and not said.startswith("WARNING")), "nothing logged")

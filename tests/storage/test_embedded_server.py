@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -192,6 +193,17 @@ class TestFailure:
         with pytest.raises(TryLater, match="Failed listening on port"):
             server.start()
         assert not server.is_alive
+
+    def test_only_the_end_of_a_long_log_is_read(self, tmp_path: Path) -> None:
+        (tmp_path / "server.log").write_bytes(
+            b"1:M 01 Jan # Can't save\n" * 200_000 + b"1:M 01 Jan # Out of memory\n"
+        )
+        tracemalloc.start()
+        try:
+            assert EmbeddedServer(tmp_path, "127.0.0.1", 0).last_log_line() == "Out of memory"
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
 
     def test_the_error_quotes_its_last_log_line(self, scripted: Callable[..., EmbeddedServer]) -> None:
         time = "12:M 01 Jan 2026 00:00:00.000"
