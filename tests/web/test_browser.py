@@ -149,6 +149,14 @@ def test_settings_are_kept_by_this_browser_only(browser: Browser, served: Served
         assert another.open("/settings").get_by_label("Time zone").input_value() == ""
 
 
+@pytest.mark.parametrize("view", ["/search?q=air+", "/search?q=", "/track?q=", "/day/"])
+def test_one_long_word_does_not_widen_the_page(browser: Browser, served: ServedLog, view: str) -> None:
+    word = "x" * 190
+    with browser_page(browser, served.address, width=NARROW) as window:
+        assert word in window.open(view + word).locator("main").inner_text()
+        assert window.overflow() <= 0
+
+
 def test_a_play_is_deleted_and_brought_back_without_scripts(browser: Browser, served: ServedLog) -> None:
     with browser_page(browser, served.address, width=NARROW, script=False) as window:
         page = window.open("/recent")
