@@ -18,7 +18,6 @@ FIGURES = ("plays", "shorter", "skips", "heard_ms", "first", "last", "rank")
 COUNTED = ("name", "artists", "album", *FIGURES, "key")
 CANDIDATE = ("name", "artists", "plays", "heard_ms", "key")
 REPORTED = ("what", *CANDIDATE, "rank", "skips", "first", "last")
-MAX_SUGGESTION_LENGTH = 80  # characters of a name that is suggested
 
 
 def _first(table: Table, limit: int) -> list[Block]:
@@ -105,10 +104,11 @@ def _editions(tracks: Sequence[count.CountedTrack]) -> list[Block]:
 def _not_found(result: count.Count | item_page.ItemPage, question: Question, problem: str) -> Note:
     """Return that nothing was played, or that nothing was found; and ask for what is close to it."""
     if result.known:
-        return Note(f"“{result.text}” was not played in this period ({question.period.words}).")
+        hint = ": it is hidden, see `spotify-logger hide`" * (question.period == Period())
+        return Note(f"“{result.text}” was not played in this period ({question.period.words}){hint}.")
     if not result.close:
         return Note(problem)
-    *names, last = (f"“{sanitize(name, MAX_SUGGESTION_LENGTH)}”" for name in result.close)
+    *names, last = (f"“{sanitize(name, 80)}”" for name in result.close)
     return Note(f"{problem} Did you mean {', '.join(names)}{' or ' * bool(names)}{last}?")
 
 
