@@ -134,6 +134,8 @@ class LogCheck:
         lines: dict[int, str] = {}
         for day, found in zip(days, self._archive.hashes(map(keys.index_key, days)), strict=True):
             index, wrong = keys.index_key(day), list[str]()
+            if not found and day in self.days:  # its key has something, but no hash
+                self.findings.add(FindingKind.STRANGE, index)
             for name, line in found.items():
                 second = keys.second_of_key(f"listening:{name}")
                 if second is not None and str(second) == name and keys.day_of(second) == day:

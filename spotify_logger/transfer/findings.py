@@ -23,7 +23,7 @@ class FindingKind(Enum):
     UNLISTED_GAP = "gaps missing from their index, or different in it"
     LOST_GAP = "index entries without a gap"
     OLD_FORM = "index entries of the first version, which lack the end reason"
-    STRANGE = "keys of plays or gaps that hold something else: inspect them with redis-cli"
+    STRANGE = "keys of plays, days or gaps that hold something else: inspect them with redis-cli"
     MISNAMED = "plays whose key is not the second of their start"
     BACK = "deleted plays that are back: delete them again"
     OVERLAPPING = "plays that began before the previous one was over"
