@@ -82,7 +82,7 @@ def test_an_upload_is_imported_with_the_accounting_of_the_command(served: Served
     text = served.result()
     assert "Imported." in text
     assert "2 rows in 1 file" in text
-    assert len(list(served.store.rows())) == 1
+    assert len(list(served.store.rows())) == 2
     assert served.uploaded() == []
     again = served.upload({"a.json": history(""), "../../b.json": b"[]"})
     assert again.status == 303
@@ -100,7 +100,7 @@ def test_whose_plays_to_import_is_chosen(served: Served) -> None:
     assert [*served.store.rows()] == []
     assert served.page.post("/import/user", "user=ben").status == 303
     assert "1 file of other users skipped" in served.result()
-    assert len(list(served.store.rows())) == 1
+    assert len(list(served.store.rows())) == 2
     served.upload({"two.zip": zipped(anna=history("anna"), ben=history("ben"))})
     served.result()
     served.page.post("/import/user", "user=")
