@@ -28,6 +28,7 @@ from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.request_params import DAY_FORM, ZONE
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from starlette.requests import Request
@@ -65,6 +66,10 @@ class Assets(StaticFiles):
         paths = (path for folder in self.all_directories for path in sorted(Path(folder).iterdir()))
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         self.path = f"/static/{digest[:12]}"
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """Return the path and the state of a file, if there is one."""
+        return super().lookup_path(path) if path.isprintable() else ("", None)  # up to 0.52, NUL is an error
 
     def file_response(self, *about: Any, **more: Any) -> Response:  # noqa: ANN401 - those of Starlette
         """Return a response that browsers cache."""
