@@ -94,9 +94,7 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--host", default=PAGE_DEFAULTS["--host"], metavar="ADDRESS", help=what)
         what = "port to listen on (default: %(default)s)"
         self.add_argument("--port", type=_port, default=PAGE_DEFAULTS["--port"], help=what)
-        host = Parameter(
-            lambda text: matched("[A-Za-z0-9_.-]{1,253}", text)[0], "not a host name", "music.example"
-        )
+        host = Parameter(lambda text: matched(HOST_NAME, text)[0], "not a host name", "music.example")
         named: Mapping[str, Any] = {"dest": "names", "metavar": "HOST", "type": host.value}
         what = "another hostname by which browsers may reach this machine"
         self.add_argument("--name", action="append", default=[], help=what, **named)

@@ -114,7 +114,7 @@ def _copy(source: Archive, target: Archive, until: str) -> Iterator[tuple[int, i
                 batch.write_play(second, fields, line)
                 plays += fields["ended_at"] < until
             for each in zip(others, source.hashes(others), target.hashes(others), strict=True):
-                _copy_hash(batch, *each)
+                _copy_hash(batch, target.revision(), *each)
         yield len(seconds), plays
     for key in map(source.shared_key, SHARED_HASHES):
         ours, theirs = (store.send([("HGETALL", key)])[0] or {} for store in (source, target))
@@ -148,7 +148,9 @@ def _is_taken(source: Archive, second: int, claimed: set[int], key: int) -> bool
     return key != second and (key in claimed or bool(source.hash(keys.play_key(key))))
 
 
-def _copy_hash(batch: Batch, name: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+def _copy_hash(
+    batch: Batch, revision: str, name: str, ours: Mapping[str, str], theirs: Mapping[str, str]
+) -> None:
     """Copy the fields that the target lacks, or a gap that was shorter."""
     if _GAP.fullmatch(name):
         if ours.get("to", "") > theirs.get("to", ""):
@@ -157,3 +159,5 @@ def _copy_hash(batch: Batch, name: str, ours: Mapping[str, str], theirs: Mapping
     missing = {field: value for field, value in ours.items() if field not in {*theirs, keys.LOG_ID_FIELD}}
     if missing:
         batch.write_hash(name, missing)
+    if missing and name.startswith(ITEM_KEYS):  # readers may have read its plays before
+        batch.write_hash(keys.REVISIONS, keys.touched([keys.CATALOG], revision))

@@ -103,6 +103,22 @@ def test_years_that_another_server_hides_come_over(
     assert sorted(path for path in (tmp_path / "state").rglob("*")) == before
 
 
+@pytest.mark.usefixtures("years")
+def test_who_asked_before_an_item_had_come_over_sees_it_afterwards(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def albums() -> int:
+        main.main(["stats", "--json", "--min", "0"])
+        return int(json.loads(capsys.readouterr().out)["albums"])
+
+    with closing(Archive(url, utc=lambda: time.time() - 60)) as store, store.batch() as batch:
+        for each in (ended("A"), play("B", 60)):
+            batch.write_play(each.second, each.to_hash(), each.index)
+    assert albums() == 0
+    assert move(capsys)[1]["copied"] == 1, "the play of another listener"
+    assert albums() == 1
+
+
 @pytest.mark.usefixtures("url", "years")
 def test_the_service_has_its_log_in_a_folder_that_root_need_not_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
