@@ -1,7 +1,7 @@
 """Simulate a logger over virtual time under random faults, and check its invariants.
 
-Client, tracker, pace, outbox, store, repair, clock, gate and token are the real ones; Spotify, its listener,
-the Redis server, the machine and time are simulated. What is found to be wrong is raised, with its seed.
+The logger is the real one; Spotify, its listener, the Redis server, the machine and time are simulated. What
+is found to be wrong is raised, with its seed.
 """
 
 from __future__ import annotations
