@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import secrets
 import socket
@@ -18,7 +19,6 @@ from hypothesis import HealthCheck, settings
 
 from spotify_logger.core.times import EPOCH
 from spotify_logger.storage.embedded_server import EmbeddedServer, find_server
-from spotify_logger.system.errors import TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,10 +94,22 @@ def memory_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
+def _ports() -> Iterator[int]:
+    """Ports that the kernel gives to no client: those of this worker, each once before any again."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = range(10_000 + worker, 32_000, workers)
+    start = secrets.randbelow(len(mine))  # other runs of the tests may share the machine
+    yield from itertools.cycle([*mine[start:], *mine[:start]])
+
+
+_PORTS = _ports()
+
+
 def free_port() -> int:
-    """A TCP port on loopback that is free, and that the kernel gives to no client until it is used."""
+    """A TCP port on loopback that is free, and that no other test is given before a server listens there."""
     while True:
-        port = 10_000 + secrets.randbelow(22_000)
+        port = next(_PORTS)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
@@ -109,19 +121,13 @@ class OpenServer(EmbeddedServer):
 
 
 def start_server(directory: Path, kind: type[EmbeddedServer] = OpenServer) -> EmbeddedServer:
-    """Start a real server, on another port if the first one has been taken meanwhile."""
+    """Start a real server."""
     if find_server() is None:
         missing = "no valkey-server or redis-server on this machine"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    for _ in range(5):
-        server = kind(directory, "127.0.0.1", free_port())
-        try:
-            server.start()
-        except TryLater as error:
-            problem = error
-        else:
-            return server
-    raise problem
+    server = kind(directory, "127.0.0.1", free_port())
+    server.start()
+    return server
 
 
 def start_again(server: EmbeddedServer) -> None:
