@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from spotify_logger.core.play import Play
-from spotify_logger.core.player_state import NO_STATE, Item, PlayerState, StateKind
+from spotify_logger.core.player_state import NO_STATE, Item, PlayerState
 from spotify_logger.core.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def at(
     }
     if not what.key.startswith("local:"):
         fields["id"] = what.key.partition(":")[2]
-    state = PlayerState(StateKind.ITEM, what, playing, progress_ms, changed_ms, private, fields)
+    state = PlayerState(what, playing, progress_ms, changed_ms, private, fields)
     return TimedState(second, state, step)
 
 
@@ -82,9 +82,8 @@ def none(second: float) -> TimedState:
 
 
 def advertisement(second: float, progress: float) -> TimedState:
-    return TimedState(
-        second, PlayerState(StateKind.ADVERTISEMENT, playing=True, progress_ms=round(progress * 1000))
-    )
+    state = PlayerState(playing=True, progress_ms=round(progress * 1000), is_advertisement=True)
+    return TimedState(second, state)
 
 
 def played(what: Item, start: float, seconds: Iterable[float], position: float = 0) -> list[TimedState]:

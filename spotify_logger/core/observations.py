@@ -9,7 +9,7 @@ from typing import Self
 
 from spotify_logger.core import matching
 from spotify_logger.core.play import Play, near_end_ms
-from spotify_logger.core.player_state import NO_STATE, Item, PlayerState, StateKind, whole_number
+from spotify_logger.core.player_state import NO_STATE, Item, PlayerState, whole_number
 from spotify_logger.core.times import MAX_STAMP_MS
 from spotify_logger.system.state import from_json, to_json
 
@@ -255,7 +255,7 @@ class Observations:
     def is_empty(self, play: Play | None) -> bool:
         """Return whether the answer says nothing, repeats an earlier one, or lacks what would show that."""
         last, previous, state = self.last, self.previous, self.state
-        if state.kind is StateKind.NO_INFORMATION:
+        if state.item is None and not state.is_advertisement:
             return not state.private
         if self.starts_again(play):
             return False

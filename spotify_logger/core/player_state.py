@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TypeGuard
 
 FieldValue = str | int  # of a Redis hash
@@ -36,17 +35,9 @@ BOOLEAN_FIELDS = frozenset({"explicit", "shuffle_state", "playing"})
 NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS
 
 
-class StateKind(Enum):
-    """What a player state is about."""
-
-    ITEM = "item"  # a track, an episode (audiobook chapters arrive as episodes) or a local file
-    ADVERTISEMENT = "advertisement"  # no play, but the listener is present and the previous item is over
-    NO_INFORMATION = "nothing"  # 204, item null, an unknown type (spotify/web-api#662, spotipy#562)
-
-
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A track, an episode or a local file."""
+    """A track, an episode (audiobook chapters arrive as episodes) or a local file."""
 
     key: str  # in the catalog: "track:<id>", "episode:<id>" or "local:<digest>"
     uri: str  # identifies it
@@ -58,8 +49,7 @@ class Item:
 class PlayerState:
     """One response of `/v1/me/player`."""
 
-    kind: StateKind
-    item: Item | None = None  # for `StateKind.ITEM`
+    item: Item | None = None  # None for 204, item null, an unknown type (spotify/web-api#662, spotipy#562)
     playing: bool = False  # False if paused
     progress_ms: int | None = None  # the position, at most the duration; None if Spotify leaves it out
     # Spotify's `timestamp`: milliseconds since the epoch of the last play, pause, skip or seek. It is only a
@@ -67,6 +57,7 @@ class PlayerState:
     changed_ms: int | None = None
     private: bool = False  # a private session, which is not logged
     fields: Mapping[str, FieldValue] = field(default_factory=dict)  # those of the `listening:` hash
+    is_advertisement: bool = False  # no play, but the listener is present and the previous item is over
 
     @property
     def uri(self) -> str:
@@ -79,7 +70,7 @@ class PlayerState:
         return None if self.item is None else self.item.duration_ms
 
 
-NO_STATE = PlayerState(StateKind.NO_INFORMATION)
+NO_STATE = PlayerState()
 
 
 def dict_get(d: object, path: str) -> object | None:
@@ -106,17 +97,17 @@ def read_player_state(body: object) -> PlayerState:
     """Return the player state from the decoded JSON body of `/v1/me/player`, or from None for a 204."""
     if dict_get(body, "currently_playing_type") == "ad":
         playing, progress = dict_get(body, "is_playing") is True, _duration(dict_get(body, "progress_ms"))
-        return PlayerState(StateKind.ADVERTISEMENT, playing=playing, progress_ms=progress)
+        return PlayerState(is_advertisement=True, playing=playing, progress_ms=progress)
     item = read_item(dict_get(body, "item"))
     private = dict_get(body, "device.is_private_session") is True
     if item is None:
-        return PlayerState(StateKind.NO_INFORMATION, private=private)
+        return PlayerState(private=private)
     fields = playback_fields(item, body)
     progress = _duration(fields.get("progress_ms"))
     if progress and item.duration_ms:
         progress = min(progress, item.duration_ms)
     playing, changed_ms = fields.get("playing") == 1, whole_number(fields.get("timestamp"))
-    return PlayerState(StateKind.ITEM, item, playing, progress, changed_ms, private, fields)
+    return PlayerState(item, playing, progress, changed_ms, private, fields)
 
 
 def read_item(raw: object) -> Item | None:

@@ -6,7 +6,6 @@ while the listener skips around, slow while they just listen, and slower and slo
 
 from spotify_logger.core.observations import Observations, is_episode
 from spotify_logger.core.play import near_end_ms
-from spotify_logger.core.player_state import StateKind
 
 DELAY_AFTER_END = 1.0  # seconds from the end of an item until the next one shows, as in Home Assistant
 ATTENTIVE_SECONDS = 30.0  # of quick polling after the listener did something unexpected
@@ -48,7 +47,7 @@ class PollSchedule:
             self._attentive_until = now - ago_ms / 1000 + ATTENTIVE_SECONDS
         elif left_early_ms is not None and state.uri != seen.before.uri:
             self._fade = max(0, left_early_ms) / 1000
-        if state.kind is StateKind.ADVERTISEMENT:
+        if state.is_advertisement:
             return self.slowdown * first_idle_wait
         is_quick = now < self._attentive_until or (position is not None and position < SETTLING_MS)
         wait = self.slowdown * (self._poll_min if is_quick else self._poll_max)

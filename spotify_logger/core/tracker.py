@@ -26,7 +26,7 @@ from spotify_logger.core.observations import (
     is_episode,
 )
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
-from spotify_logger.core.player_state import ITEM_FIELDS, MAX_ITEM_MS, Item, PlayerState, StateKind
+from spotify_logger.core.player_state import ITEM_FIELDS, MAX_ITEM_MS, Item, PlayerState
 
 OVER_AFTER_MS = 30 * 60_000  # a play that was paused or not observed for this long is over
 
@@ -173,10 +173,10 @@ class Tracker:
 
     def _beginning(self, state: PlayerState) -> int | None:
         """Return where an item that was not open begins on the timeline; None when no play begins."""
-        last, is_advertisement = self.seen.last, state.kind is StateKind.ADVERTISEMENT
-        if self.play is None and last is not None and last.uri == state.uri and not is_advertisement:
+        last = self.seen.last
+        if self.play is None and last is not None and last.uri == state.uri and not state.is_advertisement:
             return self._beginning_of_resumed(last, state)
-        if state.playing or is_advertisement:
+        if state.playing or state.is_advertisement:
             return self._beginning_of_playing(state)
         return self._beginning_of_paused(state)
 

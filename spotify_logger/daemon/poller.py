@@ -16,7 +16,7 @@ from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
 from spotify_logger.core.matching import identity, remaining_ms
 from spotify_logger.core.play import Play, format_play, format_title
-from spotify_logger.core.player_state import FieldValue, PlayerState, StateKind, read_player_state
+from spotify_logger.core.player_state import FieldValue, PlayerState, read_player_state
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
 from spotify_logger.core.times import from_iso, local, to_iso
 from spotify_logger.core.tracker import Tracker
@@ -220,10 +220,9 @@ class Poller:
             feed(self._tracker)
         self.schedule.slowdown = self.spotify.slowdown()
         due = answer.monotonic + self.schedule.wait_after(self._tracker.seen, answer.monotonic)
-        is_shown = player_state.kind is not StateKind.NO_INFORMATION
         if self.forwarder:
             self.forwarder.playing = self._tracker.play if player_state.playing else None
-        is_recorded = self._record(due, words, self._tracker.play if is_shown else None)
+        is_recorded = self._record(due, words, self._tracker.play if player_state.item else None)
         return Turn(due, is_recorded, self.recorder.session.trouble or words)
 
     def _failed(self, error: Exception, reason: str, wait: float, what_next: str = "") -> Turn:
@@ -293,10 +292,10 @@ def describe(player_state: PlayerState) -> str:
     """Describe what the player does, for people."""
     if player_state.private:
         return "private session, not logged"
-    if player_state.kind is StateKind.NO_INFORMATION:
-        return "nothing is playing"
-    if player_state.kind is StateKind.ADVERTISEMENT:
+    if player_state.is_advertisement:
         return "an advertisement is playing"
+    if player_state.item is None:
+        return "nothing is playing"
     doing = "playing" if player_state.playing else "paused"
     device = player_state.fields.get("device_name")
     return f"{doing} {format_title(player_state.fields)}" + (f", {device}" if device else "")

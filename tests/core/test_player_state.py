@@ -4,11 +4,7 @@ from typing import Any
 
 import pytest
 
-from spotify_logger.core.player_state import (
-    StateKind,
-    read_item,
-    read_player_state,
-)
+from spotify_logger.core.player_state import NO_STATE, read_item, read_player_state
 from tests.examples import example
 
 TRACK: dict[str, Any] = {
@@ -47,7 +43,7 @@ def body(item: object, **changes: object) -> dict[str, Any]:
 def test_a_track() -> None:
     state = read_player_state(body(TRACK))
 
-    assert state.kind is StateKind.ITEM
+    assert state.item is not None
     assert (state.playing, state.progress_ms, state.changed_ms) == (True, 61_000, 1_790_000_000_000)
     assert not state.private
     assert read_player_state(body(TRACK, device={"is_private_session": True})).private
@@ -121,13 +117,13 @@ def test_an_item_without_a_valid_id_is_identified_by_its_uri() -> None:
     ],
 )
 def test_no_information(nothing: object) -> None:
-    assert read_player_state(nothing).kind is StateKind.NO_INFORMATION
+    assert read_player_state(nothing) == NO_STATE
 
 
 def test_an_advertisement() -> None:
     state = read_player_state(body(None, currently_playing_type="ad", progress_ms=12_000))
 
-    assert (state.kind, state.playing, state.progress_ms) == (StateKind.ADVERTISEMENT, True, 12_000)
+    assert (state.is_advertisement, state.playing, state.progress_ms) == (True, True, 12_000)
 
 
 def test_progress_is_limited_to_the_duration() -> None:
@@ -161,7 +157,7 @@ def test_examples_with_an_item(name: str, uri: str, playing: bool, progress_ms: 
 
 @pytest.mark.parametrize("name", ["episode_not_asked_for", "item_empty_2017", "unknown_after_transfer"])
 def test_examples_without_an_item(name: str) -> None:
-    assert read_player_state(example(f"player/{name}.json")).kind is StateKind.NO_INFORMATION
+    assert read_player_state(example(f"player/{name}.json")) == NO_STATE
 
 
 @pytest.mark.parametrize(

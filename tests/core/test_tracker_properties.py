@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind
+from spotify_logger.core.player_state import NO_STATE, PlayerState
 from spotify_logger.core.tracker import Tracker
 from tests.histories import (
     EPISODE,
@@ -46,7 +46,7 @@ def wild_histories(
         second += draw(st.sampled_from(steps))
         what = draw(st.sampled_from(ITEMS))
         playback = draw(
-            st.sampled_from((NO_STATE, PlayerState(StateKind.ADVERTISEMENT, playing=True, progress_ms=5000)))
+            st.sampled_from((NO_STATE, PlayerState(playing=True, progress_ms=5000, is_advertisement=True)))
             | playbacks(what, second)
         )
         answers.append(TimedState(second, playback))

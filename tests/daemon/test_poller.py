@@ -19,7 +19,7 @@ import redis
 from spotify_logger import __version__
 from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core import redis_keys
-from spotify_logger.core.player_state import NO_STATE, PlayerState, StateKind, read_player_state
+from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
 from spotify_logger.daemon.backfiller import LAST_ANSWER_NOTE, SAVE_INTERVAL
@@ -480,8 +480,8 @@ PLAYING = {
     ("player_state", "words"),
     [
         (NO_STATE, "nothing is playing"),
-        (PlayerState(StateKind.NO_INFORMATION, private=True), "private session, not logged"),
-        (PlayerState(StateKind.ADVERTISEMENT), "an advertisement is playing"),
+        (PlayerState(private=True), "private session, not logged"),
+        (PlayerState(is_advertisement=True), "an advertisement is playing"),
         (read_player_state(PLAYING), "playing Veridis Quo, Kitchen"),
         (read_player_state({**PLAYING, "is_playing": False, "device": None}), "paused Veridis Quo"),
         (
