@@ -215,11 +215,11 @@ def newness(play: Play) -> tuple[bool, int]:
 class AccountRank(IntEnum):
     """How good an account of a play is: in the log, the better one takes the place of the other."""
 
-    LISTEN = 0  # of another logger: title, artist and second
-    ACCOUNT_DATA = 1
+    LISTEN = 0  # of another logger: title, artist, and a second at which it was playing
+    ACCOUNT_DATA = 1  # no IDs, and only the minute of the end
     WITHOUT_ID = 2  # the first exports of the extended streaming history have no IDs
-    BACKFILLED = 3
-    EXTENDED = 4
+    BACKFILLED = 3  # the end is exact, the start an estimate
+    EXTENDED = 4  # the extended streaming history
     SAMPLED = 5  # by the script of 2019
     LIVE = 6
 

@@ -6,7 +6,6 @@ Moments are in milliseconds since the epoch, UTC.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
 from spotify_logger.core.matching import (
     LISTEN_TOLERANCE_MS,
@@ -18,7 +17,7 @@ from spotify_logger.core.matching import (
     folded,
     is_same_by_id,
 )
-from spotify_logger.core.play import BACKFILL, IMPORT, LIVE, TRACKDONE, UNKNOWN, Play
+from spotify_logger.core.play import IMPORT, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
 
 TIME_TOLERANCE_MS = 5_000  # the times of two sources differ by at most this, server delays included
@@ -31,23 +30,14 @@ MS_PLAYED_TOLERANCE_MS = 1_000  # the two exports differ by at most this in how 
 IMPORTED_FIELDS = ("name", "artists", "album", "device_name", "shuffle_state")  # may differ in two exports
 TOMBSTONE_MS = 1_000  # the resolution of tombstones: whole seconds
 LEAST_LISTEN_MS = 30_000  # for an unknown length: other loggers count from about half a minute on
-
-
-class SourceKind(IntEnum):
-    """The source of the evidence of a play."""
-
-    POLLED = 1  # the player was observed
-    RECENTLY_PLAYED = 2  # the end is exact, the start an estimate
-    EXTENDED = 3  # the extended streaming history
-    ACCOUNT = 4  # the account data: no IDs, and only the minute of the end
-    LISTEN = 5  # of another logger: title, artist, and a second at which it was playing
+_KINDS = {AccountRank.SAMPLED: AccountRank.LIVE, AccountRank.WITHOUT_ID: AccountRank.EXTENDED}
 
 
 @dataclass(frozen=True, slots=True)
 class PlayEvidence:
     """What a source reports about a play."""
 
-    kind: SourceKind
+    kind: AccountRank  # as `kind_of` returns it
     uri: str
     names: Mapping[str, FieldValue]  # name, artists and album, as far as they are known
     isrc: str  # "" if unknown
@@ -65,29 +55,22 @@ class PlayEvidence:
     @property
     def has_only_minute(self) -> bool:
         """Whether it is a listen of a file that has the minutes only."""
-        return self.kind is SourceKind.LISTEN and has_only_minute(self.begin_ms, self.ms_played)
+        return self.kind is AccountRank.LISTEN and has_only_minute(self.begin_ms, self.ms_played)
 
 
-def evidence_of(play: Play, kind: SourceKind, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
+def evidence_of(play: Play, kind: AccountRank, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
     """Return what a source reports about a play as evidence."""
     names = play.item.catalog or play.fields
-    begin_ms, end_ms = play.started_ms, play.ended_ms + (MINUTE_MS if kind is SourceKind.ACCOUNT else 0)
+    begin_ms, end_ms = play.started_ms, play.ended_ms + (MINUTE_MS if kind is AccountRank.ACCOUNT_DATA else 0)
     return PlayEvidence(
         kind, play.item.uri, names, isrc, begin_ms, end_ms, reported_end_ms, play.ms_played, play.end_reason
     )
 
 
-def kind_of(play: Play) -> SourceKind:
-    """Return the source of a logged play."""
-    if play.source == BACKFILL:
-        return SourceKind.RECENTLY_PLAYED
-    if "logged_by" in play.fields:
-        return SourceKind.LISTEN
-    if play.source == LIVE or "playing" in play.fields:
-        return SourceKind.POLLED
-    # Rows of the extended history always name the device.
-    has_no_id = play.item.key.startswith("local:")
-    return SourceKind.ACCOUNT if has_no_id and "device_name" not in play.fields else SourceKind.EXTENDED
+def kind_of(play: Play) -> AccountRank:
+    """Return the kind of account that a logged play is, whether polled by us or in 2019, with IDs or not."""
+    rank = account_rank(play)
+    return _KINDS.get(rank, rank)
 
 
 def account_order(play: Play) -> tuple[object, ...]:
@@ -176,7 +159,7 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
 
     From `PART_COST` on, the row can only be a part of the play.
     """
-    if known.kind is SourceKind.RECENTLY_PLAYED:
+    if known.kind is AccountRank.BACKFILLED:
         # The item may have stayed loaded after it was heard. A row that is short may be the one after it.
         apart_ms = min(_ends_apart_ms(row, known), abs(row.end_ms - known.end_ms))
         is_whole = apart_ms <= min(SAME_END_MS, row.ms_played // 2 + MS_PLAYED_TOLERANCE_MS)
@@ -184,7 +167,7 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
         is_whole = _is_whole(row, known)
     if not (is_whole or is_part(row, known)) or not is_same_in_exports(row, known):
         return None
-    if row.kind is SourceKind.ACCOUNT:
+    if row.kind is AccountRank.ACCOUNT_DATA:
         apart_ms = abs(row.ms_played - known.ms_played) + _ends_apart_ms(row, known)
     else:
         apart_ms = abs(row.begin_ms - known.begin_ms) + abs(row.end_ms - known.end_ms)
@@ -196,7 +179,7 @@ def listen_cost(listen: PlayEvidence, known: PlayEvidence) -> int | None:
 
     Its second is that of the start, in some loggers of the end, and its length is not known.
     """
-    if listen.kind is not SourceKind.LISTEN or not is_same_in_exports(listen, known):
+    if listen.kind is not AccountRank.LISTEN or not is_same_in_exports(listen, known):
         return None
     latest_ms, known_latest_ms = _latest_start_ms(listen), _latest_start_ms(known)
     since_ms = known.begin_ms - LISTEN_TOLERANCE_MS
@@ -232,7 +215,7 @@ def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     if _is_inside(row, known):
         return True
     shorter_ms, longer_ms = sorted((row.ms_played, known.ms_played))
-    is_over_before = row.kind is SourceKind.ACCOUNT and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
+    is_over_before = row.kind is AccountRank.ACCOUNT_DATA and known.end_ms > row.end_ms + TIME_TOLERANCE_MS
     tolerance_ms = max(TIME_TOLERANCE_MS, shorter_ms // 100)  # the end of a fast podcast is an estimate
     if is_over_before or overlap_ms(row, known) < shorter_ms - tolerance_ms:
         return False
@@ -263,7 +246,7 @@ def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
     Closing a paused player, or seeking back to the beginning, ends a row but not the play. Other rows account
     for `used_ms` of the play. Of a backfilled play only the end is known.
     """
-    if known.kind is SourceKind.RECENTLY_PLAYED:
+    if known.kind is AccountRank.BACKFILLED:
         return False
     tolerance_ms = min(PART_TOLERANCE_MS, row.ms_played // 4)
     is_inside = overlap_ms(row, known) >= row.ms_played - tolerance_ms
@@ -272,7 +255,7 @@ def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
 
 def deleted_ms(row: PlayEvidence, from_ms: int, to_ms: int) -> int:
     """Return how much of a row was played in the period of a tombstone; if negative, their distance."""
-    middle_ms = MINUTE_MS // 2 if row.kind is SourceKind.ACCOUNT else 0
+    middle_ms = MINUTE_MS // 2 if row.kind is AccountRank.ACCOUNT_DATA else 0
     return min(row.end_ms - middle_ms, to_ms) - max(row.begin_ms + middle_ms, from_ms)
 
 
@@ -282,7 +265,7 @@ def tombstone_cost(row: PlayEvidence, from_ms: int, to_ms: int) -> int | None:
     The row is a listen, with a second near the start, or one of the account data, with the minute of the end.
     """
     span_ms = to_ms - from_ms
-    if row.kind is SourceKind.LISTEN:  # other loggers have no shorter ones
+    if row.kind is AccountRank.LISTEN:  # other loggers have no shorter ones
         apart_ms = max(0, from_ms - _latest_start_ms(row), row.begin_ms - from_ms)
         return apart_ms if apart_ms <= LISTEN_TOLERANCE_MS and span_ms >= LEAST_LISTEN_MS else None
     differs_ms = abs(span_ms - row.ms_played)
@@ -298,4 +281,4 @@ def overlap_ms(one: PlayEvidence, other: PlayEvidence) -> int:
 
 def _ends_apart_ms(row: PlayEvidence, known: PlayEvidence) -> int:
     late_ms = known.reported_end_ms - row.reported_end_ms
-    return max(0, late_ms - MINUTE_MS, -late_ms) if row.kind is SourceKind.ACCOUNT else abs(late_ms)
+    return max(0, late_ms - MINUTE_MS, -late_ms) if row.kind is AccountRank.ACCOUNT_DATA else abs(late_ms)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotify_logger.core.matching_exports import SourceKind
+from spotify_logger.core.matching import AccountRank
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import catalog_key
 from spotify_logger.core.times import to_iso
@@ -29,7 +29,7 @@ def test_row_of_the_extended_history_is_read_without_personal_data() -> None:
     secrets = dict.fromkeys(("username", "ip_addr", "ip_addr_decrypted", "user_agent_decrypted"), "secret")
     found = entry(extended(A, 0.4, 100.25) | secrets)
     assert found.play.index == "track:A 100250 trackdone"
-    assert (found.kind, found.reported_end_ms) == (SourceKind.EXTENDED, (NOON + 101) * 1000)
+    assert (found.kind, found.reported_end_ms) == (AccountRank.EXTENDED, (NOON + 101) * 1000)
     assert "secret" not in str(found)
 
 
@@ -49,7 +49,7 @@ def test_row_of_the_account_data_has_no_id() -> None:
         "source": "import",
     }
     assert found.play.item.key == catalog_key("track", "", uri)
-    assert found.kind is SourceKind.ACCOUNT
+    assert found.kind is AccountRank.ACCOUNT_DATA
 
 
 NAMELESS: dict[str, object] = {

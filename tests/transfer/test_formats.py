@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.core.catalog import CatalogEntry, artists_of
-from spotify_logger.core.matching_exports import SourceKind, kind_of
+from spotify_logger.core.matching import AccountRank
+from spotify_logger.core.matching_exports import kind_of
 from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.command import import_history
@@ -97,7 +98,7 @@ def test_listen_has_title_artists_and_second(row: Row, logger: str, seconds: int
     assert [artist.name for artist in artists] == (["Zero, One"] if logger == "Last.fm" else ["Zero", "One"])
     again = Play.from_hash(NOON, kept)
     assert again is not None
-    assert found.kind is kind_of(again) is SourceKind.LISTEN
+    assert found.kind is kind_of(again) is AccountRank.LISTEN
 
 
 def test_listen_of_listenbrainz_may_have_spotifys_id_and_the_time_played() -> None:

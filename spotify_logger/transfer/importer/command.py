@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from spotify_logger.core.matching_exports import LEAST_LISTEN_MS, SourceKind
+from spotify_logger.core.matching import AccountRank
+from spotify_logger.core.matching_exports import LEAST_LISTEN_MS
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import PlayerState
 from spotify_logger.report.answers import Answer, Block, Table
@@ -230,7 +231,7 @@ def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
             batch = []
         batch.append(entry)
         # The length of a listen is only assumed; without this, most would be followed by a silence.
-        longest_ms = LONGEST_LISTEN_MS if entry.kind is SourceKind.LISTEN else 0
+        longest_ms = LONGEST_LISTEN_MS if entry.kind is AccountRank.LISTEN else 0
         until_ms = max(until_ms, entry.play.started_ms + longest_ms, entry.play.ended_ms)
     if batch:
         yield batch

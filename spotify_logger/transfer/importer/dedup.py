@@ -16,8 +16,8 @@ from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from spotify_logger.core import matching_exports as rules
-from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, MINUTE_MS, Identity, identity
-from spotify_logger.core.matching_exports import PART_COST, PlayEvidence, SourceKind, cost, is_part
+from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, MINUTE_MS, AccountRank, Identity, identity
+from spotify_logger.core.matching_exports import PART_COST, PlayEvidence, cost, is_part
 from spotify_logger.core.play import IMPORT, LIVE, Play
 from spotify_logger.core.player_state import ONE_DAY_MS
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
@@ -170,7 +170,7 @@ class Deduplicator:
         for row in rows:
             kinds = {each.evidence.kind if each.known_as is None else None for each in row.accounts}
             # Others tell by their times whether they are a play that was deleted.
-            if kinds <= {SourceKind.ACCOUNT, SourceKind.LISTEN}:
+            if kinds <= {AccountRank.ACCOUNT_DATA, AccountRank.LISTEN}:
                 for begin, end in self._tombstones.around(row.evidence, LISTEN_TOLERANCE_MS + MINUTE_MS):
                     apart_ms = rules.tombstone_cost(row.evidence, begin * 1000, end * 1000)
                     costs += [] if apart_ms is None else [(apart_ms, begin, row)]
@@ -200,7 +200,7 @@ class Deduplicator:
 def _sort_key(entry: ImportedPlay) -> tuple[object, ...]:
     """Sort by start, and rows with the same start always in the same order."""
     play = entry.play
-    return play.started_ms, -play.ms_played, entry.reported_end_ms, entry.kind, play.item.uri
+    return play.started_ms, -play.ms_played, entry.reported_end_ms, -entry.kind, play.item.uri
 
 
 def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
@@ -209,14 +209,14 @@ def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
     last = {
         entry.reported_end_ms: entry.play.started_ms
         for entry in entries
-        if entry.kind is SourceKind.EXTENDED
+        if entry.kind is AccountRank.EXTENDED
         and entry.play.started_ms < entry.reported_end_ms - rules.TIME_TOLERANCE_MS
     }
     for entry in entries:
         play = entry.play
         follows_ms = last.get(entry.reported_end_ms, 0) - play.started_ms
         # A second export has a finer start.
-        if entry.kind is SourceKind.EXTENDED and follows_ms >= rules.SAME_START_MS:
+        if entry.kind is AccountRank.EXTENDED and follows_ms >= rules.SAME_START_MS:
             play = replace(play, ended_ms=play.started_ms + play.ms_played)
         yield entry._replace(play=play)
 
@@ -224,22 +224,22 @@ def _split_uploads(entries: Sequence[ImportedPlay]) -> Iterator[ImportedPlay]:
 def _match(rows: Sequence[Candidate], known: Sequence[Candidate]) -> None:
     """Join the rows, by start, with the other accounts of their plays."""
     first: dict[Identity, Candidate] = {}
-    by_kind: dict[SourceKind, list[Candidate]] = defaultdict(list)
+    by_kind: dict[AccountRank, list[Candidate]] = defaultdict(list)
     for each in (*rows, *known):  # a row stands for a known play: the log does not keep the reported end
         same = first.setdefault(identity(each.entry.play), each)
         if same is each or same.evidence.kind is not each.evidence.kind:
             by_kind[each.evidence.kind].append(each)
         same.join(each)
-    observed = by_kind[SourceKind.POLLED]
+    observed = by_kind[AccountRank.LIVE]
     samples = [row for row in observed if row.known_as is None and row.entry.stored_hash is None]
-    extended, accounts = _without_duplicates(by_kind[SourceKind.EXTENDED]), by_kind[SourceKind.ACCOUNT]
-    recent = by_kind[SourceKind.RECENTLY_PLAYED]
+    extended, accounts = _without_duplicates(by_kind[AccountRank.EXTENDED]), by_kind[AccountRank.ACCOUNT_DATA]
+    recent = by_kind[AccountRank.BACKFILLED]
     _find_in_plays(samples, [play for play in observed if play not in samples])
     _find_in_plays(observed, recent)
     _find_in_plays(extended, [*observed, *recent])
     _pair_exports(accounts, extended)
     _find_in_plays([row for row in accounts if not row.is_claimed], [*observed, *recent])
-    if listens := by_kind[SourceKind.LISTEN]:
+    if listens := by_kind[AccountRank.LISTEN]:
         _find_listens(listens, [*observed, *recent, *extended, *accounts, *listens])
 
 

@@ -20,8 +20,8 @@ from enum import Enum
 from typing import NamedTuple
 from urllib.parse import quote_plus
 
-from spotify_logger.core.matching import naming_seconds
-from spotify_logger.core.matching_exports import SourceKind, kind_of
+from spotify_logger.core.matching import AccountRank, naming_seconds
+from spotify_logger.core.matching_exports import kind_of
 from spotify_logger.core.play import BACKFILL, IMPORT, LIVE, SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play
 from spotify_logger.core.player_state import (
     ITEM_FIELDS,
@@ -85,7 +85,7 @@ class ImportedPlay(NamedTuple):
     """
 
     play: Play
-    kind: SourceKind
+    kind: AccountRank
     reported_end_ms: int
     stored_hash: Mapping[str, str] | None = None  # the whole hash, if it is from our own export
 
@@ -103,9 +103,9 @@ ParsedRow = ImportedPlay | OtherRecord | SkipReason | str
 """What is in a row, or why it is skipped; text says what is wrong with a malformed one."""
 
 
-def read_listening(kind: SourceKind, row: Row, now_ms: int) -> ParsedRow:
+def read_listening(kind: AccountRank, row: Row, now_ms: int) -> ParsedRow:
     """Read a row of the extended streaming history or of the account data."""
-    end, length = ("ts", "ms_played") if kind is SourceKind.EXTENDED else ("endTime", "msPlayed")
+    end, length = ("ts", "ms_played") if kind is AccountRank.EXTENDED else ("endTime", "msPlayed")
     # The oldest exports write "2012-03-21 21:36:50 UTC".
     reported_end_ms = from_iso(text_of(row[end]).removesuffix(" UTC"))
     if reported_end_ms is None or not is_plausible(reported_end_ms, now_ms):

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from spotify_logger.core.matching_exports import LEAST_LISTEN_MS, SourceKind
+from spotify_logger.core.matching import AccountRank
+from spotify_logger.core.matching_exports import LEAST_LISTEN_MS
 from spotify_logger.core.play import IMPORT, UNKNOWN, Play
 from spotify_logger.core.player_state import MAX_ITEM_MS, Item, dict_get, encode_artists
 from spotify_logger.core.times import from_iso
@@ -107,7 +108,7 @@ def _read_listen(logger: Logger, row: Row, now_ms: int) -> ParsedRow:
     ms_played = _length_ms(logger, row)
     ended_ms, fields = started_ms + ms_played, {**rows.fields_of(item), "logged_by": logger.name}
     play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, UNKNOWN, IMPORT, fields)
-    return ImportedPlay(play, SourceKind.LISTEN, ended_ms)
+    return ImportedPlay(play, AccountRank.LISTEN, ended_ms)
 
 
 def _item(logger: Logger, row: Row) -> Item | None:
@@ -167,8 +168,8 @@ def _format_of_listens(logger: Logger) -> Format:
 
 
 _FORMATS = (
-    Format("Spotify", ({"ts"}, {"ms_played"}), partial(rows.read_listening, SourceKind.EXTENDED)),
-    Format("Spotify", ({"endTime"}, {"msPlayed"}), partial(rows.read_listening, SourceKind.ACCOUNT)),
+    Format("Spotify", ({"ts"}, {"ms_played"}), partial(rows.read_listening, AccountRank.EXTENDED)),
+    Format("Spotify", ({"endTime"}, {"msPlayed"}), partial(rows.read_listening, AccountRank.ACCOUNT_DATA)),
     Format("spotify-logger", ({"kind"}, {"fields"}), rows.read_record),
     Format("spotify-logger", ({"second"}, {"started_ms"}, {"id"}), rows.read_csv_row),
     *map(_format_of_listens, _LOGGERS),

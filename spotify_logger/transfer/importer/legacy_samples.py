@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from spotify_logger.core import player_state
-from spotify_logger.core.matching_exports import SourceKind
+from spotify_logger.core.matching import AccountRank
 from spotify_logger.core.observations import AWAY_MS
 from spotify_logger.core.play import IMPORT, Play
 from spotify_logger.core.player_state import NO_STATE, PlayerState
@@ -79,7 +79,7 @@ def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[ImportedPla
 def _finished(plays: Iterable[Play]) -> Iterator[ImportedPlay]:
     for play in plays:
         if play.end_reason is not None:
-            yield ImportedPlay(replace(play, source=IMPORT), SourceKind.POLLED, play.ended_ms)
+            yield ImportedPlay(replace(play, source=IMPORT), AccountRank.LIVE, play.ended_ms)
 
 
 def _value(name: str, text: str) -> object:
