@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from calendar import isleap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,12 @@ from spotify_logger.queries.top import DETAIL, DETAILS, read_details
 from spotify_logger.storage.bulk import gap_data, play_data
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
 
-    Line = Mapping[str, Any]  # the data of a play, or of a gap under "gap"
+Line = Mapping[str, Any]  # the data of a play, or of a gap under "gap"
 
 
 @dataclass(frozen=True, slots=True)

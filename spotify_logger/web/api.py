@@ -1,17 +1,17 @@
 """What programs read: the answers of the command as JSON, by paths that `openapi` describes, and metrics."""
 
-from __future__ import annotations
-
 import json
 import math
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -21,21 +21,14 @@ from spotify_logger.core.times import seconds_of
 from spotify_logger.monitoring.status import LATE_AFTER, Status, is_overdue, now_playing, status
 from spotify_logger.queries.dispatch import QUERIES, load_query
 from spotify_logger.queries.question import Question
-from spotify_logger.queries.sql import CHOICES
+from spotify_logger.queries.sql import CHOICES, Log
 from spotify_logger.report.answers import to_json
 from spotify_logger.storage.client import StoreError
 from spotify_logger.transfer import tokens
 from spotify_logger.web.auth import Throttle, is_forwarded
+from spotify_logger.web.listeners import ListenerPage, Listeners
 from spotify_logger.web.request_params import BadRequest, read_day, read_question, search_text
 from spotify_logger.web.templating import API_PATH, cacheable, problem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from starlette.requests import Request
-
-    from spotify_logger.queries.sql import Log
-    from spotify_logger.web.listeners import ListenerPage, Listeners
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # they would be the times of the requests
 

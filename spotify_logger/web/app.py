@@ -1,26 +1,26 @@
 """The web application: routes, middleware and error pages, and the function that serves it."""
 
-from __future__ import annotations
-
+import argparse
 import asyncio
 import logging
 import os
 import socket
 import sys
+from collections.abc import Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import ClientDisconnect
-from starlette.responses import RedirectResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spotify_logger.config.settings import is_loopback
+from spotify_logger.config.settings import Settings, is_loopback
 from spotify_logger.queries.question import DEFAULT_THRESHOLD
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
@@ -40,16 +40,6 @@ from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
 from spotify_logger.web.templating import TOKEN_PATHS, Assets, Templates, cacheable, problem
 from spotify_logger.web.views import music, periods, personal, pictures, plays
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterable, Mapping
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from spotify_logger.config.settings import Settings
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - they stand for all addresses of the machine
 MIN_PASSWORD_LENGTH = 10  # if other machines can reach the page

@@ -1,22 +1,22 @@
 """Who may open the page: known hosts, the page's own forms, and who signed in with the password."""
 
-from __future__ import annotations
-
 import hmac
 import ipaddress
 import re
 import secrets
 import socket
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.system import atomic_file, log
@@ -24,13 +24,7 @@ from spotify_logger.system.errors import Misconfigured
 from spotify_logger.system.state import from_json, to_json
 from spotify_logger.web.templating import TOKEN_PATHS, problem
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-Seconds: TypeAlias = "Callable[[], float]"
+Seconds = Callable[[], float]
 
 FILENAME = "web.json"  # in STATE_DIR
 READABLE_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that can be mistaken for another

@@ -1,32 +1,26 @@
 """Imports from the page: files are uploaded to a temporary folder, and the command imports them."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
 import shutil
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from starlette.requests import Request
 
 from spotify_logger.config.listeners import for_listener
+from spotify_logger.config.settings import Settings
 from spotify_logger.queries.index import cache_folder
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.system.program import module_command
 from spotify_logger.web.request_params import BadRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from starlette.requests import Request
-
-    from spotify_logger.config.settings import Settings
 
 MAX_UPLOAD_BYTES = 2 << 30  # Spotify's largest zips have some hundred megabytes
 SPARE_BYTES = 256 << 20  # that an upload leaves free on the disk

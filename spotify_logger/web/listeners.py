@@ -1,45 +1,39 @@
 """The listeners, and the page of each: its questions, its stream and its login."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import replace
+from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listener
+from spotify_logger.config.settings import Settings
+from spotify_logger.core.periods import Zone
 from spotify_logger.monitoring.notice import notice
 from spotify_logger.queries import dispatch
 from spotify_logger.queries.index import Index
+from spotify_logger.queries.question import Question
+from spotify_logger.queries.sql import Log
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.importing import Import
 from spotify_logger.web.live import NowPlayingStream, Shared
 from spotify_logger.web.request_params import ZONE, BadRequest, RequestParams, follow, read_form
-from spotify_logger.web.templating import CurrentListener, ItemLinks, item_links
+from spotify_logger.web.templating import CurrentListener, ItemLinks, Templates, item_links
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-    from datetime import date
-    from pathlib import Path
-
-    from starlette.requests import Request
-
-    from spotify_logger.config.settings import Settings
-    from spotify_logger.core.periods import Zone
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.sql import Log
     from spotify_logger.web.login import LoginThread
-    from spotify_logger.web.templating import Templates
 
 T = TypeVar("T")
 View: TypeAlias = "Callable[[ListenerPage, Request], Awaitable[Response]]"

@@ -1,10 +1,9 @@
 """Streams what is playing to browsers (server-sent events)."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -17,8 +16,6 @@ from spotify_logger.system.log import sanitize
 from spotify_logger.web.templating import catalog_key_of_play
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-
     from spotify_logger.web.listeners import ListenerPage
 
 T = TypeVar("T")
@@ -50,7 +47,7 @@ class Shared(Generic[T]):
 class NowPlayingStream:
     """Tells browsers what the listener of a page is playing, and each change; reads the logger's state."""
 
-    def __init__(self, page: ListenerPage) -> None:
+    def __init__(self, page: "ListenerPage") -> None:
         self._page = page
         self._found: dict[str, Any] = {"latest": None, "links": None, "unknown_since": None}
         self._stream_count = 0

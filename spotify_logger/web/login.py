@@ -3,19 +3,14 @@
 Imported on demand: the HTTP client takes a lot of memory.
 """
 
-from __future__ import annotations
-
 import io
 import threading
 import time
-from typing import TYPE_CHECKING
 
+from spotify_logger.config.settings import Settings
 from spotify_logger.spotify import login
 from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
-
-if TYPE_CHECKING:
-    from spotify_logger.config.settings import Settings
 
 ATTEMPT_TIMEOUT = 600.0  # seconds after which an attempt is given up
 OTHER_ACCOUNT = (

@@ -1,24 +1,18 @@
 """What a request asks for: query parameters, forms, and what its browser has chosen for the page."""
 
-from __future__ import annotations
-
 import time
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
+from starlette.requests import Request
+
 from spotify_logger.core.periods import Zone, parse_day
-from spotify_logger.queries.question import DEFAULT_THRESHOLD, PARAMETERS, from_mapping
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from starlette.requests import Request
-
-    from spotify_logger.queries.question import Question
+from spotify_logger.queries.question import DEFAULT_THRESHOLD, PARAMETERS, Question, from_mapping
 
 PERIOD_PARAMETERS = ("year", "month", "since", "until")  # not `last`: its start changes every second
 TWELVE_MONTHS = "last 12 months"

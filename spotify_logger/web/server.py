@@ -1,7 +1,6 @@
 """The HTTP server: uvicorn with timeouts and connection limits, and a log of its errors that stays short."""
 
-from __future__ import annotations
-
+import asyncio
 import errno
 import logging
 import os
@@ -9,22 +8,18 @@ import signal
 import socket
 import time
 import traceback
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from spotify_logger.system import log
 from spotify_logger.system.errors import SpotifyLoggerError
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Iterator
-
-    from starlette.types import ASGIApp
 
 REQUEST_TIMEOUT = 10.0  # seconds within which a whole request has to arrive
 UPLOAD = "/import"  # the path to which files are uploaded: that may take long

@@ -1,40 +1,33 @@
 """Jinja templates, and what they refer to: filters, static files, and the covers and links of rows."""
 
-from __future__ import annotations
-
 import hashlib
+import os
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from spotify_logger import __version__
 from spotify_logger.config.listeners import NOBODY, UNNAMED
-from spotify_logger.core.catalog import CatalogEntry, artists_of
+from spotify_logger.core.catalog import Artist, CatalogEntry, artists_of
 from spotify_logger.core.play import PLAY_FIELDS, format_duration
 from spotify_logger.core.player_state import catalog_key, is_spotify_id
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.queries.question import Question
 from spotify_logger.report import words
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web.request_params import DAY_FORM, ZONE
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from starlette.requests import Request
-
-    from spotify_logger.core.catalog import Artist
-    from spotify_logger.storage.bulk import Archive
 
 STATIC_FILES = Path(__file__).parent / "static"
 # Chart.js with its date adapter. Chartkick's own code is neither used nor imported.

@@ -1,28 +1,21 @@
 """Rankings, the page of a track, an artist or an album, and the search."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from spotify_logger.core.search_text import TextSearch
 from spotify_logger.core.text import fold
 from spotify_logger.queries import count, item_page, timeline
 from spotify_logger.queries import top as rankings
+from spotify_logger.queries.count import CountedTrack
 from spotify_logger.queries.sql import CHOICES
-from spotify_logger.web.request_params import BadRequest, search_text
+from spotify_logger.queries.top import Top
+from spotify_logger.web.listeners import ListenerPage
+from spotify_logger.web.request_params import BadRequest, RequestParams, search_text
 from spotify_logger.web.templating import catalog_key_of_play
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from spotify_logger.queries.count import CountedTrack
-    from spotify_logger.queries.top import Top
-    from spotify_logger.web.listeners import ListenerPage
-    from spotify_logger.web.request_params import RequestParams
 
 LIST_LENGTHS = (50, 100, 500)  # numbers of rows to choose from
 SUGGESTIONS = 4  # of each kind

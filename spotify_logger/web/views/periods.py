@@ -1,31 +1,25 @@
 """Listening over time: by hour, the history chart, the calendar and the year in review."""
 
-from __future__ import annotations
-
 import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from spotify_logger.core import periods
 from spotify_logger.core.day_sums import INTERVALS, WEEK
 from spotify_logger.core.redis_keys import FIRST_DAY
 from spotify_logger.queries import charts, milestones, summary, top
-from spotify_logger.queries.sql import KINDS
+from spotify_logger.queries.charts import HourOfWeek
+from spotify_logger.queries.question import Question
+from spotify_logger.queries.sql import KINDS, Log
+from spotify_logger.queries.top import Top
+from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.request_params import BadRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from spotify_logger.queries.charts import HourOfWeek
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.sql import Log
-    from spotify_logger.queries.top import Top
-    from spotify_logger.web.listeners import ListenerPage
 
 T = TypeVar("T")
 

@@ -1,38 +1,30 @@
 """The health of the logger, its login to Spotify, and what listeners change, as the commands do."""
 
-from __future__ import annotations
-
 import os
 import time
 from argparse import ArgumentTypeError
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from starlette.responses import JSONResponse, RedirectResponse, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from spotify_logger.core.redis_keys import play_key, second_of_key
 from spotify_logger.monitoring.notice import days_of_login
 from spotify_logger.monitoring.status import OVERDUE_AFTER, status
 from spotify_logger.queries.question import FINISHED, HALF, PARAMETERS, Question
 from spotify_logger.report.answers import Table
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer import delete
 from spotify_logger.transfer import hide as hiding
-from spotify_logger.transfer.export import LogPeriod, export_file
+from spotify_logger.transfer.export import ExportFormat, LogPeriod, export_file
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.importing import MAX_UPLOAD_BYTES, temporary_folder
+from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.request_params import CHOICES, COOKIE, BadRequest, chosen, read_form
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.transfer.export import ExportFormat
-    from spotify_logger.web.listeners import ListenerPage
 
 EXPORT_FORMATS: Sequence[ExportFormat] = ("jsonl", "csv", "spotify", "listenbrainz")
 THRESHOLDS = ("0", "10s", "30s", "60s", "240s", HALF, FINISHED)  # to choose from

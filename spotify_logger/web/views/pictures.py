@@ -1,25 +1,20 @@
 """Pictures to share, as SVG: only numbers and names, with their font, Inter SemiBold, embedded."""
 
-from __future__ import annotations
-
 import unicodedata
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from itertools import accumulate
-from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from spotify_logger.queries import summary
 from spotify_logger.system.log import sanitize
+from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.templating import STATIC_FILES, cacheable
 from spotify_logger.web.views.music import ask_top
 from spotify_logger.web.views.periods import about_period
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from spotify_logger.web.listeners import ListenerPage
 
 SECURITY = "default-src 'none'; style-src 'sha256-{}'; font-src data:; frame-ancestors 'none'"
 ADVANCES = bytes.fromhex(

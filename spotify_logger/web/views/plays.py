@@ -1,42 +1,34 @@
 """What is playing now, and what was played when."""
 
-from __future__ import annotations
-
 import asyncio
-from datetime import datetime, time, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from spotify_logger.core.day_sums import DAY
+from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import SKIPPED
 from spotify_logger.core.redis_keys import play_key, second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import charts, summary
 from spotify_logger.queries import timeline as queries
-from spotify_logger.queries.sql import CONTEXTS, NOUNS
+from spotify_logger.queries.question import Question
+from spotify_logger.queries.sql import CONTEXTS, NOUNS, Log
+from spotify_logger.queries.timeline import DayTimeline, Line, Memories, Timeline
 from spotify_logger.queries.top import names
+from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.hide import deleted_plays
 from spotify_logger.web.auth import set_cookie
+from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, first_days, read_day, search_text
 from spotify_logger.web.templating import catalog_key_of_play
 from spotify_logger.web.views.periods import ranked_keys, with_tops
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import date
-
-    from starlette.requests import Request
-
-    from spotify_logger.core.periods import Zone
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.sql import Log
-    from spotify_logger.queries.timeline import DayTimeline, Line, Memories, Timeline
-    from spotify_logger.storage.bulk import Archive
-    from spotify_logger.web.listeners import ListenerPage
 
 PERIODS = {
     "day": "today",
