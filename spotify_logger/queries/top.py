@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spotify_logger.core.redis_keys import play_key
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import TIME, Question, measure
@@ -126,10 +127,10 @@ def read_details(log: Log, period: Period) -> None:
     query = """SELECT second FROM logged
         WHERE second >= ? AND second < ? AND second NOT IN (SELECT second FROM details)"""
     missing = [second for (second,) in log.rows(query, *sql.bounds(period))]
-    found = log.store.fields(missing, ("source", "device_name", "context_uri"))
+    found = log.store.catalog(map(play_key, missing), ("source", "device_name", "context_uri"))
     with log.database:
         log.database.execute("BEGIN IMMEDIATE")
-        rows = ((second, *values) for second, values in found)
+        rows = ((second, *values) for second, (_, values) in zip(missing, found, strict=True))
         log.database.executemany("INSERT OR IGNORE INTO details VALUES (?, ?, ?, ?)", rows)
 
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from itertools import chain
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
-from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, whole_number
+from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
 from spotify_logger.core.times import utc_time
 from spotify_logger.storage.client import Command, Refusal, StoreError
 from spotify_logger.storage.store import Store
@@ -58,10 +59,10 @@ class Archive(Store):
         whole = [[name] for name in names] if self.client.is_cluster else batched(names, KEYS_PER_SCAN)
         return sum(int(reply or 0) for reply in self.send([("EXISTS", *some) for some in whole]))
 
-    def fields(self, seconds: Iterable[int], names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Look up a few fields of many plays; yield the second in the key of each, and the values."""
-        for key, values in self.catalog(map(keys.play_key, seconds), names):
-            yield int(key.removeprefix("listening:")), values
+    def fields(self, names: Iterable[str], fields: Sequence[str]) -> Iterator[dict[str, str]]:
+        """Yield a few fields of the hashes under many keys, without those that are missing."""
+        for _, values in self.catalog(names, fields):
+            yield {field: value for field, value in zip(fields, values, strict=True) if value}
 
     def known_owner(self) -> str:
         """Return the Spotify account whose plays the log has; "" if unknown, or Redis is away."""
@@ -155,6 +156,10 @@ class Archive(Store):
                 ((cursor, names),) = self.client.ask([command], server)
                 if names:
                     yield [name.removeprefix(self._prefix) for name in names]
+
+    def hset(self, name: str, fields: Mapping[str, FieldValue]) -> Command:
+        """Return the command that writes fields of a hash."""
+        return ("HSET", self.key(name), *chain.from_iterable(fields.items()))
 
     def write(self, commands: Sequence[Command]) -> None:
         """Send writes, and the revisions of what they change; raises StoreError if some were refused."""

@@ -64,11 +64,11 @@ def check(
     found.check_catalog(now)
     found.check_artists()
     found.check_gaps()
-    tombstones = sorted(archive.tombstones())
-    findings.seen["forgotten"] += len(tombstones)
-    for second, (started_at,) in archive.fields(tombstones, ["started_at"]):
-        if started_at:
-            findings.add(FindingKind.BACK, keys.play_key(second))
+    names = [keys.play_key(second) for second in sorted(archive.tombstones())]
+    findings.seen["forgotten"] += len(names)
+    for name, is_back in zip(names, archive.fields(names, ["started_at"]), strict=True):
+        if is_back:
+            findings.add(FindingKind.BACK, name)
     if repair:  # readers do not know what people have changed with redis-cli
         touched = {*map(str, found.days), *archive.hash(keys.REVISIONS), keys.CATALOG}
         archive.write([archive.touch(sorted(touched))])
@@ -116,10 +116,9 @@ class LogCheck:
         done, days = 0, sorted(self.days | plays.keys())
         for some in batched(days, DAYS_PER_BATCH):
             lines, different = self._read_days(some), list[int]()
-            seconds = {*lines, *chain.from_iterable(plays.get(day, ()) for day in some)}
-            for second, values in self._archive.fields(sorted(seconds), INDEXED_FIELDS):
-                present = {name: value for name, value in zip(INDEXED_FIELDS, values, strict=True) if value}
-                play = Play.from_hash(second, present)
+            seconds = sorted({*lines, *chain.from_iterable(plays.get(day, ()) for day in some)})
+            hashes = self._archive.fields(map(keys.play_key, seconds), INDEXED_FIELDS)
+            for second, play in zip(seconds, map(Play.from_hash, seconds, hashes), strict=True):
                 if play is None or play.index != lines.get(second):
                     different.append(second)
                 if play is not None:

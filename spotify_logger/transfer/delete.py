@@ -7,7 +7,6 @@ tombstone, then the play's hash and its index entry, and last its catalog item i
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import NamedTuple, TextIO
 
 from spotify_logger.core import redis_keys as keys
@@ -17,7 +16,7 @@ from spotify_logger.core.play import Play, format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.search_text import Match, TextSearch, search_words
 from spotify_logger.core.times import utc_time
-from spotify_logger.report.answers import Answer, Table, write_answer
+from spotify_logger.report.answers import Answer, Block, Table, write_answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive, Progress
@@ -37,12 +36,11 @@ class Confirmation(NamedTuple):
     screen: TextIO
     zone: Zone
 
-    def refusal(self, question: str, preview: Answer | None = None) -> str:
+    def refusal(self, question: str, preview: Sequence[Block] = ()) -> str:
         """Ask a question, below a preview; return "" if the user agrees, or why nothing may be deleted."""
         if not (self.keyboard.isatty() and self.screen.isatty()):
             return NO_TERMINAL
-        if preview is not None:
-            write_answer(preview, self.screen)
+        write_answer(Answer(None, preview), self.screen)
         self.screen.write(f"{question} [y/N] ")
         self.screen.flush()
         is_agreed = self.keyboard.readline().strip().casefold() in {"y", "yes"}
@@ -77,11 +75,9 @@ def forget(
         found = find_plays(archive, selection, partial(show, "looking for plays"))
     seconds = deletion.without_open_play(found)
     is_agreed = not seconds or confirmation is None or _is_confirmed(archive, seconds, confirmation)
-    page = []
+    page = [] if is_agreed else ["Nothing was deleted."]
     if is_agreed:
         deletion.delete(seconds)
-    else:
-        page.append("Nothing was deleted.")
     if deletion.deleted:
         items = f" and {counted(deletion.items, 'catalog item')}" if deletion.items else ""
         page.append(f"Deleted: {counted(deletion.deleted, 'play')}{items}.")
@@ -89,9 +85,7 @@ def forget(
         page.append(OPEN_PLAY_NOTE)
     if deletion.unrecognized:
         some = ", ".join(deletion.unrecognized[:MAX_PLAYS_SHOWN])
-        page.append(
-            f"These keys were kept because they do not hold plays; inspect them with redis-cli: {some}."
-        )
+        page.append(f"These keys do not hold plays, and were kept; inspect them with redis-cli: {some}.")
     text = selection.text
     nothing = f"No play matches “{text}”." if text else "There are no plays in that period."
     data = {
@@ -138,16 +132,12 @@ def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confir
     for second, fields in archive.plays(seconds[-MAX_PLAYS_SHOWN:]):
         heard = format_duration(whole_number(fields.get("ms_played")) or 0)
         rows.append((format_time(zone, second), format_title(fields), heard, fields.get("device_name", "")))
-    first, last = format_time(zone, seconds[0]), format_time(zone, seconds[-1])
-    when = first if len(seconds) == 1 else f"{first} to {last}"
-    page: list[str | Table] = [f"{counted(len(seconds), 'play')}, {when}"]
+    number, ends = counted(len(seconds), "play"), {format_time(zone, seconds[at]): None for at in (0, -1)}
+    page: list[Block] = [f"{number}, {' to '.join(ends)}"]
     if len(seconds) > MAX_PLAYS_SHOWN:
         page.append(f"and {counted(len(seconds) - MAX_PLAYS_SHOWN, 'earlier play')}")
-    these = "this play" if len(seconds) == 1 else f"these {len(seconds):,} plays"
-    preview = Answer(None, [*page, Table(rows, right_aligned=[2])])
-    refusal = confirmation.refusal(
-        f"Delete {these}? (`spotify-logger undo` brings back what was deleted, for a day.)", preview
-    )
+    question = f"Delete {number}? (For a day, `spotify-logger undo` brings back what was deleted.)"
+    refusal = confirmation.refusal(question, [*page, Table(rows, right_aligned=[2])])
     if refusal == NO_TERMINAL:
         raise SpotifyLoggerError(f"nothing was deleted: {refusal}")
     return not refusal
@@ -205,10 +195,10 @@ class Deletion:
             elif row is not None:  # it exists only in the index
                 ends[second] = second * 1000 + row[2]
                 kept[second] = DeletedPlay(self._now, row[1], line, {})
-        tombstones = ((second, max(second, -(-end_ms // 1000))) for second, end_ms in ends.items())
         if ends:
             keep(self._archive, kept)
-            self._archive.write([("HSET", key(keys.TOMBSTONES), *chain.from_iterable(tombstones))])
+            tombstones = {str(second): max(second, -(-end_ms // 1000)) for second, end_ms in ends.items()}
+            self._archive.write([self._archive.hset(keys.TOMBSTONES, tombstones)])
         self._archive.write([("DEL", key(keys.play_key(second))) for second in ends])
         # Only once these are gone: another run finds them by the index.
         self._archive.write([("HDEL", key(keys.index_key(keys.day_of(second))), second) for second in ends])
@@ -225,7 +215,7 @@ def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:
         hashes = item_hashes(archive, batch)
         archive.send([("DEL", archive.key(key)) for key in hashes])
         back = hashes.keys() & {item for _, item, _, _ in archive.rows(int(now) - keys.ONE_DAY)}
-        archive.write([("HSET", archive.key(key), *chain.from_iterable(hashes[key].items())) for key in back])
+        archive.write([archive.hset(key, hashes[key]) for key in back])
         removed += len(hashes) - len(back)
     return removed
 

@@ -7,6 +7,7 @@ where it also describes them; of what is not known, the value is null.
 
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
@@ -20,7 +21,7 @@ from spotify_logger.core import forwarding
 from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.play import LIVE, SKIPPED, STOPPED, TRACKDONE
-from spotify_logger.core.player_state import BOOLEAN_FIELDS, INTEGER_FIELDS, FieldValue, whole_number
+from spotify_logger.core.player_state import NUMERIC_FIELDS, FieldValue, whole_number
 from spotify_logger.core.redis_keys import HIDDEN, day_of, gap_key, play_key
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.report.answers import Answer, write_csv
@@ -30,7 +31,6 @@ from spotify_logger.system.atomic_file import replacing
 from spotify_logger.system.errors import SpotifyLoggerError
 
 PLAYS_PER_BATCH = 500  # plays read per pipeline, about half a megabyte
-NUMERIC_FIELDS = INTEGER_FIELDS | BOOLEAN_FIELDS | {"ms_played"}
 CSV_MILLISECONDS = {"started_ms": "started_at", "ended_ms": "ended_at"}
 """The columns with the milliseconds of times, as spreadsheets only take whole seconds for dates."""
 CSV_COLUMNS = (  # after `second`
@@ -62,9 +62,8 @@ ExportFormat = Literal["csv", "json", "jsonl", "listenbrainz", "spotify"]
 """A CSV row per play; our own records, in an array or one per line; listens, one per line; or rows of
 Spotify's extended streaming history, in an array."""
 ROWS_PER_FILE = 16_000  # about as many as Spotify's have
-FOLDER_IN_ZIP = "Spotify Extended Streaming History"  # as in Spotify's own
 BYTE_ORDER_MARK = "\ufeff"  # without it, Excel takes UTF-8 for the code page of the machine
-JsonObject = dict[str, object]
+JsonObject = dict[str, Any]
 
 
 class LogPeriod(NamedTuple):
@@ -112,7 +111,7 @@ def export_file(log: LogPeriod, form: ExportFormat, path: Path) -> Answer:
             for name, rows in _files(form, read()):
                 with replacing(real / name) as out:
                     _write(form, rows, out)
-        elif os.path.exists(real) and not real.is_file():  # noqa: PTH110 - `Path.exists` raises for a name that is too long
+        elif real.exists() and not real.is_file():
             raise SpotifyLoggerError(
                 f"{path} is not a regular file: name a file to write, or omit it and redirect the output"
             )
@@ -134,7 +133,7 @@ def export_file(log: LogPeriod, form: ExportFormat, path: Path) -> Answer:
 def _files(form: ExportFormat, rows: Iterable[JsonObject]) -> Iterator[tuple[str, Iterable[JsonObject]]]:
     """Yield the names and rows of the files in a zip or a folder, which are named as by the services."""
     if form == "listenbrainz":  # Koito skips everything outside of this folder
-        yield from groupby(rows, _name_of_month)
+        yield from groupby(rows, lambda each: f"listens/{day_of(each['listened_at']):%Y/%-m}.jsonl")
     elif form == "spotify":
         for number, some in enumerate(batched(rows, ROWS_PER_FILE)):
             years = dict.fromkeys(str(each["ts"])[:4] for each in (some[0], some[-1]))
@@ -143,23 +142,16 @@ def _files(form: ExportFormat, rows: Iterable[JsonObject]) -> Iterator[tuple[str
         yield f"spotify-logger.{form}", rows
 
 
-def _name_of_month(listen: Mapping[str, Any]) -> str:
-    day = day_of(listen["listened_at"])
-    return f"listens/{day.year}/{day.month}.jsonl"
-
-
 def _write_zip(form: ExportFormat, rows: Iterable[JsonObject], out: TextIO) -> None:
-    folder = f"{FOLDER_IN_ZIP}/" if form == "spotify" else ""
+    folder = "Spotify Extended Streaming History/" if form == "spotify" else ""  # as in Spotify's own
     with ZipFile(out.buffer, "w", ZIP_DEFLATED) as archive:
         for name, some in _files(form, rows):
-            with (
-                archive.open(f"{folder}{name}", "w") as member,
-                io.TextIOWrapper(member, "utf-8", newline="") as text,
-            ):
+            member = archive.open(folder + name, "w")
+            with io.TextIOWrapper(member, "utf-8", newline="") as text:
                 _write(form, some, text, BYTE_ORDER_MARK)
 
 
-def _write(form: ExportFormat, rows: Iterable[Mapping[str, Any]], out: TextIO, csv_mark: str = "") -> None:
+def _write(form: ExportFormat, rows: Iterable[JsonObject], out: TextIO, csv_mark: str = "") -> None:
     """Write rows; JSON in ASCII: nothing is lost in any locale, and no title can control a terminal."""
     if form == "csv":
         out.write(csv_mark)
@@ -198,8 +190,8 @@ def _play_records(log: LogPeriod) -> Iterator[tuple[int, JsonObject]]:
 
 
 def _gap_records(log: LogPeriod) -> Iterator[tuple[int, JsonObject]]:
-    begins = (gap[0] for gap in log.archive.gaps())
-    seconds = [second for second in begins if log.begin <= second and (log.end is None or second < log.end)]
+    end = math.inf if log.end is None else log.end
+    seconds = [begin for begin, *_ in log.archive.gaps() if log.begin <= begin < end]
     for second, fields in zip(seconds, log.archive.hashes(map(gap_key, seconds)), strict=True):
         if fields:
             yield second, {"kind": "gap", "second": second, "fields": fields}
@@ -231,11 +223,10 @@ def _history_row(fields: Mapping[str, str]) -> JsonObject | None:
         return None
     entry = CatalogEntry(**{name: fields.get(name, "") for name in CatalogEntry._fields})
     artist = next(map(str, artists_of(entry)), "")
-    if fields.get("type") == "episode":
-        about = dict(zip(_EPISODE_FIELDS, (entry.name, entry.album, fields.get("uri", "")), strict=True))
-    else:
-        names = entry.name, artist, entry.album, fields.get("uri", "")
-        about = dict(zip(TRACK_FIELDS, names, strict=True))
+    is_episode = fields.get("type") == "episode"
+    names = (entry.name, entry.album) if is_episode else (entry.name, artist, entry.album)
+    fields_of_item = _EPISODE_FIELDS if is_episode else TRACK_FIELDS
+    about = dict(zip(fields_of_item, (*names, fields.get("uri", "")), strict=True))
     about["platform"] = fields.get("device_name", "")
     return {
         **dict.fromkeys(_HISTORY_FIELDS),
@@ -266,8 +257,8 @@ def _read_plays(log: LogPeriod, names: Sequence[str] = ()) -> Iterator[list[Stor
     archive = log.archive
     for batch in batched(archive.rows(log.begin, log.end, log.progress), PLAYS_PER_BATCH):
         keys = [play_key(second) for second, *_ in batch]
-        some = (_present(names, values) for _, values in archive.catalog(keys, names)) if names else None
-        both = zip(batch, some or archive.hashes(keys), strict=True)
+        found = archive.fields(keys, names) if names else archive.hashes(keys)
+        both = zip(batch, found, strict=True)
         yield [StoredPlay(second, item, fields) for (second, item, *_), fields in both if fields]
 
 
@@ -275,16 +266,13 @@ def completed_plays(log: LogPeriod, names: Sequence[str], of_items: Sequence[str
     """Yield plays with fields of their items, which backfilled plays may lack, from the catalog."""
     for batch in _read_plays(log, names):
         keys = dict.fromkeys(play.item for play in batch)
-        items = {key: _present(of_items, values) for key, values in log.archive.catalog(keys, of_items)}
+        items = dict(zip(keys, log.archive.fields(keys, of_items), strict=True))
         yield from (play._replace(fields={**items[play.item], **play.fields}) for play in batch)
-
-
-def _present(names: Sequence[str], values: Sequence[str]) -> dict[str, str]:
-    return {name: value for name, value in zip(names, values, strict=True) if value}
 
 
 def _as_values(fields: Mapping[str, str]) -> dict[str, FieldValue]:
     """Return fields by name, which Redis may forget, and as numbers where `str` restores the text."""
-    numbers = ((name, whole_number(fields[name])) for name in NUMERIC_FIELDS & fields.keys())
+    numeric = (NUMERIC_FIELDS | {"ms_played"}) & fields.keys()
+    numbers = ((name, whole_number(fields[name])) for name in numeric)
     exact = {name: number for name, number in numbers if number is not None and str(number) == fields[name]}
     return {**dict(sorted(fields.items())), **exact}

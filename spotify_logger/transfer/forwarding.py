@@ -39,23 +39,27 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         raise Misconfigured(NOT_SET)
     if options.action == "check":
         return check(settings)
+    # The logger creates the file, and its tables.
+    path, now = settings.state_dir.absolute() / OUTBOX_FILE, options.question.now
     try:
-        # The logger creates the file, and its tables.
-        path = settings.state_dir.absolute() / OUTBOX_FILE
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30.0)) as outbox:
             if options.action == "retry":
                 with outbox:
-                    number, refused = listen_queue.retry(outbox, str(options.question.now))
-                text = (
-                    f"The logger will retry {counted(number, 'listen')}, {refused:,} of them refused before."
-                )
-                return Answer({"refused": refused}, [text, *_hint(store, options.question.now)])
-            queued = _backlog(outbox, store, settings, options.question.period.begin or 0)
-            return queued._replace(page=[*queued.page, *_hint(store, options.question.now)])
+                    number, refused = listen_queue.retry(outbox, str(now))
+                retried = f"The logger will retry {counted(number, 'listen')}"
+                done, data = f"{retried}, {refused:,} of them refused before.", {"refused": refused}
+            else:
+                number = _queue(outbox, store, settings, options.question.period.begin or 0)
+                queued = f"{counted(number, 'listen')} queued for the logger to send"
+                done, data = f"{queued}: see `spotify-logger forward status`.", {"queued": number}
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
             f"cannot write to {path} ({error}): run this on the logger's machine, as its user"
         ) from None
+    is_stopped = False
+    with suppress(StoreError):
+        is_stopped = is_overdue(store.hash(STATUS), now)
+    return Answer(data, [done, "But no logger is running: start it."] if is_stopped else [done])
 
 
 def status(store: Archive) -> Answer:
@@ -70,10 +74,10 @@ def status(store: Archive) -> Answer:
 def check(settings: Settings) -> Answer:
     """Ask all receivers whether they accept their tokens; exit code 1 if one does not."""
     with closing(HttpSender()) as send:
-        results = [(target, *_validate(send, target)) for target in settings.forward]
-    data = [{"host": target.host, "valid": valid, "answer": words} for target, valid, words in results]
-    rows = [(target.host, words) for target, _, words in results]
-    return Answer({"receivers": data}, [Table(rows)], code=int(not all(valid for _, valid, _ in results)))
+        found = [(target.host, *_validate(send, target)) for target in settings.forward]
+    data = [{"host": host, "valid": valid, "answer": words} for host, valid, words in found]
+    rows = [(host, words) for host, _, words in found]
+    return Answer({"receivers": data}, [Table(rows)], code=int(not all(valid for _, valid, _ in found)))
 
 
 def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
@@ -87,29 +91,21 @@ def _validate(send: HttpSender, target: ForwardTarget) -> tuple[bool, str]:
     if found.get("valid") is True:
         return True, sanitize(f"accepts {target.setting}, for {found.get('user_name') or '?'}", DETAIL_LIMIT)
     outcome = forwarding.read_answer(response.status, response.headers, response.json, 1)
-    if outcome.why and outcome.verdict is not forwarding.Verdict.UNAUTHORIZED:
-        return False, sanitize(outcome.why, DETAIL_LIMIT)
     why = outcome.why or "the token is not valid"
-    return False, sanitize(f"does not accept {target.setting}: {why}", DETAIL_LIMIT)
+    if not outcome.why or outcome.verdict is forwarding.Verdict.UNAUTHORIZED:
+        why = f"does not accept {target.setting}: {why}"
+    return False, sanitize(why, DETAIL_LIMIT)
 
 
-def _backlog(outbox: sqlite3.Connection, store: Archive, settings: Settings, begin: int) -> Answer:
+def _queue(outbox: sqlite3.Connection, store: Archive, settings: Settings, begin: int) -> int:
+    """Queue the listens from a second on, and return their number."""
     number = 0
     with progress_bar(sys.stderr) as show:
         log = LogPeriod(store, begin, progress=partial(show, "reading the log"))
         for batch in batched(_listens(log, settings), LISTENS_PER_BATCH):
             with outbox:
                 number += listen_queue.add(outbox, batch)
-    text = f"{counted(number, 'listen')} queued for the logger to send: see `spotify-logger forward status`."
-    return Answer({"queued": number}, [text])
-
-
-def _hint(store: Archive, now: float) -> list[str]:
-    """Return the hint that no logger is there to send anything, in a list; empty if one is, or may be."""
-    with suppress(StoreError):
-        if is_overdue(store.hash(STATUS), now):
-            return ["But no logger is running: start it."]
-    return []
+    return number
 
 
 def _listens(log: LogPeriod, settings: Settings) -> Iterator[Listen]:

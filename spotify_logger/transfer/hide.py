@@ -7,7 +7,6 @@ in one key, with its line in the index and its catalog item.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import NamedTuple
 
 from spotify_logger.core import redis_keys as keys
@@ -147,11 +146,7 @@ def _restore(archive: Archive, plays: Mapping[int, DeletedPlay]) -> int:
             keys.index_key(keys.day_of(second)): {str(second): each.line} if each.line else {},
             keys.TOMBSTONES: {str(second): keys.RESTORED},
         }
-        writes += [
-            ("HSET", key(name), *chain.from_iterable(fields.items()))
-            for name, fields in hashes.items()
-            if fields and not is_taken
-        ]
+        writes += [archive.hset(name, fields) for name, fields in hashes.items() if fields and not is_taken]
     archive.write(writes)  # Redis may refuse them, for lack of memory
     archive.write([("HDEL", key(keys.UNDO), *plays)])
     return taken.count(0)

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from functools import partial
 from itertools import chain
 
 from spotify_logger.config.listeners import for_listener
@@ -45,15 +44,20 @@ def move(settings: Settings, source_url: str, target_url: str, progress: Progres
         if not logs:
             raise SpotifyLoggerError(f"there is no log in the Redis at {first.where}: nothing to move")
         for _, source, target in logs:
-            _refuse_another_account(source, target)
+            theirs, ours = target.owner(""), source.owner("")
+            if theirs and ours and theirs != ours:
+                raise SpotifyLoggerError(
+                    f"the Redis at {target.where} has the plays of another Spotify account ({theirs}, not"
+                    f" {ours}): choose another database there (the number at the end of its address)"
+                )
         total = sum(1 for _, source, _ in logs for _ in source.rows())
 
         def run(step: str, until: str) -> int:
             read = changed = 0
-            for _, source, target in logs:
-                for plays, changes in _copy(source, target, until):
-                    read, changed = read + plays, changed + changes
-                    progress(step, read, total)
+            copies = (_copy(source, target, until) for _, source, target in logs)
+            for plays, changes in chain.from_iterable(copies):
+                read, changed = read + plays, changed + changes
+                progress(step, read, total)
             return changed
 
         recently = to_iso(round((time.time() - SETTLED_AFTER) * 1000))
@@ -87,15 +91,6 @@ def _add_ids(target: Archive, new: Sequence[str]) -> None:
         target.write([("HSET", target.key(keys.STATUS), keys.LOG_ID_FIELD, " ".join(ids))])
 
 
-def _refuse_another_account(source: Archive, target: Archive) -> None:
-    theirs, ours = target.owner(""), source.owner("")
-    if theirs and ours and theirs != ours:
-        raise SpotifyLoggerError(
-            f"the Redis at {target.where} has the plays of another Spotify account ({theirs}, not {ours}):"
-            " choose another database there (the number at the end of its address)"
-        )
-
-
 def _copy(source: Archive, target: Archive, until: str) -> Iterator[tuple[int, int]]:
     """Copy what the target lacks, or has in an older state.
 
@@ -105,9 +100,7 @@ def _copy(source: Archive, target: Archive, until: str) -> Iterator[tuple[int, i
     for names in batched(chain.from_iterable(source.scan("*")), HASHES_PER_BATCH):
         seconds = [int(name.partition(":")[2]) for name in names if _PLAY.fullmatch(name)]
         kept = [second for second in seconds if second not in tombstones]
-        others = [
-            name for name in names if name in HASHES or name.startswith(ITEM_KEYS) or _GAP.fullmatch(name)
-        ]
+        others = [key for key in names if key in HASHES or key.startswith(ITEM_KEYS) or _GAP.fullmatch(key)]
         plays = 0
         with target.batch() as batch:
             for second, fields, line in _newer_plays(source, target, kept):
@@ -126,13 +119,16 @@ def _newer_plays(
 ) -> Iterator[tuple[int, Mapping[str, str], str]]:
     """Yield the key, hash and index line of each play that the target lacks in this state."""
     held, lines, claimed = dict(target.plays(seconds)), target.index_lines(seconds), set[int]()
+
+    def is_taken(key: int) -> bool:
+        return key in claimed or bool(source.hash(keys.play_key(key)))
+
     for second, fields in source.plays(seconds):
         play, another = (Play.from_hash(second, state) for state in (fields, held[second]))
         if play is None:
             continue  # something else, or what is left of a play
         key, line = second, lines.get(second)
         if another is not None and identity(another) != identity(play):
-            is_taken = partial(_is_taken, source, second, claimed)
             key = target.claim(second, to_iso(play.started_ms), play.item.uri, is_taken)
             claimed.add(key)
             another = Play.from_hash(key, target.hash(keys.play_key(key)))
@@ -143,21 +139,15 @@ def _newer_plays(
             yield key, target.hash(keys.play_key(key)), another.index
 
 
-def _is_taken(source: Archive, second: int, claimed: set[int], key: int) -> bool:
-    """Return whether a key other than that of the play itself is that of another one."""
-    return key != second and (key in claimed or bool(source.hash(keys.play_key(key))))
-
-
 def _copy_hash(
     batch: Batch, revision: str, name: str, ours: Mapping[str, str], theirs: Mapping[str, str]
 ) -> None:
     """Copy the fields that the target lacks, or a gap that was shorter."""
+    missing = {field: value for field, value in ours.items() if field not in {*theirs, keys.LOG_ID_FIELD}}
     if _GAP.fullmatch(name):
         if ours.get("to", "") > theirs.get("to", ""):
             batch.write_gap(int(name.partition(":")[2]), ours)
-        return
-    missing = {field: value for field, value in ours.items() if field not in {*theirs, keys.LOG_ID_FIELD}}
-    if missing:
+    elif missing:
         batch.write_hash(name, missing)
-    if missing and name.startswith(ITEM_KEYS):  # readers may have read its plays before
-        batch.write_hash(keys.REVISIONS, keys.touched([keys.CATALOG], revision))
+        if name.startswith(ITEM_KEYS):  # readers may have read its plays before
+            batch.write_hash(keys.REVISIONS, keys.touched([keys.CATALOG], revision))

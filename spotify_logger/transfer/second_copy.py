@@ -5,13 +5,12 @@ the time of a file is the newest revision of its days. What Redis has lost stays
 """
 
 import gzip
-import io
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import date, timedelta
 from itertools import chain
@@ -35,18 +34,17 @@ from spotify_logger.transfer.importer.export_rows import ImportedPlay, read_reco
 from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile, read_rows
 from spotify_logger.transfer.move import accept
 
-SUFFIX = ".jsonl.gz"
+FILE_NAME = "{:%Y-%m}.jsonl.gz"
 MIN_FREE = 64 * 1024 * 1024  # bytes that stay free on the disk
 SETTLING_MS = 60_000  # after which the writer of a revision has also written what it stands for
 MAX_REVISION = 1 << 43  # milliseconds since the epoch that a file can have as its time
 ANY_TIME_MS = 1 << 62  # accepts every play, even if this machine's clock is behind
-LOWEST_PRIORITY = 19
 
 
 def main() -> int:
     """Update the second copy of the listener in the settings; return 1 if something is wrong."""
     with suppress(OSError):
-        os.nice(LOWEST_PRIORITY)
+        os.nice(19)  # the lowest priority
     try:
         settings = load(Path.cwd(), os.environ)
         with closing(Archive(settings.redis_url, settings.redis_prefix)) as archive:
@@ -65,19 +63,18 @@ def update(archive: Archive, state_dir: Path) -> str:
     """
     _refuse_another_log(archive, state_dir)
     folder, revisions = state_dir / COPY_FOLDER, archive.hash(keys.REVISIONS)
-    months: dict[date, int] = {}
-    touched = set(filter(None, map(keys.read_date, revisions)))
-    emptied = {day for day in touched if _path(folder, day).exists()}  # perhaps
+    months, lost = dict[date, int](), 0
+    touched = filter(None, map(keys.read_date, revisions))
+    emptied = {day for day in touched if (folder / FILE_NAME.format(day)).exists()}  # perhaps
     for day in emptied.union(archive.days()):
         month, revision = day.replace(day=1), whole_number(revisions.get(str(day))) or 0
         months[month] = min(max(revision, months.get(month, 0)), MAX_REVISION)
-    lost = 0
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        for left in folder.glob(f".[0-9]*{SUFFIX}.*"):  # by a process that was killed
+        for left in folder.glob(".[0-9]*.jsonl.gz.*"):  # by a process that was killed
             left.unlink()
         for month, revision in sorted(months.items()):
-            path = _path(folder, month)
+            path = folder / FILE_NAME.format(month)
             is_settled = revision < time.time() * 1000 - SETTLING_MS
             if not path.exists() or path.stat().st_mtime_ns // 10**6 != revision:
                 lost += _copy_month(archive, month, path)
@@ -112,19 +109,18 @@ def _refuse_another_log(archive: Archive, state_dir: Path) -> None:
         raise SpotifyLoggerError(trouble)
 
 
-def _path(folder: Path, month: date) -> Path:
-    return folder / f"{month:%Y-%m}{SUFFIX}"
-
-
 def _copy_month(archive: Archive, month: date, path: Path) -> int:
     """Write the file of a month if it changes, with the plays that Redis has lost; return how many."""
     begin, end = (keys.second_of_day(day) for day in (month, (month + timedelta(31)).replace(day=1)))
     rows = {_name(row): row for row in records(LogPeriod(archive, begin, end))}
     rows.pop(None, None)
+    missing: list[JsonObject] = []
     try:
-        missing = [row for row in _read(path) if _name(row) not in rows]
+        if path.exists():
+            with SourceFile(str(path), path).open() as text:
+                missing = [row for row in read_rows(text) if isinstance(row, dict) and _name(row) not in rows]
     except UnreadableFile:
-        bad, missing = path.with_name(f"{path.name}.bad"), []
+        bad = path.with_name(f"{path.name}.bad")
         path.replace(bad)
         sys.stderr.write(f"{path} is damaged: kept as {bad.name}, writing a new one\n")
     # A play is lost unless it was deleted, or has given way to a better account of it.
@@ -146,13 +142,6 @@ def _name(row: JsonObject) -> object:
     if entry is not None:
         return identity(entry.play)
     return None if row["kind"] == "play" else (row["kind"], row.get("key", row.get("second")))
-
-
-def _read(path: Path) -> Iterator[JsonObject]:
-    """Yield the records of a file, none if it does not exist; raise UnreadableFile if it is damaged."""
-    source = SourceFile(str(path), path, (), 0)
-    with source.open() if path.exists() else io.StringIO() as text:
-        yield from (row for row in read_rows(text) if isinstance(row, dict) and "kind" in row)
 
 
 def _play(row: JsonObject) -> ImportedPlay | None:

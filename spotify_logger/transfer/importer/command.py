@@ -19,6 +19,7 @@ from spotify_logger.core.matching import AccountRank
 from spotify_logger.core.matching_exports import LEAST_LISTEN_MS
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import PlayerState
+from spotify_logger.core.redis_keys import play_key
 from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.progress import Progress, progress_bar
 from spotify_logger.report.words import Cell, Formatted, count_cell, filled, phrase
@@ -91,7 +92,7 @@ def import_history(
         for decisions, lifted in decide_plays(archive, _sorted_plays(database), restore=restore):
             writer.write(decisions, lifted)
             imported += len(decisions)
-            progress("importing", imported, summary.plays)
+            progress("importing", imported, database.total_changes)
         if writer.loose_items:
             # Items whose plays were deleted before, or replaced now, may not be used any more.
             now = time.time()
@@ -123,9 +124,9 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
     results = writer.summary.results
     counts = count_cell(results.total(), "play"), count_cell(len(seconds), "sample"), empty
     head = filled("{} in {}, {} of which name no item", *counts)
-    page = _page(head, writer.summary, dry_run=dry_run)
     data = {"dry_run": dry_run, "samples": len(seconds), "empty": empty, "plays": results.total()}
-    return Answer({**data, **{status.name.lower(): results[status] for status in RowStatus}}, page)
+    data |= {status.name.lower(): results[status] for status in RowStatus}
+    return Answer(data, _page(head, writer.summary, dry_run=dry_run))
 
 
 @contextmanager
@@ -167,7 +168,6 @@ def _read_files(
                         continue
                     found = read_row(row, now_ms, private=private)
                     if isinstance(found, ImportedPlay):
-                        writer.summary.plays += 1
                         logger = found.play.fields.get("logged_by")
                         values = (found.play.started_ms, logger, pickle.dumps(found))
                         database.execute("INSERT INTO plays VALUES (?, ?, ?)", values)
@@ -238,12 +238,9 @@ def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
 
 
 def _logged_plays(archive: Archive, begin: int, end: int) -> list[Play]:
-    seconds = (second for second, *_ in archive.rows(begin, end))
-    found = (
-        Play.from_hash(second, {name: value for name, value in zip(_FIELDS, values, strict=True) if value})
-        for second, values in archive.fields(seconds, _FIELDS)
-    )
-    return [play for play in found if play is not None]
+    seconds = [second for second, *_ in archive.rows(begin, end)]
+    hashes = archive.fields(map(play_key, seconds), _FIELDS)
+    return list(filter(None, map(Play.from_hash, seconds, hashes)))
 
 
 def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answer:

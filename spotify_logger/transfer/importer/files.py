@@ -96,8 +96,8 @@ class SourceFile(NamedTuple):
 
     name: str  # in messages
     path: Path  # of the file, or of the zip that it is in
-    members: tuple[str, ...]  # its name in that zip; before that, that of the zip in the zip that it is in
-    size: int  # in bytes; zipfile never returns more of a member than its stated size
+    members: tuple[str, ...] = ()  # its name in that zip, after that of the zip in the zip that it is in
+    size: int = 0  # in bytes; zipfile never returns more of a member than its stated size
     is_csv: bool = False
     service: str = ""  # whose export it is
     user: str = ""  # "" if it does not say whose it is

@@ -7,7 +7,7 @@ even if the import is interrupted. Every write can be repeated.
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import starmap
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.player_state import FieldValue
@@ -26,7 +26,6 @@ Problem = tuple[str, int, str]  # file, number of the row, counted from 1, and w
 class ImportSummary:
     """The counts of an import."""
 
-    plays: int = 0  # rows that hold a play; other rows are skipped
     results: Counter[RowStatus | SkipReason] = field(default_factory=Counter)
     problems: list[Problem] = field(default_factory=list)  # the first malformed rows, and ends of files
     is_complete: bool = True  # whether all files could be read to their ends
@@ -72,12 +71,12 @@ class PlayWriter:
             commands.append(("HDEL", key(keys.index_key(keys.day_of(play.second))), play.second))
             commands.append(("DEL", key(keys.play_key(play.second))))
             self.loose_items.add(play.item.key)
-        lines: dict[str, list[str | int]] = defaultdict(list)
+        lines: dict[str, dict[str, FieldValue]] = defaultdict(dict)
         for second, entry in self._with_seconds(entries, {play.second for play in replaced}):
             stored = entry.stored_hash or entry.play.to_hash()
-            commands.append(("HSET", key(keys.play_key(second)), *chain.from_iterable(stored.items())))
-            lines[key(keys.index_key(keys.day_of(second)))] += (second, entry.play.index)
-        self._archive.write([*commands, *(("HSET", name, *words) for name, words in lines.items())])
+            commands.append(self._archive.hset(keys.play_key(second), stored))
+            lines[keys.index_key(keys.day_of(second))][str(second)] = entry.play.index
+        self._archive.write([*commands, *starmap(self._archive.hset, lines.items())])
 
     def write_others(self, records: Sequence[OtherRecord]) -> None:
         """Write the items and gaps that the log does not have, and hide what is hidden."""
@@ -95,7 +94,7 @@ class PlayWriter:
             commands = self._additions({**items, keys.HIDDEN: hidden})
             for second in new:
                 fields = gaps[second].fields
-                commands.append(("HSET", key(gaps[second].key), *chain.from_iterable(fields.items())))
+                commands.append(self._archive.hset(gaps[second].key, fields))
                 commands.append(("HSET", key(keys.GAPS), second, keys.gap_value(second, fields)))
             self._archive.write(commands)
 
@@ -107,10 +106,8 @@ class PlayWriter:
         Plays of our own export keep theirs if they are free; `free` ones belong to plays that are replaced.
         """
         ordered = sorted(entries, key=lambda entry: (entry.stored_hash is None, entry.play.started_ms))
-        found = self._archive.send(
-            [("EXISTS", self._archive.key(keys.play_key(entry.play.second))) for entry in ordered]
-        )
-        used: set[int] = set()
+        names = (self._archive.key(keys.play_key(entry.play.second)) for entry in ordered)
+        found, used = self._archive.send([("EXISTS", name) for name in names]), set[int]()
         for entry, exists in zip(ordered, found, strict=True):
             play, second = entry.play, entry.play.second
             if second in used or (exists and second not in free):
