@@ -73,7 +73,11 @@ def backfill_plays(
         _make_room(log, play)
     for recent in unknown:
         since_ms = max((begin for begin, end in unobserved if begin <= recent.ended_ms <= end), default=0)
-        if new := _separated(_fitted(sorted(log.values(), key=START), recent, since_ms, now_ms), log):
+        new = _fitted(sorted(log.values(), key=START), recent, since_ms, now_ms)
+        while matching.identity(new) in log and new.ms_played:  # two plays compete for the same free time
+            new = replace(new, started_ms=new.started_ms + 1, ms_played=new.ms_played - 1)
+        if matching.identity(new) not in log:
+            new = replace(new, second=new.started_ms // 1000, end_reason=_reason(new, new.ms_played))
             _make_room(log, new)
             log[matching.identity(new)] = new
     return sorted((play for key, play in log.items() if play is not before.get(key)), key=START)
@@ -136,35 +140,13 @@ def _fitted(plays: Sequence[Play], recent: RecentPlay, since_ms: int, now_ms: in
             from_ms = max(from_ms, play.ended_ms)
         elif play.source != BACKFILL:  # the start of a backfilled play is only an estimate
             from_ms = max(from_ms, min(play.started_ms + play.ms_played, until_ms))
-    ms_played = min(until_ms - from_ms, _longest_ms(before, recent))
-    started_ms = until_ms - ms_played
-    return Play(
-        started_ms // 1000, recent.item, started_ms, until_ms, ms_played, UNKNOWN, BACKFILL, recent.fields
-    )
-
-
-def _longest_ms(before: Sequence[Play], recent: RecentPlay) -> int:
-    """Return for how long an item can have played: its whole length, or the rest if it was paused before."""
-    duration = recent.item.duration_ms or 0
-    if not before or before[-1].end_reason != STOPPED:
-        return duration
-    paused, wanted = before[-1], matching.recording_of(recent.item, recent.fields)
-    progress, recording = paused.fields.get("progress_ms"), matching.recording_of(paused.item, paused.fields)
-    if isinstance(progress, int) and matching.is_same_recording(recording, wanted):
-        return max(0, duration - progress)
-    return duration
-
-
-def _separated(new: Play, log: Mapping[matching.Identity, Play]) -> Play | None:
-    """Return a new play with its end reason, and with a start that no other play of its item has.
-
-    Two plays may compete for the same free time; None for a play that gets none of it.
-    """
-    while matching.identity(new) in log:
-        if not new.ms_played:
-            return None
-        new = replace(new, started_ms=new.started_ms + 1, ms_played=new.ms_played - 1)
-    return replace(new, second=new.started_ms // 1000, end_reason=_reason(new, new.ms_played))
+    longest_ms, last = recent.item.duration_ms or 0, before[-1] if before else None
+    if last is not None and last.end_reason == STOPPED:  # if this item was paused, only the rest was missed
+        progress, stopped = last.fields.get("progress_ms"), matching.recording_of(last.item, last.fields)
+        is_rest = matching.is_same_recording(stopped, matching.recording_of(recent.item, recent.fields))
+        longest_ms = max(0, longest_ms - progress) if is_rest and isinstance(progress, int) else longest_ms
+    ms_played = max(0, min(until_ms - from_ms, longest_ms))
+    return Play(0, recent.item, until_ms - ms_played, until_ms, ms_played, UNKNOWN, BACKFILL, recent.fields)
 
 
 def _make_room(log: dict[matching.Identity, Play], new: Play) -> None:

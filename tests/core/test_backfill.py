@@ -162,6 +162,13 @@ CASES = {
         [Found("B", 200, 300, 100, UNKNOWN), Found("Long", 300, 300, 0, UNKNOWN)],
         now=320,
     ),
+    "the answers stopped as soon as the next play had started: no time is left": Case(
+        [Known("C", 300, 302, 2, None)],
+        [("B", 303)],
+        [Found("B", 300, 300, 0, UNKNOWN)],
+        now=700,
+        unobserved=[(302, 699)],
+    ),
     "unobserved, played to its end": Case(
         [LOST, B_OPEN], [("A", 200.4)], [Found("A", 0, 200.4, 200, TRACKDONE, "live")], now=1010
     ),
