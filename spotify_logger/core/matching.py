@@ -18,8 +18,7 @@ SAME_END_MS = 5_000  # reports of an end (the player's, `played_at`, an export's
 UNSEEN_END_MS = 60_000  # an unobserved end may be off by the time between two answers of an idle player
 MINUTE_MS = 60_000  # account data gives only the minute in which a play ended
 LISTEN_TOLERANCE_MS = 60_000  # other loggers note a listen at most this much before or after its play
-LONGEST_PAUSE_MS = 30 * 60_000
-"""A play that is paused for longer is over; Spotify reports it once the player leaves the item."""
+LONGEST_PAUSE_MS = 30 * 60_000  # of a play; Spotify reports it once the player leaves the item
 REPEAT_TOLERANCE_MS = 3_000  # each repetition of a track may take this much longer than the track
 NAMING_SPAN = 3600  # seconds after the start of a play among which the one that names it is chosen
 
@@ -39,8 +38,8 @@ class Recording(NamedTuple):
 def recording_of(item: Item, fields: Mapping[str, FieldValue]) -> Recording:
     """Return the recording of an item; the fields of a play of it provide names that the catalog lacks."""
     known = {**fields, **item.catalog}
-    title, artists = folded(str(known.get("name") or "")), artist_names(str(known.get("artists") or ""))
-    return Recording(item.uri, str(known.get("isrc") or ""), title, artists, item.duration_ms)
+    title, artists, isrc = (str(known.get(name) or "") for name in ("name", "artists", "isrc"))
+    return Recording(item.uri, isrc, folded(title), artist_names(artists), item.duration_ms)
 
 
 @lru_cache(maxsize=4096)
@@ -56,10 +55,8 @@ def is_same_recording(one: Recording, other: Recording) -> bool:
     Spotify may report a play under another ID, of another album (spotify/web-api#1232).
     """
     by_id = is_same_by_id(one.uri, one.isrc, other.uri, other.isrc)
-    if by_id is not None:
-        return by_id
-    if not one.title or one.title != other.title:
-        return False
+    if by_id is not None or not one.title or one.title != other.title:
+        return by_id is True
     if one.duration_ms is None or other.duration_ms is None:  # imported, with the artist of the album
         return one.artists == other.artists or not one.artists.isdisjoint(other.artists)
     return one.artists == other.artists and abs(one.duration_ms - other.duration_ms) <= SAME_DURATION_MS
@@ -123,7 +120,10 @@ def distance_ms(
     is_within = play.end_reason is None and ended_ms <= play_ended_ms
     if ended_ms >= play.started_ms - SAME_END_MS and (is_within or apart_ms <= UNSEEN_END_MS):
         return apart_ms
-    if ended_ms < play_ended_ms or _is_followed(play, later, ended_ms):
+    moments = (other.ended_ms if other.source == BACKFILL else other.started_ms for other in later)
+    # Something else was played after it and well before the item ended.
+    is_followed = any(play.ended_ms - SAME_END_MS <= moment < ended_ms - SAME_END_MS for moment in moments)
+    if ended_ms < play_ended_ms or is_followed:
         return None
     return apart_ms if _may_have_lasted(play, ended_ms, unobserved) else None
 
@@ -181,12 +181,6 @@ def _may_be_repetition(play: Play, ended_ms: int) -> bool:
     beyond = ended_ms - play.ended_ms - left
     times = round(beyond / duration)
     return times >= 1 and abs(beyond - times * duration) <= times * REPEAT_TOLERANCE_MS
-
-
-def _is_followed(play: Play, later: Iterable[Play], until_ms: int) -> bool:
-    """Return whether something else was played after a play and well before `until_ms`."""
-    moments = (other.ended_ms if other.source == BACKFILL else other.started_ms for other in later)
-    return any(play.ended_ms - SAME_END_MS <= moment < until_ms - SAME_END_MS for moment in moments)
 
 
 def _may_have_lasted(play: Play, until_ms: int, unobserved: Iterable[tuple[int, int]]) -> bool:

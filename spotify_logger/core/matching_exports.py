@@ -80,24 +80,17 @@ def account_order(play: Play) -> tuple[object, ...]:
     began first, and of those with the same second the one with the finer stamp. Of listens, those with
     a length come first, then those with the second.
     """
-    rank, is_import = account_rank(play), play.source == IMPORT
+    rank = account_rank(play)
+    if play.source != IMPORT:
+        return (rank,)
+    has_length = rank is AccountRank.LISTEN and play.ms_played != LEAST_LISTEN_MS
+    has_second = rank is AccountRank.LISTEN and not has_only_minute(play.started_ms, play.ms_played)
     second, rest_ms = divmod(play.started_ms, 1000)
-    times: tuple[object, ...]
     times = (-second, rest_ms, play.ms_played, -play.ended_ms, play.item.uri, str(play.end_reason))
-    if rank is AccountRank.LISTEN:
-        times = (
-            play.ms_played != LEAST_LISTEN_MS,
-            not has_only_minute(play.started_ms, play.ms_played),
-            *times,
-        )
-    return rank, *(
-        (*times, *(_visible(play.fields.get(name)) for name in IMPORTED_FIELDS)) if is_import else ()
-    )
-
-
-def _visible(value: object) -> str:
-    """Return a text without what CSV for spreadsheets replaces, so that it is no other account."""
-    return "".join(c for c in str(value) if c.isprintable() and c not in " \ufffd")
+    texts = [str(play.fields.get(name)) for name in IMPORTED_FIELDS]
+    # Without what CSV for spreadsheets replaces, so that it is no other account.
+    visible = ("".join(c for c in text if c.isprintable() and c not in " \ufffd") for text in texts)
+    return rank, has_length, has_second, *times, *visible
 
 
 def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
@@ -109,15 +102,12 @@ def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
     if by_id is not None:
         return by_id
     title, other_title = (folded(str(each.names.get("name", ""))) for each in (one, other))
-    return title != "" and title == other_title and _share_a_name(one.names, other.names)
-
-
-def _share_a_name(one: Mapping[str, FieldValue], other: Mapping[str, FieldValue]) -> bool:
-    """Return whether two items with one title share an artist or the album, as far as both have them."""
-    artists, others = (artist_names(str(names.get("artists", ""))) for names in (one, other))
+    if not title or title != other_title:
+        return False
+    artists, others = (artist_names(str(each.names.get("artists", ""))) for each in (one, other))
     if artists & others:
         return True
-    album, other_album = (folded(str(names.get("album", ""))) for names in (one, other))
+    album, other_album = (folded(str(each.names.get("album", ""))) for each in (one, other))
     return album == other_album if album and other_album else not (artists and others)
 
 
