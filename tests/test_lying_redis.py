@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from spotify_logger.core.redis_keys import STATUS
-from spotify_logger.monitoring.status import count_waiting
+from spotify_logger.monitoring.status import COUNT_WAITING
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.outbox import OUTBOX_FILE, look_up
 from tests.conftest import wait_until
 from tests.stage import LONG_TRACK_SECONDS, Stage
 from tests.web.page import serve_page, settings_for
@@ -192,7 +192,7 @@ def test_the_loop_goes_on_and_the_plays_wait(liar: LyingServer, redis_url: str, 
         wait_until(lambda: stage.status()["last_poll"] > polled)
         liar.lies = repeat(LIES["zeros"])
         stage.plays_now(History(time.time()).play(song("Next", LONG_TRACK_SECONDS)))
-        wait_until(lambda: count_waiting(stage.state_dir / OUTBOX_FILE) == 1)
+        wait_until(lambda: look_up(stage.state_dir / OUTBOX_FILE, COUNT_WAITING) == "1")
         liar.lies = iter(())
         wait_until(lambda: stage.newest()[0] == "Next")
         assert [play["name"] for _, play in stage.store.recent(9)] == ["Next", "Long"]

@@ -1,8 +1,9 @@
-"""Answer `status` and `now`: whether the logger is alive and well, and what is playing."""
+"""Answer `status` and `now`: whether the logger is alive and well, what to do if not, and what is playing."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -26,21 +27,22 @@ from spotify_logger.system.errors import LOGIN_ADVICE
 from spotify_logger.system.log import sanitize
 from spotify_logger.system.state import from_json
 
-GAP_SECONDS = 30 * 86_400  # for which the status shows gaps
+DAY = 86_400
+GAP_SECONDS = 30 * DAY  # for which the status shows gaps
 LATE_AFTER = 120.0  # seconds after the announced poll by which a live logger has written: it takes at most 90
 OVERDUE_AFTER = 30.0  # seconds after the announced poll at which `now_playing` expires
 UNANSWERED_AFTER = 900.0  # seconds without an answer, beyond the longest poll interval, that are reported
-MAX_WAITING_PLAYS = 1000
-"""Plays that may wait in the outbox: more than there are in a day, as those of a whole day are always waiting
-if Redis never confirms that plays are on disk."""
+MAX_WAITING_PLAYS = 1000  # more than a day has: those always wait if Redis never confirms what is on disk
+COUNT_WAITING = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"  # of an outbox
 COPY_FOLDER = "plays"  # in the state folder: the second copy of the log; no listener has this name
-COPY_LATE_AFTER = 3 * 86_400.0  # seconds; it is updated once a day
+COPY_LATE_AFTER = 3 * DAY  # it is updated once a day
+REMINDER_DAYS = 30  # before a login expires from which to remind of it, as the first alert does
 NOT_RUNNING = "the logger is not running: start it, or check its log"
-TEXTS = ("state", "login", "disk_trouble", "outbox_trouble", "machine", "version", "persistence")
+OF_REDIS = ("persistence", "restored_plays", "restored_at", "restored_why")
+TEXTS = ("state", "login", "disk_trouble", "outbox_trouble", "machine", "version", *OF_REDIS)
 TIMES = ("last_poll", "next_poll", "login_valid_until", "restored_at")
 NUMBERS = ("requests_24h", "outbox", "pid", "restored_plays")
 """What the status in Redis has, by the type of its values."""
-OF_REDIS = ("persistence", "restored_plays", "restored_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,15 @@ class NowPlaying:
         return self.problem is None
 
 
+class Notice(NamedTuple):
+    """What to say about a logger, one line each; empty if all is well."""
+
+    lines: Sequence[str]
+    since: str | None  # when it stopped observing, if it did
+    is_urgent: bool  # plays are being missed, or are at risk
+    needs_login: bool  # now or soon
+
+
 class LoggerEvidence(NamedTuple):
     """What is known of the logger and its Redis besides the status."""
 
@@ -136,7 +147,6 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
     if _is_login_expired(found, now):
         said["login"] = "needed"
     redis = {"address": store.where, "version": server} | {name: said.pop(name) for name in OF_REDIS}
-    redis["restored_why"] = found.get("restored_why")
     # A logger that cannot write may still be polling.
     may_be_polling = evidence.refusal and evidence.is_running is not False
     since = None if may_be_polling else unobserved_since(found, now, max_interval)
@@ -172,7 +182,7 @@ def _evidence(
     why, standby = str(refusal or ""), "" if error else store.standby_machine()
     if folder is None:
         return LoggerEvidence(why, standby)
-    waiting = count_waiting(folder / OUTBOX_FILE) if refusal else None
+    waiting = whole_number(look_up(folder / OUTBOX_FILE, COUNT_WAITING)) if refusal else None
     own = folder / "redis"
     if error and urlsplit(DEFAULTS["REDIS_URL"]).netloc == store.where and own.is_dir():
         why = missing_server(own) or why
@@ -191,12 +201,6 @@ def true_time(found: Mapping[str, str], now: float, monotonic: float) -> float:
         return now
     told = began + monotonic
     return now if abs(now - told) <= DATE_TOLERANCE else told
-
-
-def count_waiting(outbox: Path) -> int | None:
-    """Return the number of closed plays that wait in the outbox of a logger; None if it cannot be read."""
-    found = look_up(outbox, "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")
-    return None if found is None else int(found)
 
 
 def _late_copy(folder: Path | None, last: tuple[int, Mapping[str, str]] | None) -> float | None:
@@ -248,6 +252,26 @@ def _position(fields: Mapping[str, str], now: float) -> int | None:
     position += max(0, round(now * 1000) - seen)
     length = whole_number(fields.get("duration_ms"))
     return position if length is None else min(position, length)
+
+
+def notice(found: Status, now: float) -> Notice:
+    """Return what a person should know about the logger at first sight."""
+    lines = [*found.problems]
+    if found.blind_since and not lines:  # too short for a problem so far
+        lines.append(unanswered(found.state or ""))
+    is_urgent, days = bool(lines), days_of_login(found, now)
+    if days is not None:
+        until = local(seconds_of(found.login_valid_until) or 0)
+        in_days = f"{days} day{'' if days == 1 else 's'}"
+        lines.append(f"the Spotify login expires in {in_days}, on {until:%Y-%m-%d}: {LOGIN_ADVICE}")
+    return Notice(lines, found.blind_since, is_urgent, days is not None or found.login == "needed")
+
+
+def days_of_login(found: Status, now: float) -> int | None:
+    """Return the days until the login expires, rounded up; None if they are many, none or unknown."""
+    until = seconds_of(found.login_valid_until)
+    days = 0 if until is None or found.login == "needed" else ceil((until - now) / DAY)
+    return days if 0 < days <= REMINDER_DAYS else None
 
 
 # What is wrong, judged from the status and the evidence

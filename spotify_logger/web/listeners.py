@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listener
 from spotify_logger.config.settings import Settings
 from spotify_logger.core.periods import Zone
-from spotify_logger.monitoring.notice import notice
+from spotify_logger.monitoring.status import notice
 from spotify_logger.queries import dispatch
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.question import Question

@@ -11,9 +11,9 @@ import pytest
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.monitoring.status import count_waiting
+from spotify_logger.monitoring.status import COUNT_WAITING
 from spotify_logger.storage import outbox as outbox_module
-from spotify_logger.storage.outbox import Outbox
+from spotify_logger.storage.outbox import Outbox, look_up
 from spotify_logger.storage.sqlite_file import DISK_RETRY
 from tests.testbed.virtual_time import VirtualClock
 
@@ -129,8 +129,8 @@ class TestFile:
         assert [row.play for row in other.waiting(9)] == plays
         assert other.gaps() == {SECOND: NIGHT}
         assert [other.note(name) for name in ("tracker", "beat", "gap")] == ["x", "3", ""]
-        assert count_waiting(file.path) == 2
-        assert count_waiting(file.path.with_name("missing")) is None
+        assert look_up(file.path, COUNT_WAITING) == "2"
+        assert look_up(file.path.with_name("missing"), COUNT_WAITING) is None
 
     def test_an_older_file_gets_smaller_pages(self, file: OutboxFile) -> None:
         file.outbox.put([closed_play("A")])

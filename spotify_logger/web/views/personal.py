@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from spotify_logger.core.redis_keys import play_key, second_of_key
-from spotify_logger.monitoring.notice import days_of_login
-from spotify_logger.monitoring.status import OVERDUE_AFTER, status
+from spotify_logger.monitoring.status import OVERDUE_AFTER, days_of_login, status
 from spotify_logger.queries.question import FINISHED, HALF, PARAMETERS, Question
 from spotify_logger.report.answers import Table
 from spotify_logger.storage.bulk import Archive
