@@ -82,37 +82,31 @@ class Alerts:
 
         The clock has to be right: a reminder sent too early is not sent again.
         """
-        state, now = self._state, self._clock.utc()
+        now = self._clock.utc()
         if trouble:
-            state.queue.pop(_DAYS_LEFT, None)  # too late for a reminder
+            self._state.queue.pop(_DAYS_LEFT, None)  # too late for a reminder
             advice = "" if LOGIN_ADVICE in trouble else f"; if this persists, {LOGIN_ADVICE}"
             reason = trouble[:1].upper() + trouble[1:] + advice
-            self.notify(_LOGIN, f"The Spotify login does not work, so nothing is logged. {reason}")
-            return
+            trouble = f"the Spotify login does not work, so nothing is logged. {reason}"
         end = "" if valid_until is None else f" It expires on {local(valid_until):%Y-%m-%d}."
         since = f"{local(now):%Y-%m-%d %H:%M}"
         over = f"The Spotify login has worked again since {since}; plays are logged.{end}"
-        self.follow(_LOGIN, "", over)
-        if valid_until is not None:
+        self.follow(_LOGIN, trouble, over)
+        if valid_until is not None and not trouble:
             self._remind(valid_until, now)
+            self._save()
 
     def follow(self, key: str, trouble: str, over: str = "") -> None:
         """Send an alert once while there is `trouble`, and one that it is `over`, if that has a text."""
-        if trouble:
-            self.notify(key, f"{trouble[:1].upper()}{trouble[1:]}.")
-        elif key in self._state.raised:
+        is_raised = key in self._state.raised
+        if trouble and not is_raised:
+            self._state.raised.append(key)
+            self._queue(key, f"{trouble[:1].upper()}{trouble[1:]}.")
+        elif is_raised and not trouble:
             self._state.raised.remove(key)
+            self._state.queue.pop(key, None)
             if over:  # even if the first alert is still queued: a POST with a lost response may have arrived
                 self._queue(key, over)
-            else:
-                self._state.queue.pop(key, None)
-            self._save()
-
-    def notify(self, key: str, text: str) -> None:
-        """Queue an alert without secrets, once until its key is resolved; nothing is logged."""
-        if key not in self._state.raised:
-            self._state.raised.append(key)
-            self._queue(key, text)
         self._save()
 
     def deliver(self) -> None:
@@ -135,7 +129,6 @@ class Alerts:
         if state.ends is None or abs(valid_until - state.ends) > DAY:  # a new login
             state.ends, state.days = valid_until, _NO_REMINDER
             state.queue.pop(_DAYS_LEFT, None)
-            self._save()
         left = (valid_until - now) / DAY
         days = min((days for days in REMINDER_DAYS if left <= days), default=_NO_REMINDER)
         # A login that works past its expiry is about to be refused, or lasts longer than documented.
@@ -147,7 +140,6 @@ class Alerts:
         say = log.error if days == REMINDER_DAYS[-1] else log.warning
         say(text)
         self._queue(_DAYS_LEFT, text)
-        self._save()
 
     def _queue(self, key: str, text: str) -> None:
         if self._webhook.url:

@@ -120,7 +120,7 @@ class Failover:
                     f" {self._lease.machine} has taken over"
                 )
                 log.warning(text)
-                self.poller.alerts.notify(_VOID, text)
+                self.poller.alerts.follow(_VOID, text)
                 self._lease.was_invalid = False
         fence = self._lease.fence
         if state is LeaseState.HELD and fence != self._fence:

@@ -162,20 +162,19 @@ class Forwarder:
 
     def _report(self, receiver: _Receiver, trouble: str) -> None:
         """Log what has changed, and alert a person if the token is refused."""
-        target, key = receiver.target, f"forward-{receiver.target.number}"
+        target, refusal = receiver.target, ""
         if receiver.due == NEVER:
-            text = (
-                f"{target.host} refuses {target.setting} ({trouble}): plays are queued, not forwarded."
+            refusal = (
+                f"plays are queued, but not forwarded: {target.host} refuses {target.setting} ({trouble})."
                 " Fix the token and restart the logger, or run `spotify-logger forward retry`"
             )
-            log.error(text)
-            self._alerts.notify(key, text)
+            log.error(refusal)
         elif trouble and not receiver.trouble:
             log.warning(f"cannot forward plays to {target.host} ({trouble}); queued until it answers")
         elif receiver.trouble and not trouble:
             log.info(f"forwarding plays to {target.host} again")
-        if not trouble:
-            self._alerts.follow(key, "")
+        if refusal or not trouble:
+            self._alerts.follow(f"forward-{target.number}", refusal)
         receiver.trouble = trouble
 
 

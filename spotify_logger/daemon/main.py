@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -11,41 +11,19 @@ from spotify_logger.daemon.failover import Failover
 from spotify_logger.daemon.poller import DEFAULT_TIMINGS, DaemonTimings, Environment, Poller
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
-from spotify_logger.system import log
+from spotify_logger.system import log, program
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
 
-class StopSignal:
-    """Notes signals that ask the process to stop; `wake_fd` becomes readable then, to end a sleep."""
-
-    def __init__(self) -> None:
-        self.wake_fd, write_fd = os.pipe()
-        for descriptor in (self.wake_fd, write_fd):
-            os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-        self.is_requested = False
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._request)
-
-    def _request(self, *_: object) -> None:
-        self.is_requested = True
-
-
-def run(
-    logger: Failover | Poller,
-    clock: Clock,
-    heartbeat_pipe: HeartbeatPipe,
-    is_stopping: Callable[[], bool],
-    max_turn: float,
-) -> None:
-    """Run one turn after another until asked to stop."""
+def run(logger: Failover | Poller, clock: Clock, heartbeat_pipe: HeartbeatPipe, max_turn: float) -> None:
+    """Run one turn after another until the clock is woken, by a signal that asks to stop."""
     heartbeat_pipe.beat(max_turn, "trouble", "waiting for the first answer from Spotify")
-    while not is_stopping():
+    while not clock.is_woken():
         turn = logger.turn()
         left = turn.due - clock.monotonic()
         heartbeat_pipe.beat(max(0.0, left) + max_turn, "ok" if turn.ok else "trouble", turn.words)
-        while not is_stopping() and (left := turn.due - clock.monotonic()) > 0:
+        while not clock.is_woken() and (left := turn.due - clock.monotonic()) > 0:
             clock.sleep(left)
 
 
@@ -56,23 +34,22 @@ def main(arguments: Sequence[str], timings: DaemonTimings = DEFAULT_TIMINGS) -> 
 
         what = "Poll Spotify, and log plays to Redis. run.py runs this; the settings are in docs/settings.md."
         ArgumentParser("log.py", description=what).parse_args(arguments)  # only knows --help
-    stop = StopSignal()
+    clock = Clock(program.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     try:
-        _run_logger(load(Path.cwd(), os.environ), stop, timings)
+        _run_logger(load(Path.cwd(), os.environ), clock, timings)
     except SpotifyLoggerError as error:
         log.error(str(error))
         return os.EX_CONFIG if isinstance(error, Misconfigured) else 1
     return os.EX_OK
 
 
-def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) -> None:
+def _run_logger(settings: Settings, clock: Clock, timings: DaemonTimings) -> None:
     heartbeat_pipe = HeartbeatPipe.from_environment(os.environ)
     with ExitStack() as resources:
         if not heartbeat_pipe.is_supervised:
-            from spotify_logger.daemon import standalone  # noqa: PLC0415 - start-up time: `run.py` does it
+            from spotify_logger.daemon import preflight  # noqa: PLC0415 - start-up time: `run.py` does it
 
-            standalone.prepare(settings, timings.orphan_timeout, resources)
-        clock = Clock(stop.wake_fd)
+            preflight.prepare(settings, timings.orphan_timeout, resources)
         send = HttpSender(read_timeout=timings.read_timeout, deadline=timings.request_deadline)
         send_alert = HttpSender(connect_timeout=3.0, read_timeout=4.0, deadline=4.0)  # may be retried
         environment = Environment(clock, send, send_alert, timings=timings)
@@ -83,6 +60,6 @@ def _run_logger(settings: Settings, stop: StopSignal, timings: DaemonTimings) ->
             f"polling Spotify every {settings.poll_min:g} to {settings.poll_max:g} s during playback,"
             f" writing to Redis at {failover.poller.store.where}"
         )
-        run(failover, clock, heartbeat_pipe, lambda: stop.is_requested, timings.max_turn)
+        run(failover, clock, heartbeat_pipe, timings.max_turn)
         failover.flush()
         log.info("stopped")

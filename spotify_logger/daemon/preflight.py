@@ -1,9 +1,9 @@
 """Checks settings and login before the loop starts, and asks for missing ones on a terminal.
 
 The supervisor runs this in a process of its own, so that none of it stays in memory while the loop runs.
+Without a supervisor, the loop calls `prepare`.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -19,21 +19,24 @@ if __name__ == "__main__":
 
     requirements.check("run.py", alert=True, imports=("dotenv",))
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from spotify_logger.config.settings import NotConfigured, Settings, load
 from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, TOKEN_FILE
-from spotify_logger.daemon.standalone import own_address
-from spotify_logger.system import log
+from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
+from spotify_logger.storage.outbox import known_log
+from spotify_logger.system import lock_file, log
 from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Check settings and login, and report; return 0, 78 if a person has to act first, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m spotify_logger.daemon.preflight")
+    parser = ArgumentParser(prog="python -m spotify_logger.daemon.preflight")
     parser.add_argument("--report-fd", type=int, help="file descriptor to write one line of JSON to")
-    options = parser.parse_args(arguments)
+    report_fd = parser.parse_args(arguments).report_fd
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         settings = _settings(Path.cwd())
@@ -44,13 +47,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted.\n")
         return EXIT_INTERRUPTED
-    if options.report_fd is not None:
-        address = own_address(settings)
-        redis = None if address is None else {"host": address[0], "port": address[1]}
-        report = {"state_dir": str(settings.state_dir), "redis": redis}
+    if report_fd is not None:
+        report = {"state_dir": str(settings.state_dir), "redis": _own_address(settings)}
         with contextlib.suppress(BrokenPipeError):  # the supervisor has been killed
-            os.write(options.report_fd, f"{json.dumps(report)}\n".encode())
+            os.write(report_fd, f"{json.dumps(report)}\n".encode())
     return os.EX_OK
+
+
+def prepare(settings: Settings, orphan_timeout: float, resources: contextlib.ExitStack) -> None:
+    """Lock the state folder, and start a server if this logger needs its own; `resources` end both."""
+    lock_fd = lock_file.acquire(settings.state_dir, "log.py", orphan_timeout)
+    resources.callback(os.close, lock_fd)
+    address = _own_address(settings)
+    if address is None or is_listening(*address):
+        return
+    # It inherits the lock, so that a new loop waits for a server that briefly outlives a killed one.
+    server = EmbeddedServer(settings.state_dir / "redis", *address, lock_fd)
+    try:
+        server.start()
+    except SpotifyLoggerError as error:
+        log.warning(f"nothing is listening on {server.address}, and {error}; plays are queued until it runs")
+    else:
+        resources.callback(server.stop)
+
+
+def _own_address(settings: Settings) -> tuple[str, int] | None:
+    """Return where to start a server; None where another one is configured, shared, or has the log."""
+    address = urlsplit(settings.redis_url)
+    host, port = address.hostname or "127.0.0.1", address.port or 6379
+    if not settings.redis_is_default:
+        return None
+    if settings.listener:  # a shared server must not stop with the logger of one of them
+        if not is_listening(host, port):
+            log.warning(
+                f"nothing is listening on {host}:{port}, and with LISTENER set no server is started, because"
+                " several listeners share one: sudo apt install redis-server. Plays are queued until it runs"
+            )
+        return None
+    if known_log(settings.state_dir) and not (settings.state_dir / "redis").is_dir():
+        return None  # the log is in a server that is down: an empty one would take its place
+    return host, port
 
 
 def _settings(directory: Path) -> Settings:
@@ -85,4 +121,4 @@ def _on_terminal() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

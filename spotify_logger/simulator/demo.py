@@ -10,6 +10,7 @@ import math
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,7 +36,6 @@ from spotify_logger.cli.running_demo import RunningDemo, noted
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.main import StopSignal
 from spotify_logger.queries.question import MIN_LISTENED_MS
 from spotify_logger.report.plays import ending
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET, DEMO_REFRESH_TOKEN
@@ -72,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.seconds > 0:
         parser.error("SECONDS must be greater than 0")
-    stop = StopSignal()
+    clock = Clock(program.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     try:
         with ExitStack() as resources:
             demo = Demo(resources, WEB_MODE if options.web else TERMINAL_MODE)
-            demo.watch(time.monotonic() + options.seconds, stop)
+            demo.watch(time.monotonic() + options.seconds, clock)
             demo.finish()
     except SpotifyLoggerError as error:
         _print(f"The demo cannot run: {error}")
@@ -147,7 +147,7 @@ class Demo:
         self._shown: set[int] = set()
         self._question = ""
 
-    def watch(self, until: float, stop: StopSignal) -> None:
+    def watch(self, until: float, clock: Clock) -> None:
         """Show each play once it is in Redis, until a moment of the monotonic clock or Ctrl-C.
 
         Raises:
@@ -160,8 +160,7 @@ class Demo:
             f"Redis at {HOST}:{self._port}. A play counts after {self._note.threshold / 1000:g} s, "
             "which is 30 s of music. Press Ctrl-C to stop; nothing is left behind."
         )
-        clock = Clock(stop.wake_fd)
-        while not stop.is_requested and time.monotonic() < until:
+        while not clock.is_woken() and time.monotonic() < until:
             for name, process in self._running.items():
                 if process.poll() is not None:
                     raise TryLater(f"{name} exited unexpectedly")

@@ -61,8 +61,7 @@ class Supervisor:
         page: Sequence[str] | None = None,
         copy: Sequence[str] | None = None,
     ) -> None:
-        self._command = loop
-        self._timings = timings
+        self._command, self._timings = loop, timings
         self._preflight = processes.PreflightProcess(check, timings)
         self._loop: processes.LoopProcess | None = None
         self._redis: processes.RedisProcess | None = None
@@ -76,14 +75,16 @@ class Supervisor:
     def run(self) -> int:
         """Supervise until asked to stop, and return the exit code."""
         _open_standard_descriptors()
-        wake_fd = _catch_signals()
+        wake_fd = program.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+        # A terminal may stop background processes that write to it, as the loop does, which inherits this.
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         self._perform(self._preflight, self._preflight.policy.start(time.monotonic()))
         while self._exit_code is None:
             self._turn(wake_fd)
         if self._page:
             self._page.send(signal.SIGTERM)
         if self._redis:
-            self._redis.end()
+            self._redis.server.stop()
         return self._exit_code
 
     def _turn(self, wake_fd: int) -> None:
@@ -98,7 +99,10 @@ class Supervisor:
             for number in os.read(wake_fd, 4096):
                 self._on_signal(number)
         if self._loop and beat_fd in readable:
-            self._read_beats(self._loop)
+            for beat in self._loop.beats():
+                self._loop.policy.on_beat(time.monotonic(), beat)
+                if not self._stopping:
+                    self._systemd.on_beat(time.monotonic(), beat)
         for child in self._children():
             self._perform(child, child.reap(time.monotonic()))
         for child in self._children():
@@ -119,30 +123,25 @@ class Supervisor:
         if number == signal.SIGHUP and child is self._loop:
             self._perform(child, child.policy.restart(time.monotonic()))
 
-    def _read_beats(self, loop: processes.LoopProcess) -> None:
-        for beat in loop.beats():
-            loop.policy.on_beat(time.monotonic(), beat)
-            if not self._stopping:
-                self._systemd.on_beat(time.monotonic(), beat)
-
     def _perform(self, child: ChildProcess, actions: list[Action]) -> None:
         for action in actions:
+            down = ""
             match action:
                 case restart_policy.Start(should_log):
                     self._start(child, should_log=should_log)
                 case restart_policy.Signal(number, reason):
-                    text = f"{'killing' if number == signal.SIGKILL else 'stopping'} {child.name}"
+                    down = f"{'killing' if number == signal.SIGKILL else 'stopping'} {child.name}"
                     if reason:
-                        log.warning(f"{text}: it {reason}")
-                    self._report_down(child, text)
+                        log.warning(f"{down}: it {reason}")
                     child.send(number)
                 case restart_policy.ScheduleRestart(reason, delay, should_log):
-                    text = f"{child.name} ended: {reason}; restarting in {delay:.0f} s"
+                    down = f"{child.name} ended: {reason}; restarting in {delay:.0f} s"
                     if should_log:
-                        log.warning(text)
-                    self._report_down(child, text)
+                        log.warning(down)
                 case restart_policy.Exit(code):
                     self._on_final_exit(child, code)
+            if down and child is self._loop:
+                self._systemd.on_loop_down(log.sanitize(down))
 
     def _on_final_exit(self, child: ChildProcess, code: int) -> None:
         if child is self._page:
@@ -157,13 +156,9 @@ class Supervisor:
             child.launch()
         except (OSError, SpotifyLoggerError) as error:
             self._perform(child, child.policy.on_failure(time.monotonic(), str(error)))
-            return
-        if should_log and child is not self._preflight:
-            log.info(f"{child.name} started, pid {child.pid}")
-
-    def _report_down(self, child: ChildProcess, reason: str) -> None:
-        if child is self._loop:
-            self._systemd.on_loop_down(log.sanitize(reason))
+        else:
+            if should_log and child is not self._preflight:
+                log.info(f"{child.name} started, pid {child.pid}")
 
     def _start_services(self) -> None:
         state_dir, redis = self._preflight.report()
@@ -173,36 +168,19 @@ class Supervisor:
             log.error(str(error))
             self._exit_code = os.EX_CONFIG if isinstance(error, Misconfigured) else 1
             return
-        if redis:
-            self._start_redis(f"{state_dir}/redis", lock_fd, **redis)
+        if redis and not is_listening(*redis):
+            server = EmbeddedServer(f"{state_dir}/redis", *redis, lock_fd)
+            if why := missing_server(f"{state_dir}/redis"):
+                where = f"nothing is listening on {server.address}"
+                log.warning(f"{where}, and {why}; plays are queued until it runs")
+            else:
+                self._redis = processes.RedisProcess(server, self._timings)
         self._loop = processes.LoopProcess(self._command, lock_fd, self._timings)
-        for child in (self._loop, self._page):
+        for child in (self._redis, self._loop, self._page):
             if child:
                 self._perform(child, child.policy.start(time.monotonic()))
         if self._copy:
             self._copy.policy.start_later(time.monotonic(), self._timings.first_copy)
-
-    def _start_redis(self, directory: str, lock_fd: int, host: str, port: int) -> None:
-        if is_listening(host, port):
-            return
-        if why := missing_server(directory):
-            log.warning(f"nothing is listening on {host}:{port}, and {why}; plays are queued until it runs")
-            return
-        self._redis = processes.RedisProcess(EmbeddedServer(directory, host, port, lock_fd), self._timings)
-        self._perform(self._redis, self._redis.policy.start(time.monotonic()))
-
-
-def _catch_signals() -> int:
-    """Write signals to a pipe, before the first child starts; return its read end."""
-    wake_fd, write_fd = os.pipe()
-    for descriptor in (wake_fd, write_fd):
-        os.set_blocking(descriptor, False)
-    signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    # A terminal may stop background processes that write to it, as the loop does, which inherits this.
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    return wake_fd
 
 
 def _open_standard_descriptors() -> None:

@@ -1,7 +1,4 @@
-"""The child processes of the supervisor: preflight check, poll loop, Redis server, page, second copy.
-
-Each knows how to start and end its process; its restart policy decides when. Standard library only.
-"""
+"""How the processes of the supervisor start and end; restart policies decide when. Standard library only."""
 
 import contextlib
 import json
@@ -10,7 +7,6 @@ import re
 import signal
 import subprocess
 from collections.abc import Sequence
-from typing import Any
 
 from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
 from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE
@@ -51,10 +47,7 @@ class ChildProcess:
         return self._process.pid if self._process else None
 
     def launch(self) -> None:
-        """Start the process; raises OSError or SpotifyLoggerError if that is not possible.
-
-        It is in a process group of its own, and ends with the supervisor.
-        """
+        """Start it in a process group of its own; it ends with the supervisor. OSError or SpotifyLoggerError."""
         self._process = subprocess.Popen(  # noqa: S603 - this project
             bound_to_parent(self._command), stdin=subprocess.DEVNULL, stderr=self._stderr, process_group=0
         )
@@ -66,21 +59,18 @@ class ChildProcess:
 
     def reap(self, now: float) -> list[Action]:
         """Return the actions that follow if the process has exited, and none if it has not."""
-        status = self._process.poll() if self._process else None
-        if status is None:
+        process = self._process
+        if process is None or process.poll() is None:
             return []
         self._process = None
-        return self._on_exit(now, status)
+        return self._on_exit(now, process)
 
-    def _on_exit(self, now: float, status: int) -> list[Action]:
-        return self.policy.on_exit(now, status)
+    def _on_exit(self, now: float, process: subprocess.Popen[bytes]) -> list[Action]:
+        return self.policy.on_exit(now, process.returncode)
 
 
 class PreflightProcess(ChildProcess):
-    """The check of settings and login before the loop starts, which may ask questions on the terminal.
-
-    For that it stays in the process group of the supervisor, so a Ctrl-C reaches both.
-    """
+    """The check of settings and login, which may ask on the terminal; a Ctrl-C there reaches it, too."""
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
@@ -104,15 +94,15 @@ class PreflightProcess(ChildProcess):
         if number == signal.SIGKILL or not self.interrupted:
             super().send(number if number == signal.SIGKILL else signal.SIGINT)
 
-    def report(self) -> tuple[str, dict[str, Any] | None]:
-        """Return the state folder and, if needed, host and port for a Redis server, once it has ended."""
+    def report(self) -> tuple[str, tuple[str, int] | None]:
+        """Return the state folder, and where to start a Redis server if that is needed, once it has ended."""
         with os.fdopen(self._report_fd) as pipe:
             report = json.load(pipe)
-        return report["state_dir"], report["redis"]
+        return report["state_dir"], report["redis"]  # a list of host and port, as JSON has it
 
 
 class LoopProcess(ChildProcess):
-    """The poll loop, in a process group of its own; it inherits the lock file."""
+    """The poll loop; it inherits the lock file."""
 
     def __init__(self, command: Sequence[str], lock_fd: int, timings: SupervisorTimings) -> None:
         policy = RestartPolicy(random_fraction, timings, has_beats=True, final={os.EX_CONFIG})
@@ -166,21 +156,17 @@ class RedisProcess(ChildProcess):
     def __init__(self, server: EmbeddedServer, timings: SupervisorTimings) -> None:
         name = f"the embedded Redis server at {server.address}"
         super().__init__(name, (), RestartPolicy(random_fraction, timings))
-        self._server = server
+        self.server = server
 
     def launch(self) -> None:
         """Start the server, and wait until it answers."""
-        self._server.start()
-        self._process = self._server.process
+        self.server.start()
+        self._process = self.server.process
 
-    def end(self) -> None:
-        """Stop the server, and let it save its data."""
-        self._server.stop()
-
-    def _on_exit(self, now: float, status: int) -> list[Action]:
+    def _on_exit(self, now: float, process: subprocess.Popen[bytes]) -> list[Action]:
         # A process that is killed outright cannot log why.
-        why = "" if status == -signal.SIGKILL else f", {self._server.last_log_line()}"
-        return self.policy.on_failure(now, describe(status) + why)
+        why = "" if process.returncode == -signal.SIGKILL else f", {self.server.last_log_line()}"
+        return self.policy.on_failure(now, describe(process.returncode) + why)
 
 
 class CopyProcess(ChildProcess):
@@ -192,14 +178,10 @@ class CopyProcess(ChildProcess):
         super().__init__("the second copy", command, RestartPolicy(random_fraction, timings))
         self._interval, self._said = timings.copy_interval, b""
 
-    def reap(self, now: float) -> list[Action]:
-        """Log what a process that has exited has said, and plan the next one."""
-        if self._process is None or self._process.poll() is None:
-            return []
-        known, (_, self._said) = self._said, self._process.communicate()
+    def _on_exit(self, now: float, process: subprocess.Popen[bytes]) -> list[Action]:
+        known, (_, self._said) = self._said, process.communicate()
         if self._said not in {b"", known}:
             log.warning(self._said.decode(errors="replace"))
-        self._process = None
         return self.policy.start_later(now, self._interval)
 
 

@@ -72,21 +72,14 @@ TERMINATE = Signal(signal.SIGTERM)
 Action = Start | Signal | ScheduleRestart | Exit
 
 
-class Phase(Enum):
-    """The state of a supervised process."""
-
-    DOWN = "not started yet, or stopped for good"
-    UP = "running"
-    WAITING = "to be restarted at the deadline"
-    RESTARTING = "terminated, to be killed at the deadline, then restarted at once"
-    STOPPING = "terminated, to be killed at the deadline"
+# RESTARTING and STOPPING: terminated, and killed at the deadline; only after RESTARTING it starts again.
+Phase = Enum("Phase", ["DOWN", "UP", "WAITING", "RESTARTING", "STOPPING"])
 
 
 class RestartPolicy:
-    """The state machine of one process: every event returns a list of actions, in order.
+    """The state machine of one process; at its `deadline`, if any, `on_deadline` has to be called.
 
-    Silence of a process that `has_beats` counts as hanging; after a `final` exit code it is not restarted. At
-    its `deadline`, if any, `on_deadline` has to be called.
+    Silence of a process that `has_beats` counts as hanging; after a `final` exit code it is not restarted.
     """
 
     def __init__(
@@ -97,10 +90,8 @@ class RestartPolicy:
         has_beats: bool = False,
         final: Container[int] = (),
     ) -> None:
-        self._random_fraction = random_fraction
-        self._timings = timings
-        self._has_beats = has_beats
-        self._final = final
+        self._random_fraction, self._timings = random_fraction, timings
+        self._has_beats, self._final = has_beats, final
         self._phase = Phase.DOWN
         self._started_at = self._last_beat_at = self._terminated_at = 0.0
         self._has_succeeded = False
@@ -158,15 +149,14 @@ class RestartPolicy:
             return []
         if self._phase is Phase.WAITING:
             return self.start(now)
-        overslept = now - self.deadline > OVERSLEEP_THRESHOLD
-        if self._phase is Phase.UP and overslept:
-            self.deadline = now + OVERSLEEP_GRACE
-            return []
-        self.deadline = None
+        reason = f"did not end within {self._timings.termination_grace:.0f} s"
         if self._phase is Phase.UP:
-            self._hung = f"silent for {now - self._last_beat_at:.0f} s"
-            return [Signal(signal.SIGKILL)]
-        return [Signal(signal.SIGKILL, f"did not end within {self._timings.termination_grace:.0f} s")]
+            if now - self.deadline > OVERSLEEP_THRESHOLD:
+                self.deadline = now + OVERSLEEP_GRACE
+                return []
+            reason, self._hung = "", f"silent for {now - self._last_beat_at:.0f} s"
+        self.deadline = None
+        return [Signal(signal.SIGKILL, reason)]
 
     def stop(self, now: float) -> list[Action]:
         """Terminate the process, and kill it if this is the second request."""
@@ -199,5 +189,5 @@ def describe(status: int) -> str:
     """Describe an exit status: an exit code, or minus the signal that killed the process."""
     if status >= 0:
         return f"exit code {status}"
-    names = {number.value: number.name for number in signal.Signals}
-    return f"killed by {names.get(-status, f'signal {-status}')}"
+    name = next((number.name for number in signal.Signals if number == -status), f"signal {-status}")
+    return f"killed by {name}"

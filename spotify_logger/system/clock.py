@@ -19,7 +19,7 @@ TIME_ERROR = 5
 
 
 class Clock:
-    """The clocks of the machine; `wake_fd`, which its owner drains, ends `sleep` when it becomes readable."""
+    """The clocks of the machine; `sleep` ends as soon as `wake_fd`, if any, is readable."""
 
     def __init__(self, wake_fd: int | None = None) -> None:
         self._wake_fds = [] if wake_fd is None else [wake_fd]
@@ -55,6 +55,10 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Wait for the seconds, or until woken."""
         select.select(self._wake_fds, [], [], max(0.0, seconds))
+
+    def is_woken(self) -> bool:
+        """Return whether `sleep` would end at once."""
+        return bool(select.select(self._wake_fds, [], [], 0)[0])
 
 
 def boot_id() -> str:

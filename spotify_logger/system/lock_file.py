@@ -4,32 +4,22 @@ It is held by every process that has the file open, including a poll loop that i
 with the last of them, however it ended. If the file cannot be created, the folder itself is locked.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING
 
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TIMEOUT = 10.0  # seconds to wait for another logger: it may be ending, as the children of a killed one do
 
 
-class AlreadyRunning(SpotifyLoggerError):  # noqa: N818 - the name is the state
-    """Another logger uses this state folder. The message names it."""
-
-
-def acquire(state_dir: Path | str, what: str, timeout: float = TIMEOUT) -> int:
+def acquire(state_dir: os.PathLike[str] | str, what: str, timeout: float = TIMEOUT) -> int:
     """Acquire the lock, and note `what` holds it, e.g. "run.py", in the file.
 
     It is held as long as the returned file descriptor, or a copy inherited by a child, is open. Raises
-    AlreadyRunning, Misconfigured for a symbolic link, whose target would be written, or else TryLater.
+    SpotifyLoggerError: Misconfigured for a symbolic link, whose target would be written.
     """
     deadline = time.monotonic() + timeout
     try:
@@ -41,7 +31,7 @@ def acquire(state_dir: Path | str, what: str, timeout: float = TIMEOUT) -> int:
                     said = os.pread(descriptor, 200, 0)
                 os.close(descriptor)
                 holder = said.decode(errors="replace").strip() or "unknown process"
-                raise AlreadyRunning(f"another logger is using {state_dir}: {holder}")
+                raise SpotifyLoggerError(f"another logger is using {state_dir}: {holder}")
             time.sleep(0.05)
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -54,7 +44,7 @@ def acquire(state_dir: Path | str, what: str, timeout: float = TIMEOUT) -> int:
     return descriptor
 
 
-def is_held(state_dir: Path | str) -> bool | None:
+def is_held(state_dir: os.PathLike[str] | str) -> bool | None:
     """Return whether a logger uses a state folder; None if unknown."""
     try:
         descriptor = os.open(f"{state_dir}/lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -67,7 +57,7 @@ def is_held(state_dir: Path | str) -> bool | None:
         os.close(descriptor)
 
 
-def _open(state_dir: Path | str) -> int:
+def _open(state_dir: os.PathLike[str] | str) -> int:
     """Open what is to be locked: the file for writing, else for reading, else the folder."""
     path = f"{state_dir}/lock"
     with contextlib.suppress(OSError):  # read-only, full, or owned by another user

@@ -3,20 +3,14 @@
 Standard library only, and without `pathlib`, to keep the supervisor small.
 """
 
-from __future__ import annotations
-
 import grp
 import os
 import pwd
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
-def distrust_reason(path: Path | str, status: os.stat_result) -> str:
+def distrust_reason(path: os.PathLike[str] | str, status: os.stat_result) -> str:
     """Return why a file or folder of that `status` is not trusted, and how to fix it; "" if it is trusted."""
     if status.st_uid not in {0, os.geteuid()}:
         fix = f"sudo chown {_name(os.geteuid())} '{path}'"

@@ -1,6 +1,7 @@
-"""Start modules of this package as processes. Standard library only, without `pathlib`."""
+"""How the processes of this package start and hear of signals. Standard library only, without `pathlib`."""
 
 import os
+import signal
 import sys
 
 EXIT_INTERRUPTED = 130  # the exit code after Ctrl-C, by shell convention: 128 + SIGINT
@@ -18,3 +19,14 @@ _RUN = (
 def module_command(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of this copy of the package, from any folder."""
     return [sys.executable, "-P", "-c", _RUN, _ROOT, module, *arguments]
+
+
+def catch_signals(*numbers: int) -> int:
+    """Catch signals from now on; each writes its number to the pipe whose read end is returned."""
+    wake_fd, write_fd = os.pipe()
+    for descriptor in (wake_fd, write_fd):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    for number in numbers:
+        signal.signal(number, lambda *_: None)
+    return wake_fd

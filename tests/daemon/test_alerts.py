@@ -152,26 +152,26 @@ def test_texts_say_what_happened_when_and_what_to_do(harness: AlertsHarness) -> 
 def test_without_alerts_reminders_are_logged_and_nothing_is_sent_later(
     harness: AlertsHarness, logged: list[tuple[str, str]]
 ) -> None:
-    harness.alerts.notify("redis", "Redis is away.")
+    harness.alerts.follow("redis", "Redis is away")
     harness.restart("")
     for day in (150, 166, 173, 177, 179):
         assert harness.check(day) == []
     assert [level for level, _ in logged] == [*["<4>"] * 4, "<3>"]
     assert all("expires in" in line for _, line in logged)
-    harness.alerts.notify("disk", "The disk is full.")
+    harness.alerts.follow("disk", "the disk is full")
     harness.restart()
     assert harness.check(179) == []
 
 
 def test_other_alerts_are_sent_once_until_they_are_resolved(harness: AlertsHarness) -> None:
     for _ in range(2):
-        harness.alerts.notify("disk", "The disk is full.")
+        harness.alerts.follow("disk", "the disk is full")
         harness.restart()
-        harness.alerts.notify("disk", "The disk is fuller.")
+        harness.alerts.follow("disk", "the disk is fuller")
         assert harness.check(0) == ["Spotify Logger: The disk is full."]
         harness.alerts.follow("disk", "")
         harness.alerts.follow("unknown", "")
-    harness.alerts.notify("disk", "The disk is full.")
+    harness.alerts.follow("disk", "the disk is full")
     harness.alerts.follow("disk", "")
     assert harness.check(0) == [], "it was over before it was delivered"
 
@@ -204,7 +204,7 @@ def test_undelivered_alerts_are_retried_and_logged_once(
     harness: AlertsHarness, logged: list[tuple[str, str]], status: int, waits: list[float]
 ) -> None:
     harness.webhook.status = status
-    harness.alerts.notify("disk", "The disk is full.")
+    harness.alerts.follow("disk", "the disk is full")
     harness.alerts.deliver()
     for wait in waits:
         requests = harness.webhook.requests
@@ -225,7 +225,7 @@ def test_undelivered_alerts_are_retried_and_logged_once(
 def test_the_state_of_an_older_version_is_read(harness: AlertsHarness) -> None:
     harness.notes.texts[ALERTS_NOTE] = json.dumps({"ends": EXPIRY, "days": 7, "told": ["disk"], "queue": {}})
     harness.restart()
-    harness.alerts.notify("disk", "The disk is full.")
+    harness.alerts.follow("disk", "the disk is full")
     harness.alerts.deliver()
     assert harness.webhook.accepted == []
 
@@ -251,7 +251,7 @@ def test_alerts_over_http_arrive_after_failures_and_keep_the_url_secret(
     with closing(ScriptedServer(*scripts)) as server, closing(HttpSender()) as sender:
         outbox = cast("Outbox", CountingNotes())
         alerts = Alerts(sender, f"{server.url}/tops3cret?a=b", clock, outbox, lambda: 1.0)
-        alerts.notify("disk", "Grüße: the disk is full.")
+        alerts.follow("disk", "Grüße: the disk is full")
         for _ in range(3):
             alerts.deliver()
             clock.sleep(3600)

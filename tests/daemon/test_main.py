@@ -16,9 +16,9 @@ import redis
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.main import StopSignal, main, run
+from spotify_logger.daemon.main import main, run
 from spotify_logger.daemon.poller import Turn
-from spotify_logger.daemon.standalone import prepare
+from spotify_logger.daemon.preflight import prepare
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.faults import Fault
 from spotify_logger.simulator.history import History
@@ -27,6 +27,8 @@ from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.supervisor.processes import parse_beats
+from spotify_logger.system.clock import Clock
+from spotify_logger.system.program import catch_signals
 from tests.conftest import free_port, is_there, open_files, wait_until
 from tests.stage import LOG, LONG_TRACK_SECONDS, REDIS_PASSWORD, ROOT, Stage
 from tests.testbed.virtual_run import VirtualRun, make_settings
@@ -51,7 +53,7 @@ def stage(tmp_path: Path, redis_url: str) -> Iterator[Stage]:
 
 @pytest.fixture
 def restore_signals() -> Iterator[None]:
-    """Undo what `StopSignal` does to this process."""
+    """Undo what `catch_signals` does to this process."""
     before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     yield
     os.close(signal.set_wakeup_fd(-1))
@@ -128,10 +130,12 @@ def test_arguments_and_wrong_settings_are_refused_without_showing_secrets(
 @pytest.mark.usefixtures("restore_signals")
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_signals_ask_it_to_stop(number: signal.Signals) -> None:
-    stop = StopSignal()
+    clock = Clock(wake_fd := catch_signals(number))
+    assert not clock.is_woken()
     os.kill(os.getpid(), number)
-    assert stop.is_requested
-    assert os.read(stop.wake_fd, 9)
+    assert clock.is_woken()
+    assert os.read(wake_fd, 9) == bytes([number])
+    os.close(wake_fd)
 
 
 def default_redis(folder: Path, port: int) -> Settings:
@@ -182,7 +186,14 @@ class TestOwnRedis:
 
 
 class EarlyWaker(VirtualClock):
-    """A clock whose sleep always ends early."""
+    """A clock whose sleep always ends early, and that is woken for good after two turns."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__(start)
+        self.turns: list[float] = []
+
+    def is_woken(self) -> bool:
+        return len(self.turns) == 2
 
     def sleep(self, seconds: float) -> None:
         super().sleep(min(seconds, 7.0))
@@ -190,7 +201,7 @@ class EarlyWaker(VirtualClock):
 
 def test_each_turn_tells_the_supervisor_how_long_the_next_may_take() -> None:
     clock = EarlyWaker(1_795_348_800.0)
-    turns: list[float] = []
+    turns = clock.turns
 
     class FakePoller:
         def turn(self) -> Turn:
@@ -198,7 +209,7 @@ def test_each_turn_tells_the_supervisor_how_long_the_next_may_take() -> None:
             return Turn(clock.monotonic() + 30, len(turns) == 1, f"turn {len(turns)}")
 
     read_fd, write_fd = os.pipe()
-    run(cast("Poller", FakePoller()), clock, HeartbeatPipe(write_fd), lambda: len(turns) == 2, max_turn=90)
+    run(cast("Poller", FakePoller()), clock, HeartbeatPipe(write_fd), max_turn=90)
     beats = parse_beats(os.read(read_fd, 65536))
     for descriptor in (read_fd, write_fd):
         os.close(descriptor)

@@ -150,7 +150,7 @@ def test_first_run_asks_for_app_and_login_and_saves_them(
     assert again[:3] == (0, "", "")
     assert json.loads(again.report) == {
         "state_dir": str(tmp_path / "state"),
-        "redis": {"host": "127.0.0.1", "port": 6379},
+        "redis": ["127.0.0.1", 6379],
     }
 
 

@@ -25,6 +25,8 @@ from spotify_logger.simulator import demo
 from spotify_logger.simulator.habits import Habits
 from spotify_logger.simulator.listener import listen
 from spotify_logger.storage.embedded_server import NO_SERVER
+from spotify_logger.system import program
+from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 from spotify_logger.system.state import to_json
 from tests.conftest import wait_until
@@ -205,7 +207,7 @@ def test_the_page_shows_a_history_until_the_logger_exits(
     monkeypatch.chdir(ROOT)
     with ExitStack() as resources:
         running = demo.Demo(resources, demo.WEB_MODE)
-        running.watch(0, Mock(wake_fd=0, is_requested=False))
+        running.watch(0, Clock())
         address = re.match(r"The page is at (http://127\.0\.0\.1:\d+/) ", capsys.readouterr().out)
         assert address
         with urllib.request.urlopen(f"{address[1]}top/tracks", timeout=TIMEOUT) as answer:
@@ -224,7 +226,7 @@ def test_the_page_shows_a_history_until_the_logger_exits(
         assert found
         assert found[1] == found[2]  # without the history
         with pytest.raises(TryLater, match="the logger exited"):
-            running.watch(float("inf"), Mock(wake_fd=0, is_requested=False))
+            running.watch(float("inf"), Clock())
     assert not list(tmp_path.glob("spotify-logger-demo-*"))
 
 
@@ -243,7 +245,7 @@ def test_it_says_why_it_cannot_run(
     problem: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo, "Demo", Mock(side_effect=problem))
-    monkeypatch.setattr(demo, "StopSignal", object)
+    monkeypatch.setattr(program, "catch_signals", lambda *_: None)
     assert demo.main([]) == code
     assert capsys.readouterr().out == f"The demo cannot run: {problem}\n"
 

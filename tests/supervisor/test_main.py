@@ -71,7 +71,7 @@ class SupervisedFolder:
         (self.folder / "check.py").write_text(textwrap.dedent(body))
 
     def needs_redis(self, port: int) -> None:
-        self.check(CHECK % {"host": "127.0.0.1", "port": port})
+        self.check(CHECK % ["127.0.0.1", port])
 
     def loop(self, body: str) -> None:
         (self.folder / "loop.py").write_text(LOOP + textwrap.dedent(body))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.system import lock_file
-from spotify_logger.system.errors import Misconfigured, TryLater
+from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def test_a_second_logger_learns_who_holds_it(tmp_path: Path) -> None:
     note = (tmp_path / "lock").read_text()
     assert re.fullmatch(rf"pid {os.getpid()}, run\.py, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\n", note)
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
-    with pytest.raises(lock_file.AlreadyRunning, match=f"pid {os.getpid()}, run.py, since 20"):
+    with pytest.raises(SpotifyLoggerError, match=f"pid {os.getpid()}, run.py, since 20"):
         lock_file.acquire(tmp_path, "log.py", timeout=0.2)
     os.close(descriptor)
 
@@ -54,7 +54,7 @@ def test_it_waits_for_the_child_of_a_killed_holder(
     tmp_path: Path, killed_holder: subprocess.Popen[bytes]
 ) -> None:
     killed_holder.wait()
-    with pytest.raises(lock_file.AlreadyRunning, match=f"pid {killed_holder.pid}, run.py"):
+    with pytest.raises(SpotifyLoggerError, match=f"pid {killed_holder.pid}, run.py"):
         lock_file.acquire(tmp_path, "run.py", timeout=0.2)
     assert killed_holder.stdin
     killed_holder.stdin.close()
@@ -65,7 +65,7 @@ def test_a_note_is_not_needed(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         assert lock_file.is_held(tmp_path)
-        with pytest.raises(lock_file.AlreadyRunning, match="unknown process"):
+        with pytest.raises(SpotifyLoggerError, match="unknown process"):
             lock_file.acquire(tmp_path, "run.py", timeout=0.0)
     assert lock_file.is_held(tmp_path) is False
 
@@ -80,7 +80,7 @@ def test_a_read_only_folder_can_be_locked(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "open", refuse_writing)
     descriptor = lock_file.acquire(tmp_path, "log.py")
-    with pytest.raises(lock_file.AlreadyRunning, match="unknown process"):
+    with pytest.raises(SpotifyLoggerError, match="unknown process"):
         lock_file.acquire(tmp_path, "log.py", timeout=0.0)
     os.close(descriptor)
     os.close(lock_file.acquire(tmp_path, "log.py"))

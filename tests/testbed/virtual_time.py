@@ -69,6 +69,10 @@ class VirtualClock(Clock):
         """See `clock.Clock.sleep`."""
         self.now += max(0.0, seconds)
 
+    def is_woken(self) -> bool:
+        """See `clock.Clock.is_woken`."""
+        return False
+
     def set_right(self) -> None:
         """Let a time service set the machine's clock right, and look after it from now on."""
         self._ahead, self.synchronized = 0.0, True
