@@ -28,7 +28,7 @@ from spotify_logger.transfer import tokens
 from spotify_logger.web.auth import Throttle, is_forwarded
 from spotify_logger.web.listeners import ListenerPage, Listeners
 from spotify_logger.web.request_params import BadRequest, read_day, read_question, search_text
-from spotify_logger.web.templating import API_PATH, cacheable, problem
+from spotify_logger.web.templating import API_PATH, JSON, cacheable, problem
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # they would be the times of the requests
 
@@ -73,7 +73,6 @@ class Api:
         self._listeners = listeners
         self._throttle = Throttle(time.monotonic, MAX_WRONG_TOKENS)
         self.routes = [
-            Route(f"{API_PATH}/openapi.json", _describe),
             Route("/metrics", self._metrics),
             Route("/healthz", self._healthz),
             *(
@@ -99,8 +98,7 @@ class Api:
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         address = request.client.host if request.client else ""
         if scheme.lower() != "bearer":
-            is_signed_in = getattr(request.state, "is_signed_in", lambda: True)  # or there is no password
-            if is_loopback(address) and not is_forwarded(request) and is_signed_in():
+            if is_loopback(address) and not is_forwarded(request) and request.state.is_signed_in():
                 return None
             advice = "this needs a token: create one with `spotify-logger token new NAME`"
             raise HTTPException(401, advice, {"www-authenticate": "Bearer"})
@@ -135,7 +133,7 @@ class Api:
         texts = _read(request, (*endpoint.parameters, "listener"))
         if observation := OBSERVATIONS.get(endpoint.command):
             text = json.dumps(to_json(await page.observe(observation)))
-            return cacheable(request, text, "application/json")
+            return cacheable(request, text, JSON)
         question = read_question(texts, time.time(), tz=page.zone, **endpoint.options)
         query, names = load_query(endpoint.command), QUERIES[endpoint.command][2:]
         options = {**endpoint.options, "day": read_day(question, texts.get("day", "today"))}
@@ -143,7 +141,7 @@ class Api:
             about = [{**options, "text": text}[name] for name in names]
             is_known, body = await page.ask(request, _answered, question, query, *about)
             if is_known or not request.path_params:
-                return cacheable(request, body, "application/json")
+                return cacheable(request, body, JSON)
         return problem(404, "Not Found", "nothing that was played has this ID, key, URI or name")
 
 
@@ -174,12 +172,6 @@ def _answered(log: Log, question: Question, query: Callable[..., Any], *about: o
     """Return whether anything matches, and the JSON of the answer."""
     result = query(log, question, *about)
     return getattr(result, "known", True), json.dumps(to_json(result))
-
-
-async def _describe(request: Request) -> Response:
-    from spotify_logger.web.openapi import description  # noqa: PLC0415 - it describes this module
-
-    return cacheable(request, description(), "application/json")
 
 
 def _word(it: Status) -> str:

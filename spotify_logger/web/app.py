@@ -11,14 +11,12 @@ from functools import partial
 from http import HTTPStatus
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spotify_logger.config.settings import Settings, is_loopback
 from spotify_logger.queries.question import DEFAULT_THRESHOLD
@@ -31,14 +29,15 @@ from spotify_logger.web.auth import (
     SESSION_COOKIE,
     SIGN_IN,
     SIGN_OUT,
-    Checks,
     PasswordAuth,
+    SecurityMiddleware,
     set_cookie,
 )
 from spotify_logger.web.listeners import Listeners
+from spotify_logger.web.openapi import description
 from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
-from spotify_logger.web.templating import TOKEN_PATHS, Assets, Templates, cacheable, problem
+from spotify_logger.web.templating import API_PATH, JSON, TOKEN_PATHS, Assets, Templates, cacheable, problem
 from spotify_logger.web.views import music, periods, personal, pictures, plays
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - they stand for all addresses of the machine
@@ -102,8 +101,9 @@ class WebApp:
         self._auth = auth
         counts_after = f"{DEFAULT_THRESHOLD.get() / 1000:g}"
         self._templates = Templates(assets, {"protected": auth is not None, "counts_after": counts_after})
+        render = self._templates.render
         self.listeners = Listeners(settings, self._templates, covers=covers)
-        self._app = Starlette(
+        app = Starlette(
             routes=[
                 *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
                 *(Route(path, self.listeners.view(view), methods=["POST"]) for path, view in FORMS.items()),
@@ -112,21 +112,21 @@ class WebApp:
                 Route("/top", RedirectResponse("/top/tracks", 308)),
                 Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
                 Route(SIGN_OUT, self._sign_out, methods=["POST"]),
-                Route(SERVICE_WORKER, self._service_worker),
-                Route(OFFLINE, self._offline),
+                Route(f"{API_PATH}/openapi.json", lambda request: cacheable(request, description(), JSON)),
+                Route(SERVICE_WORKER, partial(render, template="service_worker.js", media="text/javascript")),
+                Route(OFFLINE, partial(render, template="offline.html")),
                 Mount(assets.path, assets),
             ],
-            middleware=[
-                Middleware(Checks, names=names, auth=auth, behind_proxy=behind_proxy),
-                Middleware(GZipMiddleware, compresslevel=6),
-            ],
+            middleware=[Middleware(GZipMiddleware, compresslevel=6)],
             exception_handlers=dict.fromkeys((HTTPException, *STATUSES), self._show_error),
         )
-        # Outermost, so that error pages get the headers, too.
-        self.app = with_security_headers(self._app, covers=covers)
+        self.app = SecurityMiddleware(app, names, auth, covers=covers, behind_proxy=behind_proxy)
 
     async def _sign_in(self, request: Request) -> Response:
-        target = _local_path(request.query_params.get("to", "/"))
+        target = request.query_params.get("to", "/")
+        # `//` and `/\\` begin a host name; browsers drop unprintable characters.
+        if not target.startswith("/") or target[1:2] in ("/", "\\") or not target.isprintable():
+            target = "/"
         answer, status, message = RedirectResponse(target, 303), 200, ""
         if self._auth is None:
             return answer
@@ -148,12 +148,6 @@ class WebApp:
         answer = RedirectResponse(SIGN_IN, 303)
         answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
         return answer
-
-    async def _service_worker(self, request: Request) -> Response:
-        return cacheable(request, self._templates.render_text("service_worker.js"), "text/javascript")
-
-    async def _offline(self, request: Request) -> Response:
-        return self._templates.render(request, "offline.html")
 
     async def _show_error(self, request: Request, error: Exception) -> Response:
         path = request.scope["path"]
@@ -177,43 +171,6 @@ class WebApp:
         return answer
 
 
-def with_security_headers(app: ASGIApp, *, covers: bool) -> ASGIApp:
-    """Add a content security policy and other security headers; `covers` allows Spotify's image host."""
-    images = "'self' https://i.scdn.co" if covers else "'self'"
-    fixed = {
-        "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-        f"img-src {images}; connect-src 'self'; manifest-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'",
-        "x-content-type-options": "nosniff",
-        "x-frame-options": "DENY",
-        # Not "no-referrer": under it browsers send "Origin: null" with the page's own forms.
-        "referrer-policy": "same-origin",
-        "cross-origin-opener-policy": "same-origin",
-        "cross-origin-resource-policy": "same-origin",
-        "permissions-policy": "camera=(), geolocation=(), microphone=()",
-        "cache-control": "no-store",
-    }
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in fixed.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        await app(scope, receive, send_with_headers)
-
-    return answer
-
-
-def _local_path(target: str) -> str:
-    """Return `target` if it is a path on this site, else "/"."""
-    # `//` and `/\\` begin a host name; browsers drop unprintable characters.
-    is_path = target.startswith("/") and target[1:2] not in ("/", "\\") and target.isprintable()
-    return target if is_path else "/"
-
-
 def serve(options: argparse.Namespace, settings: Settings) -> int:
     """Serve the page until the process is told to stop, and return the exit code."""
     host = options.host
@@ -227,8 +184,10 @@ def serve(options: argparse.Namespace, settings: Settings) -> int:
         raise Misconfigured(f"WEB_PASSWORD needs {least}: choose a longer one, or unset it to get one")
     auth = PasswordAuth(settings.state_dir, password) if is_exposed or password else None
     sockets = listen(host, options.port)
-    if auth and not password:
-        _announce_password(auth)
+    if auth and not password and sys.stdout.isatty():
+        print(f"The password is {auth.password}", flush=True)  # noqa: T201 - a command prints
+    elif auth and not password:  # stdout is a log, which is no place for a password
+        log.info(f"the password of the page is in {auth.path}; set WEB_PASSWORD to choose another one")
     names = [*options.names, host]
     page = WebApp(settings, names, auth, covers=options.covers, behind_proxy=options.behind_proxy)
     name = socket.gethostname() if host in WILDCARD_HOSTS else f"[{host}]" if ":" in host else host
@@ -245,11 +204,3 @@ async def _serve(page: WebApp, sockets: list[socket.socket], ready: str) -> None
     await PageServer(page.app, page.listeners.stop).serve(sockets)
     warming.cancel()
     page.listeners.close()
-
-
-def _announce_password(auth: PasswordAuth) -> None:
-    # Without a terminal, stdout is a log, which is no place for a password.
-    if sys.stdout.isatty():
-        print(f"The password is {auth.password}", flush=True)  # noqa: T201 - a command prints
-    else:
-        log.info(f"the password of the page is in {auth.path}; set WEB_PASSWORD to choose another one")

@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.system import atomic_file, log
@@ -40,6 +39,20 @@ SERVICE_WORKER, OFFLINE = "/service-worker.js", "/offline"
 # Need no password: they reveal nothing of the log, or `Api` says who may read it.
 PUBLIC_PATHS = ("/static/", SERVICE_WORKER, OFFLINE, SIGN_IN, SIGN_OUT, "/healthz", *TOKEN_PATHS)
 LOCAL_SUFFIXES = ("local", "lan", "home", "home.arpa", "internal")  # nobody can register these domains
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {}; connect-src 'self'; "
+    "manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # Not "no-referrer": under it browsers send "Origin: null" with the page's own forms.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
 FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")  # the beginnings of what proxies add
 
 
@@ -166,31 +179,49 @@ def set_cookie(request: Request, answer: Response, name: str, value: str) -> Non
     answer.set_cookie(name, value, SESSION_LIFETIME, secure=secure, httponly=True, samesite="strict")
 
 
-class Checks:
-    """Refuses requests that may not reach the page.
+class SecurityMiddleware:
+    """Refuses requests that may not reach the page, and adds security headers to all answers.
 
-    `names` are host names to answer to, besides those of this machine; without a password, `auth` is None.
+    `names` are host names to answer to, besides those of this machine; without a password, `auth` is None;
+    `covers` allows images from Spotify's host.
     """
 
     def __init__(
-        self, app: ASGIApp, names: Iterable[str], auth: PasswordAuth | None, *, behind_proxy: bool
+        self,
+        app: ASGIApp,
+        names: Iterable[str],
+        auth: PasswordAuth | None,
+        *,
+        covers: bool,
+        behind_proxy: bool,
     ) -> None:
         self._app, self._auth, self._behind_proxy = app, auth, behind_proxy
         host = socket.gethostname().lower().partition(".")[0]
         own = ("localhost", host, socket.getfqdn(), *(f"{host}.{suffix}" for suffix in LOCAL_SUFFIXES))
         self._names = {name.lower().rstrip(".") for name in (*own, *names)}
+        policy = CONTENT_POLICY.format("'self' https://i.scdn.co" if covers else "'self'")
+        self._headers = {**SECURITY_HEADERS, "content-security-policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle an ASGI call."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
         scope = forwarded(scope) if self._behind_proxy else scope
         request = Request(scope)
         refusal = self._refusal(request)
         if refusal and request.scope["path"].startswith(TOKEN_PATHS):
             refusal = problem(refusal.status_code, "Refused", bytes(refusal.body).decode().strip())
-        await (refusal or self._app)(scope, receive, send)
+        await (refusal or self._app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        if self._auth is None and is_forwarded(request):
+        auth, path = self._auth, request.scope["path"]
+        if auth is None and is_forwarded(request):
             return PlainTextResponse(
                 "This page has no password, and a proxy would expose it to everybody. Start it with "
                 "`spotify-logger web --behind-proxy` to require one; see docs/behind-a-proxy.md.\n",
@@ -204,7 +235,16 @@ class Checks:
             )
         if request.method not in ("GET", "HEAD") and _is_cross_site(request):
             return PlainTextResponse("Cross-site requests are not allowed.\n", 403)
-        return _require_sign_in(request, self._auth) if self._auth else None
+        token = request.cookies.get(SESSION_COOKIE, "")
+        # Long-lived responses check it again.
+        request.state.is_signed_in = lambda: auth is None or auth.is_signed_in(token)
+        if path.startswith(PUBLIC_PATHS) or request.state.is_signed_in():
+            return None
+        if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
+            return PlainTextResponse("Sign in first.\n", 401)
+        query = request.scope["query_string"].decode("latin-1")
+        target = path + (query and f"?{query}")
+        return RedirectResponse(f"{SIGN_IN}?to={quote(target, safe='/')}", 303)
 
     def _is_known_host(self, request: Request) -> bool:
         """Return whether a request is for this machine, by an IP address or a name that it has.
@@ -240,19 +280,6 @@ def _is_cross_site(request: Request) -> bool:
     if site is not None:
         return site != "same-origin"
     return origin is not None and origin.partition("://")[2] != request.headers.get("host")
-
-
-def _require_sign_in(request: Request, auth: PasswordAuth) -> Response | None:
-    """Redirect a browser without a valid session to the sign-in page."""
-    token = request.cookies.get(SESSION_COOKIE, "")
-    request.state.is_signed_in = partial(auth.is_signed_in, token)  # long-lived responses check it again
-    if request.scope["path"].startswith(PUBLIC_PATHS) or auth.is_signed_in(token):
-        return None
-    if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
-        return PlainTextResponse("Sign in first.\n", 401)
-    query = request.scope["query_string"].decode("latin-1")
-    target = request.scope["path"] + (query and f"?{query}")
-    return RedirectResponse(f"{SIGN_IN}?to={quote(target, safe='/')}", 303)
 
 
 def forwarded(scope: Scope) -> Scope:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from spotify_logger.queries import summary
 from spotify_logger.system.log import sanitize
 from spotify_logger.web.listeners import ListenerPage
-from spotify_logger.web.templating import STATIC_FILES, cacheable
+from spotify_logger.web.templating import STATIC_FILES
 from spotify_logger.web.views.music import ask_top
 from spotify_logger.web.views.periods import about_period
 
@@ -44,7 +44,7 @@ async def top(page: ListenerPage, request: Request) -> Response:
 def _picture(page: ListenerPage, request: Request, name: str, **about: object) -> Response:
     style, digest = _style()
     about |= {"style": style, "fit_text": fit_text, "largest_font_size": largest_font_size}
-    answer = cacheable(request, page.render_text("picture.svg", **about), "image/svg+xml")
+    answer = page.render(request, "picture.svg", media="image/svg+xml", **about)
     answer.headers["content-security-policy"] = SECURITY.format(digest)
     answer.headers["content-disposition"] = f'inline; filename="spotify-{name}.svg"'
     return answer

@@ -98,8 +98,7 @@ async def live(page: ListenerPage, request: Request) -> Response:
     if page.live.is_full:
         text = "Too many open streams. Try again in a minute.\n"
         return Response(text, 503, {"retry-after": "60"}, "text/plain")
-    # Without a password, everybody is signed in.
-    events = page.live.events(getattr(request.state, "is_signed_in", lambda: True))
+    events = page.live.events(request.state.is_signed_in)
     return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
