@@ -37,7 +37,16 @@ from spotify_logger.web.listeners import Listeners
 from spotify_logger.web.openapi import description
 from spotify_logger.web.request_params import BadRequest, read_form
 from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
-from spotify_logger.web.templating import API_PATH, JSON, TOKEN_PATHS, Assets, Templates, cacheable, problem
+from spotify_logger.web.templating import (
+    API_PATH,
+    JSON,
+    SCRIPT,
+    TOKEN_PATHS,
+    Assets,
+    Templates,
+    cacheable,
+    problem,
+)
 from spotify_logger.web.views import music, periods, personal, pictures, plays
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - they stand for all addresses of the machine
@@ -103,7 +112,7 @@ class WebApp:
         self._templates = Templates(assets, {"protected": auth is not None, "counts_after": counts_after})
         render = self._templates.render
         self.listeners = Listeners(settings, self._templates, covers=covers)
-        app = Starlette(
+        self._app = Starlette(
             routes=[
                 *(Route(path, self.listeners.view(view)) for path, view in VIEWS.items()),
                 *(Route(path, self.listeners.view(view), methods=["POST"]) for path, view in FORMS.items()),
@@ -113,14 +122,14 @@ class WebApp:
                 Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
                 Route(SIGN_OUT, self._sign_out, methods=["POST"]),
                 Route(f"{API_PATH}/openapi.json", lambda request: cacheable(request, description(), JSON)),
-                Route(SERVICE_WORKER, partial(render, template="service_worker.js", media="text/javascript")),
-                Route(OFFLINE, partial(render, template="offline.html")),
+                Route(SERVICE_WORKER, lambda request: render(request, "service_worker.js", 200, SCRIPT)),
+                Route(OFFLINE, lambda request: render(request, "offline.html")),
                 Mount(assets.path, assets),
             ],
             middleware=[Middleware(GZipMiddleware, compresslevel=6)],
             exception_handlers=dict.fromkeys((HTTPException, *STATUSES), self._show_error),
         )
-        self.app = SecurityMiddleware(app, names, auth, covers=covers, behind_proxy=behind_proxy)
+        self.app = SecurityMiddleware(self._app, names, auth, covers=covers, behind_proxy=behind_proxy)
 
     async def _sign_in(self, request: Request) -> Response:
         target = request.query_params.get("to", "/")

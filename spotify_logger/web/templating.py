@@ -34,7 +34,7 @@ STATIC_FILES = Path(__file__).parent / "static"
 CHART_PACKAGE, CHART_FOLDER = "chartkick", "django/static/chartkick"
 API_PATH = "/api/v1"
 TOKEN_PATHS = (f"{API_PATH}/", "/metrics")  # are for programs: they need a token, and errors are problems
-JSON, PROBLEM_JSON = "application/json", "application/problem+json"
+JSON, PROBLEM_JSON, SCRIPT = "application/json", "application/problem+json", "text/javascript"
 CACHE_HEADERS = {"cache-control": "private, no-cache", "vary": "authorization, cookie"}
 ON_SPOTIFY = ("track", "episode", "artist", "album", "show", "playlist")
 # The prefix of an image's ID gives its size. Spotify has three of each album; the catalog stores the one of
@@ -157,13 +157,12 @@ class Templates:
         return self._environment.get_template(template).render(**chosen, **context)
 
     def render(
-        self, request: Request, template: str, status: int = 200, media: str = "text/html", **context: object
+        self, request: Request, template: str, status: int = 200, media: str = "text/html", /, **about: object
     ) -> Response:
         """Return a rendered page, or 304 if the browser already has it; `media` is its type."""
         listener = getattr(request.state, "listener", CurrentListener("", ()))
         notice = getattr(request.state, "notice", None)
-        about = {"path": request.url.path, "listener": listener, "notice": notice}
-        text = self.render_text(template, **about, **context)
+        text = self.render_text(template, path=request.url.path, listener=listener, notice=notice, **about)
         if status == HTTPStatus.OK:
             return cacheable(request, text, media)
         return HTMLResponse(text, status, CACHE_HEADERS)

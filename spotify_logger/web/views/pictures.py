@@ -44,7 +44,7 @@ async def top(page: ListenerPage, request: Request) -> Response:
 def _picture(page: ListenerPage, request: Request, name: str, **about: object) -> Response:
     style, digest = _style()
     about |= {"style": style, "fit_text": fit_text, "largest_font_size": largest_font_size}
-    answer = page.render(request, "picture.svg", media="image/svg+xml", **about)
+    answer = page.render(request, "picture.svg", 200, "image/svg+xml", **about)
     answer.headers["content-security-policy"] = SECURITY.format(digest)
     answer.headers["content-disposition"] = f'inline; filename="spotify-{name}.svg"'
     return answer
