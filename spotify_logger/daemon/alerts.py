@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil
 
+from spotify_logger.config.settings import Settings
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.times import local
 from spotify_logger.spotify.http import Request, Send
@@ -60,21 +61,19 @@ class _AlertState:
 
 
 class Alerts:
-    """Sends each alert once, as a plain-text POST, and retries until it is delivered.
-
-    Without a URL nothing is sent, and only the log has the messages.
-    """
+    """Sends each alert once, as a plain-text POST, and retries until it arrives; nothing without a URL."""
 
     def __init__(
-        self, send: Send, url: str, clock: Clock, outbox: Outbox, chance: Callable[[], float]
+        self, send: Send, settings: Settings, clock: Clock, outbox: Outbox, chance: Callable[[], float]
     ) -> None:
-        self._webhook = _Webhook(send, url, "ALERT_URL", "cannot deliver the alert")
+        self._webhook = _Webhook(send, settings.alert_url, "ALERT_URL", "cannot deliver the alert")
+        self._heartbeat = _Webhook(send, settings.heartbeat_url, "HEARTBEAT_URL", "cannot send the heartbeat")
         self._clock, self._outbox = clock, outbox
         self._backoff = Backoff(MIN_RETRY, MAX_RETRY, chance)
-        self._retry_at = float("-inf")
+        self._retry_at = self._beat_at = float("-inf")
         note = outbox.note(ALERTS_NOTE).replace('"told":', '"raised":', 1)  # as version 0.5.0 named it
         self._state = from_json(_AlertState, note) or _AlertState()
-        if not url:
+        if not settings.alert_url:
             self._state.queue.clear()
 
     def check_login(self, valid_until: float | None, trouble: str) -> None:
@@ -124,6 +123,12 @@ class Alerts:
         else:
             self._retry_at = self._clock.monotonic() + self._backoff.failed()
 
+    def beat(self) -> None:
+        """Ping the dead man's switch, if there is one and it is due; it raises the alarm when that stops."""
+        now = self._clock.monotonic()
+        if self._heartbeat.url and now >= self._beat_at:
+            self._beat_at = now + (HEARTBEAT_INTERVAL if self._heartbeat.request("GET") else HEARTBEAT_RETRY)
+
     def _remind(self, valid_until: float, now: float) -> None:
         state = self._state
         if state.ends is None or abs(valid_until - state.ends) > DAY:  # a new login
@@ -150,17 +155,3 @@ class Alerts:
         text = to_json(self._state)
         if text != self._outbox.note(ALERTS_NOTE):
             self._outbox.set_note(ALERTS_NOTE, text)
-
-
-class Heartbeat(_Webhook):
-    """Pings a dead man's switch (HEARTBEAT_URL, if set), which raises the alarm when the pings stop."""
-
-    def __init__(self, send: Send, url: str, clock: Clock) -> None:
-        super().__init__(send, url, "HEARTBEAT_URL", "cannot send the heartbeat")
-        self._clock, self._due = clock, float("-inf")
-
-    def beat(self, *, healthy: bool) -> None:
-        """Send a heartbeat if the logger is healthy and one is due."""
-        now = self._clock.monotonic()
-        if healthy and self.url and now >= self._due:
-            self._due = now + (HEARTBEAT_INTERVAL if self.request("GET") else HEARTBEAT_RETRY)

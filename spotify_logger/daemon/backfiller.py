@@ -68,8 +68,8 @@ class GapMonitor:
             self.unobserved = [*self.unobserved, (before_ms, max(before_ms, stamp_ms))][-MAX_SPANS:]
             notes = {UNOBSERVED_NOTE: to_json(self.unobserved), GAP_NOTE: ""}
             if span is not None and span.is_gap:
-                fields = self._record(span, notes)
-                begin, end = fields["from"][:19], fields["to"][:19]
+                self._record(span, notes)
+                begin, end = (to_iso(moment)[:19] for moment in (span.from_ms, span.to_ms))
                 log.warning(f"not observed: {begin}Z to {end}Z ({span.reason}); recorded as a gap")
             else:
                 self._outbox.put([], notes)
@@ -101,10 +101,9 @@ class GapMonitor:
         answered_ms = self._coverage.answered_ms
         return {} if answered_ms is None else {LAST_ANSWER_NOTE: str(answered_ms)}
 
-    def _record(self, gap: UnobservedSpan, notes: dict[str, str]) -> dict[str, str]:
+    def _record(self, gap: UnobservedSpan, notes: dict[str, str]) -> None:
         fields = {"from": to_iso(gap.from_ms), "to": to_iso(gap.to_ms), "reason": gap.reason}
         self._outbox.put([], notes, {gap.from_ms // 1000: fields})
-        return fields
 
 
 class Backfiller:
@@ -166,11 +165,8 @@ class Backfiller:
         since_ms = history[0].ended_ms - LOOKBACK_MS
         logged = {identity(play): play for play in self._recorder.foreign_plays(since_ms)}
         logged |= {identity(play): play for play in self._outbox.kept(since_ms)}
-        known = [
-            play
-            for play in logged.values()
-            if play.end_reason is not None and account_rank(play) >= AccountRank.BACKFILLED
-        ]
+        closed = (play for play in logged.values() if play.end_reason is not None)
+        known = [play for play in closed if account_rank(play) >= AccountRank.BACKFILLED]
         known += [] if open_play is None else [open_play]
         found = backfill_plays(known, history, self._asked_ms, unobserved)
         plays = [play for play in found if not self._outbox.is_deleted(play)]

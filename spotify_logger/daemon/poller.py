@@ -20,7 +20,7 @@ from spotify_logger.core.player_state import FieldValue, PlayerState, read_playe
 from spotify_logger.core.poll_schedule import MAX_IDLE_FACTOR, PollSchedule
 from spotify_logger.core.times import from_iso, local, to_iso
 from spotify_logger.core.tracker import Tracker
-from spotify_logger.daemon.alerts import Alerts, Heartbeat
+from spotify_logger.daemon.alerts import Alerts
 from spotify_logger.daemon.backfiller import LISTENED_INTERVAL_MS, Backfiller, GapMonitor
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import ApiResponse, Spotify
@@ -87,12 +87,15 @@ class Poller:
 
     def __init__(self, settings: Settings, environment: Environment) -> None:
         clock, chance = environment.clock, environment.chance
-        self._clock, self._timings = clock, environment.timings
-        self.store = Store(
-            settings.redis_url, settings.redis_prefix, clock.utc, environment.connect, settings.listener
+        self._clock, self._timings = clock, (timings := environment.timings)
+        url, prefix = settings.redis_url, settings.redis_prefix
+        self.store = Store(url, prefix, clock.utc, environment.connect, settings.listener)
+        disk = (
+            settings.state_dir / OUTBOX_FILE,
+            clock.monotonic,
+            environment.open_database,
+            timings.disk_retry,
         )
-        path, disk_retry = settings.state_dir / OUTBOX_FILE, self._timings.disk_retry
-        disk = path, clock.monotonic, environment.open_database, disk_retry
         forwarding_outbox = None
         if settings.forward:
             from spotify_logger.daemon.forwarder import Forwarder  # noqa: PLC0415 - memory: most need none
@@ -105,14 +108,12 @@ class Poller:
         rate_limit = RateLimit(limits, partial(self.outbox.set_note, RATE_LIMIT_NOTE), clock)
         token_file = TokenFile(settings.state_dir / TOKEN_FILE)
         self.spotify = Spotify(environment.send, settings, token_file, clock, rate_limit)
-        redis_backoff = Backoff(1.0, self._timings.max_wait, chance)
-        self.recorder = Recorder(self.store, self.outbox, clock, redis_backoff)
+        self.recorder = Recorder(self.store, self.outbox, clock, Backoff(1.0, timings.max_wait, chance))
         self.recorder.may_write, self.recorder.notes = environment.may_write, self._notes
-        self.alerts = Alerts(environment.send_alert, settings.alert_url, clock, self.outbox, chance)
+        self.alerts = Alerts(environment.send_alert, settings, clock, self.outbox, chance)
         self.forwarder: Forwarder | None = None
         if forwarding_outbox is not None:
             self.forwarder = Forwarder(settings, environment, forwarding_outbox, self.alerts)
-        self._heartbeat = Heartbeat(environment.send_alert, settings.heartbeat_url, clock)
         self._backfiller = Backfiller(self.spotify, self.outbox, clock, self.recorder)
         self._gap_monitor = GapMonitor(self.outbox, clock, MAX_IDLE_FACTOR * settings.poll_max)
         self.schedule = PollSchedule(settings.poll_min, settings.poll_max)
@@ -164,7 +165,8 @@ class Poller:
         self._alert_of_storage()
         self.check_log()
         self.alerts.deliver()
-        self._heartbeat.beat(healthy=turn.ok)
+        if turn.ok:
+            self.alerts.beat()
         return turn
 
     def _alert_of_storage(self) -> None:

@@ -273,19 +273,17 @@ class Recorder:
                 batch.set_now_playing(row.key, due + NOW_PLAYING_GRACE)
         if self._has_ended and shown is None:
             batch.clear_now_playing()
-        known: dict[str, FieldValue] = {"tracker": self._memory} if self._memory else {}
+        if self._memory:
+            batch.write_status({"tracker": self._memory})
         if self._last_key is not None:
-            known["last_play"] = play_key(self._last_key)
+            batch.write_status({"last_play": play_key(self._last_key)})
+        batch.write_status({**status, **self.reconciler.status, **self.role_fields})
         batch.write_status(
             {
-                **status,
-                **known,
                 "outbox": 0 if is_nothing_queued else len(self._outbox),
                 "outbox_trouble": self._outbox.trouble,
                 "redis_trouble": self.session.trouble or self.reconciler.log_trouble or "",
                 "persistence": self.reconciler.persistence.words,
-                **self.reconciler.status,
-                **self.role_fields,
             }
         )
 

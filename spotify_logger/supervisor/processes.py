@@ -47,7 +47,7 @@ class ChildProcess:
         return self._process.pid if self._process else None
 
     def launch(self) -> None:
-        """Start it in a process group of its own; it ends with the supervisor. OSError or SpotifyLoggerError."""
+        """Start it in a process group of its own, until the supervisor ends; OSError, SpotifyLoggerError."""
         self._process = subprocess.Popen(  # noqa: S603 - this project
             bound_to_parent(self._command), stdin=subprocess.DEVNULL, stderr=self._stderr, process_group=0
         )

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from spotify_logger.daemon.alerts import ALERTS_NOTE, MAX_TEXT_LENGTH, Alerts, Heartbeat
+from spotify_logger.daemon.alerts import ALERTS_NOTE, MAX_TEXT_LENGTH, Alerts
 from spotify_logger.spotify.http import HttpSender, Request, Response
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
 from tests.scripted_server import ScriptedServer, http_response, respond_with
+from tests.testbed.virtual_run import make_settings
 from tests.testbed.virtual_time import VirtualClock
 
 if TYPE_CHECKING:
+    from spotify_logger.spotify.http import Send
     from spotify_logger.storage.outbox import Outbox
 
 DAY = 86400.0
@@ -57,6 +61,13 @@ class FakeWebhook:
         return Response(self.status, {}, b"")
 
 
+def make_alerts(
+    send: Send, clock: VirtualClock, notes: CountingNotes, alert_url: str, heartbeat_url: str = ""
+) -> Alerts:
+    settings = replace(make_settings(Path(), ""), alert_url=alert_url, heartbeat_url=heartbeat_url)
+    return Alerts(send, settings, clock, cast("Outbox", notes), lambda: 1.0)
+
+
 class AlertsHarness:
     """Alerts with a virtual clock, notes that survive a restart, and a webhook."""
 
@@ -67,7 +78,7 @@ class AlertsHarness:
         self.restart()
 
     def restart(self, url: str = URL) -> None:
-        self.alerts = Alerts(self.webhook, url, self.clock, cast("Outbox", self.notes), lambda: 1.0)
+        self.alerts = make_alerts(self.webhook, self.clock, self.notes, url)
 
     def check(self, day: float, expires: float | None = 180, trouble: str = "") -> list[str]:
         """Check the login on a day, counted from the start; return the texts that arrive."""
@@ -249,8 +260,7 @@ def test_alerts_over_http_arrive_after_failures_and_keep_the_url_secret(
     )
     clock = VirtualClock(START)
     with closing(ScriptedServer(*scripts)) as server, closing(HttpSender()) as sender:
-        outbox = cast("Outbox", CountingNotes())
-        alerts = Alerts(sender, f"{server.url}/tops3cret?a=b", clock, outbox, lambda: 1.0)
+        alerts = make_alerts(sender, clock, CountingNotes(), f"{server.url}/tops3cret?a=b")
         alerts.follow("disk", "Grüße: the disk is full")
         for _ in range(3):
             alerts.deliver()
@@ -270,21 +280,20 @@ def test_alerts_over_http_arrive_after_failures_and_keep_the_url_secret(
 
 def test_heartbeats_are_sent_when_due_and_failures_logged_once(logged: list[tuple[str, str]]) -> None:
     clock, webhook = VirtualClock(START), FakeWebhook()
-    Heartbeat(webhook, "", clock).beat(healthy=True)  # off without a URL
-    heartbeat = Heartbeat(webhook, URL, clock)
-    for seconds, healthy, status, is_sent in (
-        (0, False, 200, False),
-        (1, True, 200, True),
-        (300, True, 200, False),
-        (301, True, OFFLINE, True),
-        (360, True, 200, False),
-        (361, True, 404, True),
-        (421, True, 200, True),
-        (481, True, 200, False),
+    make_alerts(webhook, clock, CountingNotes(), "").beat()  # off without a URL
+    alerts = make_alerts(webhook, clock, CountingNotes(), "", URL)
+    for seconds, status, is_sent in (
+        (1, 200, True),
+        (300, 200, False),
+        (301, OFFLINE, True),
+        (360, 200, False),
+        (361, 404, True),
+        (421, 200, True),
+        (481, 200, False),
     ):
         clock.now = START + seconds
         webhook.status, requests = status, webhook.requests
-        heartbeat.beat(healthy=healthy)
+        alerts.beat()
         assert webhook.requests == requests + is_sent, seconds
     assert webhook.requests == 4
     (level, line), (last_level, _) = logged

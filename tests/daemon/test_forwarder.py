@@ -75,7 +75,8 @@ class Rig:
         self.receiver = kind(self.clock.utc)
         self.requests: list[Request] = []
         self._folder = folder
-        self._settings = replace(make_settings(folder, "redis://none/0"), forward=(target,))
+        settings = make_settings(folder, "redis://none/0")
+        self._settings = replace(settings, forward=(target,), alert_url="https://alerts.test")
         self._opened: list[ForwardingOutbox] = []
         self.restart()
 
@@ -84,7 +85,7 @@ class Rig:
         self.outbox = ForwardingOutbox(self._folder / "outbox.sqlite", self.clock.monotonic)
         self._opened.append(self.outbox)
         environment = Environment(self.clock, self._send, self._send, lambda: 1.0)
-        alerts = Alerts(self._send, "https://alerts.test", self.clock, self.outbox, lambda: 1.0)
+        alerts = Alerts(self._send, self._settings, self.clock, self.outbox, lambda: 1.0)
         self.forwarder = Forwarder(self._settings, environment, self.outbox, alerts)
 
     def run(self, seconds: float = HOUR) -> None:
