@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
-SCHEMA_VERSION = 7  # an index of another version is rebuilt
+SCHEMA_VERSION = 8  # an index of another version is rebuilt
 TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._fields)
 OF_A_KIND = """
 CREATE TABLE IF NOT EXISTS items_of_{0} ( -- as `sql.groups` returns them
@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS items_of_{0} ( -- as `sql.groups` returns them
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS groups_of_{0} ON items_of_{0} (grouped);
 CREATE TABLE IF NOT EXISTS {0}_of_tally ( -- as `sql.make_ranking` makes it
-    grouped TEXT PRIMARY KEY, plays INTEGER, ms_played INTEGER, item INTEGER, most INTEGER
+    grouped TEXT PRIMARY KEY, plays INTEGER, ms_played INTEGER
 ) WITHOUT ROWID;"""
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;

@@ -34,14 +34,18 @@ class Milestone:
 
 def milestones(log: Log, question: Question) -> Sequence[Milestone]:
     """Return the milestones of a period, in order."""
-    begin, end = sql.bounds(question.period)
+    sql.make_tally(log, question, question.period)
+    item = "item INTEGER PRIMARY KEY, plays INTEGER"
+    log.make_table("within", "SELECT item, plays FROM tally", of="tally", columns=item)
+    _, end = sql.bounds(question.period)
+    later = f"""SELECT item, count(*) FROM {sql.source(question)}
+        WHERE {sql.second(question, end)} >= ? AND {sql.counts(question)} GROUP BY item"""
+    log.make_table("later", later, end, columns=item)
     sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
-    since = f"""SELECT item, count(*), sum(second >= ?) FROM {sql.source(question)}
-        WHERE {sql.second(question, begin)} >= ? AND {sql.counts(question)} GROUP BY item"""
-    log.make_table("later", since, end, begin, columns="item INTEGER PRIMARY KEY, since_begin, since_end")
-    query = """SELECT item, plays - ifnull(since_begin, 0) AS before, plays - ifnull(since_end, 0) AS plays
-        FROM tally LEFT JOIN later USING (item)"""
-    log.make_table("counted", query)
+    query = """SELECT item, tally.plays - ifnull(later.plays, 0) - ifnull(within.plays, 0) AS before,
+            tally.plays - ifnull(later.plays, 0) AS plays
+        FROM tally LEFT JOIN later USING (item) LEFT JOIN within USING (item)"""
+    log.make_table("counted", query, of="later")
     kinds = sql.ANY, sql.ARTISTS, sql.TRACKS
     return sorted(each for kind in kinds for each in _of_kind(log, question, kind))
 

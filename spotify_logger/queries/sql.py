@@ -27,16 +27,15 @@ EPISODES = "episodes"  # of shows
 ANY = ""  # recordings and episodes
 CHOICES = (*KINDS, DEVICES, CONTEXTS)
 NOUNS = {kind: kind.removesuffix("s") for kind in (*CHOICES, EPISODES)}
+PREVIOUS = "previous"  # a tally of the period before
 LAST_SECOND = 2**40
 LONG_PERIOD = 3 * 366 * 86_400  # in seconds: its plays are read faster by item than by second
-MORE_THAN_MS = 10**12  # more milliseconds than anything was ever played
 
 FIRST_ARTISTS = "JOIN artists ON artists.id = first_artist"
 TALLY = "item INTEGER PRIMARY KEY, plays INTEGER, ms_played INTEGER, first INTEGER"
 SUMS = "item, sum({0}), sum(ms_played), min(CASE WHEN {0} THEN second END)"  # by `counts`, for a tally
 EPISODE_IDS = "SELECT id FROM items WHERE is_episode"
-RANKING = f"""SELECT grouped, sum(plays) AS plays, sum(ms_played) AS ms_played, item,
-    max(plays * {MORE_THAN_MS} + ms_played) AS most"""  # makes `item` the one of which this is true
+RANKING = "SELECT grouped, sum(plays) AS plays, sum(ms_played) AS ms_played"
 ALBUMS_OF_ITEMS = f"""SELECT items.id AS item,
     album || char(10) || CASE WHEN {{}} THEN album_id ELSE ifnull(person, '') END AS grouped
     FROM items LEFT {FIRST_ARTISTS} WHERE NOT is_episode AND album <> ''"""
@@ -131,16 +130,16 @@ def make_tally(log: Log, question: Question, period: Period, *kinds: str, table:
 
 
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
-    """Make a temporary table, like `tracks_of_tally`, of the groups of a kind, with the most played item.
+    """Make a temporary table, like `tracks_of_tally`, of how much the groups of a kind were played.
 
-    Except in those of the tally, which the index may have, row IDs are ranks.
+    Those of a previous period have ranks as row IDs.
     """
     name = f"{kind}_of_{table}"
     if table == "tally" and table not in log.made and kind in KINDS and not question.exact:
         log.drop_table(name)
         return
     plays = f"{table} CROSS JOIN ({groups(kind, exact=question.exact)}) USING (item)"
-    ranked = "" if table == "tally" else f"ORDER BY plays > 0 DESC, {order(question)}"
+    ranked = f"ORDER BY plays > 0 DESC, {order(question)}" if table == PREVIOUS else ""
     log.make_table(name, f"{RANKING} FROM {plays} GROUP BY grouped {ranked}", of=table)
 
 

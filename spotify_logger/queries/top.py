@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DETAILS = {sql.DEVICES: "device", sql.CONTEXTS: "context"}  # the columns that name them
 DETAIL = "ifnull(nullif({}, ''), 'unknown')"  # plays have no context if they were started by search
+MORE_THAN_MS = 10**12  # more milliseconds than anything was ever played
 VARIOUS = "various artists"
 NEWEST_NAME = "SELECT name FROM artists WHERE person = {} ORDER BY last DESC, name LIMIT 1"
 
@@ -87,10 +88,10 @@ def top(log: Log, question: Question, kind: str) -> Top:
     before: dict[str, tuple[int | None, int | None, int | None]] = {}
     _make_ranking(log, question, kind, period, "tally")
     if period.previous:
-        _make_ranking(log, question, kind, period.previous, "previous")
+        _make_ranking(log, question, kind, period.previous, sql.PREVIOUS)
         first = f"SELECT grouped FROM {table} WHERE plays > 0 ORDER BY {sql.order(question)} LIMIT ?"
         query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, rowid, NULL)
-            FROM {kind}_of_previous WHERE grouped IN ({first})"""
+            FROM {kind}_of_{sql.PREVIOUS} WHERE grouped IN ({first})"""
         before = {grouped: rest for grouped, *rest in log.rows(query, question.limit)}
     everything = f"tally WHERE item {'' if kind == sql.SHOWS else 'NOT'} IN ({sql.EPISODE_IDS})"
     query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
@@ -116,7 +117,7 @@ def _make_ranking(log: Log, question: Question, kind: str, period: Period, table
         return
     read_details(log, period)
     query = f"""SELECT {DETAIL.format(DETAILS[kind])} AS grouped,
-        sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played, item
+        sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played
         FROM {sql.source(question)} LEFT JOIN details USING (second)
         WHERE second >= ? AND second < ? GROUP BY 1 ORDER BY plays > 0 DESC, {sql.order(question)}"""
     log.make_table(f"{kind}_of_{table}", query, *sql.bounds(period))
@@ -144,11 +145,16 @@ def best(  # noqa: PLR0913 - most have defaults
     table: str = "tally",
 ) -> dict[str, Line]:
     """Return the first lines of a ranking, of those for which `which` is true, by what identifies them."""
-    key = "grouped" if kind in DETAILS else "(SELECT key FROM items WHERE id = item)"
-    query = f"""SELECT grouped, {key}, plays, ms_played FROM {kind}_of_{table}
+    query = f"""SELECT grouped, plays, ms_played, grouped FROM {kind}_of_{table}
         WHERE {which} ORDER BY {sql.order(question)} LIMIT ?"""
+    if kind not in DETAILS:  # their key is that of the item that was played most
+        query = f"""SELECT grouped, line.plays AS plays, line.ms_played AS ms_played, key,
+                max(own.plays * {MORE_THAN_MS} + own.ms_played)
+            FROM ({query}) AS line JOIN ({sql.groups(kind, exact=question.exact)}) USING (grouped)
+            JOIN {table} AS own USING (item) JOIN items ON items.id = item
+            GROUP BY grouped ORDER BY {sql.order(question)}"""
     lines = {}
-    for grouped, key, plays, ms_played in log.rows(query, *values, limit):
+    for grouped, plays, ms_played, key, *_ in log.rows(query, *values, limit):
         both = names(log, kind, grouped, key)
         text = _own_key(log, kind, grouped, key) or " ".join(filter(None, reversed(both)))
         lines[grouped] = Line(*both, plays, ms_played, key, text)
