@@ -120,7 +120,7 @@ def sums_by(log: Log, question: Question, unit: str, items: str = "") -> list[Lo
 
     With `items`, a query for items, it returns only theirs. Makes `spans`.
     """
-    is_hourly = _make_spans(log, question)
+    is_hourly = make_spans(log, question)
     if is_hourly and question.threshold == MIN_LISTENED_MS and not items:
         plays = f"""SELECT hour * {HOUR} + ahead AS local, plays, all_plays, ms_played, skips, open
             FROM spans CROSS JOIN hours ON hour >= since / {HOUR} AND hour < until / {HOUR}"""
@@ -138,7 +138,7 @@ def local_plays(question: Question) -> str:
         FROM spans CROSS JOIN {source(question)} WHERE second >= since AND second < until"""
 
 
-def _make_spans(log: Log, question: Question) -> bool:
+def make_spans(log: Log, question: Question) -> bool:
     """Make `spans`, a table of the UTC offsets of the period, and return whether they begin on the hour.
 
     It reaches from the hour of the first play to that of the last one.

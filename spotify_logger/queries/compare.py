@@ -14,7 +14,7 @@ from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import TIME, Question
 from spotify_logger.queries.sql import Log
-from spotify_logger.queries.top import names
+from spotify_logger.queries.top import best
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,6 @@ class _Played(NamedTuple):
     plays: int
     ms_played: int
     first: int  # the second of the first play
-    key: str
     grouped: str
 
 
@@ -80,7 +79,7 @@ def _played(log: Log, kind: str, question: Question, same: Mapping[str, str]) ->
     """Return what a listener played of a kind; `same` names groups as the other log does."""
     first = f"""SELECT grouped, min(first) AS first
         FROM firsts JOIN ({sql.groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped"""
-    query = f"""SELECT plays, ms_played, first, (SELECT key FROM items WHERE id = item), grouped
+    query = f"""SELECT plays, ms_played, first, grouped
         FROM {kind}_of_tally JOIN ({first}) USING (grouped) WHERE plays > 0"""
     found: dict[str, _Played] = {}
     rows = map(_Played._make, log.rows(query))
@@ -121,13 +120,14 @@ def _lines(
 
     def order(pair: tuple[_Played, _Played]) -> tuple[int, int, str]:
         measures = [each.ms_played if question.by == TIME else each.plays for each in pair]
-        return -min(measures), -sum(measures), pair[0].key
+        return -min(measures), -sum(measures), pair[0].grouped
 
+    shown = sorted(pairs, key=order)[: question.limit]
+    groups = json.dumps([ours.grouped for ours, _ in shown])
+    named = best(log, question, kind, -1, "grouped IN (SELECT value FROM json_each(?))", groups)
     lines = []
-    for rank, (ours, theirs) in enumerate(sorted(pairs, key=order)[: question.limit], 1):
-        name, artists = names(log, kind, ours.grouped, ours.key)
-        title = f"{artists} – {name}" if artists else name
-        plays, heard_ms = (ours.plays, theirs.plays), (ours.ms_played, theirs.ms_played)
-        firsts = utc_time(ours.first), utc_time(theirs.first)
-        lines.append(SharedLine(rank, title, plays, heard_ms, firsts, ours.key))
+    for rank, (ours, theirs) in enumerate(shown, 1):
+        line, plays = named[ours.grouped], (ours.plays, theirs.plays)
+        times, firsts = (ours.ms_played, theirs.ms_played), (utc_time(ours.first), utc_time(theirs.first))
+        lines.append(SharedLine(rank, line.title, plays, times, firsts, line.key))
     return lines

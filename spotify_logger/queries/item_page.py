@@ -158,9 +158,8 @@ def _report(
 
 def _rank(log: Log, question: Question, kind: str, line: Line) -> dict[str, Any]:
     column, own = "ms_played" if question.by == TIME else "plays", measure(line, question.by)
-    is_spoken = kind in (sql.SHOWS, sql.EPISODES)
     query = f"""SELECT count(*), count(*) FILTER (WHERE {column} > ?),
-        (SELECT sum({column}) FROM tally WHERE item {"" if is_spoken else "NOT"} IN ({sql.EPISODE_IDS}))
+        (SELECT sum({column}) FROM {sql.everything(kind)})
         FROM {kind}_of_tally WHERE plays > 0"""
     ((number, above, whole),) = log.rows(query, own)
     rank = above + 1 if line.plays else None

@@ -38,14 +38,16 @@ def milestones(log: Log, question: Question) -> Sequence[Milestone]:
     item = "item INTEGER PRIMARY KEY, plays INTEGER"
     log.make_table("within", "SELECT item, plays FROM tally", of="tally", columns=item)
     _, end = sql.bounds(question.period)
-    later = f"""SELECT item, count(*) FROM {sql.source(question)}
-        WHERE {sql.second(question, end)} >= ? AND {sql.counts(question)} GROUP BY item"""
-    log.make_table("later", later, end, columns=item)
+    after = "{0} >= ? AND {0} < ?".format(sql.second(question, end))
+    query = (
+        f"SELECT item, sum({sql.counts(question)}) FROM {sql.source(question)} WHERE {after} GROUP BY item"
+    )
+    log.make_table("later", query, end, sql.LAST_SECOND, columns=item)
     sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
     query = """SELECT item, tally.plays - ifnull(later.plays, 0) - ifnull(within.plays, 0) AS before,
             tally.plays - ifnull(later.plays, 0) AS plays
         FROM tally LEFT JOIN later USING (item) LEFT JOIN within USING (item)"""
-    log.make_table("counted", query, of="later")
+    log.make_table("counted", query, of="within")
     kinds = sql.ANY, sql.ARTISTS, sql.TRACKS
     return sorted(each for kind in kinds for each in _of_kind(log, question, kind))
 

@@ -34,7 +34,6 @@ LONG_PERIOD = 3 * 366 * 86_400  # in seconds: its plays are read faster by item 
 FIRST_ARTISTS = "JOIN artists ON artists.id = first_artist"
 TALLY = "item INTEGER PRIMARY KEY, plays INTEGER, ms_played INTEGER, first INTEGER"
 SUMS = "item, sum({0}), sum(ms_played), min(CASE WHEN {0} THEN second END)"  # by `counts`, for a tally
-EPISODE_IDS = "SELECT id FROM items WHERE is_episode"
 RANKING = "SELECT grouped, sum(plays) AS plays, sum(ms_played) AS ms_played"
 ALBUMS_OF_ITEMS = f"""SELECT items.id AS item,
     album || char(10) || CASE WHEN {{}} THEN album_id ELSE ifnull(person, '') END AS grouped
@@ -155,6 +154,14 @@ def groups(kind: str, *, exact: bool) -> str:
         of_kind = {TRACKS: "WHERE NOT is_episode", EPISODES: "WHERE is_episode"}.get(kind, "")
         return f"SELECT id AS item, {name} AS grouped FROM items {of_kind}"
     return f"SELECT item, grouped FROM items_of_{kind}"
+
+
+def everything(kind: str) -> str:
+    """Return what to select from for the sums of the tally: those of music, or of podcasts."""
+    spoken = "FROM tally WHERE item IN (SELECT id FROM items WHERE is_episode)"
+    if kind in (SHOWS, EPISODES):
+        return f"(SELECT plays, ms_played {spoken})"
+    return f"(SELECT plays, ms_played FROM tally UNION ALL SELECT -plays, -ms_played {spoken})"
 
 
 def order(question: Question) -> str:

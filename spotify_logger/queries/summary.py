@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Best = Mapping[str, Sequence["ReviewLine"]]  # what was played most, by kind
 
 TOP_COUNT = 5  # lines of each kind in a review
+LIKELIEST = 20  # tracks that were played most, and may be the most repeated
 NIGHT_ENDS = 5 * HOUR  # after midnight, when it begins
 
 
@@ -71,7 +72,16 @@ class FirstPlay(ReviewLine):
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class Highlights:
+    """Plays of a period that stand out."""
+
+    first_play: FirstPlay | None = None
+    most_repeated: ReviewLine | None = None  # the track with the most plays in a day
+    late_night: ReviewLine | None = None  # the track that was played most after midnight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review(Highlights):
     """A year or a month in review."""
 
     year: int
@@ -90,9 +100,6 @@ class Review:
     longest_session: Session | None
     longest_streak: Streak
     busiest_day: Sums | None
-    first_play: FirstPlay | None
-    most_repeated: ReviewLine | None  # the track with the most plays in a day
-    late_night: ReviewLine | None  # the track that was played most after midnight
     discovery: ReviewLine | None  # the track that was played most of those that are new
     months: Sequence[Sums]  # or the days of a month
     top: Best
@@ -125,29 +132,39 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
     )
 
 
-def review(log: Log, question: Question) -> Review:
-    """Return a year or a month in review; the period of the question is one of the calendar."""
+def review(log: Log, question: Question, highlights: Highlights | None = None) -> Review:
+    """Return a year or a month in review; the period of the question is one of the calendar.
+
+    `highlights` saves finding them.
+    """
     days = charts.sums_by(log, question, BY_DAY)
     sums, whole = stats(log, question, days), day_sums.days_of(question.zone, question.period)
     unit, layout = ("month", "%Y-%m") if len(whole) > day_sums.LONGEST_MONTH else ("day", "%Y-%m-%d")
     query = "SELECT EXISTS (SELECT 1 FROM items WHERE first < ? AND NOT is_episode)"
     ((has_past,),) = log.rows(query, sql.bounds(question.period)[0])
     new = best(log, question, sql.TRACKS, 1, which=_is_new(question, sql.TRACKS))
+    found = find_highlights(log, question) if highlights is None else highlights
     shared = {name: getattr(sums, name) for name in Stats.__slots__ if name in Review.__slots__}
+    shared |= {name: getattr(found, name) for name in Highlights.__slots__}
     if not has_past:
         shared |= {"new_tracks": None, "new_artists": None}
     return Review(
         year=day_sums.date_of(whole.start).year,
         over=question.period.end is not None and question.now >= question.period.end,
         by=question.by,
-        first_play=_first_play(log, question),
-        most_repeated=_most_repeated(log, question),
-        late_night=_late_night(log, question),
         discovery=next(iter(_review_lines(new)), None) if has_past else None,
         months=day_sums.sums_of(days, whole, unit, lambda day: f"{day:{layout}}"),
         top={kind: _review_lines(best(log, question, kind, TOP_COUNT)) for kind in sql.KINDS},
         **shared,
     )
+
+
+def find_highlights(log: Log, question: Question) -> Highlights:
+    """Return the plays of a period that stand out."""
+    sql.make_tally(log, question, question.period, sql.TRACKS)
+    charts.make_spans(log, question)
+    found = _first_play(log, question), _most_repeated(log, question), _late_night(log, question)
+    return Highlights(*found)
 
 
 def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]:
@@ -189,11 +206,17 @@ def _first_play(log: Log, question: Question) -> FirstPlay | None:
 
 def _most_repeated(log: Log, question: Question) -> ReviewLine | None:
     """Return the track with the most plays in a day, the first one in a tie; None without repeats."""
+    often = "SELECT grouped FROM tracks_of_tally WHERE plays >= ? ORDER BY plays DESC LIMIT ?"
+    groups = sql.groups(sql.TRACKS, exact=question.exact)
     query = f"""SELECT {BY_DAY}, grouped, sum(plays) AS times
         FROM ({charts.local_plays(question)})
-        JOIN ({sql.groups(sql.TRACKS, exact=question.exact)}) USING (item)
+        JOIN (SELECT * FROM ({groups}) WHERE grouped IN ({often})) USING (item)
         WHERE plays GROUP BY 1, 2 HAVING times > 1 ORDER BY times DESC, min(second) LIMIT 1"""
-    for day, group, times in log.rows(query):
+    rows, least = [], 2
+    for limit in (LIKELIEST, -1):  # the first ones say how often another one was played at least
+        rows = log.rows(query, least, limit)
+        least = max([least, *(times for _, _, times in rows)])
+    for day, group, times in rows:
         (line,) = best(log, question, sql.TRACKS, 1, "grouped = ?", group).values()
         return ReviewLine(line.name, line.artists, times, None, str(day_sums.date_of(day)), line.key)
     return None

@@ -14,7 +14,7 @@ from spotify_logger.core.play import format_title
 from spotify_logger.core.redis_keys import FIRST_DAY, play_key
 from spotify_logger.queries import sql
 from spotify_logger.queries.search import find, matches
-from spotify_logger.queries.top import DETAIL, DETAILS, read_details
+from spotify_logger.queries.top import DETAIL, DETAILS, best, read_details
 from spotify_logger.storage.bulk import gap_data, play_data
 
 if TYPE_CHECKING:
@@ -125,14 +125,14 @@ def _timeline(log: Log, seconds: Sequence[int], begin: int, end: int) -> Timelin
 
 def on_this_day(log: Log, question: Question, which: date) -> Memories:
     """Return what was played on a date in earlier years, the latest year first."""
-    query = f"""SELECT sum(plays) OVER (), sum(ms_played) OVER (), name, artists, album, key
-        FROM {sql.ANY}_of_tally JOIN items ON id = item ORDER BY {sql.order(question)} LIMIT 1"""
     memories = []
     for year in range(which.year - 1, FIRST_DAY.year - 1, -1):
         if isleap(year) or (which.month, which.day) != (2, 29):
             day = which.replace(year=year)
             sql.make_tally(log, question, periods.day(question.zone, day), sql.ANY)
-            for plays, ms_played, name, artists, album, key in log.rows(query):
-                title = format_title({"name": name, "artists": artists, "album": album, "uri": key})
-                memories.append(Memory(str(day), plays, ms_played, title, key))
+            for line in best(log, question, sql.ANY, 1, "TRUE").values():
+                query = "SELECT sum(plays), sum(ms_played), album FROM tally, items WHERE key = ?"
+                ((plays, heard_ms, album),) = log.rows(query, line.key)
+                item = {"name": line.name, "artists": line.artists, "album": album, "uri": line.key}
+                memories.append(Memory(str(day), plays, heard_ms, format_title(item), line.key))
     return Memories(memories, which)

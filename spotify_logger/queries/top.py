@@ -93,9 +93,9 @@ def top(log: Log, question: Question, kind: str) -> Top:
         query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, rowid, NULL)
             FROM {kind}_of_{sql.PREVIOUS} WHERE grouped IN ({first})"""
         before = {grouped: rest for grouped, *rest in log.rows(query, question.limit)}
-    everything = f"tally WHERE item {'' if kind == sql.SHOWS else 'NOT'} IN ({sql.EPISODE_IDS})"
+    everything = table if kind in DETAILS else sql.everything(kind)
     query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
-        (SELECT count(*) FROM {table} WHERE plays > 0) FROM {table if kind in DETAILS else everything}"""
+        (SELECT count(*) FROM {table} WHERE plays > 0) FROM {everything}"""
     ((plays, heard_ms, number),) = log.rows(query)
     whole, unknown = heard_ms if by == TIME else plays, (0, 0, None) if period.previous else (None,) * 3
     ranked = []
@@ -177,7 +177,7 @@ def names(log: Log, kind: str, grouped: str, key: str) -> tuple[str, str]:
     """Return the name and the artists of a group, by what identifies it and the key of an item of it."""
     if kind == sql.ARTISTS:
         return newest_name(log, grouped), ""
-    if kind in (sql.TRACKS, sql.EPISODES):
+    if kind in (sql.TRACKS, sql.EPISODES, sql.ANY):
         ((name, artists),) = log.rows("SELECT name, artists FROM items WHERE key = ?", key)
         return (name, artists) if name else (key, "")
     if kind == sql.ALBUMS:  # the artist of all tracks that were played

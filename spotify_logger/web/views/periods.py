@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -65,13 +66,20 @@ async def calendar(page: ListenerPage, request: Request) -> Response:
 async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year or a month in review."""
     question, about = about_period(page, request)
-    (data, ranked), reached = await asyncio.gather(
-        page.ask(request, with_tops, replace(question, limit=summary.TOP_COUNT), summary.review),
-        page.ask(request, milestones.milestones, question),
+    # The two parts take equally long.
+    without_highlights = partial(summary.review, highlights=summary.Highlights())
+    (data, ranked), (highlights, reached) = await asyncio.gather(
+        page.ask(request, with_tops, replace(question, limit=summary.TOP_COUNT), without_highlights),
+        page.ask(request, _moments, question),
     )
+    data = replace(data, **{name: getattr(highlights, name) for name in highlights.__slots__})
     shown = (*reached, data.first_play, data.most_repeated, data.late_night, data.discovery)
     about["links"] = await page.links([*ranked_keys(ranked), *(each.key for each in shown if each)])
     return page.render(request, "review.html", data=data, tops=ranked, milestones=reached, **about)
+
+
+def _moments(log: Log, question: Question) -> tuple[summary.Highlights, Sequence[milestones.Milestone]]:
+    return summary.find_highlights(log, question), milestones.milestones(log, question)
 
 
 def with_tops(log: Log, question: Question, query: Callable[[Log, Question], T]) -> tuple[T, dict[str, Top]]:
