@@ -1,8 +1,7 @@
-"""The demo that runs on this machine: it notes where it is, and `--demo` asks it instead of your log."""
+"""The demo that runs on this machine, as its note says: `--demo` asks it instead of your log."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,23 +28,8 @@ class RunningDemo:
 
 
 def note_path() -> Path:
-    """Return the path of the note."""
+    """Return the path of the note that the latest demo keeps."""
     return cache_folder() / "demo.json"
-
-
-@contextmanager
-def noted(demo: RunningDemo) -> Iterator[None]:
-    """Keep a note (mode 0600) of a demo during the block, if it can be written; the latest demo wins."""
-    note = state.to_json(demo)
-    with suppress(OSError, RuntimeError):  # no home, or one without permission
-        note_path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        atomic_file.write_atomically(note_path(), note)
-    try:
-        yield
-    finally:
-        with suppress(OSError, RuntimeError):
-            if atomic_file.read(note_path()) == note.encode():
-                note_path().unlink()
 
 
 def enter() -> RunningDemo:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 import requests
 
-from spotify_logger.cli.running_demo import RunningDemo, noted
+from spotify_logger.cli.running_demo import RunningDemo, note_path
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.core.times import from_iso
@@ -46,12 +46,12 @@ from spotify_logger.storage import embedded_server
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.storage.embedded_server import EmbeddedServer
-from spotify_logger.system import program
+from spotify_logger.system import atomic_file, program, state
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 HOST = "127.0.0.1"
 SEED = 4
@@ -253,6 +253,21 @@ class Demo:
                 return session.get(f"{self._spotify}/control/{what}", timeout=STOP_TIMEOUT).json()
             except requests.RequestException:
                 raise TryLater("the simulator stopped answering") from None
+
+
+@contextmanager
+def noted(demo: RunningDemo) -> Iterator[None]:
+    """Keep a note (mode 0600) of a demo during the block, if it can be written; the latest demo wins."""
+    note = state.to_json(demo)
+    with suppress(OSError, RuntimeError):  # no home, or one without permission
+        note_path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        atomic_file.write_atomically(note_path(), note)
+    try:
+        yield
+    finally:
+        with suppress(OSError, RuntimeError):
+            if atomic_file.read(note_path()) == note.encode():
+                note_path().unlink()
 
 
 def start_server(directory: Path) -> tuple[EmbeddedServer, int]:

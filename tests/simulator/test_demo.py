@@ -192,8 +192,8 @@ def test_what_asks_nothing_is_refused(command: str) -> None:
 
 def test_the_note_of_a_later_demo_stays() -> None:
     demos = [running_demo.RunningDemo(os.getpid(), "/tmp", "redis://127.0.0.1:1", n) for n in (1, 2)]
-    with running_demo.noted(demos[1]):
-        with running_demo.noted(demos[0]):
+    with demo.noted(demos[1]):
+        with demo.noted(demos[0]):
             note_path().write_text(to_json(demos[1]))
         assert note_path().exists()
     assert not note_path().exists()
