@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, TextIO, TypeAlias
 
 from spotify_logger.core.day_sums import Session, Streak, Sums
 from spotify_logger.core.periods import Period
+from spotify_logger.core.times import seconds_of
 from spotify_logger.queries.question import PLAYS, TIME, Amount, Question, measure
 from spotify_logger.queries.sql import Unseen
 from spotify_logger.report import words
@@ -25,11 +26,8 @@ from spotify_logger.report.words import Cell, Formatted, counted, formatted, hea
 from spotify_logger.system.log import JOINERS, sanitize
 
 Row = tuple[str, Cell]
-
 CsvValue: TypeAlias = str | int | float | bool | None
-CsvRow: TypeAlias = Mapping[str, CsvValue]
-"""The values by column name."""
-
+CsvRow: TypeAlias = Mapping[str, CsvValue]  # the values by column name
 # Excel treats full-width signs (from Japanese keyboards) like the ASCII ones, and skips leading blanks.
 _FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")  # noqa: RUF001 - these are meant
 _STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})\.[0-9]{3}Z")
@@ -90,10 +88,10 @@ class Answer(NamedTuple):
     csv_rows: Sequence[CsvRow] = ()  # all with the same columns
 
 
+# What charts show, and its size in plays or milliseconds.
 UNITS = {PLAYS: (PLAYS, 1), TIME: ("minutes", words.MINUTE_MS)}
-"""What charts show, and its size in plays or milliseconds."""
+# Where the results of a module are shown; all others are in `report.music`.
 RENDERERS = {"charts": "periods", "summary": "periods", "timeline": "plays", "status": "plays"}
-"""Where the results of a module are shown; all others are in `report.music`."""
 
 
 @singledispatch
@@ -166,9 +164,9 @@ def cell(value: object, question: Question) -> Cell:
     """Return a number, a time, a session, a streak or the sums of a day as a cell; None without one."""
     match value:
         case str():
-            return words.format_iso(question.zone, value)
+            return words.format_time(question.zone, seconds_of(value))
         case Session(begin, ms):
-            return words.filled("{} from {}", heard(ms), words.format_iso(question.zone, begin))
+            return words.filled("{} from {}", heard(ms), cell(begin, question))
         case Streak(days, begin):
             return words.phrase(words.count_cell(days, "day"), f"from {begin}") if days else None
         case Sums(_, when, plays, heard_ms):

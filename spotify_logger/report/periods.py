@@ -124,7 +124,7 @@ def _highlights(result: summary.Review, question: Question) -> list[Sequence[Cel
         title = line.title
         how: Cell = _rounded(line, TIME) if result.by == TIME else count_cell(line.plays or 0, "play")
         if line is result.first_play:
-            how = words.format_iso(question.zone, line.when)
+            how = answers.cell(line.when, question)
             title = format_title(answers.to_json(line) | {"uri": line.key})
         elif line.when:
             how = phrase(line.plays, f"× {line.when}")  # noqa: RUF001 - times

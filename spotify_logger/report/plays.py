@@ -1,7 +1,9 @@
 """Show the answers about plays and the logger: `recent`, `day`, `on-this-day`, `now` and `status`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 from spotify_logger.config.listeners import UNNAMED
@@ -15,11 +17,11 @@ from spotify_logger.queries.question import Question
 from spotify_logger.queries.timeline import DayTimeline, Memories, Timeline
 from spotify_logger.report import answers, words
 from spotify_logger.report.answers import Block, CsvRow, Note, Table, blocks, csv_rows, to_json
-from spotify_logger.report.words import counted, exact_duration, heard, local_time, rough_duration
+from spotify_logger.report.words import counted, exact_duration, format_time, heard, rough_duration
 from spotify_logger.storage.client import FORGETS
 from spotify_logger.system.log import sanitize
 
-TEXTS = ("name", "artists", "album", "end_reason", "device_name", "source", "uri")
+NAMES = ("name", "artists", "album", "end_reason", "device_name", "source", "uri", "ms_played", "duration_ms")
 
 
 @blocks.register(Timeline)
@@ -48,13 +50,11 @@ def _(result: Memories, _: Question) -> list[Block]:
     return [Table(rows, ("day", "most played", "plays", "heard"), [2, 3])]
 
 
-@csv_rows.register(Timeline)
-@csv_rows.register(DayTimeline)
+@csv_rows.register
 def _(result: Timeline | DayTimeline) -> list[CsvRow]:
     timeline = result.timeline if isinstance(result, DayTimeline) else result
     return [
-        {"started": utc_time(second_of_key(line["key"]))}
-        | {name: line.get(name) for name in (*TEXTS, "ms_played", "duration_ms")}
+        {"started": utc_time(second_of_key(line["key"]))} | {name: line.get(name) for name in NAMES}
         for line in timeline.lines
         if "gap" not in line
     ]
@@ -70,10 +70,10 @@ def _row(zone: Zone, line: Mapping[str, Any], now_playing: str) -> tuple[str, st
     if gap := line.get("gap"):
         begin, end = seconds_of(gap["from"]) or 0, seconds_of(gap["to"]) or 0
         what = f"({gap['reason']} for {exact_duration(end - begin)})"
-        return words.format_time(zone, begin), what, "", "gap", ""
+        return format_time(zone, begin), what, "", "gap", ""
     when, ended = second_of_key(line["key"]), ending(line, is_now=line["key"] == now_playing)
     device, ended = str(line.get("device_name", "")), f"{ended}, hidden" if "hidden" in line else ended
-    return words.format_time(zone, when), format_title(line), _progress(line, "ms_played"), ended, device
+    return format_time(zone, when), format_title(line), _progress(line, "ms_played"), ended, device
 
 
 def _progress(play: Mapping[str, object], name: str) -> str:
@@ -95,11 +95,11 @@ def ending(play: Mapping[str, Any], *, is_now: bool) -> str:
 
 
 @blocks.register(status.NowPlaying)
-def _(result: status.NowPlaying, question: Question) -> list[Block]:  # noqa: ARG001 - it needs no period
+def _(result: status.NowPlaying, question: Question) -> list[Block]:
     play = result.now
     if result.problem:
-        since = seconds_of(result.unknown_since)
-        return [f"Unknown{'' if since is None else f' since {local_time(since)}'}: {result.problem}"]
+        since = format_time(question.zone, seconds_of(result.unknown_since))
+        return [f"Unknown{since and f' since {since}'}: {result.problem}"]
     if play is None:
         return ["Nothing is playing."]
     at = "" if play.get("position_ms") is None else _progress(play, "position_ms")
@@ -127,9 +127,10 @@ def _(value: status.Statuses) -> dict[str, Any]:
 def _(result: status.Status, question: Question) -> list[Block]:
     health = "well" if result.well else f"NOT WELL: {'; '.join(result.problems)}"
     redis, last, offset = result.redis, result.last_play, result.clock_offset or 0
-    now, ahead = question.now - offset, "ahead" if offset > 0 else "behind"
     if redis is None:
         return [health]
+    now, ahead = question.now - offset, "ahead" if offset > 0 else "behind"
+    question, when = replace(question, now=now), partial(format_time, question.zone)
     times = (result.next_poll, result.last_poll, result.blind_since, result.copied_until)
     due, polled, since, copied = map(seconds_of, times)
     late = float("inf") if due is None else now - due
@@ -138,18 +139,18 @@ def _(result: status.Status, question: Question) -> list[Block]:
     version, requests = result.version or result.command_version, result.requests_24h
     if version != result.command_version:
         version = f"{version} is running, this command is {result.command_version}"
-    ago = "never" if polled is None else f"{rough_duration(max(0.0, now - polled))} ago, {local_time(polled)}"
+    ago = "never" if polled is None else f"{rough_duration(max(0.0, now - polled))} ago, {when(polled)}"
     again, number = seconds_of(redis["restored_at"]), redis["restored_plays"]
-    lost = f"{counted(number or 0, 'play')} that Redis had lost, written again on {local_time(again or 0)}"
-    begun = last and local_time(second_of_key(str(last["key"])) or 0)
+    lost = f"{counted(number or 0, 'play')} that Redis had lost, written again on {when(again)}"
+    begun = last and when(second_of_key(str(last["key"])))
     rows = [
         ("health", health),
         ("did last" if due and late > status.OVERDUE_AFTER else "doing", result.state),
         ("last poll", ago),
-        ("no data", since and ", ".join(filter(None, (f"since {local_time(since)}", result.blind_reason)))),
+        ("no data", since and ", ".join(filter(None, (f"since {when(since)}", result.blind_reason)))),
         ("last play", last and f"{begun} {format_title(last)}, {_progress(last, 'ms_played')}"),
-        ("gaps", _gaps(result, now)),
-        ("login", _login(result, now)),
+        ("gaps", _gaps(result, question)),
+        ("login", _login(result, question)),
         ("requests", None if requests is None else f"{requests:,} in 24 hours"),
         ("outbox", result.outbox and f"{counted(result.outbox, 'play')} not yet in Redis"),
         *(("forwarding", f"{each.host}: {status.describe_receiver(each)}") for each in result.forwarding),
@@ -157,27 +158,28 @@ def _(result: status.Status, question: Question) -> list[Block]:
         ("machine", result.standby and f"{machine}{result.standby} is on standby"),
         ("Redis", ", ".join(filter(None, (f"{redis['version']} at {redis['address']}", kept)))),
         ("restored", number and again and f"{lost}: {sanitize(redis['restored_why'] or '')}"),
-        ("copy", copied and f"nothing since {local_time(copied)}: see the logger's log"),
+        ("copy", copied and f"nothing since {when(copied)}: see the logger's log"),
         ("version", version),
     ]
     return [Table([(name, value) for name, value in rows if value])]
 
 
-def _gaps(result: status.Status, now: float) -> str:
-    if not result.gaps_30_days:
+def _gaps(result: status.Status, question: Question) -> str:
+    gaps, since = result.gaps_30_days, question.now - status.GAP_SECONDS
+    if not gaps:
         return ""
-    gaps = result.gaps_30_days
     spans = [(seconds_of(gap["from"]) or 0.0, seconds_of(gap["to"]) or 0.0) for gap in gaps]
-    in_all = exact_duration(sum(int(end - max(begin, now - status.GAP_SECONDS)) for begin, end in spans))
-    first, last = map(local_time, spans[-1])
+    in_all = exact_duration(sum(int(end - max(begin, since)) for begin, end in spans))
+    first, last = (format_time(question.zone, second) for second in spans[-1])
     latest = f"{first} to {last.removeprefix(f'{first.split()[0]} ')}, {gaps[-1]['reason']}"
     return f"{len(spans):,} in {status.GAP_SECONDS // words.DAY} days, {in_all} in all; the last {latest}"
 
 
-def _login(result: status.Status, now: float) -> str:
+def _login(result: status.Status, question: Question) -> str:
     until = seconds_of(result.login_valid_until)
-    if until is not None and until <= now:
-        return f"expired on {local_time(until)}"
+    when = format_time(question.zone, until)
+    if until is not None and until <= question.now:
+        return f"expired on {when}"
     if until is None or result.login == "needed":
         return "needed" if result.login == "needed" else "unknown"
-    return f"valid for {rough_duration(until - now)}, until {local_time(until)}"
+    return f"valid for {rough_duration(until - question.now)}, until {when}"

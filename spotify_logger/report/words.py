@@ -7,7 +7,6 @@ from typing import NamedTuple, TypeAlias
 
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import format_duration
-from spotify_logger.core.times import local, seconds_of
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MINUTE_MS = 60_000
@@ -21,13 +20,7 @@ class Formatted(NamedTuple):
     for_programs: str
 
 
-Cell: TypeAlias = str | int | Formatted | None
-"""The value of a cell: numbers get their thousands commas on a terminal only; None is blank."""
-
-
-def local_time(second: float) -> str:
-    """Format a time in the local time zone: "2026-11-22 19:00"."""
-    return f"{local(second):%Y-%m-%d %H:%M}"
+Cell: TypeAlias = str | int | Formatted | None  # only a terminal gets thousands commas; None is blank
 
 
 def format_time(zone: Zone, second: float | None) -> str:
@@ -35,19 +28,12 @@ def format_time(zone: Zone, second: float | None) -> str:
     return "" if second is None else f"{zone.local(second):%Y-%m-%d %H:%M}"
 
 
-def format_iso(zone: Zone, time: str | None) -> str:
-    """Format the ISO time of a result like `format_time`."""
-    return format_time(zone, seconds_of(time or ""))
-
-
 def rough_duration(seconds: float) -> str:
     """Format a duration in one unit, rounded down: "40 s", "12 min", "5 h", "3 days"."""
-    whole = int(seconds)
-    if whole < 2 * MINUTE:
-        return f"{whole} s"
-    if whole < 2 * HOUR:
-        return f"{whole // MINUTE} min"
-    return f"{whole // HOUR} h" if whole < 2 * DAY else f"{whole // DAY} days"
+    for size, unit in ((DAY, "days"), (HOUR, "h"), (MINUTE, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds) // size} {unit}"
+    return f"{int(seconds)} s"
 
 
 def exact_duration(seconds: float) -> str:

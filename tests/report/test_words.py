@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.core.periods import Zone
 from spotify_logger.report.words import (
     change,
     counted,
     exact_duration,
+    format_time,
     listening_time,
-    local_time,
     rough_duration,
     share,
 )
@@ -23,7 +24,8 @@ NEW_YEAR = 1_767_223_800
 
 def test_times_are_local(set_timezone: Callable[[str], None]) -> None:
     set_timezone("CET-1CEST,M3.5.0,M10.5.0/3")  # as POSIX writes it, without a database
-    assert (local_time(NEW_YEAR + 0.9), local_time(1_782_862_200)) == ("2026-01-01 00:30", "2026-07-01 01:30")
+    times = [format_time(Zone(), second) for second in (NEW_YEAR + 0.9, 1_782_862_200, None)]
+    assert times == ["2026-01-01 00:30", "2026-07-01 01:30", ""]
 
 
 @pytest.mark.parametrize(
