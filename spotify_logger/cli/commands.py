@@ -1,7 +1,6 @@
 """The commands with their arguments, for argparse."""
 
 import argparse
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,18 +29,10 @@ HOST_NAME = "[A-Za-z0-9_.-]{1,253}"
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 HIDEABLE = ("track", "artist", "show")
 HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # prefixes of the keys of what is hidden
-_A_YEAR: Mapping[str, Any] = {
-    "type": PARAMETERS["year"].value,
-    "default": 0,  # the current year, which depends on the time zone
-    "metavar": "2026",
-    "help": "the year (default: the current one)",
-}
-EXACT = "exact"
-RANKED = ("by", "n", EXACT)
-"""The options of a ranked list."""
-PERIOD = ("since", "until", "year", "month", "last", "tz")
-"""The options of the period."""
-_OPTIONS: Mapping[str, tuple[str, str]] = {
+SEARCH_TEXT = Parameter(lambda text: matched(r"(?s).*\S.*", text)[0], "nothing to search for", "a title")
+RANKED = ("by", "n", "exact")  # the options of a ranked list
+PERIOD = ("since", "until", "year", "month", "last", "tz")  # the options of the period
+_OPTIONS = {  # the placeholder of the value, and the help text, by the name of the parameter
     "since": ("DAY", f"start of the period: {periods.DAY_FORMS}"),
     "until": ("DAY", "end of the period, including all of that year, month or day"),
     "year": ("2026", "one calendar year"),
@@ -52,7 +43,6 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
     "n": ("N", "maximum number of lines (default: %(default)s)"),
     "min": ("30s|half|finished|0", "how much has to be heard for a play to count (default: 30s)"),
 }
-"""The placeholder of the value, and the help text, by the name of the parameter."""
 
 
 def _port(text: str) -> int:
@@ -69,10 +59,10 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument(name, action="store_true", help=what)
 
     def add_options(self, *names: str) -> None:
-        """Add options that several commands share, by the names of their parameters, `EXACT` or `PERIOD`."""
+        """Add options that several commands share, by the names of their parameters."""
         group: argparse._ActionsContainer = self
         for name in names:
-            if name == EXACT:
+            if name == "exact":
                 what = "count every Spotify ID separately, even those of the same recording or album"
                 self.add_flag("--exact", what)
                 continue
@@ -95,7 +85,7 @@ class CommandParser(argparse.ArgumentParser):
         what = "port to listen on (default: %(default)s)"
         self.add_argument("--port", type=_port, default=PAGE_DEFAULTS["--port"], help=what)
         host = Parameter(lambda text: matched(HOST_NAME, text)[0], "not a host name", "music.example")
-        named: Mapping[str, Any] = {"dest": "names", "metavar": "HOST", "type": host.value}
+        named: dict[str, Any] = {"dest": "names", "metavar": "HOST", "type": host.value}
         what = "another hostname by which browsers may reach this machine"
         self.add_argument("--name", action="append", default=[], help=what, **named)
         what = "always ask for a password, and trust the X-Forwarded headers of a proxy on this machine"
@@ -126,9 +116,11 @@ def command_parser() -> CommandParser:
     what = "try it without a Spotify account, with a simulated listener and its own Redis server"
     demo = add("demo", what, json=False)
     demo.add_flag("--web", "also serve the web page, with a made-up year")
-    seconds = Parameter(_positive, "not a number of seconds", "20").value
+    positive = Parameter(
+        lambda text: float(matched("[0-9.]*[1-9][0-9.]*", text)[0]), "not a number of seconds", "20"
+    )
     what = "stop after this many seconds"
-    demo.add_argument("--for", dest="seconds", type=seconds, metavar="SECONDS", help=what)
+    demo.add_argument("--for", dest="seconds", type=positive.value, metavar="SECONDS", help=what)
     add("login", "log in to Spotify (required every six months)", csv=False)
     _add_questions(add)
     _add_imports_and_exports(add)
@@ -154,18 +146,6 @@ def _add_command(
     return parser
 
 
-def _search_text(text: str) -> str:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("nothing to search for: the text is empty")
-    return text
-
-
-def _positive(text: str) -> float:
-    if (number := float(text)) > 0:
-        return number
-    raise ValueError(text)
-
-
 def _key(text: str) -> str:
     key = text if ":" in text else f"listening:{text}"
     if second_of_key(key) is None and not key.startswith(HIDDEN_KEYS):
@@ -183,7 +163,7 @@ class _StoreIfGiven(argparse.Action):
     """Stores the value of a positional argument that may be missing, and leaves that of an option alone."""
 
     def __call__(self, _: object, namespace: argparse.Namespace, value: object, *_more: object) -> None:
-        if value is not None:
+        if value:
             setattr(namespace, self.dest, value)
 
 
@@ -203,7 +183,7 @@ def _add_questions(add: partial[CommandParser]) -> None:
     _add_text(count, "a title, artist or album, or words from them in any order (ignores case and accents)")
     top = add("top", "what you played most", *ranked)
     what = f"{', '.join(CHOICES)} (default: tracks)"
-    kind: Mapping[str, Any] = {"choices": CHOICES, "default": CHOICES[0], "metavar": "KIND", "nargs": "?"}
+    kind: dict[str, Any] = {"choices": CHOICES, "default": CHOICES[0], "metavar": "KIND", "nargs": "?"}
     # Also in the singular.
     top.add_argument(
         "kind", type=lambda text: f"{text}s" if f"{text}s" in CHOICES else text, help=what, **kind
@@ -211,15 +191,16 @@ def _add_questions(add: partial[CommandParser]) -> None:
     compare = add("compare", "what two listeners have in common, and who heard it first", *ranked, csv=False)
     what = "listener to compare with (- is the one without a name)"
     compare.add_argument("other", metavar="LISTENER", help=what)
-    add("stats", "listening statistics of a period", EXACT, *about_a_period)
+    add("stats", "listening statistics of a period", "exact", *about_a_period)
     add("clock", "heatmap of listening by weekday and hour", "by", *about_a_period)
-    calendar = add("calendar", "heatmap of listening by day of a year")
-    calendar.add_argument("--year", **_A_YEAR)
-    calendar.add_argument("year", nargs="?", **{**_A_YEAR, "default": None}, action=_StoreIfGiven)
-    year = add("year", "your year in review, on one screen")
-    year.add_argument("year", nargs="?", **_A_YEAR)
+    calendar = add("calendar", "heatmap of listening by day of a year", "year", "tz", "min", "by")
+    year = add("year", "your year in review, on one screen", "tz", "min", "by")
     for about_a_year in (calendar, year):
-        about_a_year.add_options("tz", "min", "by")
+        read, what = PARAMETERS["year"].value, "the year (default: the current one)"
+        about_a_year.add_argument(
+            "year", nargs="?", action=_StoreIfGiven, type=read, metavar="2026", help=what
+        )
+        about_a_year.set_defaults(year=0)  # the current one, which depends on the time zone
     course = add("course", "bar chart of listening by day, week or month")
     what = "one bar per day, week or month (default: month)"
     course.add_argument("--per", choices=day_sums.INTERVALS, default=day_sums.MONTH, help=what)
@@ -232,7 +213,7 @@ def _add_questions(add: partial[CommandParser]) -> None:
 
 
 def _add_text(parser: CommandParser, what: str) -> None:
-    parser.add_argument("text", nargs="+", metavar="TEXT", type=_search_text, help=what)
+    parser.add_argument("text", nargs="+", metavar="TEXT", type=SEARCH_TEXT.value, help=what)
 
 
 def _add_imports_and_exports(add: partial[CommandParser]) -> None:
@@ -274,14 +255,14 @@ def _add_imports_and_exports(add: partial[CommandParser]) -> None:
 def _add_maintenance(add: partial[CommandParser]) -> None:
     forget = add("forget", "delete plays, after showing them and asking", csv=False)
     what = "a title, artist or album, or a key such as listening:<second>"
-    forget.add_argument("text", nargs="*", metavar="TEXT", type=_search_text, help=what)
+    forget.add_argument("text", nargs="*", metavar="TEXT", type=SEARCH_TEXT.value, help=what)
     forget.add_flag("--yes", "do not ask for confirmation")
     forget.add_options(*PERIOD)
     what = "take a track, an artist or a show out of the statistics, or list what is hidden"
     hide = add("hide", what, csv=False)
     what = f"{', '.join(HIDEABLE)} (default: list what is hidden)"
     hide.add_argument("kind", nargs="?", choices=HIDEABLE, metavar="KIND", help=what)
-    hide.add_argument("text", nargs="*", metavar="NAME", type=_search_text, help="its name or key")
+    hide.add_argument("text", nargs="*", metavar="NAME", type=SEARCH_TEXT.value, help="its name or key")
     hide.add_options("tz")
     undo = add("undo", "bring back what was deleted last, for a day, or show what was hidden last", csv=False)
     key = Parameter(_key, "not a key", "listening:1795377734").value

@@ -35,8 +35,7 @@ from spotify_logger.system.program import EXIT_INTERRUPTED, module_command
 # Imports make many objects that stay: Python looks for garbage less often, and not again at the end.
 GC_THRESHOLD = 50_000
 EXIT_BROKEN_PIPE = 141  # by shell convention: 128 + SIGPIPE
-ANY_LISTENER = ("status", "now", "import", "restore", "move", "token")
-"""The commands for a listener who may have no log yet."""
+ANY_LISTENER = ("status", "now", "import", "restore", "move", "token")  # may have no log yet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,7 +94,8 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
         options.question = question.from_values(vars(options), time.time(), "--")
         if "text" in options:
             options.text = " ".join(options.text)
-        _check(options)
+        if problem := _contradiction(options):
+            parser.error(problem)
         if "day" in options:
             options.day = periods.parse_day(options.question.zone, options.question.now, options.day)
     except ValueError as error:
@@ -103,9 +103,9 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
     return options
 
 
-def _check(options: argparse.Namespace) -> None:
-    """Raise ValueError for arguments that do not go together."""
-    problem, period = "", options.question.period
+def _contradiction(options: argparse.Namespace) -> str:
+    """Say which arguments do not go together; "" if all of them do."""
+    problem = ""
     match options.command:
         case "run" if _page_arguments(options) and not options.web:
             problem = "the page's options require --web"
@@ -121,11 +121,10 @@ def _check(options: argparse.Namespace) -> None:
             problem = "usage: token list, token revoke NAME, or token new NAME [LISTENER ...]"
         case "hide" if bool(options.kind) != bool(options.text):
             problem = f"hide {options.kind} needs a name or a key"
-        case "forget" if not options.text and period.begin is None and period.end is None:
+        case "forget" if not options.text and options.question.period == periods.Period():
             what = "a text, a key or a period such as --last 2h"
             problem = f"forget needs {what}: it does not delete the whole log"
-    if problem:
-        raise ValueError(problem)
+    return problem
 
 
 def _page_arguments(options: argparse.Namespace) -> list[str]:
@@ -214,11 +213,10 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
     from spotify_logger.cli.own_redis import own_redis  # noqa: PLC0415 - starts a process, seldom
     from spotify_logger.queries import dispatch  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
 
-    # Without Redis, the status is that of the logger, and nothing is playing now.
-    may_start = options.command != "now"
     is_elsewhere = options.command == "move" and options.source and options.target
     needs_none = options.command == "status" or is_elsewhere
-    redis = nullcontext() if needs_none else own_redis(settings, may_start=may_start)
+    # Without Redis, the status is that of the logger, and nothing is playing now.
+    redis = nullcontext() if needs_none else own_redis(settings, may_start=options.command != "now")
     with redis, closing(dispatch.open_store(settings)) as store:
         if settings.listener and options.command not in ANY_LISTENER and not store.has_log():
             raise SpotifyLoggerError(unknown_listener(settings.listener, store.listeners()))

@@ -6,11 +6,12 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import Settings
+from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
 from spotify_logger.system import lock_file
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -22,18 +23,16 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
 
     SpotifyLoggerError if it may not be started, has no data, belongs to another user, or does not start.
     """
-    # Another URL may name several servers.
-    parts = urlsplit(settings.redis_url if settings.redis_is_default else "")
-    host, port = parts.hostname or "", parts.port or 0
+    default = urlsplit(DEFAULTS["REDIS_URL"])
+    host, port = default.hostname or "", default.port or 0
     if not settings.redis_is_default or is_listening(host, port):
         yield
         return
     folder = for_listener(settings, "").state_dir
-    try:
+    is_ours = False
+    with suppress(OSError):
         # What root wrote there could not be read by the logger any more.
         is_ours = (folder / "redis").stat().st_uid == os.geteuid()
-    except OSError:
-        is_ours = False
     if not (is_ours and may_start):
         raise SpotifyLoggerError(
             f"nothing is listening on {host}:{port}: start the logger, which runs Redis, or set REDIS_URL"

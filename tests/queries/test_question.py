@@ -93,9 +93,9 @@ class TestOtherOptions:
         assert question_of("-n", "9" * 5000).limit == 999_999_999
 
     def test_search_text(self) -> None:
-        assert commands._search_text(" x ") == " x "
-        with pytest.raises(argparse.ArgumentTypeError, match="empty"):
-            commands._search_text(" \t\u00a0")
+        assert commands.SEARCH_TEXT.value(" x ") == " x "
+        with pytest.raises(argparse.ArgumentTypeError, match="nothing to search for"):
+            commands.SEARCH_TEXT.value(" \t\u00a0")
 
 
 class TestBadOptions:
