@@ -5,6 +5,7 @@ A hostile Redis is shown with every command in `tests/cli/test_hostile_commands.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -338,7 +339,8 @@ def test_responses_with_tokens(spotify: FuzzedSpotify, response: Response) -> No
     journal.add_secret(token.refresh_token)  # as the token file does
     spotify.response = response
     send, options = spotify.send, spotify.settings
-    exchange = partial(login.exchange_code, send, options, secrets[3], SECRET * 16, SECOND)
+    form = {"grant_type": "authorization_code", "code": secrets[3], "code_verifier": SECRET * 16}
+    exchange = partial(oauth.request_token, send, options, form, Token(""), SECOND)
     refresh = partial(oauth.request_token, send, options, {}, token, SECOND)
     for found in (
         outcome(exchange, LoginNeeded, TryLater, NotBefore, Misconfigured),
@@ -392,6 +394,9 @@ def test_token_files(tmp_path: Path, content: bytes) -> None:
 
 
 @fuzz(100, address=texts | st.text("?&=#%:/[]codestaerr1\ud800\x1b", max_size=60))
-def test_redirected_addresses(address: str) -> None:
-    redirect = login.parse_redirect(address)
-    assert all(redirect.values())
+def test_redirected_addresses(tmp_path: Path, address: str) -> None:
+    screen = io.StringIO()
+    attempt = login.LoginAttempt(config.load(tmp_path, {}, need_login=False), login.Prompt(screen))
+    attempt.take_line(address)
+    assert attempt.answer == {}
+    assert is_shown_safely(screen.getvalue().removesuffix("\n"))

@@ -88,8 +88,8 @@ def _parse_date(text: str) -> float | None:
 Send: TypeAlias = Callable[[Request], Response]  # sends a request, as `HttpSender` does
 
 
-class HttpSender:
-    """Sends HTTP and HTTPS requests, one at a time, over connections that are kept alive.
+class HttpSender(requests.Session):
+    """Sends HTTP and HTTPS requests, one at a time, over connections that are kept alive until `close`.
 
     Follows no redirect, keeps no cookie, and sends nothing twice. Proxies and a CA bundle are taken from the
     environment, as `requests` does.
@@ -103,12 +103,19 @@ class HttpSender:
         deadline: float = 20.0,  # seconds for the request and its whole answer, however the server drips
         body_limit: int = 2 * 1024 * 1024,  # bytes of the longest body that is taken, unpacked
     ) -> None:
+        super().__init__()
+        own = {"User-Agent": f"spotify-logger/{__version__}", "Accept": "application/json"}
+        self.headers.update({**own, "Accept-Encoding": "gzip"})
+        # Without any of our own, a line of ~/.netrc would replace our Authorization header.
+        self.auth = lambda prepared: prepared
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Adapter())
         # On a machine that woke up in the past the certificate will be refused, and the error says why.
         urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
-        self._timeouts = (connect_timeout, read_timeout)
-        self._body_limit, self._thread = body_limit, 0  # the one that sends
+        self._timeouts, self._body_limit = (connect_timeout, read_timeout), body_limit
+        self._thread = 0  # the one that sends
         self._deadline = Deadline(deadline, lambda: _shut_down(self._thread))
-        self._session = _Session()
 
     def __call__(self, request: Request) -> Response:
         """Send and wait for the whole response, of any status; raises Unreachable if there is none."""
@@ -116,7 +123,7 @@ class HttpSender:
             self.close()  # what must not be sent twice gets a connection that cannot have died unnoticed
         begun, self._thread = time.monotonic(), get_ident()
         try:
-            with self._deadline, self._send(request) as answer:
+            with self._deadline, self._open(request) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status_code, headers, self._body(answer))
         except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
@@ -124,13 +131,12 @@ class HttpSender:
             words = _cause(error, time.monotonic() - begun)
             raise Unreachable(f"{_host_and_port(request.url)}: {words}") from None
 
-    def close(self) -> None:
-        """Close the connections; the next request opens new ones."""
-        self._session.close()
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Know of no redirects: even where it is not to follow one, `requests` reads its body to the end."""
 
-    def _send(self, request: Request) -> requests.Response:
+    def _open(self, request: Request) -> requests.Response:
         text_type = {} if request.text is None else {"Content-Type": "text/plain; charset=utf-8"}
-        return self._session.request(
+        return self.request(
             request.method,
             request.url,
             headers={**text_type, **request.headers},
@@ -177,8 +183,6 @@ _sockets: dict[int, socket.socket | None] = {}  # by thread: the one that its la
 
 
 class _Connection(HTTPConnection):
-    """A connection whose socket can be shut down from another thread while a request waits for it."""
-
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
         super().request(*args, **kwargs)
         _sockets[get_ident()] = self.sock
@@ -220,19 +224,3 @@ class _Adapter(HTTPAdapter):
         kinds = {HTTPConnection: _Connection, HTTPSConnection: _TlsConnection}  # SOCKS has others
         pool.ConnectionCls = kinds.get(pool.ConnectionCls, pool.ConnectionCls)
         return pool
-
-
-class _Session(requests.Session):
-    def __init__(self) -> None:
-        super().__init__()
-        self.headers["User-Agent"] = f"spotify-logger/{__version__}"
-        self.headers["Accept"] = "application/json"
-        self.headers["Accept-Encoding"] = "gzip"
-        # Without any of our own, a line of ~/.netrc would replace our Authorization header.
-        self.auth = lambda prepared: prepared
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter())
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Know of no redirects: even where it is not to follow one, `requests` reads its body to the end."""

@@ -13,7 +13,7 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -25,7 +25,7 @@ from spotify_logger.config.settings import Settings, is_loopback
 from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core.times import local
 from spotify_logger.spotify import oauth
-from spotify_logger.spotify.http import HttpSender, Send
+from spotify_logger.spotify.http import HttpSender
 from spotify_logger.spotify.oauth import Token, TokenFile
 from spotify_logger.system import log
 from spotify_logger.system.errors import LoginNeeded, Misconfigured, NotBefore, SpotifyLoggerError, TryLater
@@ -59,14 +59,7 @@ PAGE_HEADERS = {
 }
 
 
-def login(
-    settings: Settings,
-    stdin: TextIO | None,
-    stdout: TextIO,
-    owner: str = "",
-    *,
-    now: Callable[[], float] = time.time,
-) -> Token:
+def login(settings: Settings, stdin: TextIO | None, stdout: TextIO, owner: str = "") -> Token:
     """Ask the listener to log in until it succeeds; save the token, replacing any other, and return it.
 
     The redirect URL may be pasted into `stdin`. A login with another account than `owner`, if that is known,
@@ -89,7 +82,7 @@ def login(
                     raise LoginNeeded("login aborted: the answer can neither be pasted nor received here")
                 for line in pasted or []:
                     attempt.take_line(line)
-            token = attempt.finish(now(), owner, partial(_is_wanted, attempt, prompt, lines))
+            token = attempt.finish(owner, partial(_is_wanted, attempt, lines))
     return token
 
 
@@ -99,7 +92,7 @@ def check_client(settings: Settings) -> None:
     The grant is for the app alone (Spotify's tutorial "client-credentials-flow"), so it needs a secret.
     """
     if settings.client_secret:
-        with closing(HttpSender()) as send, suppress(TryLater, NotBefore):
+        with HttpSender() as send, suppress(TryLater, NotBefore):
             form = {"grant_type": "client_credentials"}
             oauth.request_token(send, settings, form, Token(""), time.time())
 
@@ -132,23 +125,6 @@ def authorize_url(settings: Settings, state: str, verifier: str) -> str:
         "show_dialog": "true",
     }
     return f"{settings.accounts_url}/authorize?{urlencode(query)}"
-
-
-def exchange_code(send: Send, settings: Settings, code: str, verifier: str, now: float) -> Token:
-    """Exchange an authorization code for a token; the errors are those of `oauth.request_token`."""
-    form = {
-        "grant_type": "authorization_code",
-        "code": code,
-        "redirect_uri": settings.redirect_uri,
-        "code_verifier": verifier,
-    }
-    return oauth.request_token(send, settings, form, Token(""), now)
-
-
-def parse_redirect(address: str) -> dict[str, str]:
-    """Return the fields in the redirect URL, or in whatever was pasted in its place; accepts any text."""
-    query = address.strip().partition("#")[0]
-    return {name: values[0] for name, values in parse_qs(query.partition("?")[2] or query).items()}
 
 
 class Prompt:
@@ -190,12 +166,11 @@ class LoginAttempt:
     """One authorization URL, its PKCE code verifier, and the fields of the redirect once it has arrived."""
 
     def __init__(self, settings: Settings, prompt: Prompt) -> None:
-        self.settings = settings
+        self.settings, self.prompt = settings, prompt
         self.answer: dict[str, str] = {}
         self.is_done = False  # the token is saved
         self._result: Future[str] = Future()
         self._state, self._verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(64)
-        self._prompt = prompt
         self.url = authorize_url(settings, self._state, self._verifier)
 
     def take_request(self, target: str) -> tuple[HTTPStatus, str]:
@@ -203,8 +178,8 @@ class LoginAttempt:
         path, _, query = target.partition("?")
         if path != (urlsplit(self.settings.redirect_uri).path or "/"):
             return HTTPStatus.NOT_FOUND, "Not found."
-        if trouble := self._take(parse_redirect(f"?{query}")):
-            self._prompt.say(f"The browser returned an answer that cannot be used. {trouble}")
+        if trouble := self._take(f"?{query}"):
+            self.prompt.say(f"The browser returned an answer that cannot be used. {trouble}")
             return HTTPStatus.BAD_REQUEST, trouble
         text = self._result.result()
         if self.is_done:
@@ -222,7 +197,7 @@ class LoginAttempt:
             try:
                 server = CallbackServer(parts.hostname or "", parts.port or 0, self.take_request)
             except OSError as error:
-                self._prompt.say(
+                self.prompt.say(
                     f"cannot listen on port {parts.port} ({os.strerror(error.errno or 0)}): perhaps another"
                     " login or program uses it (`ss -ltnp` shows which). You can still paste the address."
                 )
@@ -233,26 +208,31 @@ class LoginAttempt:
                 self.show(f"{error}.")
                 raise
             finally:
-                self.show(self._prompt.last)
+                self.show(self.prompt.last)
 
     def show(self, text: str) -> None:
         """Let the browser show a text if it waits for one."""
         if not self._result.done():
             self._result.set_result(text)
 
-    def finish(self, now: float, owner: str, confirm: Callable[[str], bool]) -> Token | None:
+    def finish(self, owner: str, confirm: Callable[[str], bool]) -> Token | None:
         """Exchange the code of the redirect for a token, and save it; None, and a message, to try again.
 
-        A conflict with the account `owner` of the log has to be confirmed. Raises Misconfigured if the token
-        cannot be written.
+        A conflict with the account `owner` of the log has to be confirmed. The errors are those of `login`.
         """
-        say = self._prompt.say
+        say = self.prompt.say
         if refusal := self.answer.get("error"):
             say(f"Spotify did not log you in ({log.sanitize(refusal, log.DETAIL_LIMIT)}).")
             return None
-        with closing(HttpSender()) as send:
+        form = {
+            "grant_type": "authorization_code",
+            "code": self.answer["code"],
+            "redirect_uri": self.settings.redirect_uri,
+            "code_verifier": self._verifier,
+        }
+        with HttpSender() as send:
             try:
-                token = exchange_code(send, self.settings, self.answer["code"], self._verifier, now)
+                token = oauth.request_token(send, self.settings, form, Token(""), time.time())
             except (LoginNeeded, TryLater) as error:
                 say(f"{error}.")
                 return None
@@ -279,11 +259,13 @@ class LoginAttempt:
 
     def take_line(self, text: str) -> None:
         """Handle a pasted line."""
-        if text.strip() and (trouble := self._take(parse_redirect(text))):
-            self._prompt.say(trouble)
+        if text.strip() and (trouble := self._take(text)):
+            self.prompt.say(trouble)
 
-    def _take(self, redirect: dict[str, str]) -> str:
-        """Keep a redirect that belongs to this attempt, and return ""; otherwise, what is wrong with it."""
+    def _take(self, address: str) -> str:
+        """Keep a redirect of this attempt, given by URL or query, and return ""; else, what is wrong."""
+        query = address.strip().partition("#")[0]
+        redirect = {name: values[0] for name, values in parse_qs(query.partition("?")[2] or query).items()}
         if not {"code", "error"} & redirect.keys():
             return "This contains no code. Paste the whole address that the browser ended up at."
         if "state" not in redirect:
@@ -298,8 +280,7 @@ class CallbackServer(ThreadingTCPServer):
     """An HTTP server on a loopback address that answers only `GET`, within a `with` block.
 
     `take_request` takes the target of a request ("/callback?code=...") in another thread, one at a time, and
-    returns status and text of the page; the end of the block waits for that. Not a `ThreadingHTTPServer`,
-    which looks up the name of the address when it starts.
+    returns status and text of the page. Not a `ThreadingHTTPServer`, which looks up the name of the address.
     """
 
     allow_reuse_address = True
@@ -361,10 +342,9 @@ def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:
         time.sleep(POLL_SECONDS)
 
 
-def _is_wanted(
-    attempt: LoginAttempt, prompt: Prompt, lines: Iterator[list[str] | None], conflict: str
-) -> bool:
+def _is_wanted(attempt: LoginAttempt, lines: Iterator[list[str] | None], conflict: str) -> bool:
     """Ask whether a login that conflicts with the account of the log is meant; no answer means no."""
+    prompt = attempt.prompt
     prompt.say(f"{conflict[:1].upper()}{conflict[1:]}.")
     attempt.show(prompt.last)
     prompt.say("Add what this account plays to the log from now on? [y/N]")

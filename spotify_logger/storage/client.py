@@ -1,7 +1,4 @@
-"""The client for Redis, made of redis-py's: for one server, for Sentinels, or for a cluster.
-
-It also knows what the errors of a server mean, and how the server keeps its data.
-"""
+"""The client for Redis, made of redis-py's, for one server, Sentinels or a cluster; what its errors mean."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +19,6 @@ from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, chai
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 
 ANSWER_TIMEOUT = 5.0  # seconds in which the next part of a reply has to come, unless the URL has another
-EXCHANGE_TIMEOUTS = 2  # times `ANSWER_TIMEOUT` that all replies to one batch may take
 Command = tuple[str | int, ...]  # with its arguments
 Reply = Any  # what redis-py makes of a reply, or a `Refusal`
 
@@ -42,13 +38,11 @@ _SERVER_URL = re.compile(
     r"(unix://[^/?#]*/[^?#]+|rediss?://[^/?#]*(/[0-9]*)?)(\?[^=&#]+=[^&#]*(&[^=&#]+=[^&#]*)*)?"
 )
 
-# Commands by what redis-py makes of their replies; that of `SET` is True or None.
+# Commands with a number for a reply; redis-py makes True or None of that of `SET`.
 _NUMBERS = {
     *("DEL", "EVAL", "EXISTS", "HDEL", "HEXISTS", "HLEN", "HSET", "HSETNX"),
     *("INCR", "PEXPIRE", "PTTL", "SET"),
 }
-_TEXTS = {"GET", "HGET", "SET"}
-_HASHES = {"CONFIG GET", "HGETALL"}
 
 NO_RIGHTS = "denies this user permission: allow the command in its ACL, on keys that begin with REDIS_PREFIX"
 REPLICA = "is a read-only replica: point REDIS_URL at the primary"
@@ -88,7 +82,6 @@ ADVICE_BY_CLASS = (
     (exceptions.TimeoutError, "did not answer in time: it hangs, is overloaded, or REDIS_URL is wrong"),
     ((exceptions.ConnectionError, ConnectionError), "closed the connection: it may be restarting"),
 )
-CLOSED_ERRORS = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 UNKNOWN = "unknown"
 FORGETS = "none: it forgets with its next restart"
 SNAPSHOTS = "snapshots"
@@ -123,17 +116,17 @@ class StoreError(SpotifyLoggerError):
 class RedisClient:
     """Redis 5 or newer, Valkey, or what speaks the same. For one thread.
 
-    redis-py's own retries are off: when to try again is decided by the caller. Every method that talks to
-    the server raises StoreError if a reply is missing, and closes the connection. The constructor raises
-    Misconfigured for an invalid URL, without any part of it: it may hold a password.
+    redis-py's own retries are off: the caller decides when to try again. Every method that talks to the
+    server raises StoreError if a reply is missing, and closes the connection. The constructor raises
+    Misconfigured for an invalid URL.
     """
 
     def __init__(self, url: str) -> None:
         self._topology, self._options = _parse(url)
         # In a cluster a command has to be about one key, because others may lie elsewhere.
         self.is_cluster = self._topology is not None and self._topology.kind == "cluster"
-        seconds = EXCHANGE_TIMEOUTS * float(self._options["socket_timeout"] or ANSWER_TIMEOUT)
-        self._deadline = Deadline(seconds, self._disconnect)
+        seconds = 2 * float(self._options["socket_timeout"] or ANSWER_TIMEOUT)  # for all replies to a batch
+        self._deadline = Deadline(seconds, self.close)
         address = f"{self._options.get('host', 'localhost')}:{self._options.get('port', 6379)}"
         self.where = str(self._topology or self._options.get("path") or address)  # without credentials
         self._redis: Any = None
@@ -142,8 +135,9 @@ class RedisClient:
 
     def connect(self) -> int:
         """Connect if necessary, and return the number of connections so far."""
-        with self._exchange() as client:
-            for server in self._servers(client):
+        servers = self.servers()
+        with self._exchange():
+            for server in servers:
                 pool = server.connection_pool
                 pool.release(pool.get_connection())  # not PING: servers that can be read refuse it, too
         return self.connections
@@ -169,7 +163,8 @@ class RedisClient:
     def servers(self) -> list[Any]:
         """Return the servers that have keys: the one, or the masters of a cluster."""
         with self._exchange() as client:
-            return self._servers(client)
+            nodes = client.get_primaries() if self.is_cluster else ()
+            return [client.get_redis_connection(node) for node in nodes] or [client]
 
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""
@@ -184,10 +179,10 @@ class RedisClient:
         return Persistence(" ".join(sorted(runs)), min(words, key=_WORST_FIRST.index))
 
     def close(self) -> None:
-        """Close the connection; the next use opens a new one."""
-        self._disconnect()
-        self._opened.clear()
-        self._redis = None
+        """Close the connection, which ends a read in another thread; the next use opens a new one."""
+        opened, self._opened, self._redis = self._opened, set(), None
+        for connection in tuple(opened):
+            connection.disconnect()
 
     @contextmanager
     def _exchange(self) -> Iterator[Any]:
@@ -202,16 +197,7 @@ class RedisClient:
             reason = explain(redis.TimeoutError() if isinstance(error, TimeoutError) else error)
             raise StoreError(f"Redis at {self.where} {reason}") from None
 
-    def _disconnect(self) -> None:
-        for connection in tuple(self._opened):
-            connection.disconnect()  # ends a read in the other thread
-
-    def _servers(self, client: Any) -> list[Any]:  # noqa: ANN401 - redis-py's clients have no common type
-        if not self.is_cluster:
-            return [client]
-        return [client.get_redis_connection(node) for node in client.get_primaries()]
-
-    def _open(self) -> Any:  # noqa: ANN401
+    def _open(self) -> Any:  # noqa: ANN401 - redis-py's clients have no common type
         options, topology = {**self._options, "redis_connect_func": self._on_connect}, self._topology
         if topology is None:
             return redis.Redis(connection_pool=ConnectionPool(**options))
@@ -251,13 +237,13 @@ def _checked(command: Command, reply: Reply) -> Reply:
         case int():
             is_valid = name in _NUMBERS
         case str() | None:
-            is_valid = name in _TEXTS
+            is_valid = name in {"GET", "HGET", "SET"}
         case list():
             is_whole = name == "HKEYS" or (name == "HMGET" and len(reply) == len(command) - 2)
             is_valid = is_whole and set(map(type, reply)) <= {str, NoneType}
         case dict():
-            texts = (*reply, *reply.values())
-            is_valid = name == "INFO" or (name in _HASHES and set(map(type, texts)) <= {str})
+            is_text = set(map(type, (*reply, *reply.values()))) <= {str}
+            is_valid = name == "INFO" or (name in {"CONFIG GET", "HGETALL"} and is_text)
         case (int(), list(keys)):
             is_valid = name == "SCAN" and set(map(type, keys)) <= {str}
     if not is_valid:
@@ -306,7 +292,8 @@ def explain(error: BaseException) -> str:
     if advice := _advice_by_text(" ".join(map(str, causes))):
         return advice
     for link in causes:  # redis-py raises while handling the system's error
-        if isinstance(link, OSError) and link.strerror and not isinstance(link, CLOSED_ERRORS):
+        was_closed = isinstance(link, (BrokenPipeError, ConnectionResetError, ConnectionAbortedError))
+        if isinstance(link, OSError) and link.strerror and not was_closed:
             reason = sanitize(link.strerror, DETAIL_LIMIT)
             return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
     what_it_is = (words for kind, words in ADVICE_BY_CLASS if any(isinstance(link, kind) for link in causes))

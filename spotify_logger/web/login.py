@@ -66,7 +66,7 @@ class LoginThread(threading.Thread):
                 while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:
                     self._stopped.wait(login.POLL_SECONDS)
                 if attempt.answer:
-                    attempt.finish(time.time(), self._owner, self._refuse)
+                    attempt.finish(self._owner, self._refuse)
         except SpotifyLoggerError as error:
             self._prompt.say(f"{error}.")
 

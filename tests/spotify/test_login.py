@@ -75,7 +75,7 @@ class LoginUser:
 
     def _log_in(self, done: Future[None], stdin: TextIO) -> None:
         try:
-            login(self.settings, stdin, self.screen, self.owner, now=lambda: CONSENT)
+            login(self.settings, stdin, self.screen, self.owner)
         except BaseException as error:  # noqa: BLE001 - for the test that waits
             done.set_exception(error)
         else:

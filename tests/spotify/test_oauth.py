@@ -79,6 +79,11 @@ def answering(status: int, body: object, headers: Mapping[str, str] | None = Non
     return lambda _: Response(status, headers or {}, content)
 
 
+def exchange_code(send: Send, app: Settings, code: str, now: float) -> Token:
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": app.redirect_uri}
+    return oauth.request_token(send, app, {**form, "code_verifier": VERIFIER}, Token(""), now)
+
+
 def test_authorize_url_has_the_challenge_but_no_secret(app: Settings) -> None:
     url = login.authorize_url(app, "a state", VERIFIER)
     digest = hashlib.sha256(VERIFIER.encode()).digest()
@@ -100,7 +105,7 @@ def test_authorize_url_has_the_challenge_but_no_secret(app: Settings) -> None:
 @pytest.mark.parametrize("secret", [DEMO_CLIENT_SECRET, ""], ids=["secret", "no secret"])
 def test_code_becomes_a_token_that_can_be_refreshed(app: Settings, secret: str) -> None:
     app, accounts = replace(app, client_secret=secret), RecordedAccounts()
-    token = login.exchange_code(accounts, app, accounts.consent(app), VERIFIER, NOW)
+    token = exchange_code(accounts, app, accounts.consent(app), NOW)
     assert (token.authorized_at, token.scope) == (NOW, login.SCOPES)
     accounts.now += 10
     later = oauth.request_token(accounts, app, {}, token, NOW + 10)
@@ -130,7 +135,7 @@ def test_plausible_date_of_the_answer_corrects_the_time(
 ) -> None:
     body = {"access_token": "access-2", "refresh_token": "refresh-2"}
     send = answering(200, body, {"date": date})
-    token = login.exchange_code(send, app, "code", VERIFIER, NOW + ahead)
+    token = exchange_code(send, app, "code", NOW + ahead)
     assert token.authorized_at == expected
     refreshed = oauth.request_token(send, app, {}, TOKEN, NOW + ahead)
     assert refreshed.authorized_at == TOKEN.authorized_at
@@ -178,7 +183,7 @@ def test_missing_or_invalid_fields_of_a_token_have_defaults(
 
 def test_login_without_a_refresh_token_is_an_error(app: Settings) -> None:
     with pytest.raises(TryLater, match="without a token"):
-        login.exchange_code(answering(200, {"access_token": "access-2"}), app, "code", VERIFIER, NOW)
+        exchange_code(answering(200, {"access_token": "access-2"}), app, "code", NOW)
 
 
 @pytest.mark.parametrize(
