@@ -154,7 +154,9 @@ def write_play(store: Archive) -> None:
 
 CALLS: tuple[Callable[[Archive], object], ...] = (
     write_play,
-    lambda store: store.claim(1_800_000_000, "2027-01-15T08:00:00Z", "spotify:track:x"),
+    lambda store: store.claim(
+        1_800_000_000, "2027-01-15T08:00:00Z", "spotify:track:x", set[int]().__contains__
+    ),
     lambda store: (store.tombstones(), store.gaps()),
     lambda store: (store.client.persistence(), store.version(), store.write_refusal()),
     lambda store: (store.hash(STATUS), store.listeners(), store.standby_machine()),

@@ -1,7 +1,4 @@
-"""The log as commands and the page read it: bulk access, for a million plays, and questions about the server.
-
-Bulk results are yielded in batches, so that memory does not grow with the size of the log.
-"""
+"""The log as commands and the page read it: a million plays in batches, and questions about the server."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -102,23 +99,17 @@ class Archive(Store):
 
     def version(self) -> str:
         """Return name and version of the server, e.g. "valkey 9.1.0"; just "redis" if INFO is not allowed."""
-        said = next(self._infos(), {})
+        said = next(self.client.infos())
         name = "valkey" if "valkey_version" in said else "redis"
         return sanitize(f"{name} {said.get(f'{name}_version', '')}", 40).rstrip()
 
-    def _infos(self) -> Iterator[Mapping[str, object]]:
-        """Yield what each server says about itself; empty if it refuses INFO."""
-        for server in self.client.servers():
-            (reply,) = self.client.send([("INFO",)], server)
-            yield reply if isinstance(reply, dict) else {}
-
     def is_in_sync(self) -> bool:
         """Return whether a replica has contact with its primary, or does not say."""
-        return next(self._infos(), {}).get("master_link_status") != "down"
+        return next(self.client.infos()).get("master_link_status") != "down"
 
     def eviction(self) -> str:
         """Return that Redis may delete plays when its memory is full, and what to do; "" if not."""
-        for info in self._infos():
+        for info in self.client.infos():
             policy = str(info.get("maxmemory_policy", ""))
             if info.get("maxmemory") and policy.startswith("allkeys-"):
                 fault = f"this Redis deletes plays when its memory is full (maxmemory-policy {policy})"
@@ -127,7 +118,7 @@ class Archive(Store):
 
     def persistence_trouble(self) -> str:
         """Return why plays may be lost although Redis saves them, and what to do; "" if all is well."""
-        for info in self._infos():
+        for info in self.client.infos():
             if info.get("aof_enabled") == 1 and info.get("aof_last_write_status", "ok") != "ok":
                 return "this Redis cannot write its append-only file: check its disk and its log"
             if info.get("rdb_last_bgsave_status", "ok") != "ok":

@@ -1,6 +1,7 @@
 """The client for Redis, made of redis-py's, for one server, Sentinels or a cluster; what its errors mean."""
 
 import re
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -166,14 +167,17 @@ class RedisClient:
             nodes = client.get_primaries() if self.is_cluster else ()
             return [client.get_redis_connection(node) for node in nodes] or [client]
 
+    def infos(self) -> Iterator[dict[str, Any]]:
+        """Yield what each server says about itself, and its setting `save`; without what it refuses."""
+        for server in self.servers():
+            replies = self.send([("INFO",), ("CONFIG GET", "save")], server)
+            yield dict(ChainMap(*(reply for reply in replies if isinstance(reply, dict))))
+
     def persistence(self) -> Persistence:
         """Return how the server persists data, as far as it says."""
         runs, words = [], []
-        for server in self.servers():
-            replies = self.send([("INFO",), ("CONFIG GET", "save")], server)  # either may be refused
-            info, save = (reply if isinstance(reply, dict) else {} for reply in replies)
-            saves = save.get("save", "").strip()
-            by_snapshots = SNAPSHOTS if saves else FORGETS if "save" in save else UNKNOWN
+        for info in self.infos():
+            by_snapshots = UNKNOWN if "save" not in info else SNAPSHOTS if info["save"].strip() else FORGETS
             runs.append(str(info.get("run_id", "")))
             words.append(APPEND_ONLY_FILE if info.get("aof_enabled") == 1 else by_snapshots)
         return Persistence(" ".join(sorted(runs)), min(words, key=_WORST_FIRST.index))

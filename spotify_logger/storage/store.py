@@ -1,15 +1,11 @@
-"""Reads and writes the log in Redis.
-
-Every write goes to one key and may be repeated. There are no transactions, no counters, and nothing
-spans two keys: whatever is lost in between is restored by writing again.
-"""
+"""Reads and writes the log in Redis. Every write goes to one key and may be repeated: no transactions."""
 
 import time
 from collections import ChainMap
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
-from itertools import chain, islice, starmap, takewhile
+from itertools import chain, compress, islice, starmap, takewhile
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -80,8 +76,7 @@ class Store:
 
     Only changed fields are sent: the last batch is cached until an error or a new connection. What every
     answer changes reaches the append-only file when a play begins or ends, and every `LOG_INTERVAL`.
-    Data of other writers is read as it is, and skipped if it cannot belong to the log. Every method raises
-    StoreError if Redis does not answer, or refuses; the constructor Misconfigured if `url` is invalid.
+    What others wrote is skipped if it cannot belong to the log. The errors are those of the `client`.
     Methods take and return keys without the prefix, which ends with the name of the listener.
     """
 
@@ -129,8 +124,8 @@ class Store:
     def register_listener(self) -> None:
         """Add this listener to the list of listeners."""
         if self._listener:
-            key, since = self.shared_key(keys.LISTENERS), to_iso(round(self._utc() * 1000))
-            self.send([("HSETNX", key, self._listener, since)])
+            since = to_iso(int(self.revision()))
+            self.send([("HSETNX", self.shared_key(keys.LISTENERS), self._listener, since)])
 
     def invalidate(self) -> None:
         """Send whole hashes next, because others may have changed or deleted some."""
@@ -138,9 +133,9 @@ class Store:
 
     def delete_play(self, key_second: int) -> None:
         """Delete a play, and its line in the index of its day."""
-        key, index = keys.play_key(key_second), keys.index_key(keys.day_of(key_second))
-        deletions = [("HDEL", self.key(index), key_second), ("DEL", self.key(key))]
-        self.send([*deletions, self.touch([str(keys.day_of(key_second))])])
+        day = keys.day_of(key_second)
+        from_index = ("HDEL", self.key(keys.index_key(day)), key_second)
+        self.send([from_index, ("DEL", self.key(keys.play_key(key_second))), self.touch([str(day)])])
         self.invalidate()
 
     def touch(self, names: Iterable[str]) -> Command:
@@ -152,9 +147,7 @@ class Store:
         """Return the revision of what is written now: the milliseconds since the epoch."""
         return str(round(self._utc() * 1000))
 
-    def claim(
-        self, key_second: int, started_at: str, uri: str, is_taken: Callable[[int], bool] = lambda _: False
-    ) -> int:
+    def claim(self, key_second: int, started_at: str, uri: str, is_taken: Callable[[int], bool]) -> int:
         """Return the first second from `key_second` on that is not taken, and free in Redis or its own."""
 
         def is_unavailable(second: int) -> bool:
@@ -163,9 +156,8 @@ class Store:
             if is_taken(second):
                 return True
             key, ours = self.key(keys.play_key(second)), [started_at, uri]
-            exists, names, values = self.send(
-                [("EXISTS", key), ("HKEYS", key), ("HMGET", key, "started_at", "uri")]
-            )
+            fields = ("HMGET", key, "started_at", "uri")
+            exists, names, values = self.send([("EXISTS", key), ("HKEYS", key), fields])
             # A play that has lost fields gets them back.
             is_rest = PLAY_FIELDS.issuperset(names or [""]) and {None, *ours}.issuperset(values)
             return bool(exists) and values != ours and not is_rest
@@ -255,10 +247,10 @@ class Store:
         while day >= keys.FIRST_DAY:
             block = [day - timedelta(days=back) for back in range(span)]
             names = [self.key(keys.index_key(day)) for day in block]
-            asked = [("EXISTS", *names)]  # most blocks of a young log are empty
-            is_empty = not self.client.is_cluster and not any(self.send(asked))
-            replies = [] if is_empty else self.send([("EXISTS", name) for name in names])
-            yield from (day for day, exists in zip(block, replies, strict=False) if exists)
+            # Most blocks of a young log are empty.
+            if self.client.is_cluster or any(self.send([("EXISTS", *names)])):
+                replies = self.send([("EXISTS", name) for name in names])
+                yield from compress(block, replies)
             day, span = block[-1] - timedelta(days=1), min(4 * span, 1000)
 
     def _write(self, batch: Batch) -> None:

@@ -34,6 +34,7 @@ FIELDS: Mapping[str, str | int] = {
     "ms_played": 215000,
     "playing": 1,
 }
+NOTHING = frozenset[int]()
 STORED = {name: str(value) for name, value in FIELDS.items()}
 GAP: Mapping[str, str] = {
     "from": "2026-11-22T18:00:00.900Z",
@@ -252,7 +253,7 @@ class TestWriting:
         assert (ann.store.now_playing(), ben.store.now_playing()) == (START, None)
         assert ben.store.hash(STATUS) == ben.store.hash("track:a") == {}
         assert ben.store.gaps() == []
-        assert ben.store.claim(START, STORED["started_at"], STORED["uri"]) == START + 1
+        assert ben.store.claim(START, STORED["started_at"], STORED["uri"], NOTHING.__contains__) == START + 1
         assert all(key.startswith(("ann:", "ben:")) for key in ann.content())
         assert ann.raw.get("ann:now_playing") == f"ann:{PLAY_KEY}"
 
@@ -261,25 +262,28 @@ class TestClaim:
     AT, URI, OTHER = STORED["started_at"], STORED["uri"], "spotify:track:other"
 
     def test_a_play_keeps_its_second_and_another_gets_the_next(self, recorded: RecordedStore) -> None:
-        assert recorded.store.claim(START, self.AT, self.URI) == START
+        assert recorded.store.claim(START, self.AT, self.URI, NOTHING.__contains__) == START
         assert recorded.content() == {}
         recorded.write_play()
-        assert recorded.store.claim(START, self.AT, self.URI) == START
-        assert recorded.store.claim(START, self.AT, self.OTHER) == START + 1
-        assert recorded.store.claim(START, "2026-11-22T18:00:00.900Z", self.URI) == START + 1
+        assert recorded.store.claim(START, self.AT, self.URI, NOTHING.__contains__) == START
+        assert recorded.store.claim(START, self.AT, self.OTHER, NOTHING.__contains__) == START + 1
+        assert (
+            recorded.store.claim(START, "2026-11-22T18:00:00.900Z", self.URI, NOTHING.__contains__)
+            == START + 1
+        )
 
     def test_keys_of_others_and_of_queued_plays_are_not_free(self, recorded: RecordedStore) -> None:
         recorded.raw.hset(f"listening:{START}", "mine", "x")
         recorded.raw.set(f"listening:{START + 1}", "x")
         recorded.raw.lpush(f"listening:{START + 2}", "x")
-        assert recorded.store.claim(START, self.AT, self.URI) == START + 3
+        assert recorded.store.claim(START, self.AT, self.URI, NOTHING.__contains__) == START + 3
         assert recorded.store.claim(START, self.AT, self.OTHER, {START + 3}.__contains__) == START + 4
 
     def test_the_search_ends(self, recorded: RecordedStore, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("spotify_logger.core.matching.NAMING_SPAN", 2)
         recorded.raw.mset({f"listening:{START + number}": "x" for number in range(2)})
         with pytest.raises(StoreError, match="no free key"):
-            recorded.store.claim(START, self.AT, self.URI)
+            recorded.store.claim(START, self.AT, self.URI, NOTHING.__contains__)
 
 
 class TestReading:
