@@ -83,8 +83,7 @@ class Spotify:
         """Get the player state (`GET /v1/me/player`).
 
         Raises TryLater without a usable response; NotBefore during a rate limit, when nothing is sent; and
-        LoginNeeded if the login is missing, refused, of another account than the log, or lacks permission,
-        again until a retry is due.
+        LoginNeeded if the login is missing, refused, of another account than the log, or lacks permission.
         """
         # Without `additional_types`, the item of an episode is null (spotipy-dev/spotipy#562).
         return self._get(PLAYER_PATH, "additional_types=track,episode")
@@ -119,10 +118,7 @@ class Spotify:
         return ApiResponse(body, monotonic, utc)
 
     def _of_owner(self, token: oauth.Token) -> oauth.Token:
-        """Return `token`; raise LoginNeeded if it would mix the plays of two people.
-
-        If its account is unknown, Spotify is asked, once with each access token; may raise NotBefore.
-        """
+        """Return `token`, and look up its account; raise LoginNeeded if the log is of another one."""
         if not token.account and token.access_token != self._asked_with:
             self._asked_with, unknown = token.access_token, token
             with suppress(TryLater):

@@ -108,10 +108,7 @@ def open_browser(url: str) -> bool:
 
 
 def authorize_url(settings: Settings, state: str, verifier: str) -> str:
-    """Return the URL of the consent page (Spotify's tutorials "code-flow" and "code-pkce-flow").
-
-    The `state` comes back with the redirect; of the PKCE `verifier`, only its SHA-256 is in the URL.
-    """
+    """Return the URL of the consent page (Spotify's tutorials "code-flow" and "code-pkce-flow")."""
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     query = {
         "client_id": settings.client_id,
@@ -266,10 +263,8 @@ class LoginAttempt:
         """Keep a redirect of this attempt, given by URL or query, and return ""; else, what is wrong."""
         query = address.strip().partition("#")[0]
         redirect = {name: values[0] for name, values in parse_qs(query.partition("?")[2] or query).items()}
-        if not {"code", "error"} & redirect.keys():
-            return "This contains no code. Paste the whole address that the browser ended up at."
-        if "state" not in redirect:
-            return "This contains no state. Paste the whole address, not only the code."
+        if not {"code", "error"} & redirect.keys() or "state" not in redirect:
+            return "This contains no code, or no state. Paste the whole address that the browser ended up at."
         if redirect["state"] != self._state:
             return "This belongs to another login attempt. Open the last address printed here."
         self.answer = self.answer or redirect

@@ -83,10 +83,7 @@ class RateLimit:
     def start_cooldown(
         self, group: EndpointGroup, asked: float | None, reason: str, guess: float = DEFAULT_COOLDOWN
     ) -> NotBefore:
-        """Start a cooldown after a 429, and return the error to raise.
-
-        If none are `asked` for, the first lasts `guess` seconds, and each further one in a row longer.
-        """
+        """Start a cooldown of `asked` seconds, or of `guess` and ever more; return the error to raise."""
         last: Cooldown | None = getattr(self._kept, group)
         times = last.times + 1 if last else 1
         growth = 2.0 ** min(times - 1, 16)

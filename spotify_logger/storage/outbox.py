@@ -1,8 +1,7 @@
 """The outbox: plays on disk on their way to Redis, and notes that have to survive a power cut.
 
-The newest plays stay here after Redis has acknowledged them: the items of `recently-played` are compared with
-them, and a Redis that has lost some gets them again. A deleted play stays too, without its names, so that its
-item does not become a new play; it is never sent again.
+The newest plays stay after Redis has acknowledged them, to be compared with `recently-played`, and sent again
+if Redis loses them. A deleted one stays, too, without its names, so that its item does not become a new play.
 """
 
 import json
@@ -288,10 +287,7 @@ def _anonymized(play: Play) -> Play:
 
 
 def log_trouble(where: str, expected: str, found: str | None) -> str:
-    """Return why the Redis at `where` does not have the log, and what to do; "" if it has.
-
-    `expected` is the ID in the state folder, "" if it is new; `found` has those in Redis.
-    """
+    """Return why Redis lacks the log with the `expected` ID ("" if new), and what to do; "" if it has it."""
     if expected in (found or "").split() or (not expected and found != ""):
         return ""
     if found:
