@@ -32,10 +32,9 @@ OVER_AFTER_MS = 30 * 60_000  # a play that was paused or not observed for this l
 
 
 class Tracker:
-    """Follows the player from answer to answer.
+    """Follows the player from answer to answer, from where another process stopped, at whichever write.
 
-    It continues where another process stopped, at whichever write that was: after the newest stored play,
-    open or closed, and a memory from `serialize`, perhaps damaged.
+    That left the newest stored play, open or closed, and a memory from `serialize`, perhaps damaged.
     """
 
     def __init__(self, newest: Play | None = None, memory: str = "") -> None:
@@ -49,9 +48,10 @@ class Tracker:
             return
         remembered = self.seen.play
         self._second, is_open = newest.second, newest.end_reason is None
+        is_current = remembered == (newest.second, newest.ms_played)
         if is_open:
             self.play, self._begun, self._played_until = newest, newest.started_ms, newest.ended_ms
-            if self.seen.now - newest.ended_ms > 2 * OVER_AFTER_MS:
+            if not is_current and self.seen.now - newest.ended_ms > 2 * OVER_AFTER_MS:
                 # The play would have ended long before: this memory belongs to another one.
                 self.seen = Observations()
         else:
@@ -61,7 +61,7 @@ class Tracker:
         is_complete = not is_open and remembered is None and self.seen.now >= newest.ended_ms
         is_older = not is_complete and (last is None or last.at < newest.ended_ms)
         is_garbled = is_open and last is not None and last.at < newest.started_ms
-        if is_garbled or (is_older and remembered != (newest.second, newest.ms_played)):
+        if is_garbled or (is_older and not is_current):
             # The process died between writing the play and writing its memory: the play is newer.
             self.seen = replace(self.seen, last=Observation.of_play(newest))
 
@@ -88,11 +88,7 @@ class Tracker:
         return self._same(play, state) if play is not None and is_same else self._other(state)
 
     def note_gap(self) -> None:
-        """Note that no answer came for longer than planned.
-
-        A play that was left meanwhile ends where it last advanced, unless the next one followed directly;
-        `recently-played` may correct that.
-        """
+        """Note that no answer came for longer than planned: what was played meanwhile is unknown."""
         seen = self.seen
         if seen.last is not None:
             self.seen = replace(seen, blind=True, unseen=seen.last.at if seen.unseen is None else seen.unseen)

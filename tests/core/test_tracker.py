@@ -419,6 +419,10 @@ HISTORIES: dict[str, tuple[list[TimedState], list[ExpectedPlay]]] = {
         ],
         [ExpectedPlay("A", 0, None, 65, None)],
     ),
+    "hours later, the next one is paused at its end, and then nothing is shown": (
+        [at(0, A, 0), at(5000, B, 200, playing=False), none(5010)],
+        [ExpectedPlay("A", 0, 200, 200, "trackdone"), ExpectedPlay("B", 200, 400, 200, "trackdone")],
+    ),
     "a gap, and the first answer is stale": (
         [*played(A, 0, (1, 31)), *after_gap([at(900, A, 31)]), *played(B, 950, (961,))],
         [ExpectedPlay("A", 0, 31, 31, "unknown"), ExpectedPlay("B", 950, None, 11, None)],
