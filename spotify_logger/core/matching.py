@@ -1,6 +1,6 @@
 """The rules for what counts as the same recording or play, and which key a play gets. Pure.
 
-Moments are in milliseconds since the epoch, UTC. The rules for exports are in `matching_exports`.
+Moments are in milliseconds since the epoch, UTC.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,20 +26,24 @@ folded = lru_cache(maxsize=1024)(fold)  # the same few names are compared again 
 
 
 class Recording(NamedTuple):
-    """What tells whether two items are the same recording."""
+    """What tells whether two items are the same recording; names are folded, and what is unknown is empty."""
 
     uri: str
-    isrc: str  # "" if unknown
-    title: str  # folded; "" if unknown
-    artists: frozenset[str]  # folded
+    isrc: str
+    title: str
+    artists: frozenset[str]
+    album: str
     duration_ms: int | None
 
 
 def recording_of(item: Item, fields: Mapping[str, FieldValue]) -> Recording:
     """Return the recording of an item; the fields of a play of it provide names that the catalog lacks."""
     known = {**fields, **item.catalog}
-    title, artists, isrc = (str(known.get(name) or "") for name in ("name", "artists", "isrc"))
-    return Recording(item.uri, isrc, folded(title), artist_names(artists), item.duration_ms)
+    title, artists, album, isrc = (
+        str(known.get(each) or "") for each in ("name", "artists", "album", "isrc")
+    )
+    names = folded(title), artist_names(artists), folded(album)
+    return Recording(item.uri, isrc.upper(), *names, item.duration_ms)
 
 
 @lru_cache(maxsize=4096)
@@ -50,23 +54,22 @@ def artist_names(artists: str) -> frozenset[str]:
 
 
 def is_same_recording(one: Recording, other: Recording) -> bool:
-    """Return whether two items are the same recording: by URI, ISRC, or artists, title and duration.
+    """Return whether two items are the same recording: by URI, ISRC, or title, artists and duration.
 
-    Spotify may report a play under another ID, of another album (spotify/web-api#1232).
+    Spotify may report a play under another ID, of another album (spotify/web-api#1232). Exports have no
+    durations, and only the album's artist where the player has all artists of the track.
     """
-    by_id = is_same_by_id(one.uri, one.isrc, other.uri, other.isrc)
-    if by_id is not None or not one.title or one.title != other.title:
-        return by_id is True
-    if one.duration_ms is None or other.duration_ms is None:  # imported, with the artist of the album
-        return one.artists == other.artists or not one.artists.isdisjoint(other.artists)
-    return one.artists == other.artists and abs(one.duration_ms - other.duration_ms) <= SAME_DURATION_MS
-
-
-def is_same_by_id(uri: str, isrc: str, other_uri: str, other_isrc: str) -> bool | None:
-    """Return whether two items are the same recording by their IDs; None if IDs do not decide it."""
-    if uri == other_uri:
+    if one.uri == other.uri:
         return True
-    return isrc.upper() == other_isrc.upper() if isrc and other_isrc else None
+    if one.isrc and other.isrc:
+        return one.isrc == other.isrc
+    if not one.title or one.title != other.title:
+        return False
+    if one.duration_ms is not None and other.duration_ms is not None:
+        return one.artists == other.artists and abs(one.duration_ms - other.duration_ms) <= SAME_DURATION_MS
+    if one.artists & other.artists:
+        return True
+    return one.album == other.album if one.album and other.album else not (one.artists and other.artists)
 
 
 Identity = tuple[int, str]
@@ -80,8 +83,7 @@ def identity(play: Play) -> Identity:
 def is_same_play(play: Play, other: Play) -> bool:
     """Return whether a play of the outbox, perhaps open, and another one in Redis are one play.
 
-    Each logger observed a part of it, and reports a different start; so does an import. A play does not match
-    itself.
+    Each logger, or an import, reports another start of it; a play with the same start is no match.
     """
     ours, theirs = (recording_of(each.item, each.fields) for each in (play, other))
     if identity(play) == identity(other) or not is_same_recording(ours, theirs):
@@ -106,10 +108,9 @@ def is_same_play(play: Play, other: Play) -> bool:
 def distance_ms(
     play: Play, ended_ms: int, later: Sequence[Play], now_ms: int, unobserved: Iterable[tuple[int, int]]
 ) -> int | None:
-    """Return how far the end of a `recently-played` item is from that of a play of the same recording.
+    """Return how far apart the ends of a `recently-played` item and a play of its recording are.
 
-    It is None if they cannot be the same play. The plays in `later` started after it; `unobserved` is the
-    start and end of each period without answers.
+    It is None if they cannot be the same play. The plays in `later` started after it.
     """
     play_ended_ms = end_of(play, now_ms)
     apart_ms = abs(ended_ms - play_ended_ms)
@@ -155,8 +156,7 @@ def _left_ms(play: Play) -> int | None:
 def matches_tombstone(tombstones: Mapping[int, int], ended_ms: int) -> bool:
     """Return whether an item of `recently-played` that ended at `ended_ms` may be a deleted play.
 
-    An item that ended just as a deleted play began is the play before it. A tombstone is the second that
-    named the play -> the second in which it ended.
+    An item that ended just as a deleted play began is the play before it.
     """
     return any(
         second * 1000 + min(SAME_END_MS, (end - second) * 500 - 2000) <= ended_ms <= end * 1000 + SAME_END_MS
@@ -165,10 +165,7 @@ def matches_tombstone(tombstones: Mapping[int, int], ended_ms: int) -> bool:
 
 
 def _ended_at_start(play: Play, ended_ms: int) -> bool:
-    """Return whether an item ended just as the play began: on repeat, it is the previous play.
-
-    With a play of a few seconds nobody can tell; then it is taken for the play itself.
-    """
+    """Return whether an item ended as a play began that is not short: on repeat, it is the one before."""
     is_short = play.end_reason is not None and play.ended_ms - play.started_ms < 2 * SAME_END_MS
     return not is_short and abs(ended_ms - play.started_ms) <= SAME_END_MS
 
@@ -186,9 +183,8 @@ def _may_be_repetition(play: Play, ended_ms: int) -> bool:
 def _may_have_lasted(play: Play, until_ms: int, unobserved: Iterable[tuple[int, int]]) -> bool:
     """Return whether a play that last advanced some time ago may have ended only at `until_ms`.
 
-    Meanwhile it was paused or not observed. A paused play is over after half an hour; playing on later makes
-    a new play. But nothing played while the player was observed standing still, unless so little was left
-    that it ended between two answers.
+    Meanwhile it was paused, for half an hour at most, or not observed. Nothing played while the player was
+    observed standing still, unless so little was left that it ended between two answers.
     """
     if play.source == IMPORT:  # an export says how long it was heard, and not when it was left
         return True

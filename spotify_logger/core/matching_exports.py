@@ -4,21 +4,12 @@ Each source has its own times for a play, may use another ID, and may report it 
 Moments are in milliseconds since the epoch, UTC.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spotify_logger.core.matching import (
-    LISTEN_TOLERANCE_MS,
-    MINUTE_MS,
-    SAME_END_MS,
-    AccountRank,
-    account_rank,
-    artist_names,
-    folded,
-    is_same_by_id,
-)
+from spotify_logger.core import matching
+from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, MINUTE_MS, SAME_END_MS, AccountRank
 from spotify_logger.core.play import IMPORT, TRACKDONE, UNKNOWN, Play
-from spotify_logger.core.player_state import ONE_DAY_MS, FieldValue
+from spotify_logger.core.player_state import ONE_DAY_MS
 
 TIME_TOLERANCE_MS = 5_000  # the times of two sources differ by at most this, server delays included
 SHORT_PLAY_MS = 2 * TIME_TOLERANCE_MS  # plays that the tolerance of times alone cannot tell apart
@@ -38,9 +29,7 @@ class PlayEvidence:
     """What a source reports about a play."""
 
     kind: AccountRank  # as `kind_of` returns it
-    uri: str
-    names: Mapping[str, FieldValue]  # name, artists and album, as far as they are known
-    isrc: str  # "" if unknown
+    recording: matching.Recording
     begin_ms: int  # no part of it was played before
     end_ms: int  # no part of it was played after
     reported_end_ms: int  # the end that the source reports; after a pause, long after the last playback
@@ -60,16 +49,14 @@ class PlayEvidence:
 
 def evidence_of(play: Play, kind: AccountRank, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
     """Return what a source reports about a play as evidence."""
-    names = play.item.catalog or play.fields
+    recording = matching.recording_of(play.item, {**play.fields, "isrc": isrc})
     begin_ms, end_ms = play.started_ms, play.ended_ms + (MINUTE_MS if kind is AccountRank.ACCOUNT_DATA else 0)
-    return PlayEvidence(
-        kind, play.item.uri, names, isrc, begin_ms, end_ms, reported_end_ms, play.ms_played, play.end_reason
-    )
+    return PlayEvidence(kind, recording, begin_ms, end_ms, reported_end_ms, play.ms_played, play.end_reason)
 
 
 def kind_of(play: Play) -> AccountRank:
     """Return the kind of account that a logged play is, whether polled by us or in 2019, with IDs or not."""
-    rank = account_rank(play)
+    rank = matching.account_rank(play)
     return _KINDS.get(rank, rank)
 
 
@@ -80,7 +67,7 @@ def account_order(play: Play) -> tuple[object, ...]:
     began first, and of those with the same second the one with the finer stamp. Of listens, those with
     a length come first, then those with the second.
     """
-    rank = account_rank(play)
+    rank = matching.account_rank(play)
     if play.source != IMPORT:
         return (rank,)
     has_length = rank is AccountRank.LISTEN and play.ms_played != LEAST_LISTEN_MS
@@ -93,41 +80,23 @@ def account_order(play: Play) -> tuple[object, ...]:
     return rank, has_length, has_second, *times, *visible
 
 
-def is_same_in_exports(one: PlayEvidence, other: PlayEvidence) -> bool:
-    """Return whether two sources name the same recording: by URI, ISRC, or title and an artist or the album.
-
-    Exports have no durations, and only the album's artist where the player has all artists of the track.
-    """
-    by_id = is_same_by_id(one.uri, one.isrc, other.uri, other.isrc)
-    if by_id is not None:
-        return by_id
-    title, other_title = (folded(str(each.names.get("name", ""))) for each in (one, other))
-    if not title or title != other_title:
-        return False
-    artists, others = (artist_names(str(each.names.get("artists", ""))) for each in (one, other))
-    if artists & others:
-        return True
-    album, other_album = (folded(str(each.names.get("album", ""))) for each in (one, other))
-    return album == other_album if album and other_album else not (artists and others)
-
-
 def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     """Return whether two rows of extended streaming histories are one play reported twice."""
     is_as_long, have_starts = one.ms_played == other.ms_played, one.has_start and other.has_start
     begin_apart_ms = abs(one.begin_ms - other.begin_ms)
-    if one.uri == other.uri and begin_apart_ms < SAME_START_MS:
+    if one.recording.uri == other.recording.uri and begin_apart_ms < SAME_START_MS:
         return is_as_long or have_starts or not begin_apart_ms
     # Nobody heard one item twice in a shorter time than that takes; older exports have no IDs, or other ones.
     span_ms = max(one.end_ms, other.end_ms) - min(one.begin_ms, other.begin_ms)
     if is_as_long and (span_ms < 2 * one.ms_played - TIME_TOLERANCE_MS or begin_apart_ms < SAME_START_MS):
-        return is_same_in_exports(one, other)
+        return matching.is_same_recording(one.recording, other.recording)
     end_apart_ms = abs(one.reported_end_ms - other.reported_end_ms)
     if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
         return False
     # An item on repeat is played for the same time in each repetition.
     is_done = one.end_reason == other.end_reason == TRACKDONE
     is_repeated = is_done and 2 * overlap_ms(one, other) < one.ms_played
-    return not is_repeated and is_same_in_exports(one, other)
+    return not is_repeated and matching.is_same_recording(one.recording, other.recording)
 
 
 def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
@@ -141,21 +110,18 @@ def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
     was_left_later = not differs_ms and not is_done and 0 <= late_ms <= ONE_DAY_MS
     if differs_ms > MS_PLAYED_TOLERANCE_MS or (outside_ms > SAME_END_MS and not was_left_later):
         return None
-    return differs_ms * ONE_DAY_MS + outside_ms if is_same_in_exports(account, extended) else None
+    return differs_ms * ONE_DAY_MS + outside_ms
 
 
 def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
-    """Return the mismatch of a row and a known play; None if they are not the same play.
-
-    From `PART_COST` on, the row can only be a part of the play.
-    """
+    """Return the mismatch of a row and a play, `PART_COST` more for a part; None if they do not match."""
     if known.kind is AccountRank.BACKFILLED:
         # The item may have stayed loaded after it was heard. A row that is short may be the one after it.
         apart_ms = min(_ends_apart_ms(row, known), abs(row.end_ms - known.end_ms))
         is_whole = apart_ms <= min(SAME_END_MS, row.ms_played // 2 + MS_PLAYED_TOLERANCE_MS)
     else:
         is_whole = _is_whole(row, known)
-    if not (is_whole or is_part(row, known)) or not is_same_in_exports(row, known):
+    if not (is_whole or is_part(row, known)):
         return None
     if row.kind is AccountRank.ACCOUNT_DATA:
         apart_ms = abs(row.ms_played - known.ms_played) + _ends_apart_ms(row, known)
@@ -165,11 +131,8 @@ def cost(row: PlayEvidence, known: PlayEvidence) -> int | None:
 
 
 def listen_cost(listen: PlayEvidence, known: PlayEvidence) -> int | None:
-    """Return how far a listen of another logger is from the start of a play; None if it is not that play.
-
-    Its second is that of the start, in some loggers of the end, and its length is not known.
-    """
-    if listen.kind is not AccountRank.LISTEN or not is_same_in_exports(listen, known):
+    """Return how far a listen is from a play, which some loggers note at its end; None for another play."""
+    if listen.kind is not AccountRank.LISTEN:
         return None
     latest_ms, known_latest_ms = _latest_start_ms(listen), _latest_start_ms(known)
     since_ms = known.begin_ms - LISTEN_TOLERANCE_MS
@@ -234,10 +197,10 @@ def is_part(row: PlayEvidence, known: PlayEvidence, used_ms: int = 0) -> bool:
     """Return whether a row may be a part of a play: inside it, and within the time that other rows left.
 
     Closing a paused player, or seeking back to the beginning, ends a row but not the play. Other rows account
-    for `used_ms` of the play. Of a backfilled play only the end is known.
+    for `used_ms` of it.
     """
     if known.kind is AccountRank.BACKFILLED:
-        return False
+        return False  # only its end is known
     tolerance_ms = min(PART_TOLERANCE_MS, row.ms_played // 4)
     is_inside = overlap_ms(row, known) >= row.ms_played - tolerance_ms
     return is_inside and used_ms + row.ms_played <= known.ms_played + tolerance_ms
@@ -250,10 +213,7 @@ def deleted_ms(row: PlayEvidence, from_ms: int, to_ms: int) -> int:
 
 
 def tombstone_cost(row: PlayEvidence, from_ms: int, to_ms: int) -> int | None:
-    """Return the mismatch of an inexact row and a tombstone; None if it is not the deleted play.
-
-    The row is a listen, with a second near the start, or one of the account data, with the minute of the end.
-    """
+    """Return the mismatch of a listen or a row of account data and a tombstone; None if they do not match."""
     span_ms = to_ms - from_ms
     if row.kind is AccountRank.LISTEN:  # other loggers have no shorter ones
         apart_ms = max(0, from_ms - _latest_start_ms(row), row.begin_ms - from_ms)

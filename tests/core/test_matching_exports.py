@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from spotify_logger.core.matching import AccountRank
+from spotify_logger.core.matching import AccountRank, Recording
 from spotify_logger.core.matching_exports import PlayEvidence, cost
 
-A = "spotify:track:a"
+RECORDING = Recording("spotify:track:a", "", "a", frozenset(), "", None)
 
 
 def evidence(kind: AccountRank, begin: float, end: float, played: float, reason: str) -> PlayEvidence:
     """Return what a source reports; times are in seconds."""
     begin_ms, end_ms, ms_played = (round(1000 * each) for each in (begin, end, played))
-    return PlayEvidence(kind, A, {"name": "A"}, "", begin_ms, end_ms, end_ms, ms_played, reason)
+    return PlayEvidence(kind, RECORDING, begin_ms, end_ms, end_ms, ms_played, reason)
 
 
 @pytest.mark.parametrize(

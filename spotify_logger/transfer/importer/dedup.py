@@ -15,6 +15,7 @@ from itertools import product, starmap
 from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
+from spotify_logger.core import matching
 from spotify_logger.core import matching_exports as rules
 from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, MINUTE_MS, AccountRank, Identity, identity
 from spotify_logger.core.matching_exports import PART_COST, PlayEvidence, cost, is_part
@@ -287,12 +288,13 @@ def _by_cost(
     near: Callable[[PlayEvidence], Iterable[Candidate]],
     cost_of: Callable[[PlayEvidence, PlayEvidence], int | None],
 ) -> Iterator[tuple[int, Candidate, Candidate]]:
-    """Yield rows with plays near them that they may be, the best pairs first: mismatch, row and play."""
+    """Yield rows and plays near them of the same recording, the best pairs first: mismatch, row and play."""
     costs = []
     for number, row in enumerate(rows):
         for order, play in enumerate(near(row.evidence)):
             value = cost_of(row.evidence, play.evidence)
-            if value is not None and row.may_be(play):
+            recordings = row.evidence.recording, play.evidence.recording
+            if value is not None and row.may_be(play) and matching.is_same_recording(*recordings):
                 costs.append((value, number, order, play))
     for value, number, _, play in sorted(costs, key=lambda found: found[:3]):
         yield value, rows[number], play
