@@ -1,7 +1,6 @@
 """Track which periods were observed, and why others were not. Pure: time comes in with each turn.
 
-A period without an answer that is longer than planned was not observed: `recently-played` is asked what was
-played meanwhile. If it is longer than five minutes, it is a gap, and recorded.
+After a period without an answer, longer than planned, `recently-played` is asked what was played meanwhile.
 """
 
 from collections import Counter

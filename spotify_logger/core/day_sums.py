@@ -67,7 +67,7 @@ NOTHING = LocalSums(0, 0, 0, 0, 0, 0)
 
 def total(sums: Sequence[LocalSums]) -> LocalSums:
     """Return the sums of all days or hours."""
-    return LocalSums(*map(sum, zip(*sums, strict=True))) if sums else NOTHING
+    return LocalSums(*map(sum, zip(NOTHING, *sums, strict=True)))
 
 
 def date_of(day: int) -> date:
@@ -91,7 +91,7 @@ def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
         previous, current = day, Streak(run, str(date_of(day - run + 1)))
         longest = max(longest, current, key=lambda streak: streak.days)
     # A streak that reaches yesterday is still current.
-    is_over = previous is None or date_of(previous) < today - timedelta(days=1)
+    is_over = previous is None or date_of(previous + 1) < today
     return longest, Streak() if is_over else current
 
 
@@ -109,10 +109,7 @@ def sums_of(
 
 
 def by_interval(days: Sequence[LocalSums], period: Period, zone: Zone, today: date, per: str) -> list[Sums]:
-    """Return the sums of each day, week (from Monday) or month of a period.
-
-    They range from the start of the period, or the first play, to its end or today.
-    """
+    """Return the sums of each day, week (from Monday) or month of a period, up to today."""
     if not days:
         return []
     first = date_of(days[0].number) if period.begin is None else zone.day(period.begin)

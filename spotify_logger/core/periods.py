@@ -1,7 +1,4 @@
-"""Periods of time as people name them, in a time zone. Pure.
-
-A day begins at local midnight and has 23, 24 or 25 hours.
-"""
+"""Periods of time as people name them, in a time zone; invalid texts raise ValueError. Pure."""
 
 import re
 from bisect import bisect_left
@@ -48,10 +45,7 @@ class Zone:
         return int((self.local(second) - there).total_seconds())
 
     def second(self, moment: datetime) -> int:
-        """Return the second since the epoch of a local time; the first one if it occurs twice.
-
-        A local time that is skipped in spring becomes the moment at which clocks were put forward.
-        """
+        """Return the first second since the epoch at which clocks show a local time, or a later one."""
         naive = moment.replace(tzinfo=None, fold=0)
         try:
             found = int(naive.replace(tzinfo=self._zone).timestamp())
@@ -109,10 +103,7 @@ def _from_days(zone: Zone, form: str, days: Sequence[date]) -> Period:
 
 
 def last(zone: Zone, now: float, number: int, unit: str) -> Period:
-    """Return the last `number` hours, days, weeks, months ("m") or years up to `now`, in seconds.
-
-    A period that begins before the year 1 raises a ValueError or OverflowError.
-    """
+    """Return the last hours, days, weeks, months ("m") or years; OverflowError or ValueError if too many."""
     end = int(now) + 1
     begin, earlier = (_back(zone, end, number * times, unit) for times in (1, 2))
     noun = {"h": "hour", "d": "day", "w": "week", "m": "month", "y": "year"}[unit]
@@ -145,9 +136,6 @@ def _back(zone: Zone, second: int, number: int, unit: str) -> int:
 def _months_later(first: date, months: int) -> date:
     number = first.year * 12 + first.month - 1 + months
     return date(number // 12, number % 12 + 1, 1)
-
-
-# Texts; what is not valid raises ValueError
 
 
 def parse_year(text: str) -> int:

@@ -17,10 +17,7 @@ MAX_IDLE_FACTOR = 1.75  # of `poll_max`: the longest idle wait; a first play sho
 
 
 class PollSchedule:
-    """Computes the wait after each answer: `poll_min` to `poll_max` seconds while something plays, as a rule.
-
-    Only the wait for the end of an item may be shorter. Every other one is multiplied by `slowdown`.
-    """
+    """Computes the waits after answers; all but those for the end of an item are multiplied by `slowdown`."""
 
     def __init__(self, poll_min: float, poll_max: float) -> None:
         self._poll_min, self._poll_max = poll_min, poll_max

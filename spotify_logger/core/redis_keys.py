@@ -1,10 +1,7 @@
-"""Redis keys, and the format of index rows. Pure.
-
-Values may have been written by anyone: parsers return None for invalid ones.
-"""
+"""Redis keys, and the format of index rows. Pure; parsers return None for values that are not ours."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
 from itertools import starmap
 
@@ -69,11 +66,6 @@ def remove_listener(prefix: str, listener: str) -> str:
 def play_key(second: int) -> str:
     """Return the key of the play that a second since the epoch names."""
     return f"listening:{second}"
-
-
-def touched(names: Iterable[str], revision: str) -> dict[str, str]:
-    """Return the fields of the revisions for the days, or `CATALOG`, that somebody writes now."""
-    return dict.fromkeys((*names, NEWEST), revision)
 
 
 def index_key(day: date) -> str:

@@ -1,7 +1,4 @@
-"""Search titles, artists and albums by words. Pure.
-
-Case, accents, punctuation and quotes do not matter. Names are compared as `search_words` returns them.
-"""
+"""Search titles, artists and albums by words, compared as `search_words` returns them. Pure."""
 
 import re
 import unicodedata
@@ -47,10 +44,7 @@ class Match(IntEnum):
 
 @lru_cache(maxsize=4096)
 def search_words(text: str) -> str:
-    """Return the words of a text, folded and without punctuation, separated by spaces.
-
-    A text without words stays as it is: there is a band called "!!!".
-    """
+    """Return the words of a text, folded and without punctuation; all of it if it has none, as "!!!"."""
     folded = fold(text)
     words = folded.translate(_IGNORED)
     if not words.isascii():
@@ -70,10 +64,7 @@ def indexed_words(*names: str) -> str:
 
 
 def beginning(word: str) -> str:
-    """Return what occurs in `indexed_words` if a word begins with `word`.
-
-    Scripts that do not separate words by spaces match anywhere.
-    """
+    """Return what `indexed_words` has if a word begins with `word`; in scripts without spaces, anywhere."""
     return f" {word}" if word[0].isascii() else word
 
 

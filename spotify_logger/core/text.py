@@ -13,10 +13,7 @@ _ALIKE = str.maketrans(
 
 
 def fold(text: str) -> str:
-    """Normalize case, accents of Latin letters, widths, quotes, dashes and spaces.
-
-    Marks on letters of other scripts are kept, because there they make another letter.
-    """
+    """Normalize case, accents of Latin letters (not of others), widths, quotes, dashes and spaces."""
     folded = unicodedata.normalize("NFKD", text).casefold().translate(_ALIKE)
     if not folded.isascii():
         kept: list[str] = []

@@ -4,12 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 MAX_STAMP_MS = 10**13  # in the year 2286, what the ten digits of a key can say; later is invalid
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-ONE_MILLISECOND = timedelta(milliseconds=1)
 
 
 def to_iso(stamp_ms: int) -> str:
     """Format milliseconds since the epoch as ISO 8601 in UTC: "2026-11-22T18:00:00.000Z"."""
-    moment = EPOCH + stamp_ms * ONE_MILLISECOND
+    moment = EPOCH + timedelta(milliseconds=stamp_ms)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -26,7 +25,7 @@ def from_iso(text: str) -> int | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return in_range((moment - EPOCH) // ONE_MILLISECOND)
+    return in_range((moment - EPOCH) // timedelta(milliseconds=1))
 
 
 def seconds_of(text: str | None) -> float | None:

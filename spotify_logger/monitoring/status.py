@@ -191,10 +191,7 @@ def _evidence(
 
 
 def true_time(found: Mapping[str, str], now: float, monotonic: float) -> float:
-    """Return the time `now`, as Spotify told it to a logger on this machine since the boot, if it did.
-
-    A wrong clock would make a live logger look dead, or the login expired.
-    """
+    """Return `now` as a logger on this machine knows it from Spotify: a wrong clock makes it look dead."""
     boot, _, booted_at = found.get("clock", "").partition(" ")
     began = whole_number(booted_at)
     if began is None or boot != boot_id():

@@ -44,7 +44,7 @@ class Batch:
         self.write_hash(key, fields)
         day = keys.day_of(key_second)
         self.write_hash(keys.index_key(day), {str(key_second): index})
-        self.write_hash(keys.REVISIONS, keys.touched([str(day)], self._revision))
+        self.write_hash(keys.REVISIONS, dict.fromkeys((str(day), keys.NEWEST), self._revision))
 
     def write_gap(self, second: int, fields: Mapping[str, str]) -> None:
         """Write a gap by the second of its start, and its line in the index of gaps."""
@@ -140,7 +140,7 @@ class Store:
 
     def touch(self, names: Iterable[str]) -> Command:
         """Return the command that tells readers which days, or `CATALOG`, they have to read again."""
-        fields = keys.touched(names, self.revision())
+        fields = dict.fromkeys((*names, keys.NEWEST), self.revision())
         return ("HSET", self.key(keys.REVISIONS), *chain.from_iterable(fields.items()))
 
     def revision(self) -> str:

@@ -150,4 +150,4 @@ def _copy_hash(
     elif missing:
         batch.write_hash(name, missing)
         if name.startswith(ITEM_KEYS):  # readers may have read its plays before
-            batch.write_hash(keys.REVISIONS, keys.touched([keys.CATALOG], revision))
+            batch.write_hash(keys.REVISIONS, dict.fromkeys((keys.CATALOG, keys.NEWEST), revision))
