@@ -9,8 +9,6 @@ from typing import NamedTuple
 from spotify_logger.core.text import fold
 from spotify_logger.system.state import from_json
 
-ARTIST_FIELDS = ("artists", "artist_ids", "artist_list")
-"""The fields that identify an item's artists."""
 MAX_SPLITS = 10_000  # a text that could be split into names in more ways stays whole
 
 

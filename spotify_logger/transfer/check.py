@@ -12,7 +12,7 @@ from typing import TextIO
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
-from spotify_logger.core.catalog import ARTIST_FIELDS, CatalogEntry, tell_apart
+from spotify_logger.core.catalog import CatalogEntry, tell_apart
 from spotify_logger.core.matching import MINUTE_MS, SAME_END_MS, naming_seconds
 from spotify_logger.core.play import BACKFILL, LIVE, PLAY_FIELDS, Play
 from spotify_logger.core.player_state import ITEM_FIELDS, encode_artists, whole_number
@@ -42,8 +42,7 @@ def check(
     """Check that plays, index, catalog and gaps of a log agree, and repair index and catalog on request.
 
     Plays that have lost fields get them back from index and catalog. What is left of others is deleted with
-    consent only, or without asking if `confirmation` is None. The exit code is 1 if there are problems, or
-    any left after the repair. The progress is shown on the screen if it is a terminal.
+    consent, or if `confirmation` is None. The exit code is 1 if there are problems, or some are left.
     """
     found = LogCheck(archive, repair=repair)
     findings = found.findings
@@ -80,11 +79,7 @@ PlayFinding = tuple[FindingKind, Play | None, str]
 
 
 class LogCheck:
-    """Compares what is in a log, and corrects index and catalog on request.
-
-    A difference is reported only if reading both sides again confirms it, because the open play changes all
-    the time.
-    """
+    """Compares what is in a log, and reads differences again: the open play changes all the time."""
 
     def __init__(self, archive: Archive, *, repair: bool) -> None:
         self._archive = archive
@@ -197,8 +192,7 @@ class LogCheck:
             lines = self._archive.index_lines(seconds)
             with self._archive.batch() as batch:
                 for (second, held), item in zip(self._archive.plays(seconds), items, strict=True):
-                    whole = Play.from_hash(second, held)
-                    play = whole or _rebuild(second, held, lines.get(second, ""), item)
+                    play = _rebuild(second, held, lines.get(second, ""), item)
                     if play is not None:
                         batch.write_play(second, play.to_hash(), play.index)
                         self._register(play)
@@ -237,17 +231,15 @@ class LogCheck:
 
     def check_artists(self) -> None:
         """Check that the catalog has artists as a list, and add those that can be told apart."""
-        read = self._archive.catalog(sorted(self._played), ARTIST_FIELDS)
-        entries = {key: CatalogEntry(**dict(zip(ARTIST_FIELDS, values, strict=True))) for key, values in read}
+        read = self._archive.catalog(sorted(self._played), CatalogEntry._fields)
+        entries, lists = {key: CatalogEntry(*values) for key, values in read}, list[Command]()
         found, doubtful = tell_apart(entries)
-        lists = list[Command]()
         for key, entry in entries.items():
             # Without IDs there is only one name: the album's artist of an export.
             if found[key] and entry.artist_ids and not entry.artist_list:
-                is_doubtful = key in doubtful
-                kind = FindingKind.DOUBTFUL_ARTISTS if is_doubtful else FindingKind.JOINED_ARTISTS
+                kind = FindingKind.DOUBTFUL_ARTISTS if key in doubtful else FindingKind.JOINED_ARTISTS
                 self.findings.add(kind, key)
-                if not is_doubtful and (text := encode_artists(found[key])):
+                if key not in doubtful and (text := encode_artists(found[key])):
                     lists.append(("HSETNX", self._archive.key(key), "artist_list", text))
         for batch in batched(lists if self.findings.repair else (), ITEMS_PER_BATCH):
             self._archive.write(batch)
@@ -256,28 +248,25 @@ class LogCheck:
         """Check that gaps and their index agree."""
         self.findings.seen["gaps"] += len(self._gaps)
         key, commands = self._archive.key(keys.GAPS), list[Command]()
-        wrong = self._wrong_gaps()
-        again = self._wrong_gaps() if wrong else {}  # one that is still open may have grown meanwhile
+        wrong, again = self._wrong_gaps(), self._wrong_gaps()  # one that is still open may grow meanwhile
         for name in sorted(wrong.keys() & again.keys()):
-            line = again[name]
-            if line is None:
-                self.findings.add(FindingKind.STRANGE, f"gap:{name}")
-            elif line:
-                self.findings.add(FindingKind.UNLISTED_GAP, f"gap:{name}")
-                commands.append(("HSET", key, name, line))
-            else:
-                self.findings.add(FindingKind.LOST_GAP, f"{keys.GAPS} {name}")
-                commands.append(("HDEL", key, name))
+            kind, line = again[name]
+            self.findings.add(kind, f"{keys.GAPS} {name}" if kind is FindingKind.LOST_GAP else f"gap:{name}")
+            if kind is not FindingKind.STRANGE:
+                commands.append(("HSET", key, name, line) if line else ("HDEL", key, name))
         if self.findings.repair:
             self._archive.write(commands)
 
-    def _wrong_gaps(self) -> dict[str, str | None]:
-        """Return the correct entries of wrong ones: "" without a gap, None if its hash is that of no gap."""
+    def _wrong_gaps(self) -> dict[str, tuple[FindingKind, str]]:
+        """Return what is wrong with gaps and their index entries, and the correct entries."""
         hashes = zip(self._gaps, self._archive.hashes(map(keys.gap_key, self._gaps)), strict=True)
-        wanted = {str(second): keys.gap_value(second, fields) or None for second, fields in hashes}
+        wanted = {str(second): keys.gap_value(second, fields) for second, fields in hashes}
         lines = self._archive.hash(keys.GAPS)
-        lost = dict.fromkeys(lines.keys() - wanted.keys(), "")
-        return lost | {name: line for name, line in wanted.items() if line is None or line != lines.get(name)}
+        wrong = dict.fromkeys(lines.keys() - wanted.keys(), (FindingKind.LOST_GAP, ""))
+        for name, line in wanted.items():
+            if not line or line != lines.get(name):
+                wrong[name] = FindingKind.UNLISTED_GAP if line else FindingKind.STRANGE, line
+        return wrong
 
 
 def _compare(play: Play | None, line: str | None, fields: Mapping[str, str] | None) -> FindingKind | None:
@@ -298,7 +287,7 @@ def _rebuild(second: int, held: Mapping[str, str], line: str, item: Mapping[str,
     """Return a play from what is left of it, its line in the index, and its item; None if it cannot be."""
     row = keys.read_row(str(second), line)
     if row is None or not held:
-        return None
+        return Play.from_hash(second, held)
     _, key, ms_played, end = row
     started_ms = from_iso(held.get("started_at", "")) or second * 1000
     ms_played = whole_number(held.get("ms_played")) or ms_played

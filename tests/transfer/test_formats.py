@@ -16,7 +16,7 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkipReason
-from spotify_logger.transfer.importer.files import UnreadableFile, find_sources, read_rows
+from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile, find_sources, read_rows
 from spotify_logger.transfer.importer.formats import format_of, read_row
 from tests.exports import NOON, NOW_MS, A, B, C, account, extended, write
 from tests.transfer.test_dedup import logged
@@ -149,14 +149,16 @@ def test_csv_of_the_tools_for_last_fm_is_read(tmp_path: Path, lines: str) -> Non
     assert found == expected
 
 
-def test_csv_that_is_no_table() -> None:
+def test_csv_that_is_no_table(tmp_path: Path) -> None:
     assert list(read_rows(io.StringIO(""), is_csv=True)) == []
     damaged, row = read_rows(io.StringIO("artist,date\n\udce4,1\nZero,1\n"), is_csv=True)
     assert (isinstance(damaged, str), row) == (True, {"artist": "Zero", "date": "1"})
     (long,) = read_rows(io.StringIO("artist,date\n" + "a," * (1 << 18)), is_csv=True)
     assert long == {"artist": "a", "date": "a"}
-    with pytest.raises(UnreadableFile, match="field"):
-        list(read_rows(io.StringIO('artist\n"' + "a\n" * (1 << 17)), is_csv=True))
+    path = tmp_path / "long.csv"
+    path.write_text('artist\n"' + "a\n" * (1 << 17))
+    with pytest.raises(UnreadableFile, match="field"), SourceFile(str(path), path).open() as text:
+        list(read_rows(text, is_csv=True))
 
 
 def test_exports_of_other_loggers_are_recognized(tmp_path: Path) -> None:

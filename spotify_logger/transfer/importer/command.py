@@ -1,7 +1,6 @@
 """`spotify-logger import`: import the exports of Spotify, of other loggers, and our own.
 
-All rows are read and their plays sorted in a temporary SQLite table; then those are written that are not
-logged yet.
+The plays of all rows are sorted in a temporary SQLite table; then those are written that are not logged yet.
 """
 
 import pickle
@@ -76,10 +75,7 @@ def import_history(
     options: ImportOptions | None = None,
     screen: TextIO | Progress | None = None,
 ) -> Answer:
-    """Import the plays, items and gaps in files, folders and zips, and show the progress on a terminal.
-
-    An interrupted import can be run again, and continues where it stopped.
-    """
+    """Import plays, items and gaps from files, folders and zips; another run continues an interrupted one."""
     users, private, dry_run, restore = options or ImportOptions()
     found = find_sources(paths, users)
     if not found.sources and not found.refused:
@@ -213,7 +209,10 @@ def decide_plays(
     deduplicator = Deduplicator(archive.tombstones().items(), restore=restore)
     for batch in _batches(entries):
         begin_ms, end_ms = batch[0].play.started_ms, max(entry.play.ended_ms for entry in batch)
-        known = _logged_plays(archive, (begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000)
+        rows = archive.rows((begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000)
+        seconds = [second for second, *_ in rows]
+        hashes = archive.fields(map(play_key, seconds), _FIELDS)
+        known = list(filter(None, map(Play.from_hash, seconds, hashes)))
         keys = {play.item.key for play in (*known, *(entry.play for entry in batch))} if known else ()
         isrcs = {key: isrc for key, (isrc,) in archive.catalog(keys, ["isrc"]) if isrc}
         yield deduplicator.decide(batch, known, isrcs), deduplicator.lifted
@@ -235,12 +234,6 @@ def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
         until_ms = max(until_ms, entry.play.started_ms + longest_ms, entry.play.ended_ms)
     if batch:
         yield batch
-
-
-def _logged_plays(archive: Archive, begin: int, end: int) -> list[Play]:
-    seconds = [second for second, *_ in archive.rows(begin, end)]
-    hashes = archive.fields(map(play_key, seconds), _FIELDS)
-    return list(filter(None, map(Play.from_hash, seconds, hashes)))
 
 
 def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answer:

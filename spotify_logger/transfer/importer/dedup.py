@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import Enum
 from itertools import product, starmap
 from operator import itemgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from spotify_logger.core import matching
 from spotify_logger.core import matching_exports as rules
@@ -88,11 +88,6 @@ class Candidate:
                 each.accounts = self.accounts
 
 
-def _known_play(play: Play, isrcs: Mapping[str, str]) -> Candidate:
-    entry = ImportedPlay(play, rules.kind_of(play), play.ended_ms)
-    return Candidate(entry, isrcs, RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE)
-
-
 class Deduplicator:
     """Decides about batches of rows in chronological order, and remembers the new plays.
 
@@ -100,7 +95,8 @@ class Deduplicator:
     """
 
     def __init__(self, tombstones: Iterable[tuple[int, int]] = (), *, restore: bool = False) -> None:
-        self._tombstones = _TimeIndex((begin * 1000, end * 1000, (begin, end)) for begin, end in tombstones)
+        spans = ((begin * 1000, end * 1000, (begin, end)) for begin, end in tombstones)
+        self._tombstones_near = _overlapping(spans, LISTEN_TOLERANCE_MS + MINUTE_MS)
         self._restore = restore
         self._new_plays: dict[Identity, Candidate] = {}
         self._replaced: set[Identity] = set()
@@ -117,7 +113,7 @@ class Deduplicator:
         rows = [Candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
         found = [(row, second) for row in rows for second in self._tombstones_on(row.evidence)]
         left = self._not_deleted(rows, found)
-        _match(left, self._with_new_plays(rows, (_known_play(play, isrcs) for play in known)))
+        _match(left, self._with_new_plays(rows, known, isrcs))
         found = self._nearest_tombstones(left, {(row.origin, second) for row, second in found})
         left = self._not_deleted(left, found)
         for accounts in {id(row.accounts): row.accounts for row in left}.values():
@@ -129,7 +125,9 @@ class Deduplicator:
             self._replaced.update(map(identity, row.decision.replaced))
         return [row.decision for row in rows]
 
-    def _with_new_plays(self, rows: Sequence[Candidate], known: Iterable[Candidate]) -> list[Candidate]:
+    def _with_new_plays(
+        self, rows: Sequence[Candidate], known: Iterable[Play], isrcs: Mapping[str, str]
+    ) -> list[Candidate]:
         """Return the known plays and the new ones, which keep the evidence of their rows."""
         since = min((row.evidence.begin_ms for row in rows), default=0) - CONTEXT_MS
         self._replaced = {name for name in self._replaced if name[0] >= since - CONTEXT_MS}
@@ -140,13 +138,13 @@ class Deduplicator:
         }
         found = list(new.values())
         for play in known:
-            name = identity(play.entry.play)
+            name, status = identity(play), RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
             if name in new:  # it has been written, perhaps under a later second
-                new[name].entry = new[name].entry._replace(play=play.entry.play)
+                new[name].entry = new[name].entry._replace(play=play)
             elif name not in self._replaced:
-                found.append(play)
-        for play in found:
-            play.accounts = [play]
+                found.append(Candidate(ImportedPlay(play, rules.kind_of(play), play.ended_ms), isrcs, status))
+        for each in found:
+            each.accounts = [each]
         return found
 
     def _not_deleted(
@@ -172,7 +170,7 @@ class Deduplicator:
             kinds = {each.evidence.kind if each.known_as is None else None for each in row.accounts}
             # Others tell by their times whether they are a play that was deleted.
             if kinds <= {AccountRank.ACCOUNT_DATA, AccountRank.LISTEN}:
-                for begin, end in self._tombstones.around(row.evidence, LISTEN_TOLERANCE_MS + MINUTE_MS):
+                for begin, end in self._tombstones_near(row.evidence):
                     apart_ms = rules.tombstone_cost(row.evidence, begin * 1000, end * 1000)
                     costs += [] if apart_ms is None else [(apart_ms, begin, row)]
         found: list[tuple[Candidate, int]] = []
@@ -191,7 +189,7 @@ class Deduplicator:
             return set()  # it may have begun when they were over
         least_ms = row.ms_played // 2 - rules.TOMBSTONE_MS
         shared: dict[int, int] = {}
-        for begin, end in self._tombstones.around(row, rules.TOMBSTONE_MS):
+        for begin, end in self._tombstones_near(row):
             shared_ms = rules.deleted_ms(row, begin * 1000, end * 1000)
             if shared_ms >= min(least_ms, (end - begin) * 500):
                 shared[begin] = max(0, shared_ms)
@@ -323,14 +321,8 @@ def _length_and_day(row: PlayEvidence) -> tuple[int, int]:
 
 def _find_in_plays(rows: Sequence[Candidate], plays: Iterable[Candidate]) -> None:
     """Join rows with the observed and backfilled plays that they match, or are parts of."""
-    known = _index(plays)
-
-    def near(row: PlayEvidence) -> Iterator[Candidate]:
-        whole = replace(row, end_ms=max(row.end_ms, row.reported_end_ms))
-        yield from known.around(whole, rules.TIME_TOLERANCE_MS)
-
     matched: set[Candidate] = set()
-    for value, row, play in _by_cost(rows, near, cost):
+    for value, row, play in _by_cost(rows, _near(plays, rules.TIME_TOLERANCE_MS), cost):
         fits = is_part(row.evidence, play.evidence, play.used_ms) if play.used_ms else value < PART_COST
         if row not in matched and fits:
             matched.add(row)
@@ -340,9 +332,9 @@ def _find_in_plays(rows: Sequence[Candidate], plays: Iterable[Candidate]) -> Non
 
 def _find_listens(listens: Sequence[Candidate], accounts: Iterable[Candidate]) -> None:
     """Join the listens of other loggers with plays, of which each logger has one listen."""
-    near, tolerance_ms = _index(accounts).around, LISTEN_TOLERANCE_MS + MINUTE_MS
+    near = _near(accounts, LISTEN_TOLERANCE_MS + MINUTE_MS)
     matched: set[Candidate] = set()  # a listen near two plays must not make one of them
-    for _, listen, play in _by_cost(listens, lambda row: near(row, tolerance_ms), rules.listen_cost):
+    for _, listen, play in _by_cost(listens, near, rules.listen_cost):
         is_decided = listen.known_as is not None and play.known_as is not None
         if listen not in matched and not is_decided and listen.accounts is not play.accounts:
             pairs = product(*([each.entry.play for each in one.accounts] for one in (listen, play)))
@@ -351,20 +343,22 @@ def _find_listens(listens: Sequence[Candidate], accounts: Iterable[Candidate]) -
                 listen.join(play)
 
 
-class _TimeIndex(Generic[T]):
-    """Finds what overlaps a row in time, given its begin and end."""
-
-    def __init__(self, spans: Iterable[tuple[int, int, T]]) -> None:
-        self._spans = sorted(spans, key=itemgetter(0))
-        self._longest = max((end - begin for begin, end, _ in self._spans), default=0)
-
-    def around(self, row: PlayEvidence, tolerance_ms: int) -> Iterator[T]:
-        """Return what overlaps a row and a tolerance on both sides, by its begin."""
-        begin_ms, end_ms = row.begin_ms - tolerance_ms, row.end_ms + tolerance_ms
-        first = bisect_left(self._spans, begin_ms - self._longest, key=itemgetter(0))
-        last = bisect_right(self._spans, end_ms, key=itemgetter(0))
-        return (found for _, end, found in self._spans[first:last] if end >= begin_ms)
+def _near(plays: Iterable[Candidate], tolerance_ms: int) -> Callable[[PlayEvidence], Iterator[Candidate]]:
+    spans = ((play.evidence.begin_ms, play.evidence.end_ms, play) for play in plays)
+    return _overlapping(spans, tolerance_ms)
 
 
-def _index(plays: Iterable[Candidate]) -> _TimeIndex[Candidate]:
-    return _TimeIndex((play.evidence.begin_ms, play.evidence.end_ms, play) for play in plays)
+def _overlapping(
+    spans: Iterable[tuple[int, int, T]], tolerance_ms: int
+) -> Callable[[PlayEvidence], Iterator[T]]:
+    """Return what finds the spans, each with a begin and an end, that overlap a row, by their begins."""
+    ordered = sorted(spans, key=itemgetter(0))
+    longest_ms = max((end_ms - begin_ms for begin_ms, end_ms, _ in ordered), default=0)
+
+    def near(row: PlayEvidence) -> Iterator[T]:
+        since_ms, until_ms = row.begin_ms - tolerance_ms, max(row.end_ms, row.reported_end_ms) + tolerance_ms
+        first = bisect_left(ordered, since_ms - longest_ms, key=itemgetter(0))
+        last = bisect_right(ordered, until_ms, key=itemgetter(0))
+        return (found for _, end_ms, found in ordered[first:last] if end_ms >= since_ms)
+
+    return near

@@ -78,15 +78,11 @@ class SkipReason(Enum):
 
 
 class ImportedPlay(NamedTuple):
-    """A play parsed from a row of an export.
-
-    Account data reports only the whole minute of its end, rounded down. A play that was paused for long or
-    uploaded later ended before the end that is reported.
-    """
+    """A play parsed from a row of an export."""
 
     play: Play
     kind: AccountRank
-    reported_end_ms: int
+    reported_end_ms: int  # of account data, the minute; of what was paused or uploaded, later than its end
     stored_hash: Mapping[str, str] | None = None  # the whole hash, if it is from our own export
 
 
@@ -126,12 +122,15 @@ def read_listening(kind: AccountRank, row: Row, now_ms: int) -> ParsedRow:
     idle_ms = reported_end_ms - started_ms - ms_played
     longest_ms = MIN_UPLOAD_DELAY_MS if flag(row.get("offline")) else OVER_AFTER_MS
     ended_ms = reported_end_ms if 0 <= idle_ms <= longest_ms else started_ms + ms_played
-    reason, fields = _reason(row.get("reason_end"), flag(row.get("skipped"))), fields_of(item)
+    reason = _END_REASONS.get(text_of(row.get("reason_end")).lower(), UNKNOWN)
+    skipped = flag(row.get("skipped"))
+    if skipped is not None and skipped != (reason == SKIPPED):  # the flag decides: there is one since 2022
+        reason = SKIPPED if skipped else UNKNOWN
+    fields, source = fields_of(item), text_of(row.get(SOURCE_FIELD))
     if device := text_of(row.get("platform")):
         fields["device_name"] = device
     if (shuffle := flag(row.get("shuffle"))) is not None:
         fields["shuffle_state"] = int(shuffle)
-    source = text_of(row.get(SOURCE_FIELD))
     is_ours = source in {LIVE, BACKFILL, IMPORT}
     source = source if is_ours else IMPORT
     play = Play(started_ms // 1000, item, started_ms, ended_ms, ms_played, reason, source, fields)
@@ -219,14 +218,6 @@ def _start(value: object, reported_end_ms: int, ms_played: int) -> int:
     start, latest = stamp_ms(integer(value) or 0), reported_end_ms - ms_played
     is_possible = max(EARLIEST_PLAY_MS, latest - MAX_OFFLINE_MS) <= start <= latest + START_TOLERANCE_MS
     return start if is_possible else latest
-
-
-def _reason(reason_end: object, skipped: bool | None) -> str:  # noqa: FBT001 - a field of the row
-    """Return how a play ended: the flag decides about skips where it is given, which is since 2022."""
-    reason = _END_REASONS.get(text_of(reason_end).lower(), UNKNOWN)
-    if skipped:
-        return SKIPPED
-    return UNKNOWN if skipped is False and reason == SKIPPED else reason
 
 
 def text_of(value: object) -> str:

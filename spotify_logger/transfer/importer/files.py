@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path, PurePosixPath
+from string import whitespace
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
 from spotify_logger.system.errors import SpotifyLoggerError, bounded_nesting
@@ -35,9 +36,7 @@ MAX_ZIP_DEPTH = 2  # how many zips may be in each other; the bomb that contains 
 
 _HISTORY = re.compile(r"streaming.?history|endsong|endvideo", re.IGNORECASE)
 """What Spotify calls its files: one that is damaged from its first row on is said to be so."""
-_JSON = re.compile(
-    r"(?!\._).*\.jsonl?(\.gz)?", re.IGNORECASE
-)  # macOS puts further files, named "._...", into zips
+_JSON = re.compile(r"(?!\._).*\.jsonl?(\.gz)?", re.IGNORECASE)  # macOS puts files named "._..." into zips
 _HEAD_CHARS = 1 << 16
 _ROWS_TO_TRY = 10
 _EMPTY = r"\s*(\[\s*\]\s*)?\Z"
@@ -54,19 +53,19 @@ _MISTAKEN = {
     " of Spotify, spotify-logger, ListenBrainz, Last.fm, Koito or Maloja",
 }
 """What a file is that holds no plays, by its beginning."""
-_USER = re.compile(r'"(?:user_?name|user)"\s*:\s*"([^"]+)"|;Date#([^\n"]+)')
+_USER = re.compile(r'(?:"user(?:_?name)?"\s*:\s*"|;Date#)([^\n"]+)')
 """The user whom an export names: in a field, or in the header of the CSV of lastfmstats.com."""
 _ACCOUNT = re.compile(r'\s*\{[^{}\[\]]*"username"\s*:')  # the file with the user's own data begins so
 
 MAX_ROW_CHARS = 1 << 20  # maximum length of a row, in characters; no record is longer
 CHARS_PER_READ = 1 << 13
 CUT_OFF = "the file is cut off, or not JSON from there on"
-READ_ERRORS = (OSError, EOFError, RuntimeError, UnicodeError, zipfile.BadZipFile, zlib.error)
+READ_ERRORS = (OSError, EOFError, RuntimeError, UnicodeError, zipfile.BadZipFile, zlib.error, csv.Error)
 """The errors that reading a file or a member of a zip can raise."""
 
 _DECODER = json.JSONDecoder(parse_constant=lambda _: None)  # NaN, of a file that pandas wrote
-_BETWEEN_ROWS = re.compile(r"[\s,\[\]]*")
-_BETWEEN_ENTRIES = re.compile(r"[\s,]*")
+_BETWEEN_ENTRIES = f"{whitespace},"  # of a list inside an object
+_BETWEEN_ROWS = f"{whitespace},[]"
 _LIST = r'"(?:listens|scrobbles|track)"\s*:\s*\['
 _NEXT_LIST = re.compile(_LIST)
 _FIRST_LIST = re.compile(
@@ -104,17 +103,7 @@ class SourceFile(NamedTuple):
 
     @contextmanager
     def open(self) -> Iterator["io.TextIOWrapper[BinaryIO]"]:
-        """Open it for reading; raise UnreadableFile if that is impossible."""
-        with self.open_bytes() as file:
-            is_utf_16 = file.peek(2)[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
-            # Rows with bytes that are not UTF-8 are refused one by one.
-            encoding = ("utf-16", "surrogatepass") if is_utf_16 else ("utf-8-sig", "surrogateescape")
-            with io.TextIOWrapper(cast("BinaryIO", file), *encoding) as text:
-                yield text
-
-    @contextmanager
-    def open_bytes(self) -> Iterator[io.BufferedReader]:
-        """Open it, or the member of a zip that it is; raise UnreadableFile if that is impossible."""
+        """Open it for reading; raise UnreadableFile if that, or reading it in the block, is impossible."""
         with ExitStack() as stack:
             try:
                 file = stack.enter_context(self.path.open("rb"))
@@ -123,9 +112,12 @@ class SourceFile(NamedTuple):
                 for member in self.members:
                     archive = stack.enter_context(zipfile.ZipFile(file))
                     file = cast("io.BufferedReader", stack.enter_context(archive.open(member)))
+                is_utf_16 = file.peek(2)[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+                # Rows with bytes that are not UTF-8 are refused one by one.
+                encoding = ("utf-16", "surrogatepass") if is_utf_16 else ("utf-8-sig", "surrogateescape")
+                yield stack.enter_context(io.TextIOWrapper(cast("BinaryIO", file), *encoding))
             except READ_ERRORS as error:
                 raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
-            yield file
 
 
 @dataclass
@@ -136,39 +128,20 @@ class FoundFiles:
     others: int = 0
     other_users: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)  # files and folders, and why
-    _users: dict[str, str] = field(default_factory=dict, compare=False)  # by folder
+    _users: dict[PurePosixPath, str] = field(default_factory=dict, compare=False)  # by folder
 
     def add(self, source: SourceFile, *, is_named: bool = False) -> None:
         """Add a file if it holds plays, or those in it if it is a zip."""
+        if source.members and source.size > MAX_MEMBER_BYTES:
+            self.refused.append((source.name, "larger than a gigabyte: unpack it"))
+            return
         if source.name.lower().endswith(".zip") or (is_named and zipfile.is_zipfile(source.path)):
-            for member in self._members(source):
-                self.add(member)
-        else:
-            self._add_source(source, is_named=is_named)
-
-    def _members(self, outer: SourceFile) -> Iterator[SourceFile]:
-        members: list[zipfile.ZipInfo] = []
-        if len(outer.members) == MAX_ZIP_DEPTH:
-            self.refused.append((outer.name, "a zip inside a zip inside a zip: unpack the outer ones"))
+            try:
+                for member in _members(source):
+                    self.add(member)
+            except UnreadableFile as error:
+                self.refused.append((source.name, f"not a readable zip ({error})"))
             return
-        try:
-            with outer.open_bytes() as file, zipfile.ZipFile(file) as archive:
-                members += (member for member in archive.infolist() if not member.is_dir())
-        except (UnreadableFile, *READ_ERRORS) as error:
-            self.refused.append((outer.name, f"not a readable zip: {describe_error(error)}"))
-        if len(members) > MAX_ZIP_MEMBERS:
-            self.refused.append((outer.name, "contains very many files: unpack it, and import the folder"))
-            return
-        for member in members:
-            # Some programs of Windows write backslashes.
-            name = f"{outer.name}/{member.filename}".replace("\\", "/")
-            if member.file_size > MAX_MEMBER_BYTES:
-                self.refused.append((name, "larger than a gigabyte: unpack it"))
-            else:
-                yield SourceFile(name, outer.path, (*outer.members, member.filename), member.file_size)
-
-    def _add_source(self, source: SourceFile, *, is_named: bool = False) -> None:
-        """Add a file if its first rows are of a known format."""
         name = PurePosixPath(source.name)
         is_json = _JSON.fullmatch(name.name) is not None
         is_history = is_json and _HISTORY.search(name.name) is not None
@@ -176,12 +149,11 @@ class FoundFiles:
         try:
             with source.open() as text:
                 head = text.read(_HEAD_CHARS)
-        except (UnreadableFile, *READ_ERRORS) as error:
+        except UnreadableFile as error:
             why = str(error)
         user, is_csv = _USER.search(head), head.lstrip()[:1] not in {"[", "{"}
-        source = source._replace(is_csv=is_csv, user=(user[1] or user[2]) if user else "")
-        service = _service(source, head)
-        source = source._replace(service=service or "Spotify")
+        service = _service(head, is_csv=is_csv)
+        source = source._replace(is_csv=is_csv, service=service or "Spotify", user=user[1] if user else "")
         # The zips of ListenBrainz have a file for what there is none of, too.
         is_needless = bool(source.members) and not why and re.match(_EMPTY, head) is not None
         if service or (is_history and not is_csv):
@@ -192,7 +164,7 @@ class FoundFiles:
         else:
             self.others += 1
             if source.user and _ACCOUNT.match(head):
-                self._users[str(name.parent)] = source.user
+                self._users[name.parent] = source.user
 
     def choose(self, users: Collection[str]) -> None:
         """Leave the files of other users aside; raise SpotifyLoggerError if a user has to be chosen."""
@@ -208,8 +180,21 @@ class FoundFiles:
 
     def _user(self, source: SourceFile) -> str:
         """Return the user that a file beside another one names, or in the nearest folder around it."""
-        folders = (str(folder) for folder in PurePosixPath(source.name).parents)
-        return next((self._users[folder] for folder in folders if folder in self._users), "")
+        return next(filter(None, map(self._users.get, PurePosixPath(source.name).parents)), "")
+
+
+def _members(outer: SourceFile) -> Iterator[SourceFile]:
+    """Yield what is in a zip; raise UnreadableFile if that is too much, or damaged."""
+    if len(outer.members) == MAX_ZIP_DEPTH:
+        raise UnreadableFile("a zip inside a zip inside a zip: unpack the outer ones")
+    with outer.open() as text, zipfile.ZipFile(text.buffer) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) > MAX_ZIP_MEMBERS:
+        raise UnreadableFile("contains very many files: unpack it, and import the folder")
+    for member in members:
+        # Some programs of Windows write backslashes.
+        name = f"{outer.name}/{member.filename}".replace("\\", "/")
+        yield SourceFile(name, outer.path, (*outer.members, member.filename), member.file_size)
 
 
 def _by_user(source: SourceFile) -> list[SourceFile]:
@@ -221,11 +206,11 @@ def _by_user(source: SourceFile) -> list[SourceFile]:
     return [source._replace(user=user) for user in sorted(users)]
 
 
-def _service(source: SourceFile, head: str) -> str:
+def _service(head: str, *, is_csv: bool) -> str:
     """Return whose format the first rows of a file have; "" if it is not a known one."""
     readable = head.encode("utf-8", "replace").decode()  # its rows are refused one by one
-    with suppress(UnreadableFile):
-        rows = islice(read_rows(io.StringIO(readable), is_csv=source.is_csv), _ROWS_TO_TRY)
+    with suppress(UnreadableFile, csv.Error):
+        rows = islice(read_rows(io.StringIO(readable), is_csv=is_csv), _ROWS_TO_TRY)
         return next((known.service for known in map(format_of, rows) if known is not None), "")
     return ""
 
@@ -242,19 +227,18 @@ def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFil
             is_folder = stat.S_ISDIR(path.stat().st_mode)
         except OSError as error:
             raise SpotifyLoggerError(f"cannot read {path}: {describe_error(error)}") from None
-        named = [(path.parent, (), (path.name,))]
-        for folder, _, names in os.walk(path, onerror=refuse) if is_folder else named:
-            for file in (Path(folder, name) for name in sorted(names)):
-                try:
-                    status = file.stat()
-                except OSError as error:
-                    refuse(error)
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    found.add(SourceFile(str(file), file, (), status.st_size), is_named=not is_folder)
-                elif not is_folder:
-                    why = "a pipe or a device: save its content to a file, and import that"
-                    found.refused.append((str(file), why))
+        folders = os.walk(path, onerror=refuse) if is_folder else [(path.parent, (), [path.name])]
+        for file in sorted(Path(folder, name) for folder, _, names in folders for name in names):
+            try:
+                status = file.stat()
+            except OSError as error:
+                refuse(error)
+                continue
+            if stat.S_ISREG(status.st_mode):
+                found.add(SourceFile(str(file), file, (), status.st_size), is_named=not is_folder)
+            elif not is_folder:
+                why = "a pipe or a device: save its content to a file, and import that"
+                found.refused.append((str(file), why))
     found.choose(users)
     return found
 
@@ -264,10 +248,7 @@ def read_rows(text: TextIO, *, is_csv: bool = False) -> Iterator[object]:
 
     A line that is not JSON and a row that is not UTF-8 are yielded as text.
     """
-    try:
-        yield from _csv_rows(text) if is_csv else _json_rows(text)
-    except (csv.Error, *READ_ERRORS) as error:
-        raise UnreadableFile(f"cannot be read any further: {describe_error(error)}") from None
+    return _csv_rows(text) if is_csv else _json_rows(text)
 
 
 def _json_rows(text: TextIO) -> Iterator[object]:
@@ -279,22 +260,18 @@ def _json_rows(text: TextIO) -> Iterator[object]:
         if not first and (beginning := _FIRST_LIST.match(rest)):
             rest, between = rest[beginning.end() :], _BETWEEN_ENTRIES
         first, last = first or read.strip()[:1], read.strip()[-1:] or last
-        may_be_damaged = is_damaged(rest)
-        place = _skip(between, rest, 0)
         with suppress(ValueError), bounded_nesting():
-            while place < len(rest):
-                row, end = _DECODER.raw_decode(rest, place)
-                if end == len(rest) and more:
-                    break  # a number may have more digits
-                yield rest[place:end] if may_be_damaged and is_damaged(rest[place:end]) else row
-                place = _skip(between, rest, end)
-        rest = rest[place:]
+            while rest := rest.lstrip(between):
+                row, end = _DECODER.raw_decode(rest)
+                yield rest[:end] if is_damaged(rest[:end]) else row
+                rest = rest[end:]
+        is_complete = not more or len(rest) > MAX_ROW_CHARS
         if between is _BETWEEN_ENTRIES and rest.startswith("]"):
-            following = _NEXT_LIST.search(rest)
-            if following is None and (not more or len(rest) > MAX_ROW_CHARS):
+            if following := _NEXT_LIST.search(rest):
+                rest = rest[following.end() :]
+            elif is_complete:
                 break
-            rest = rest if following is None else rest[following.end() :]
-        elif rest and (not more or len(rest) > MAX_ROW_CHARS):
+        elif rest and is_complete:
             line, newline, rest = rest.partition("\n")
             if first != "{" or between is _BETWEEN_ENTRIES or not newline:
                 raise UnreadableFile(CUT_OFF)
@@ -302,11 +279,6 @@ def _json_rows(text: TextIO) -> Iterator[object]:
     is_in_list = between is _BETWEEN_ENTRIES and not rest.startswith("]")
     if is_in_list or (first == "[" and last != "]"):
         raise UnreadableFile(CUT_OFF)
-
-
-def _skip(between: re.Pattern[str], text: str, place: int) -> int:
-    found = between.match(text, place)
-    return place if found is None else found.end()
 
 
 def _csv_rows(text: TextIO) -> Iterator[object]:

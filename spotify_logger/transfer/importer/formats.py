@@ -142,13 +142,13 @@ def _names(value: object) -> list[str]:
 
 def _moment_ms(value: object) -> int | None:
     """Return the moment that a number of seconds or milliseconds, or a text, means."""
-    number = rows.integer(value)
-    if number is not None or not isinstance(value, str):
-        return None if number is None else rows.stamp_ms(number)
+    if (number := rows.integer(value)) is not None:
+        return rows.stamp_ms(number)
+    text = rows.text_of(value)
     with suppress(ValueError):  # Last.fm's form, in UTC; some tools write a comma
-        moment = datetime.strptime(value.replace(",", ""), "%d %b %Y %H:%M").replace(tzinfo=UTC)
+        moment = datetime.strptime(text.replace(",", ""), "%d %b %Y %H:%M").replace(tzinfo=UTC)
         return int(moment.timestamp()) * 1000
-    return from_iso(value)
+    return from_iso(text)
 
 
 def _length_ms(logger: Logger, row: Row) -> int:

@@ -28,8 +28,6 @@ _ALIASES = (
     | {"context": "context_uri", "currently_playing_type": "type"}
 )
 """Other names that fields may have, in lower case, with underscores, and without "item_" or "track_"."""
-_EMPTY = frozenset({"", "none", "null"})
-_YES = frozenset({"1", "1.0", "true"})
 _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
 
 
@@ -39,7 +37,7 @@ def read_sample(fields: Mapping[str, str]) -> PlayerState:
     sample = defaultdict(str, playing="1")
     for name, value in fields.items():
         plain = re.sub(r"\W", "_", name.lower()).removeprefix("item_").removeprefix("track_")
-        if value.lower() not in _EMPTY:
+        if value.lower() not in {"", "none", "null"}:
             sample[_ALIASES.get(plain, plain)] = value
     uri, album, artists = _URI.fullmatch(sample["uri"]), {"name": sample["album"]}, sample["artists"]
     # They may be a JSON list of names or of artist objects.
@@ -85,5 +83,5 @@ def _finished(plays: Iterable[Play]) -> Iterator[ImportedPlay]:
 def _value(name: str, text: str) -> object:
     """Return the value of a field as in Spotify's response; None if it is missing."""
     if name in player_state.BOOLEAN_FIELDS:
-        return text.lower() in _YES if text else None
+        return text.lower() in {"1", "1.0", "true"} if text else None
     return player_state.whole_number(text.removesuffix(".0")) if name in player_state.INTEGER_FIELDS else text
