@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
-SCHEMA_VERSION = 8  # an index of another version is rebuilt
+SCHEMA_VERSION = 9  # an index of another version is rebuilt
 TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._fields)
 OF_A_KIND = """
 CREATE TABLE IF NOT EXISTS items_of_{0} ( -- as `sql.groups` returns them
@@ -100,6 +100,9 @@ CREATE TABLE IF NOT EXISTS credits ( -- of music
 CREATE INDEX IF NOT EXISTS credits_of_artist ON credits (artist, item);
 {"".join(map(OF_A_KIND.format, KINDS))}
 CREATE TABLE IF NOT EXISTS tally ({TALLY}); -- of all time, where half a minute counts
+CREATE TABLE IF NOT EXISTS years ( -- the plays of each UTC year, where half a minute counts
+    item INTEGER, year INTEGER, plays INTEGER NOT NULL, PRIMARY KEY (item, year)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gaps (begin INTEGER PRIMARY KEY, end INTEGER NOT NULL, reason TEXT NOT NULL);
 PRAGMA user_version = {SCHEMA_VERSION};
 """

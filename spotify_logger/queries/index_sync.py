@@ -117,10 +117,10 @@ class IndexSync:
         if not known or self._store.count_days(without) < len(without):
             known = dict.fromkeys(known, UNSETTLED)
             revisions = dict.fromkeys(map(str, self._store.days()), "") | revisions
-        changed = {day: "" for day, revision in known.items() if revision and day not in revisions}
+        changed = {day: "" for day in known.keys() - revisions.keys() if known[day]}
         now_ms = int(self._store.revision())
-        for day, revision in revisions.items():
-            if revision != known.get(day) and (keys.read_date(day) or day in NOT_DAYS):
+        for day, revision in revisions.items() - known.items():  # of thousands, most are the same
+            if keys.read_date(day) or day in NOT_DAYS:
                 is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS
                 changed[day] = revision if is_settled else UNSETTLED
         if UNSETTLED in changed.values():
@@ -312,9 +312,13 @@ class IndexSync:
         albums = f"SELECT album_id FROM items WHERE id {ONE_OF} AND album_id <> ''"
         mates = self._of(f"SELECT id FROM items WHERE album_id IN ({albums})", items)
         items = [*items, *(item for (item,) in mates)]  # of albums that may have got another artist
-        sums, one_of = sql.SUMS.format(f"ms_played >= {MIN_LISTENED_MS}"), f"WHERE item {ONE_OF}"
-        self._of(f"DELETE FROM main.tally {one_of}", items)
-        self._of(f"INSERT INTO main.tally SELECT {sums} FROM plays {one_of} GROUP BY item", items)
+        counts, one_of = f"ms_played >= {MIN_LISTENED_MS}", f"WHERE item {ONE_OF}"
+        year = "CAST(strftime('%Y', second, 'unixepoch') AS INTEGER)"
+        sums = {"tally": (sql.SUMS.format(counts), "item"), "years": (f"item, {year}, sum({counts})", "1, 2")}
+        for table, (columns, groups_of) in sums.items():
+            self._of(f"DELETE FROM main.{table} {one_of}", items)
+            insert = f"INSERT INTO main.{table} SELECT {columns} FROM plays {one_of} GROUP BY {groups_of}"
+            self._of(insert, items)
         for kind, belonging in GROUPS.items():
             groups = set(self._of(f"DELETE FROM items_of_{kind} {one_of} RETURNING grouped", items))
             insert = f"INSERT INTO items_of_{kind} SELECT * FROM ({belonging}) {one_of} RETURNING grouped"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import MAXYEAR, date
 from typing import TYPE_CHECKING
 
+from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.periods import Period
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
+from spotify_logger.queries.question import MIN_LISTENED_MS
 from spotify_logger.queries.top import names
 
 if TYPE_CHECKING:
@@ -34,19 +37,24 @@ class Milestone:
 
 def milestones(log: Log, question: Question) -> Sequence[Milestone]:
     """Return the milestones of a period, in order."""
+    columns = "item INTEGER PRIMARY KEY, plays INTEGER"
     sql.make_tally(log, question, question.period)
-    item = "item INTEGER PRIMARY KEY, plays INTEGER"
-    log.make_table("within", "SELECT item, plays FROM tally", of="tally", columns=item)
+    log.make_table("within", "SELECT item, plays FROM tally", of="tally", columns=columns)
     _, end = sql.bounds(question.period)
-    after = "{0} >= ? AND {0} < ?".format(sql.second(question, end))
-    query = (
-        f"SELECT item, sum({sql.counts(question)}) FROM {sql.source(question)} WHERE {after} GROUP BY item"
-    )
-    log.make_table("later", query, end, sql.LAST_SECOND, columns=item)
+    year, their_begin = MAXYEAR, sql.LAST_SECOND
+    if question.threshold == MIN_LISTENED_MS:  # the index has what was played in later years
+        year = keys.day_of(end - 1).year + 1
+        their_begin = keys.second_of_day(date(year, 1, 1))
+    query = "SELECT item, sum(plays) FROM years WHERE year >= ? GROUP BY item"
+    log.make_table("later", query, year, columns=columns)
+    soon = "{0} >= ? AND {0} < ?".format(sql.second(question, end, their_begin))
+    query = f"SELECT item, sum({sql.counts(question)}) FROM {sql.source(question)} WHERE {soon} GROUP BY item"
+    log.make_table("soon", query, end, their_begin, columns=columns)
     sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
-    query = """SELECT item, tally.plays - ifnull(later.plays, 0) - ifnull(within.plays, 0) AS before,
-            tally.plays - ifnull(later.plays, 0) AS plays
-        FROM tally LEFT JOIN later USING (item) LEFT JOIN within USING (item)"""
+    query = """SELECT item, until - ifnull(within.plays, 0) AS before, until AS plays
+        FROM (SELECT item, tally.plays - ifnull(later.plays, 0) - ifnull(soon.plays, 0) AS until
+            FROM tally LEFT JOIN later USING (item) LEFT JOIN soon USING (item))
+        LEFT JOIN within USING (item)"""
     log.make_table("counted", query, of="within")
     kinds = sql.ANY, sql.ARTISTS, sql.TRACKS
     return sorted(each for kind in kinds for each in _of_kind(log, question, kind))

@@ -44,3 +44,5 @@ def test_they_are_the_plays_that_count_with_round_numbers_whenever_the_earlier_o
         reached(log, month(log.zone, parse_month(each))) for each in ("2025-12", "2026-01", "2026-02")
     )
     assert [each for those in by_month for each in those] == everything
+    log.all((SEXY, log.second(f"{of} 10:00"), 60.0, TRACKDONE) for of in ("2027-01-01", "2030-05-06"))
+    assert [*reached(log, year(log.zone, 2025)), *reached(log, year(log.zone, 2026))] == everything
