@@ -131,15 +131,20 @@ def test_a_full_review_fits_on_a_screen(log: IndexedLog, monkeypatch: pytest.Mon
 
 
 def test_the_most_repeated_track_need_not_be_among_those_that_were_played_most(log: IndexedLog) -> None:
+    def repeated() -> tuple[str, str, str]:
+        words, title = highlights(review(log))["most repeated"]
+        times, _, day = words.split()
+        return times, day, title
+
     often = [CatalogItem(f"track:{number}", f"Song {number}", ("Air",)) for number in range(25)]
     for day in range(1, 6):
         for number, item in enumerate(often):
             log.to(item, f"2026-05-{day:02} 08:{number:02}")
     for minute in (10, 20):
         log.to(LOSER, f"2026-04-02 12:{minute}")
-    assert highlights(review(log))["most repeated"] == ("2 × 2026-04-02", "Beck – Loser")
+    assert repeated() == ("2", "2026-04-02", "Beck – Loser")
     for minute in (10, 20):  # as often, but later
         log.to(often[0], f"2026-05-07 12:{minute}")
-    assert highlights(review(log))["most repeated"] == ("2 × 2026-04-02", "Beck – Loser")
+    assert repeated() == ("2", "2026-04-02", "Beck – Loser")
     log.to(often[0], "2026-05-07 13:00")
-    assert highlights(review(log))["most repeated"] == ("3 × 2026-05-07", "Air – Song 0")
+    assert repeated() == ("3", "2026-05-07", "Air – Song 0")
