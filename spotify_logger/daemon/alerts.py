@@ -1,7 +1,4 @@
-"""Alerts for a person, and a heartbeat for a dead man's switch.
-
-What has been sent is kept in a note, so that neither the next turn nor a restart sends it again.
-"""
+"""Alerts for a person, each sent once, whatever is restarted; and a heartbeat for a dead man's switch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -12,7 +12,7 @@ from spotify_logger.core.redis_keys import LEASE
 from spotify_logger.daemon.backfiller import GAP_NOTE
 from spotify_logger.daemon.poller import Environment, Poller, Turn
 from spotify_logger.spotify.http import Request, Response, Send
-from spotify_logger.storage.lease import INVALID_LEASE_GRACE, Lease, LeaseState
+from spotify_logger.storage.lease import Lease, LeaseState
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
 
@@ -25,10 +25,7 @@ _VOID, _SILENT = "lease", "standby"  # keys of alerts
 
 
 class Failover:
-    """Takes turns as the poller does while this logger holds the lease, and stands by otherwise.
-
-    The poller is built anew at every change of role.
-    """
+    """Takes the turns of a poller, a new one for each role, while it holds the lease; else stands by."""
 
     def __init__(self, settings: Settings, environment: Environment, machine: str) -> None:
         self._settings, self._clock = settings, environment.clock
@@ -60,8 +57,7 @@ class Failover:
         state = self._lease.ensure(left)
         stands_by = state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active)
         if self._lease.refusal not in ("", self._reported):
-            unknown = "cannot tell whether another logger for this listener is running"
-            log.warning(f"{self._lease.refusal}; {'this one stays on standby' if stands_by else unknown}")
+            log.warning(f"{self._lease.refusal}; cannot tell whether another logger for this listener runs")
         self._reported = self._lease.refusal
         if stands_by:
             return self._stand_by()
@@ -114,11 +110,8 @@ class Failover:
             log.info(f"taking over from the logger on {self._other_machine}")
             self.poller.alerts.follow(_SILENT, "")
             if self._lease.was_invalid:  # it would not have expired
-                text = (
-                    f"The lease in Redis (key {LEASE}) had a value or an expiry that no logger sets,"
-                    f" and nothing was written for {INVALID_LEASE_GRACE:.0f} s: the logger on"
-                    f" {self._lease.machine} has taken over"
-                )
+                text = f"The lease in Redis (key {LEASE}) had a value or an expiry that no logger sets"
+                text += f": the logger on {self._lease.machine} has taken over"
                 log.warning(text)
                 self.poller.alerts.follow(_VOID, text)
                 self._lease.was_invalid = False

@@ -106,11 +106,10 @@ class Forwarder:
             self._retry_note = note
             for receiver in self._receivers:
                 receiver.due = receiver.not_before
-        busy = (
-            each
-            for each in self._receivers
-            if each.due < NEVER and (self._unannounced(each) or self._outbox.unsent(each.target.number, 1))
-        )
+        able = [each for each in self._receivers if each.due < NEVER]
+        busy = [
+            each for each in able if self._unannounced(each) or self._outbox.unsent(each.target.number, 1)
+        ]
         return min(busy, key=lambda receiver: receiver.due, default=None)
 
     def _unannounced(self, receiver: _Receiver) -> Play | None:

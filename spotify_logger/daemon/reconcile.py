@@ -6,6 +6,7 @@ all plays of the outbox where the server is not the same as before.
 """
 
 import secrets
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -27,18 +28,15 @@ MAX_SECONDS = 5.0  # seconds after which a comparison goes on in the next turn
 REDIS_RUN_NOTE = "redis_run"  # the run id of the Redis server that was written to last
 MAX_TOMBSTONES = 500  # newest tombstones kept locally: enough for all that `recently-played` can still report
 MAX_START_DIFFERENCE = 6 * 3600  # maximum seconds by which another logger may have dated a play earlier
-MAX_OWN_PLAYS = 1000  # maximum number of plays remembered as recorded by this process
 
 
 class Tombstones:
-    """The deleted plays, so that the logger neither sends them again nor lets a backfill restore them.
-
-    `plays` has the newest ones: second in the key of each play -> second of its end.
-    """
+    """The deleted plays, so that the logger neither sends them again nor lets a backfill restore them."""
 
     def __init__(self, store: Store, outbox: Outbox) -> None:
         self._store, self._outbox = store, outbox
         self._count = -1  # tombstones in Redis when they were last read
+        # The newest ones: second in the key of each play -> second of its end.
         self.plays = from_json(dict[int, int], outbox.note(TOMBSTONES)) or {}
 
     def refresh(self, *, force: bool = False) -> None:
@@ -68,14 +66,13 @@ class Takeover:
 
     def __init__(self, store: Store, outbox: Outbox, tombstones: Tombstones) -> None:
         self._store, self._outbox, self._tombstones = store, outbox, tombstones
-        self._own: dict[Identity, None] = {}  # plays of this process: the outbox has their newest state
+        self._own = deque[Identity](maxlen=1000)  # plays of this process: the outbox has their newest state
         self.index = cache(store.index)  # of a day; to be cleared before a new batch of plays
 
     def remember(self, play: Play) -> None:
         """Remember that the outbox has the newest state of a play."""
-        self._own[identity(play)] = None
-        if len(self._own) > MAX_OWN_PLAYS:
-            del self._own[next(iter(self._own))]
+        if identity(play) not in self._own:
+            self._own.append(identity(play))
 
     def claim(self, row: OutboxPlay) -> OutboxPlay:
         """Return a play under a key that no other play has or had, in Redis or in the outbox."""
@@ -192,13 +189,12 @@ class Reconciler:
             found = self._store.log_id((ours or secrets.token_hex(8)) if is_same else "")
         if found and not ours:
             self._outbox.set_note(LOG_ID_NOTE, ours := found.split()[0])
-        known, self.log_trouble = self.log_trouble, None if found is None else ""
-        if found is not None and ours not in found.split():
-            self.log_trouble = log_trouble(self._store.where, ours, found)
-            if found:
-                raise StoreError(self.log_trouble)
-            if known != self.log_trouble:
-                log.error(self.log_trouble)
+        known, where = self.log_trouble, self._store.where
+        self.log_trouble = None if found is None else log_trouble(where, ours, found)
+        if self.log_trouble and found:
+            raise StoreError(self.log_trouble)
+        if self.log_trouble and self.log_trouble != known:
+            log.error(self.log_trouble)
 
     def run_if_due(self, *, is_new: bool) -> None:
         """Compare for some seconds, if the connection is new, an hour has passed, or Redis lost something."""

@@ -87,7 +87,6 @@ class Recorder:
         self._memory = ""  # the state of the tracker
         self._saved_at = float("-inf")
         self._refused: dict[int, float] = {}  # keys of plays, and when they are retried
-        self._nothing_at = -1  # `Outbox.changes` when nothing was found to send
         self._connection = 0
         self.session = RedisSession(clock, backoff, self._connect)
         self._tombstones = Tombstones(store, outbox)
@@ -179,7 +178,7 @@ class Recorder:
 
     def flush_leftovers(self) -> None:
         """Send what is left in the outbox while another logger is active."""
-        if self._outbox.changes != self._nothing_at:
+        if not self._connection or self._outbox.waiting(1) or self._outbox.gaps():
             self.session.attempt(self._send, otherwise=False)
 
     def tombstones(self) -> Mapping[int, int]:
@@ -243,29 +242,24 @@ class Recorder:
         return True
 
     def _queued(self, *, is_active: bool) -> tuple[list[OutboxPlay], Gaps]:
-        """Return plays and gaps to send; nothing is searched if nothing has changed since an empty search."""
-        if self._outbox.changes == self._nothing_at:
-            return [], {}
-        self._tombstones.refresh()
-        searched_at, begun = self._outbox.changes, self._clock.monotonic()
+        """Return plays and gaps to send."""
+        begun = self._clock.monotonic()
         self._refused = {key: until for key, until in self._refused.items() if begun < until}
         excluded = {*self._refused}
         if self._open is not None:
             excluded.add(self._open_row(self._open).key)
+        if self._outbox.waiting(1, excluded):
+            self._tombstones.refresh()
         self._takeover.index.cache_clear()
         rows = []
         for row in self._outbox.waiting(PLAYS_PER_QUERY, excluded):
             if self._clock.monotonic() - begun > MAX_CATCH_UP:
-                searched_at = -1  # the rest follows in the next turn
-                break
+                break  # the rest follows in the next turn
             if (sent := self._takeover.to_send(row, is_active=is_active)) is not None:
                 rows.append(sent)
-        gaps = self._outbox.gaps()
-        self._nothing_at = -1 if rows or gaps or self._refused else searched_at
-        return rows, gaps
+        return rows, self._outbox.gaps()
 
     def _finish(self, batch: Batch, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> None:
-        is_nothing_queued = self._outbox.changes == self._nothing_at
         if self._open is not None:
             row = self._open_row(self._open)
             self._fill(batch, [row], {})
@@ -280,7 +274,7 @@ class Recorder:
         batch.write_status({**status, **self.reconciler.status, **self.role_fields})
         batch.write_status(
             {
-                "outbox": 0 if is_nothing_queued else len(self._outbox),
+                "outbox": len(self._outbox),
                 "outbox_trouble": self._outbox.trouble,
                 "redis_trouble": self.session.trouble or self.reconciler.log_trouble or "",
                 "persistence": self.reconciler.persistence.words,

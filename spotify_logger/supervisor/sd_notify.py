@@ -20,14 +20,13 @@ class Notifier:
         watched = allowed.isdigit() and int(allowed) > 0 and pid in {"", str(os.getpid())}
         # Seconds between two watchdog messages, half of what systemd allows; None without a watchdog.
         self._interval = int(allowed) / 2e6 if watched else None
-        self._ready = False
+        self._ready = "READY=1"  # until it was sent
         self.deadline: float | None = None
 
     def on_beat(self, now: float, beat: Beat) -> None:
         """Say that the loop is ready and alive, even if it is in trouble."""
-        ready = "" if self._ready else "READY=1"
-        self._ready = True
-        self._send(self._watchdog(now), ready, f"STATUS={beat.status}")
+        self._send(self._watchdog(now), self._ready, f"STATUS={beat.status}")
+        self._ready = ""
 
     def on_deadline(self, now: float) -> None:
         """Send the next watchdog message if it is due; the loop is not overdue."""

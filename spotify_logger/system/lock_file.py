@@ -24,7 +24,7 @@ def acquire(state_dir: os.PathLike[str] | str, what: str, timeout: float = TIMEO
     deadline = time.monotonic() + timeout
     try:
         descriptor = _open(state_dir)
-        while not _try_lock(descriptor, fcntl.LOCK_EX):
+        while _is_locked(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 said = b""
                 with contextlib.suppress(IsADirectoryError):
@@ -52,7 +52,7 @@ def is_held(state_dir: os.PathLike[str] | str) -> bool | None:
         return None
     try:
         # A shared lock, so that two such checks do not mistake each other for a logger.
-        return not _try_lock(descriptor, fcntl.LOCK_SH)
+        return _is_locked(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
@@ -67,9 +67,9 @@ def _open(state_dir: os.PathLike[str] | str) -> int:
     return os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _try_lock(descriptor: int, kind: int) -> bool:
-    try:
+def _is_locked(descriptor: int, kind: int) -> bool:
+    """Return whether another process has the lock; otherwise this one gets it."""
+    with contextlib.suppress(BlockingIOError):
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
         return False
     return True
