@@ -36,15 +36,6 @@ def read_value(name: str, path: Path, label: str) -> RawSetting | None:
     return setting if printable(setting) else None
 
 
-def read_pointed(name: str, pointer: RawSetting, directory: Path) -> RawSetting | None:
-    """Return the setting whose value is in the file that NAME_FILE names, as in `read_value`."""
-    try:
-        path = directory / Path(printable(pointer)).expanduser()
-    except RuntimeError:
-        raise pointer.error("begins with ~, but there is no home folder: write the full path") from None
-    return read_value(name, path, pointer.label)
-
-
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
     """Yield the strings that `auth.py` (never run) assigns to `AUTH_NAMES`; Misconfigured if invalid."""
     try:

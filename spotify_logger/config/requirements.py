@@ -1,7 +1,6 @@
-"""Check that the required packages are installed, before any of them is imported.
+"""Check that the required packages are installed, before any of them is imported; standard library only.
 
-They are missing in a clone that was never installed, and in a virtual environment whose Python was upgraded;
-then one line says what to run. Standard library only.
+They are missing in a clone that was never installed, and in a virtual environment whose Python was upgraded.
 """
 
 import base64
@@ -23,6 +22,7 @@ from spotify_logger.config.sources import find_settings
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured
 
+# The dependencies of `pyproject.toml` except tzdata: most systems have their own time zone database.
 MIN_VERSIONS = {
     "python-dotenv": "1.0",
     "redis": "6.0",
@@ -30,14 +30,11 @@ MIN_VERSIONS = {
     "rich": "14.3",
     "urllib3": "2.6.2",
 }
-"""The dependencies of `pyproject.toml` except tzdata: most systems have their own time zone database."""
-
+# How to install again what uv or pipx has installed, by the file that each leaves in the environment.
 TOOL_COMMANDS = {
     "uv-receipt.toml": "uv tool upgrade --reinstall spotify-logger",
     "pipx_metadata.json": "pipx reinstall spotify-logger",
 }
-"""How to install again what uv or pipx has installed, by the file that each leaves in the environment."""
-
 ALERT_DELAYS = (0.0, 5.0, 25.0)  # seconds before each attempt: after a boot, the network may take a while
 ALERT_TIMEOUT = 10.0  # timeout of one attempt, in seconds
 
@@ -48,7 +45,13 @@ def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:
     The program is "run.py", "run.py --demo", "log.py", or "spotify-logger"; to import the packages that it
     needs anyway also proves their dependencies.
     """
-    missing = _missing_or_outdated()
+    missing = []
+    for name, oldest in MIN_VERSIONS.items():
+        version = ""
+        with suppress(metadata.PackageNotFoundError):
+            version = metadata.version(name)
+        if _version_numbers(version) < _version_numbers(oldest):
+            missing.append(f"{name} {version}".strip())
     try:
         for name in () if missing else imports:
             import_module(name)
@@ -66,18 +69,6 @@ def refuse(program: str, missing: Sequence[str], *, alert: bool) -> NoReturn:
     if alert:
         _send_alert(f"Spotify Logger is not logging: {line}")
     sys.exit(os.EX_CONFIG)
-
-
-def _missing_or_outdated() -> list[str]:
-    """Return the packages that are missing, and those that are too old, the latter with their version."""
-    missing = []
-    for name, oldest in MIN_VERSIONS.items():
-        version = ""
-        with suppress(metadata.PackageNotFoundError):
-            version = metadata.version(name)
-        if _version_numbers(version) < _version_numbers(oldest):
-            missing.append(f"{name} {version}".strip())
-    return missing
 
 
 def _version_numbers(version: str) -> list[int]:

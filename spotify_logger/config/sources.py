@@ -17,14 +17,12 @@ AUTH_FILE = "auth.py"
 DOTENV_FILE = ".env"
 EXAMPLE_FILE = "auth.example.py"
 TOKEN_FILE = "token.json"  # noqa: S105 - the name of the file with the login, in the state folder
+# The settings of the systemd service: the later file wins, and only root can read it, and enter the folder.
 SERVICE_FILES = (Path("/etc/spotify-logger.conf"), Path("/etc/spotify-logger.env"))
-"""The settings of the systemd service; the later file wins, and only root can read it."""
 SERVICE_STATE_DIR = Path("/var/lib/spotify-logger")
-"""The state folder of the systemd service, which only root can enter."""
 
 FORWARD_PREFIXES = ("FORWARD", *(f"FORWARD_{number}" for number in range(2, 10)))
-FORWARD_SETTINGS = [f"{prefix}_{part}" for prefix in FORWARD_PREFIXES for part in ("URL", "TOKEN")]
-_NUMBERED = re.compile(r"FORWARD_[0-9]+_(URL|TOKEN)(_FILE)?\Z")
+# The settings that may hold a secret, and the client ID that goes with one; with their defaults.
 SECRET_SETTINGS = {
     "SPOTIFY_CLIENT_ID": "",
     "SPOTIFY_CLIENT_SECRET": "",
@@ -33,9 +31,9 @@ SECRET_SETTINGS = {
     "ALERT_URL": "",
     "HEARTBEAT_URL": "",
     "WEB_PASSWORD": "",
-    **dict.fromkeys(FORWARD_SETTINGS, ""),
+    **{f"{prefix}_{part}": "" for prefix in FORWARD_PREFIXES for part in ("URL", "TOKEN")},
 }
-"""The settings that may hold a secret, and the client ID that goes with one; with their defaults."""
+# Those whose values errors and reports may show; an empty STATE_DIR means a folder of the system.
 PUBLIC_SETTINGS = {
     "SPOTIFY_REDIRECT_URI": "http://127.0.0.1:8888/callback",
     "SPOTIFY_API_URL": "https://api.spotify.com",
@@ -46,7 +44,6 @@ PUBLIC_SETTINGS = {
     "POLL_MIN": "5",
     "POLL_MAX": "30",
 }
-"""The settings whose values errors and reports may show; an empty STATE_DIR means a folder of the system."""
 DEFAULTS = SECRET_SETTINGS | PUBLIC_SETTINGS
 
 # Characters that are copied along with a value: whitespace, quotes, byte order marks.
@@ -95,7 +92,8 @@ def find_settings(
             # The value would be shown, and with it the content of any file.
             raise pointer.error(f"only works for secrets: write {name}=... there instead")
     for name, setting in (environment | dotenv).items():
-        if _NUMBERED.match(name) and name.removesuffix("_FILE") not in DEFAULTS:
+        is_forward = re.fullmatch(r"FORWARD_[0-9]+_(URL|TOKEN)(_FILE)?", name)
+        if is_forward and name.removesuffix("_FILE") not in DEFAULTS:
             raise setting.error("is not a setting: further receivers are FORWARD_2_URL to FORWARD_9_URL")
     auth = read(directory / AUTH_FILE)
     service = {name: each for path in SERVICE_FILES for name, each in read(path).items()} if is_reader else {}
@@ -143,16 +141,21 @@ def _from_mapping(source: Mapping[str, RawSetting], name: str, directory: Path) 
         return setting
     if setting is not None:
         raise Misconfigured(f"both {setting.label} and {pointer.label} are set: remove one of them")
-    from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
-
-    return files.read_pointed(name, pointer, directory)
+    try:
+        return _from_file(name, directory / Path(printable(pointer)).expanduser(), pointer.label)
+    except RuntimeError:
+        raise pointer.error("begins with ~, but there is no home folder: write the full path") from None
 
 
 def _from_credential(name: str, environ: Mapping[str, str]) -> RawSetting | None:
     """Return systemd's credential of that name (systemd.exec(5), LoadCredential=)."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
-    if not folder or not os.access(Path(folder, name), os.F_OK):
+    if not folder or not os.access(path := Path(folder, name), os.F_OK):
         return None
+    return _from_file(name, path, f"the credential {name}")
+
+
+def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
     from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
 
-    return files.read_value(name, Path(folder, name), f"the credential {name}")
+    return files.read_value(name, path, label)
