@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich import progress
 
-Progress = Callable[[str, int, int], object]
-"""Gets the step, how much of it is done, and how much there is to do in all."""
+Progress = Callable[[str, int, int], object]  # gets the step, how much of it is done, and how much in all
 SHOWN_AFTER = 1.0  # seconds; what is done sooner shows no bar
 
 
@@ -33,13 +32,9 @@ def progress_bar(screen: TextIO | Progress | None) -> Iterator[Progress]:
         def bars() -> "progress.Progress":
             from rich import console, progress  # noqa: PLC0415 - slow to import, and only for a terminal
 
-            percentage = progress.TextColumn("{task.percentage:>3.0f} %")
-            columns = ("{task.description}", progress.BarColumn(), percentage, progress.TimeRemainingColumn())
-            return stack.enter_context(progress.Progress(*columns, console=console.Console(file=screen)))
+            return stack.enter_context(progress.Progress(console=console.Console(file=screen)))
 
-        @cache
-        def task(step: str) -> "progress.TaskID":
-            return bars().add_task(step)
+        task = cache(lambda step: bars().add_task(step))
 
         def show(step: str, done: int, total: int) -> None:
             if time.monotonic() >= shown_from:

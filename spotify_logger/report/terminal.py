@@ -31,12 +31,10 @@ MIN_FLEXIBLE_WIDTH = 12  # of the flexible column, however narrow the terminal
 MIN_READABLE_WIDTH = 30  # of a table beside another one, unless its content is shorter
 MAX_CHART_WIDTH = 80  # of a bar chart: beyond that, the bars only get longer
 SHADES = "░▒▓█"
-COLORS = ("#4fa3c7", "#359dd6", "#1a97e6", "#0091f5")
-"""The colors of the shades, of similar lightness: as far from black as from white."""
+COLORS = ("#4fa3c7", "#359dd6", "#1a97e6", "#0091f5")  # of the shades: as far from black as from white
 EMPTY_DAY = "·"
 HEIGHTS = "▁▂▃▄▅▆▇█"
-MONTHS_PER_ROW = (12, 6, 4, 3, 2, 1)
-"""Months per row of a calendar, in order of preference: the first that fits is used."""
+MONTHS_PER_ROW = (12, 6, 4, 3, 2, 1)  # of a calendar: the first that fits is used
 
 
 class ShadeScale:
@@ -47,9 +45,8 @@ class ShadeScale:
     """
 
     def __init__(self, values: Iterable[int]) -> None:
-        self._values = sorted({value for value in values if value > 0})
-        number, shades = len(self._values), len(SHADES)
-        self._begins = [self._values[number * shade // shades] for shade in range(shades)] if number else []
+        known = self._values = sorted({value for value in values if value > 0})
+        self._begins = [known[len(known) * shade // len(SHADES)] for shade in range(len(SHADES)) if known]
 
     def shade(self, value: int) -> int:
         """Return the shade of a value: 0 for none, up to the number of shades."""
@@ -129,8 +126,9 @@ def _table(table: answers.Table, width: int) -> Grid:
         grid.add_column(ratio=1)
         grid.width = min(width, MAX_CHART_WIDTH)
     for number, row in enumerate(texts):
-        style = "bold" if table.headings and number == 0 else ""
-        grid.add_row(*map(Text, row), *bars[number : number + 1], style=style)
+        grid.add_row(*map(Text, row), *bars[number : number + 1])
+    if table.headings:
+        grid.rows[0].style = "bold"
     return grid
 
 
