@@ -63,13 +63,10 @@ def forget(
     archive: Archive,
     selection: Selection,
     now: float,
-    confirmation: Confirmation | None,
+    confirmation: Confirmation | None,  # None if nobody is to be asked
     screen: TextIO | None = None,
 ) -> Answer:
-    """Preview the selected plays, ask unless `confirmation` is None, and delete them.
-
-    Exit code 1 if there are none, or if they stay.
-    """
+    """Preview the selected plays, ask, and delete them; exit code 1 if there are none, or if they stay."""
     deletion = Deletion(archive, now)
     with progress_bar(screen) as show:
         found = find_plays(archive, selection, partial(show, "looking for plays"))
@@ -101,21 +98,16 @@ def forget(
 
 def find_plays(archive: Archive, selection: Selection, progress: Progress | None = None) -> list[int]:
     """Return the seconds of the selected plays, in ascending order."""
-    second = _second_of_key(archive, selection.text)
-    if second is not None:
-        (exists,) = archive.send([("EXISTS", archive.key(keys.play_key(second)))])
-        return [second] if exists or archive.index_lines([second]) else []
-    wanted = _matching_items(archive, selection) if selection.text else None
-    rows = archive.rows(selection.begin, selection.end, progress)
-    return [second for second, item, _, _ in rows if wanted is None or item in wanted]
-
-
-def _second_of_key(archive: Archive, text: str) -> int | None:
-    """Return the second of a play's key, in full or as a bare number; None if the text is neither."""
+    text = selection.text
     is_bare = len(text) == len(str(FIRST_SECOND)) and text >= str(FIRST_SECOND)
     key = f"listening:{text}" if is_bare else text.removeprefix(archive.key(""))
     second = keys.second_of_key(key)
-    return second if second is not None and key == keys.play_key(second) else None
+    if second is not None and key == keys.play_key(second):
+        (exists,) = archive.send([("EXISTS", archive.key(key))])
+        return [second] if exists or archive.index_lines([second]) else []
+    wanted = _matching_items(archive, selection) if text else None
+    rows = archive.rows(selection.begin, selection.end, progress)
+    return [second for second, item, _, _ in rows if wanted is None or item in wanted]
 
 
 def _matching_items(archive: Archive, selection: Selection) -> set[str]:

@@ -84,7 +84,7 @@ class StoredPlay(NamedTuple):
 
 
 def export(log: LogPeriod, form: ExportFormat, out: TextIO) -> None:
-    """Write the plays and gaps of a period."""
+    """Write the plays of a period, and what else the format has."""
     _write(form, _READERS[form](log), out)
 
 
@@ -212,35 +212,29 @@ def _listens(log: LogPeriod) -> Iterator[JsonObject]:
 
 
 def _history_rows(log: LogPeriod) -> Iterator[JsonObject]:
-    plays = completed_plays(log, HISTORY_PLAY_FIELDS, CatalogEntry._fields)
-    return filter(None, (_history_row(play.fields) for play in plays))
-
-
-def _history_row(fields: Mapping[str, str]) -> JsonObject | None:
-    """Return the row of a play for Spotify's history; None if it is not over."""
-    started_ms, ended_ms = (from_iso(fields.get(name, "")) for name in ("started_at", "ended_at"))
-    if started_ms is None or ended_ms is None or "end_reason" not in fields:
-        return None
-    entry = CatalogEntry(**{name: fields.get(name, "") for name in CatalogEntry._fields})
-    artist = next(map(str, artists_of(entry)), "")
-    is_episode = fields.get("type") == "episode"
-    names = (entry.name, entry.album) if is_episode else (entry.name, artist, entry.album)
-    fields_of_item = _EPISODE_FIELDS if is_episode else TRACK_FIELDS
-    about = dict(zip(fields_of_item, (*names, fields.get("uri", "")), strict=True))
-    about["platform"] = fields.get("device_name", "")
-    return {
-        **dict.fromkeys(_HISTORY_FIELDS),
-        **{name: forwarding.plain_text(text) or None for name, text in about.items()},
-        # In whole seconds: ListenBrainz's import fails at anything else.
-        "ts": to_iso(ended_ms // 1000 * 1000).replace(".000", ""),
-        "ms_played": whole_number(fields.get("ms_played")) or 0,
-        "reason_end": _REASONS.get(fields["end_reason"], "unknown"),
-        "shuffle": {"0": False, "1": True}.get(fields.get("shuffle_state", "")),
-        "skipped": fields["end_reason"] == SKIPPED,
-        "offline_timestamp": started_ms,  # Spotify had milliseconds here until 2022
-        "incognito_mode": False,  # private sessions are not logged
-        SOURCE_FIELD: fields.get("source", LIVE),
-    }
+    for *_, fields in completed_plays(log, HISTORY_PLAY_FIELDS, CatalogEntry._fields):
+        started_ms, ended_ms = (from_iso(fields.get(name, "")) for name in ("started_at", "ended_at"))
+        if started_ms is None or ended_ms is None or "end_reason" not in fields:
+            continue  # it is not over
+        entry = CatalogEntry(**{name: fields.get(name, "") for name in CatalogEntry._fields})
+        artist, is_episode = next(map(str, artists_of(entry)), ""), fields.get("type") == "episode"
+        names = (entry.name, entry.album) if is_episode else (entry.name, artist, entry.album)
+        columns = _EPISODE_FIELDS if is_episode else TRACK_FIELDS
+        about = dict(zip(columns, (*names, fields.get("uri", "")), strict=True))
+        about["platform"] = fields.get("device_name", "")
+        yield {
+            **dict.fromkeys(_HISTORY_FIELDS),
+            **{name: forwarding.plain_text(text) or None for name, text in about.items()},
+            # In whole seconds: ListenBrainz's import fails at anything else.
+            "ts": to_iso(ended_ms // 1000 * 1000).replace(".000", ""),
+            "ms_played": whole_number(fields.get("ms_played")) or 0,
+            "reason_end": _REASONS.get(fields["end_reason"], "unknown"),
+            "shuffle": {"0": False, "1": True}.get(fields.get("shuffle_state", "")),
+            "skipped": fields["end_reason"] == SKIPPED,
+            "offline_timestamp": started_ms,  # Spotify had milliseconds here until 2022
+            "incognito_mode": False,  # private sessions are not logged
+            SOURCE_FIELD: fields.get("source", LIVE),
+        }
 
 
 _READERS: Mapping[ExportFormat, Callable[[LogPeriod], Iterator[JsonObject]]] = {

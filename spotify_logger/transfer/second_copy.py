@@ -56,11 +56,7 @@ def main() -> int:
 
 
 def update(archive: Archive, state_dir: Path) -> str:
-    """Bring the copy up to date; return what Redis has lost, "" if nothing.
-
-    Raises:
-        SpotifyLoggerError: Redis fails, or has another log; or the disk is nearly full, or broken.
-    """
+    """Bring the copy up to date; return what Redis has lost, "" if nothing."""
     _refuse_another_log(archive, state_dir)
     folder, revisions = state_dir / COPY_FOLDER, archive.hash(keys.REVISIONS)
     months, lost = dict[date, int](), 0

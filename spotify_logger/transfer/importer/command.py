@@ -8,7 +8,7 @@ import re
 import sqlite3
 import time
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from spotify_logger.transfer.importer.files import (
 )
 from spotify_logger.transfer.importer.formats import read_row, user_of
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
-from spotify_logger.transfer.importer.writer import MAX_ROWS_SHOWN, ImportSummary, PlayWriter
+from spotify_logger.transfer.importer.writer import MAX_ROWS_SHOWN, PlayWriter
 
 RESULTS = (*RowStatus, *SkipReason)
 SAMPLE_KEYS = "activity:*"  # a million a year
@@ -80,9 +80,10 @@ def import_history(
     found = find_sources(paths, users)
     if not found.sources and not found.refused:
         raise SpotifyLoggerError("nothing to import: no file has plays (name Spotify's zip or its folder)")
-    writer = PlayWriter(archive, dry_run=dry_run)
-    summary, size, imported = writer.summary, sum(source.size for source in found.sources), 0
-    with _import_on(screen) as progress, _temporary_table() as database:
+    writer, size, imported = PlayWriter(archive, dry_run=dry_run), sum(each.size for each in found.sources), 0
+    # A file without a name, which is gone at the end.
+    with _import_on(screen) as progress, closing(sqlite3.connect("", isolation_level=None)) as database:
+        database.executescript(_SCHEMA)
         for done in _read_files(found.sources, database, writer, private=private):
             progress("reading", done, size)
         for decisions, lifted in decide_plays(archive, _sorted_plays(database), restore=restore):
@@ -93,7 +94,7 @@ def import_history(
             # Items whose plays were deleted before, or replaced now, may not be used any more.
             now = time.time()
             remove_items(archive, writer.loose_items - archive.items_before(int(now)), now)
-    return _answer(summary, found, dry_run=dry_run)
+    return _answer(writer, found)
 
 
 def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | None = None) -> Answer:
@@ -117,16 +118,16 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
         for decisions, lifted in decide_plays(archive, plays_of(samples())):
             writer.write(decisions, lifted)
             progress("importing", done, len(seconds))
-    results = writer.summary.results
+    results = writer.results
     counts = count_cell(results.total(), "play"), count_cell(len(seconds), "sample"), empty
     head = filled("{} in {}, {} of which name no item", *counts)
     data = {"dry_run": dry_run, "samples": len(seconds), "empty": empty, "plays": results.total()}
     data |= {status.name.lower(): results[status] for status in RowStatus}
-    return Answer(data, _page(head, writer.summary, dry_run=dry_run))
+    return Answer(data, _page(head, writer))
 
 
 @contextmanager
-def _import_on(screen: TextIO | Progress | None) -> Iterator[Callable[[str, int, int], object]]:
+def _import_on(screen: TextIO | Progress | None) -> Iterator[Progress]:
     """Show a progress bar if the screen is a terminal, and add to a StoreError that the import can go on."""
     try:
         with progress_bar(screen) as progress:
@@ -134,15 +135,6 @@ def _import_on(screen: TextIO | Progress | None) -> Iterator[Callable[[str, int,
     except StoreError as error:
         words = f"{error}; what has been imported is kept: run the import again to continue"
         raise StoreError(words, error.refused, error.codes) from None
-
-
-@contextmanager
-def _temporary_table() -> Iterator[sqlite3.Connection]:
-    """Open an empty table in a file without a name, which is gone at the end."""
-    try:
-        with closing(sqlite3.connect("", isolation_level=None)) as database:
-            database.executescript(_SCHEMA)
-            yield database
     except sqlite3.Error as error:
         raise SpotifyLoggerError(
             f"cannot sort the rows in a temporary file: {error} (set TMPDIR to use another folder)"
@@ -170,14 +162,14 @@ def _read_files(
                     elif isinstance(found, OtherRecord):
                         others.append(found)
                     else:
-                        writer.summary.skip(found, source.name, number)
+                        writer.skip(found, source.name, number)
                     if number % ROWS_PER_BATCH == 0:
                         writer.write_others(others)
                         others.clear()
                         yield before + min(text.buffer.tell(), source.size)  # that of gzip is a smaller one
         except UnreadableFile as error:
-            writer.summary.is_complete = False
-            writer.summary.problems.append((source.name, number + 1, str(error)))
+            writer.is_complete = False
+            writer.problems.append((source.name, number + 1, str(error)))
         writer.write_others(others)
         before += source.size
         yield before
@@ -236,9 +228,9 @@ def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
         yield batch
 
 
-def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answer:
+def _answer(writer: PlayWriter, found: FoundFiles) -> Answer:
     """Return the answer of an import; exit code 1 if anything could not be read completely."""
-    results, problems = summary.results, summary.problems
+    results, problems = writer.results, writer.problems
     notes: list[Cell] = [filled("{}, row {}: {}", *problem) for problem in problems]
     if (more := results[SkipReason.BAD] - MAX_ROWS_SHOWN) > 0:
         notes.append(phrase(count_cell(more, "more row"), "not understood"))
@@ -248,16 +240,16 @@ def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answ
     if found.others:
         notes.append(phrase(count_cell(found.others, "other file"), "skipped"))
     head = phrase(count_cell(results.total(), "row"), "in", count_cell(len(found.sources), "file"))
-    page = _page(head, summary, dry_run=dry_run)
+    page = _page(head, writer)
     if notes:
         page.append(Table([(note,) for note in notes], flexible=0))
     data = {
-        "dry_run": dry_run,
+        "dry_run": writer.dry_run,
         "files": [source.name for source in found.sources],
         "rows": results.total(),
         **{result.name.lower(): results[result] for result in RESULTS},
-        "items": {"new": summary.items["new"], "known": summary.items["known"]},
-        "gaps": {"new": summary.gaps["new"], "known": summary.gaps["known"]},
+        "items": {"new": writer.items["new"], "known": writer.items["known"]},
+        "gaps": {"new": writer.gaps["new"], "known": writer.gaps["known"]},
         "problems": [{"file": name, "row": number, "problem": words} for name, number, words in problems],
         "refused": [{"file": name, "problem": words} for name, words in found.refused],
         "passed_over": {
@@ -266,13 +258,13 @@ def _answer(summary: ImportSummary, found: FoundFiles, *, dry_run: bool) -> Answ
             "other_users": found.other_users,
         },
     }
-    return Answer(data, page, int(bool(found.refused) or not summary.is_complete))
+    return Answer(data, page, int(bool(found.refused) or not writer.is_complete))
 
 
-def _page(head: Formatted, summary: ImportSummary, *, dry_run: bool) -> list[Block]:
-    counts = {result.value: summary.results[result] for result in RESULTS}
-    for what, found in (("catalog items", summary.items), ("gaps", summary.gaps)):
+def _page(head: Formatted, writer: PlayWriter) -> list[Block]:
+    counts = {result.value: writer.results[result] for result in RESULTS}
+    for what, found in (("catalog items", writer.items), ("gaps", writer.gaps)):
         counts |= {f"{what}, new": found["new"], f"{what}, already known": found["known"]}
     figures = [(number, name) for name, number in counts.items() if number]
-    page: list[Block] = [filled("{}; nothing was written (--dry-run)", head) if dry_run else head]
+    page: list[Block] = [filled("{}; nothing was written (--dry-run)", head) if writer.dry_run else head]
     return [*page, Table(figures, right_aligned=(0,))] if figures else page

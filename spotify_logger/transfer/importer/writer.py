@@ -6,7 +6,6 @@ even if the import is interrupted. Every write can be repeated.
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import starmap
 
 from spotify_logger.core import redis_keys as keys
@@ -19,18 +18,20 @@ from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherReco
 
 LAST_FIELD = "uri"  # the catalog field that is written last: if it exists, so do the others
 MAX_ROWS_SHOWN = 10  # maximum number of malformed rows shown
-Problem = tuple[str, int, str]  # file, number of the row, counted from 1, and what is wrong with it
 
 
-@dataclass
-class ImportSummary:
-    """The counts of an import."""
+class PlayWriter:
+    """Writes what is decided about rows, items and gaps, and counts it; in a dry run, it writes nothing."""
 
-    results: Counter[RowStatus | SkipReason] = field(default_factory=Counter)
-    problems: list[Problem] = field(default_factory=list)  # the first malformed rows, and ends of files
-    is_complete: bool = True  # whether all files could be read to their ends
-    items: Counter[str] = field(default_factory=Counter)  # of our own exports, "new" and "known"
-    gaps: Counter[str] = field(default_factory=Counter)
+    def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
+        self._archive = archive
+        self.dry_run = dry_run
+        self._known_items: set[str] = set()
+        self.results = Counter[RowStatus | SkipReason]()
+        self.problems: list[tuple[str, int, str]] = []  # file, row from 1 on, and what is wrong with it
+        self.is_complete = True  # whether all files could be read to their ends
+        self.items, self.gaps = Counter[str](), Counter[str]()  # of our own exports, "new" and "known"
+        self.loose_items: set[str] = set()  # which may have no play: of our own exports, or replaced plays
 
     def skip(self, why: SkipReason | str, file: str, number: int) -> None:
         """Count a skipped row; text says what is wrong with it."""
@@ -39,24 +40,13 @@ class ImportSummary:
         if isinstance(why, str) and self.results[reason] <= MAX_ROWS_SHOWN:
             self.problems.append((file, number, why))
 
-
-class PlayWriter:
-    """Writes what is decided about rows, items and gaps; in a dry run, nothing."""
-
-    def __init__(self, archive: Archive, *, dry_run: bool = False) -> None:
-        self._archive = archive
-        self._dry_run = dry_run
-        self._known_items: set[str] = set()
-        self.summary = ImportSummary()
-        self.loose_items: set[str] = set()  # which may have no play: of our own exports, or replaced plays
-
     def write(self, decisions: Sequence[Decision], lifted: Iterable[int] = ()) -> None:
         """Write new plays and better accounts, together with their catalog items and index entries.
 
         Deleted plays, by the seconds that named them, are `lifted`: they may come back.
         """
-        self.summary.results.update(decision.status for decision in decisions)
-        if self._dry_run:
+        self.results.update(decision.status for decision in decisions)
+        if self.dry_run:
             return
         key, entries = self._archive.key, [each.entry for each in decisions if each.is_written]
         items = {entry.play.item.key: entry.play.item.catalog for entry in entries if entry.play.item.catalog}
@@ -87,9 +77,9 @@ class PlayWriter:
         missing = self._missing(items)
         found = self._archive.send([("HEXISTS", key(keys.GAPS), second) for second in gaps])
         new = [second for second, is_there in zip(gaps, found, strict=True) if is_there == 0]
-        self.summary.items.update(new=len(missing), known=len(items) - len(missing))
-        self.summary.gaps.update(new=len(new), known=len(gaps) - len(new))
-        if not self._dry_run:
+        self.items.update(new=len(missing), known=len(items) - len(missing))
+        self.gaps.update(new=len(new), known=len(gaps) - len(new))
+        if not self.dry_run:
             self.loose_items.update(missing)
             commands = self._additions({**items, keys.HIDDEN: hidden})
             for second in new:
