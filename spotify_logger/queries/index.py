@@ -4,23 +4,18 @@ Redis is the truth. The file may be deleted at any time: what is missing, damage
 from Redis again, and where no file can be written, the index is kept in memory.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.queries.index_sync import PLAYS_OF_ITEM, IndexSync
 from spotify_logger.queries.sql import KINDS, TALLY, Log
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from spotify_logger.storage.bulk import Archive, Progress
+from spotify_logger.storage.bulk import Archive, Progress
 
 T = TypeVar("T")
 

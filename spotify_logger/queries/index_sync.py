@@ -3,11 +3,11 @@
 Every writer touches the revision of a day together with the day, so only those days are read again.
 """
 
-from __future__ import annotations
-
 import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -18,14 +18,9 @@ from spotify_logger.core.search_text import indexed_words
 from spotify_logger.core.text import fold
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import MIN_LISTENED_MS
+from spotify_logger.storage.bulk import Archive, Progress
 
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from spotify_logger.storage.bulk import Archive, Progress
-
-    Span = tuple[int, int]  # the first second, and the one after the last
+Span = tuple[int, int]  # the first second, and the one after the last
 
 DAYS_PER_BATCH = 64
 ITEMS_PER_BATCH = 2048

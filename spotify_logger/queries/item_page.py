@@ -1,26 +1,21 @@
 """Answer `artist`, `album` and `track`: find the thing by its name, and report on it."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spotify_logger.core import day_sums
 from spotify_logger.core.day_sums import Sums
+from spotify_logger.core.search_text import Match
 from spotify_logger.core.text import fold
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
 from spotify_logger.queries.milestones import OF_ONE
 from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.search import close_names, find, matches
+from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import Line, artist_names, best
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from spotify_logger.core.search_text import Match
-    from spotify_logger.queries.sql import Log
 
 OWN = "SELECT item FROM own"  # the items of the thing that is reported on
 PARTS = {  # of what has some: the kind of its tracks, and of its albums

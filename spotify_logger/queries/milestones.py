@@ -1,23 +1,16 @@
 """Find the milestones of a period, for the page: the 1,000th play, the 100th of an artist or a track."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, date
-from typing import TYPE_CHECKING
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.periods import Period
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
-from spotify_logger.queries.question import MIN_LISTENED_MS
+from spotify_logger.queries.question import MIN_LISTENED_MS, Question
+from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import names
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.sql import Log
 
 OF_ALL = [digit * 10**zeros for zeros in range(3, 7) for digit in range(1, 10)]
 OF_ONE = [10**zeros for zeros in range(2, 6)]

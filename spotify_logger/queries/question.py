@@ -1,19 +1,15 @@
 """What every query can be asked: the period, what counts as a play, and how to rank."""
 
-from __future__ import annotations
-
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone, matched
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import date
 
 MIN_LISTENED_MS = 30_000  # the default for what counts as a play: half a minute, as at Spotify
 DEFAULT_THRESHOLD = ContextVar("DEFAULT_THRESHOLD", default=MIN_LISTENED_MS)  # the demo is fast

@@ -1,25 +1,16 @@
 """Answer `stats` and `year`: how much was played in a period, what most, what was new, and how it spread."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from spotify_logger.core import day_sums
-from spotify_logger.core.day_sums import Session, sessions
+from spotify_logger.core.day_sums import LocalSums, Session, Streak, Sums, sessions
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
 from spotify_logger.queries.charts import BY_DAY, DAY, HOUR
+from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import Log, Unseen, unseen
 from spotify_logger.queries.top import Line, Titled, best
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from spotify_logger.core.day_sums import LocalSums, Streak, Sums
-    from spotify_logger.queries.question import Question
-
-    Best = Mapping[str, Sequence["ReviewLine"]]  # what was played most, by kind
 
 TOP_COUNT = 5  # lines of each kind in a review
 LIKELIEST = 20  # tracks that were played most, and may be the most repeated
@@ -102,7 +93,7 @@ class Review(Highlights):
     busiest_day: Sums | None
     discovery: ReviewLine | None  # the track that was played most of those that are new
     months: Sequence[Sums]  # or the days of a month
-    top: Best
+    top: Mapping[str, Sequence[ReviewLine]]  # what was played most, by kind
     unseen: Unseen
 
 

@@ -1,27 +1,22 @@
 """Answer `recent`, `day` and `on-this-day`: plays in chronological order, with the gaps between them."""
 
-from __future__ import annotations
-
 import json
 from calendar import isleap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spotify_logger.core import periods
 from spotify_logger.core.play import format_title
 from spotify_logger.core.redis_keys import FIRST_DAY, play_key
 from spotify_logger.queries import sql
+from spotify_logger.queries.question import Question
 from spotify_logger.queries.search import find, matches
+from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import DETAIL, DETAILS, best, read_details
 from spotify_logger.storage.bulk import gap_data, play_data
-
-if TYPE_CHECKING:
-    from datetime import date
-
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.sql import Log
 
 Line = Mapping[str, Any]  # the data of a play, or of a gap under "gap"
 

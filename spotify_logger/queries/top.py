@@ -1,21 +1,15 @@
 """Answer `top`: the most played tracks, artists, albums and shows, and the most used devices and contexts."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from spotify_logger.core.periods import Period
 from spotify_logger.core.redis_keys import play_key
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import TIME, Question, measure
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from spotify_logger.core.periods import Period
-    from spotify_logger.queries.sql import Log
+from spotify_logger.queries.sql import Log
 
 DETAILS = {sql.DEVICES: "device", sql.CONTEXTS: "context"}  # the columns that name them
 DETAIL = "ifnull(nullif({}, ''), 'unknown')"  # plays have no context if they were started by search
