@@ -1,7 +1,7 @@
 """Answer `stats` and `year`: how much was played in a period, what most, what was new, and how it spread."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from spotify_logger.core import day_sums
 from spotify_logger.core.day_sums import LocalSums, Session, Streak, Sums, sessions
@@ -17,30 +17,36 @@ LIKELIEST = 20  # tracks that were played most, and may be the most repeated
 NIGHT_ENDS = 5 * HOUR  # after midnight, when it begins
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The statistics of a period. What is new was never heard before it, not even in part."""
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The figures of a period. What is new was never heard before it, not even in part."""
 
     from_: str | None
     to: str | None
     plays: int  # that count
     shorter: int  # those that do not
     heard_ms: int
-    tracks: int  # different ones, with plays that count
-    artists: int
-    albums: int
-    shows: int
-    new_tracks: int
-    new_artists: int
+    new_tracks: int | None  # that count; None in a review if nothing was logged before
+    new_artists: int | None
     skips: int
-    skip_rate: float | None  # of the plays that are over
     sessions: int
     longest_session: Session | None  # the first of equal ones
     days: int  # with plays that count
     longest_streak: Streak
-    current_streak: Streak
     busiest_day: Sums | None
     unseen: Unseen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats(Figures):
+    """The statistics of a period."""
+
+    tracks: int  # different ones, with plays that count
+    artists: int
+    albums: int
+    shows: int
+    skip_rate: float | None  # of the plays that are over
+    current_streak: Streak
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class FirstPlay(ReviewLine):
     album: str  # the show of an episode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Highlights:
     """Plays of a period that stand out."""
 
@@ -71,30 +77,16 @@ class Highlights:
     late_night: ReviewLine | None = None  # the track that was played most after midnight
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review(Highlights):
+@dataclass(frozen=True, kw_only=True)
+class Review(Figures, Highlights):
     """A year or a month in review."""
 
     year: int
     over: bool
-    from_: str | None
-    to: str | None
     by: str
-    plays: int  # that count
-    shorter: int  # those that do not
-    skips: int
-    heard_ms: int
-    days: int  # with plays that count
-    new_tracks: int | None  # never heard before, not even in part; None if nothing was logged before
-    new_artists: int | None
-    sessions: int
-    longest_session: Session | None
-    longest_streak: Streak
-    busiest_day: Sums | None
     discovery: ReviewLine | None  # the track that was played most of those that are new
     months: Sequence[Sums]  # or the days of a month
     top: Mapping[str, Sequence[ReviewLine]]  # what was played most, by kind
-    unseen: Unseen
 
 
 def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None) -> Stats:
@@ -102,24 +94,30 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
     days = charts.sums_by(log, question, BY_DAY) if days is None else days
     period, sums = question.period, day_sums.total(days)
     sql.make_tally(log, question, period, *sql.KINDS)
-    query = "SELECT count(*) FROM {}_of_tally WHERE {}"
-    tracks, artists, albums, shows = (log.rows(query.format(kind, "plays > 0"))[0][0] for kind in sql.KINDS)
-    new = (query.format(kind, _is_new(question, kind)) for kind in (sql.TRACKS, sql.ARTISTS))
-    new_tracks, new_artists = (log.rows(each)[0][0] for each in new)
-    number_of_sessions, longest_session = _session_figures(log, question)
+
+    def number(kind: str, which: str) -> int:
+        return int(log.rows(f"SELECT count(*) FROM {kind}_of_tally WHERE {which}")[0][0])
+
+    sessions, longest_session = _session_figures(log, question)
+    number_of_days, longest_streak, current_streak, busiest_day = day_sums.day_figures(days, question.today)
     return Stats(
-        utc_time(period.begin),
-        utc_time(period.end),
-        sums.plays,
-        sums.all_plays - sums.plays,
-        sums.heard_ms,
-        *(tracks, artists, albums, shows, new_tracks, new_artists),
-        sums.skips,
-        sums.skip_rate,
-        number_of_sessions,
-        longest_session,
-        *day_sums.day_figures(days, question.today),
-        unseen(log, question),
+        from_=utc_time(period.begin),
+        to=utc_time(period.end),
+        plays=sums.plays,
+        shorter=sums.all_plays - sums.plays,
+        heard_ms=sums.heard_ms,
+        **{kind: number(kind, "plays > 0") for kind in sql.KINDS},
+        new_tracks=number(sql.TRACKS, _is_new(question, sql.TRACKS)),
+        new_artists=number(sql.ARTISTS, _is_new(question, sql.ARTISTS)),
+        skips=sums.skips,
+        skip_rate=sums.skip_rate,
+        sessions=sessions,
+        longest_session=longest_session,
+        days=number_of_days,
+        longest_streak=longest_streak,
+        current_streak=current_streak,
+        busiest_day=busiest_day,
+        unseen=unseen(log, question),
     )
 
 
@@ -135,8 +133,7 @@ def review(log: Log, question: Question, highlights: Highlights | None = None) -
     ((has_past,),) = log.rows(query, sql.bounds(question.period)[0])
     new = best(log, question, sql.TRACKS, 1, which=_is_new(question, sql.TRACKS))
     found = find_highlights(log, question) if highlights is None else highlights
-    shared = {name: getattr(sums, name) for name in Stats.__slots__ if name in Review.__slots__}
-    shared |= {name: getattr(found, name) for name in Highlights.__slots__}
+    shared = vars(found) | {each.name: getattr(sums, each.name) for each in fields(Figures)}
     if not has_past:
         shared |= {"new_tracks": None, "new_artists": None}
     return Review(
@@ -154,8 +151,11 @@ def find_highlights(log: Log, question: Question) -> Highlights:
     """Return the plays of a period that stand out."""
     sql.make_tally(log, question, question.period, sql.TRACKS)
     charts.make_spans(log, question)
-    found = _first_play(log, question), _most_repeated(log, question), _late_night(log, question)
-    return Highlights(*found)
+    return Highlights(
+        first_play=_first_play(log, question),
+        most_repeated=_most_repeated(log, question),
+        late_night=_late_night(log, question),
+    )
 
 
 def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]:

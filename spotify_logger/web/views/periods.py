@@ -72,7 +72,7 @@ async def review(page: ListenerPage, request: Request) -> Response:
         page.ask(request, with_tops, replace(question, limit=summary.TOP_COUNT), without_highlights),
         page.ask(request, _moments, question),
     )
-    data = replace(data, **{name: getattr(highlights, name) for name in highlights.__slots__})
+    data = replace(data, **vars(highlights))
     shown = (*reached, data.first_play, data.most_repeated, data.late_night, data.discovery)
     about["links"] = await page.links([*ranked_keys(ranked), *(each.key for each in shown if each)])
     return page.render(request, "review.html", data=data, tops=ranked, milestones=reached, **about)
