@@ -3,9 +3,9 @@
 import os
 import sys
 
-from spotify_logger.system import python_version
+from spotify_logger.system import program
 
-python_version.check("run.py")
+program.check_python("run.py")
 
 from spotify_logger.supervisor.main import main  # noqa: E402 - an old Python cannot parse it
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from spotify_logger.system import python_version
+from spotify_logger.system import program
 
-python_version.check("-m spotify_logger")
+program.check_python("-m spotify_logger")
 
 from spotify_logger.config import requirements  # noqa: E402 - an old Python cannot parse it
 

@@ -84,7 +84,7 @@ class GapMonitor:
         gap = self._coverage.current_gap(now)
         if gap is not None and now - self._gap_saved_at >= GAP_SAVE_INTERVAL:
             self._gap_saved_at = now
-            self._record(gap, {GAP_NOTE: to_json([gap.from_ms, gap.to_ms, gap.reason])})
+            self._record(gap, {GAP_NOTE: to_json(gap)})
 
     def on_planned(self, due: float) -> None:
         """Note when the next turn is due, in seconds of the monotonic clock."""

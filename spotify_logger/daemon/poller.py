@@ -162,18 +162,15 @@ class Poller:
         # Before its first answer, a process does not know whether the login works.
         if self._login_trouble or (self.spotify.is_time_known and "last_poll" in self._status):
             self.alerts.check_login(valid_until(self.spotify.token), self._login_trouble)
-        self._alert_of_storage()
+        session, disk = self.recorder.session, str(self._status["disk_trouble"]) or self.outbox.trouble
+        is_refused = self._clock.monotonic() >= session.refused_since + REFUSAL_PATIENCE
+        self.alerts.follow("disk", disk, "The disk works again.")
+        self.alerts.follow("redis", session.trouble if is_refused else "", "Redis accepts writes again.")
         self.check_log()
         self.alerts.deliver()
         if turn.ok:
             self.alerts.beat()
         return turn
-
-    def _alert_of_storage(self) -> None:
-        session, disk = self.recorder.session, str(self._status["disk_trouble"]) or self.outbox.trouble
-        is_refused = self._clock.monotonic() >= session.refused_since + REFUSAL_PATIENCE
-        self.alerts.follow("disk", disk, "The disk works again.")
-        self.alerts.follow("redis", session.trouble if is_refused else "", "Redis accepts writes again.")
 
     def check_log(self) -> None:
         """Alert when Redis does not have the log that this state folder belongs to."""

@@ -114,11 +114,16 @@ class Takeover:
         row = self.claim(row)
         if is_own:
             return row
-        held = Play.from_hash(row.key, self._store.hash(play_key(row.key)))
-        if held and identity(held) == identity(play) and _is_newer(held, play, is_active=is_active):
-            self._outbox.replace(play, (row.key, replace(held, second=play.second, item=play.item)))
-            return None
-        if play.end_reason is None and not is_active:  # nobody here observes its end
+        held, is_open = Play.from_hash(row.key, self._store.hash(play_key(row.key))), play.end_reason is None
+        if held and identity(held) == identity(play):
+            # Only an active logger continues an open play.
+            is_outdated = (
+                newness(held) > newness(play) if is_active else is_open or held.end_reason is not None
+            )
+            if is_outdated:
+                self._outbox.replace(play, (row.key, replace(held, second=play.second, item=play.item)))
+                return None
+        if is_open and not is_active:  # nobody here observes its end
             row = row._replace(play=replace(play, end_reason=UNKNOWN))
             self._outbox.put([row.play])
         return row
@@ -154,13 +159,6 @@ class Takeover:
         """Return whether a different play of the outbox takes the place of another one in Redis."""
         rows = self._outbox.rows([another.second])
         return any(identity(row.play) != identity(play) and is_same_play(row.play, another) for row in rows)
-
-
-def _is_newer(held: Play, play: Play, *, is_active: bool) -> bool:
-    """Return whether Redis has the newer state of a play; only an active logger continues an open one."""
-    if is_active:
-        return newness(held) > newness(play)
-    return held.end_reason is not None or play.end_reason is None
 
 
 class Reconciler:
@@ -234,7 +232,10 @@ class Reconciler:
             self._outbox.mark(plays, gaps, acknowledged=False)
 
     def _end(self) -> None:
-        self._write_again([], self._lost_gaps())
+        seconds = [second for second in self._outbox.gaps(acknowledged=True) if second >= self._oldest]
+        indexed = {second for second, _, _ in self._store.gaps()} if seconds else set()
+        held = zip(seconds, self._store.hashes(map(gap_key, seconds)), strict=True)
+        self._write_again([], [second for second, fields in held if not fields or second not in indexed])
         known_run = self._outbox.note(REDIS_RUN_NOTE)
         if self._lost:
             since, now = to_iso(min(self._lost) * 1000), to_iso(round(self._clock.utc() * 1000))
@@ -261,12 +262,6 @@ class Reconciler:
             if (row.play.item.key in unnamed and row.play.item.catalog.get("name"))
             or (_is_lost(row, held[row.key], lines.get(row.key)) and not self._takeover.gave_way(row.play))
         ]
-
-    def _lost_gaps(self) -> list[int]:
-        seconds = [second for second in self._outbox.gaps(acknowledged=True) if second >= self._oldest]
-        indexed = {second for second, _, _ in self._store.gaps()} if seconds else set()
-        held = zip(seconds, self._store.hashes(map(gap_key, seconds)), strict=True)
-        return [second for second, fields in held if not fields or second not in indexed]
 
 
 def _is_lost(row: OutboxPlay, fields: Mapping[str, str], line: str | None) -> bool:

@@ -113,7 +113,11 @@ class Recorder:
         kept, remote = self._outbox.newest(), status.get("tracker", "")
         self._last_key = second_of_key(status.get("last_play", ""))
         if live is not None and Observations.restore(remote).now > Observations.restore(memory).now:
-            kept, memory = self._adopt_newest_live(live), remote
+            self._outbox.adopt([(live.second, live)])
+            key = self._outbox.key(live)
+            kept, memory = live, remote
+            for _, ours in self._outbox.rows([] if key is None else [key]):  # as the outbox identifies it
+                kept = replace(live, second=ours.second, item=ours.item)
         self._open = kept if kept is not None and kept.end_reason is None else None
         self._memory = memory
         return kept, memory, status
@@ -126,13 +130,6 @@ class Recorder:
         status = self._store.hash(STATUS)
         self.session.succeeded()
         return live, status
-
-    def _adopt_newest_live(self, play: Play) -> Play:
-        """Adopt the newest play in Redis, and return it with the identity that it has in the outbox."""
-        self._outbox.adopt([(play.second, play)])
-        key = self._outbox.key(play)
-        ours = [] if key is None else self._outbox.rows([key])
-        return replace(play, second=ours[0].play.second, item=ours[0].play.item) if ours else play
 
     def add(self, plays: Sequence[Play], memory: str = "") -> None:
         """Save new states of plays to disk, with the state of the tracker if it returned them."""

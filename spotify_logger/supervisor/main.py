@@ -39,7 +39,7 @@ def main(arguments: Sequence[str], loop: Sequence[str] = (sys.executable, "log.p
         check = program.module_command("spotify_logger.daemon.preflight")
         page = program.module_command("spotify_logger", "web", *arguments[1:]) if arguments else None
         copy = program.module_command("spotify_logger.transfer.second_copy")
-        return Supervisor(check, loop, page=page, copy=copy).run()
+        return Supervisor(check, loop, SupervisorTimings(), page=page, copy=copy).run()
     if arguments[0] == "--demo":
         demo = program.module_command("spotify_logger.simulator.demo", *arguments[1:])
         os.execv(sys.executable, demo)  # noqa: S606 - this project
@@ -57,7 +57,7 @@ class Supervisor:
         self,
         check: Sequence[str],
         loop: Sequence[str],
-        timings: SupervisorTimings = restart_policy.DEFAULT_TIMINGS,
+        timings: SupervisorTimings,
         page: Sequence[str] | None = None,
         copy: Sequence[str] | None = None,
     ) -> None:
@@ -74,7 +74,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise until asked to stop, and return the exit code."""
-        _open_standard_descriptors()
+        # What is closed of 0, 1 and 2 becomes /dev/null, so that no pipe becomes the stderr of the children.
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - positional-only
+        os.close(descriptor)
         wake_fd = program.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
         # A terminal may stop background processes that write to it, as the loop does, which inherits this.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -181,10 +184,3 @@ class Supervisor:
                 self._perform(child, child.policy.start(time.monotonic()))
         if self._copy:
             self._copy.policy.start_later(time.monotonic(), self._timings.first_copy)
-
-
-def _open_standard_descriptors() -> None:
-    """Open /dev/null as 0, 1 and 2 if they are closed, so that no pipe becomes the stderr of the children."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003 - positional-only
-    os.close(descriptor)

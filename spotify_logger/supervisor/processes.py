@@ -53,8 +53,11 @@ class ChildProcess:
         )
 
     def send(self, number: int) -> None:
-        """Send SIGTERM or SIGKILL."""
-        if self._process:
+        """Send SIGTERM to it, or SIGKILL to its process group."""
+        if self._process and number == signal.SIGKILL:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+        elif self._process:
             self._process.send_signal(number)
 
     def reap(self, now: float) -> list[Action]:
@@ -91,8 +94,8 @@ class PreflightProcess(ChildProcess):
 
     def send(self, number: int) -> None:
         """Send SIGINT for SIGTERM, as a terminal would: echo is on again even if a secret is half typed."""
-        if number == signal.SIGKILL or not self.interrupted:
-            super().send(number if number == signal.SIGKILL else signal.SIGINT)
+        if self._process and (number == signal.SIGKILL or not self.interrupted):
+            self._process.send_signal(signal.SIGKILL if number == signal.SIGKILL else signal.SIGINT)
 
     def report(self) -> tuple[str, tuple[str, int] | None]:
         """Return the state folder, and where to start a Redis server if that is needed, once it has ended."""
@@ -130,14 +133,6 @@ class LoopProcess(ChildProcess):
         finally:
             os.close(beat_write)
             os.close(liveness_read)
-
-    def send(self, number: int) -> None:
-        """Send SIGTERM to the loop, or SIGKILL to the whole process group."""
-        if self._process and number == signal.SIGKILL:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-        else:
-            super().send(number)
 
     def beats(self) -> list[Beat]:
         """Return the beats that have arrived; none any more once the loop has closed its end of the pipe."""

@@ -30,9 +30,6 @@ class SupervisorTimings(NamedTuple):
     copy_interval: float = 86_400.0
 
 
-DEFAULT_TIMINGS = SupervisorTimings()
-
-
 class Beat(NamedTuple):
     """One turn of the loop: seconds until the next beat at the latest, whether it succeeded, and a status."""
 
@@ -85,7 +82,7 @@ class RestartPolicy:
     def __init__(
         self,
         random_fraction: Callable[[], float],
-        timings: SupervisorTimings = DEFAULT_TIMINGS,
+        timings: SupervisorTimings,
         *,
         has_beats: bool = False,
         final: Container[int] = (),

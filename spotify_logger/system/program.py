@@ -1,9 +1,13 @@
-"""How the processes of this package start and hear of signals. Standard library only, without `pathlib`."""
+"""How the processes of this package start and hear of signals. Standard library only, without `pathlib`.
+
+Any Python 3 can import this file.
+"""
 
 import os
 import signal
 import sys
 
+MINIMUM_PYTHON = (3, 11)
 EXIT_INTERRUPTED = 130  # the exit code after Ctrl-C, by shell convention: 128 + SIGINT
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - see the module
@@ -16,7 +20,17 @@ _RUN = (
 )
 
 
-def module_command(module: str, *arguments: str) -> list[str]:
+def check_python(program: str) -> None:
+    """Exit with code 78 and a line on stderr if Python is too old for `program`, such as "run.py"."""
+    if sys.version_info < MINIMUM_PYTHON:
+        have, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, MINIMUM_PYTHON))
+        sys.stderr.write(
+            f"Spotify Logger needs Python {wanted} or newer, not {have}. Try: python{wanted} {program}\n"
+        )
+        sys.exit(os.EX_CONFIG)
+
+
+def module_command(module: str, *arguments: str) -> "list[str]":
     """Return the command that runs a module of this copy of the package, from any folder."""
     return [sys.executable, "-P", "-c", _RUN, _ROOT, module, *arguments]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.config import requirements
-from spotify_logger.system import python_version
+from spotify_logger.system import program
 from tests.scripted_server import ScriptedServer, http_response, respond_with
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def test_the_minimum_versions_are_those_of_the_project() -> None:
     dependencies = dict(dependency.split(">=") for dependency in project["dependencies"])
     del dependencies["tzdata"]
     assert dependencies == requirements.MIN_VERSIONS
-    assert project["requires-python"] == ">=" + ".".join(map(str, python_version.MINIMUM_VERSION))
+    assert project["requires-python"] == ">=" + ".".join(map(str, program.MINIMUM_PYTHON))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_the_minimum_versions_are_those_of_the_project() -> None:
         "spotify_logger/__init__.py",
         "spotify_logger/__main__.py",
         "spotify_logger/system/__init__.py",
-        "spotify_logger/system/python_version.py",
+        "spotify_logger/system/program.py",
     ],
 )
 def test_python_3_6_can_parse_what_precedes_the_version_check(name: str) -> None:
@@ -191,7 +191,7 @@ def test_an_old_python_is_refused_in_one_line(
 ) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 8, 18, "final", 0))
     with pytest.raises(SystemExit) as ended:
-        python_version.check("run.py")
+        program.check_python("run.py")
     assert ended.value.code == 78
     (line,) = capsys.readouterr().err.splitlines()
     assert "3.8.18" in line
