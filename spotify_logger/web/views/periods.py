@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from spotify_logger.core import periods
 from spotify_logger.core.day_sums import INTERVALS, WEEK
 from spotify_logger.core.redis_keys import FIRST_DAY
 from spotify_logger.queries import charts, milestones, summary, top
@@ -20,7 +19,7 @@ from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import KINDS, Log
 from spotify_logger.queries.top import Top
 from spotify_logger.web.listeners import ListenerPage
-from spotify_logger.web.request_params import BadRequest
+from spotify_logger.web.request_params import BadRequest, RequestParams
 
 T = TypeVar("T")
 
@@ -89,23 +88,16 @@ def with_tops(log: Log, question: Question, query: Callable[[Log, Question], T])
 
 def about_period(page: ListenerPage, request: Request) -> tuple[Question, dict[str, Any]]:
     """Return the question about the year or month of a request, and what its view shows besides."""
-    is_month = request.url.path.startswith("/month")
-    noun, layout = ("month", "%Y-%m") if is_month else ("year", "%Y")
-    text = str(request.path_params.get(noun, f"{page.today:{layout}}"))
-    try:
-        if is_month:
-            period = periods.month(page.zone, periods.parse_month(text))
-        else:
-            period = periods.year(page.zone, periods.parse_year(text))
-    except ValueError:
-        raise BadRequest(f"not a {noun}: {text} (try {page.today:{layout}})") from None
-    earlier = period.previous or period
-    before, first, after = (page.zone.day(at or 0) for at in (earlier.begin, period.begin, period.end))
+    noun, layout = ("month", "%Y-%m") if request.url.path.startswith("/month") else ("year", "%Y")
+    text = str(request.path_params.get(noun, "")).strip() or f"{page.today:{layout}}"
     params = page.params(request)
+    question = RequestParams({**params.without_period, noun: text}, page.zone).question("by", "min")
+    period, earlier = question.period, question.period.previous or question.period
+    before, first, after = (page.zone.day(at or 0) for at in (earlier.begin, period.begin, period.end))
     about = {
         "noun": noun,
         "text": text,
-        "title": f"{first:%B %Y}" if is_month else text,
+        "title": f"{first:%B %Y}" if noun == "month" else text,
         "year": first.year,
         "years": page.years,
         "month_choices": [
@@ -115,7 +107,7 @@ def about_period(page: ListenerPage, request: Request) -> tuple[Question, dict[s
         "before": f"{before:{layout}}" if before.year >= FIRST_DAY.year else None,
         "after": f"{after:{layout}}" if after <= page.today else None,
     }
-    return replace(params.question("by", "min", period=False), period=period), about
+    return question, about
 
 
 def _sum(hours: Sequence[HourOfWeek]) -> HourOfWeek:

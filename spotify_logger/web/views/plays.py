@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ async def home(page: ListenerPage, request: Request) -> Response:
     year_ago = first_days(page.today)[TWELVE_MONTHS] or page.today
     monday = year_ago - timedelta(days=year_ago.weekday())
     twelve_months = RequestParams({"since": str(monday)}, page.zone).question()
-    (stats, ranked), activity, latest, memories, now = await asyncio.gather(
+    (stats, ranked), activity, (timeline, day), memories, now = await asyncio.gather(
         page.ask(request, with_tops, question, summary.stats),
         page.ask(request, charts.course, twelve_months, DAY),
         _latest_plays(page, request),
@@ -64,22 +65,20 @@ async def home(page: ListenerPage, request: Request) -> Response:
         page.observe(now_playing),
     )
     state = await page.live.status()
-    plays = [*latest["timeline"].lines, *([now.now] if now.now else [])]
+    keys = [*ranked_keys(ranked), *([catalog_key_of_play(now.now)] if now.now else [])]
     answer = page.render(
         request,
         "home.html",
-        now=now.now,
-        unknown_since=now.unknown_since,
-        problem=now.problem,
+        **asdict(now),
         beginning=state if state.redis and not state.last_play else None,
         periods=PERIODS,
         period=choice,
         stats=stats,
         tops=ranked,
-        **latest,
+        today=day,
         activity=activity.periods,
         memories=memories,
-        links=await page.links([*ranked_keys(ranked), *_played_keys(plays)]),
+        **await _about_plays(page, timeline, keys),
     )
     if chosen in PERIODS:
         set_cookie(request, answer, PERIOD_COOKIE, chosen)
@@ -88,9 +87,8 @@ async def home(page: ListenerPage, request: Request) -> Response:
 
 async def today(page: ListenerPage, request: Request) -> Response:
     """Render the latest plays, the part of the home page that changes with every play."""
-    latest = await _latest_plays(page, request)
-    links = await page.links(_played_keys(latest["timeline"].lines))
-    return page.render(request, "today.html", **latest, links=links)
+    timeline, day = await _latest_plays(page, request)
+    return page.render(request, "today.html", today=day, **await _about_plays(page, timeline))
 
 
 async def live(page: ListenerPage, request: Request) -> Response:
@@ -105,19 +103,20 @@ async def live(page: ListenerPage, request: Request) -> Response:
 async def recent(page: ListenerPage, request: Request) -> Response:
     """Show the newest plays and the gaps between them."""
     params = page.params(request, default_all_time=True)
-    kind = next((kind for kind, noun in NOUNS.items() if request.query_params.get(noun)), "")
-    text = search_text(request.query_params, NOUNS[kind]) if kind else ""
+    noun = next((noun for noun in NOUNS.values() if request.query_params.get(noun)), "")
+    text = search_text(request.query_params, noun)
     question = params.question(limit=RECENT_PLAYS)
-    timeline = await page.ask(request, queries.recent, question, kind, text)
+    timeline = await page.ask(request, queries.recent, question, noun and f"{noun}s", text)
+    name = {"track": "name", "episode": "name", "album": "album", "show": "album"}.get(noun, "")
+    title = next((line[name] for line in timeline.lines if line.get(name)), text)
+    if noun == NOUNS[CONTEXTS]:
+        title = await page.ask(request, _context_name, question, text)
     return page.render(
         request,
         "recent.html",
-        days=_by_day(page.zone, timeline),
-        noun=NOUNS.get(kind, ""),
+        noun=noun,
         text=text,
-        title=await page.ask(request, _context_name, question, text)
-        if kind == CONTEXTS
-        else _name_of(kind, text, timeline),
+        title=title,
         newer=utc_time(timeline.newer),
         older=utc_time(timeline.older),
         **await _about_plays(page, timeline),
@@ -126,12 +125,6 @@ async def recent(page: ListenerPage, request: Request) -> Response:
 
 def _context_name(log: Log, _: Question, uri: str) -> str:
     return names(log, CONTEXTS, uri, "")[0]
-
-
-def _name_of(kind: str, text: str, timeline: Timeline) -> str:
-    """Return the name of what the plays are of, as far as these have it."""
-    name = {"tracks": "name", "episodes": "name", "albums": "album", "shows": "album"}.get(kind, "")
-    return str(next((line[name] for line in timeline.lines if line.get(name)), text))
 
 
 async def day(page: ListenerPage, request: Request) -> Response:
@@ -169,40 +162,26 @@ async def pick_day(_: ListenerPage, request: Request) -> Response:
     return RedirectResponse(f"/day/{quote(wanted, safe='')}", 303)
 
 
-def _by_day(zone: Zone, timeline: Timeline) -> list[tuple[str, list[Line]]]:
-    """Return plays and gaps by local day: the newest day first, and its lines from morning to evening."""
-
-    def day_of(line: Line) -> str:
-        begin = seconds_of(line["gap"]["from"]) if "gap" in line else second_of_key(str(line["key"]))
-        return str(zone.day(begin or 0))
-
-    return [(day, list(lines)[::-1]) for day, lines in groupby(timeline.lines, day_of)]
-
-
-async def _latest_plays(page: ListenerPage, request: Request) -> dict[str, Any]:
-    """Return the sums of today, and the latest plays by day."""
+async def _latest_plays(page: ListenerPage, request: Request) -> tuple[Timeline, DayTimeline]:
     question = page.params(request).question(limit=LATEST_PLAYS, period=False)
-    timeline, day = await page.ask(request, _latest, question, page.today)
-    return {
-        "today": day,
-        "this_day": str(page.today),
-        "timeline": timeline,
-        "days": _by_day(page.zone, timeline),
-        "open_key": timeline.now_playing,
-    }
+    return await page.ask(request, _latest, question, page.today)
 
 
 def _latest(log: Log, question: Question, today: date) -> tuple[Timeline, DayTimeline]:
     return queries.recent(log, question), queries.day(log, question, today)
 
 
-async def _about_plays(page: ListenerPage, timeline: Timeline) -> dict[str, Any]:
-    """Return what plays link to, and the key of the open play."""
-    return {"links": await page.links(_played_keys(timeline.lines)), "open_key": timeline.now_playing}
+async def _about_plays(page: ListenerPage, timeline: Timeline, more: Iterable[str] = ()) -> dict[str, Any]:
+    """Return plays and gaps by local day, what they and `more` keys link to, and the key of the open play."""
 
+    def day_of(line: Line) -> date:
+        begin = seconds_of(line["gap"]["from"]) if "gap" in line else second_of_key(str(line["key"]))
+        return page.zone.day(begin or 0)
 
-def _played_keys(lines: Iterable[Line]) -> list[str]:
-    return [catalog_key_of_play(line) for line in lines if "gap" not in line]
+    # The newest day first, and its lines from morning to evening.
+    days = [(str(day), list(lines)[::-1]) for day, lines in groupby(timeline.lines, day_of)]
+    keys = [*more, *(catalog_key_of_play(line) for line in timeline.lines if "gap" not in line)]
+    return {"days": days, "links": await page.links(keys), "open_key": timeline.now_playing}
 
 
 class Segment(NamedTuple):
