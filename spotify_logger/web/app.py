@@ -1,11 +1,11 @@
 """The web application: routes, middleware and error pages, and the function that serves it."""
 
-import argparse
 import asyncio
 import logging
 import os
 import socket
 import sys
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
@@ -35,7 +35,7 @@ from spotify_logger.web.auth import (
 )
 from spotify_logger.web.listeners import Listeners
 from spotify_logger.web.openapi import description
-from spotify_logger.web.request_params import BadRequest, read_form
+from spotify_logger.web.request_params import read_form
 from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
 from spotify_logger.web.templating import (
     API_PATH,
@@ -51,7 +51,7 @@ from spotify_logger.web.views import music, periods, personal, pictures, plays
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - they stand for all addresses of the machine
 MIN_PASSWORD_LENGTH = 10  # if other machines can reach the page
-STATUSES = {BadRequest: 400, ClientDisconnect: 400, SpotifyLoggerError: 503, Exception: 500}
+STATUSES = {ArgumentTypeError: 400, ClientDisconnect: 400, SpotifyLoggerError: 503, Exception: 500}
 TITLES = {400: "Bad request", 404: "Page not found", 500: "Internal error", 503: "Something went wrong"}
 
 VIEWS = {
@@ -180,7 +180,7 @@ class WebApp:
         return answer
 
 
-def serve(options: argparse.Namespace, settings: Settings) -> int:
+def serve(options: Namespace, settings: Settings) -> int:
     """Serve the page until the process is told to stop, and return the exit code."""
     host = options.host
     is_local = is_loopback(host) or host == "localhost"

@@ -27,8 +27,8 @@ CHOICES: Mapping[str, ContextVar[Any]] = {"tz": ZONE, "min": DEFAULT_THRESHOLD}
 COOKIE = "spotify_logger_{}"  # keeps a choice
 
 
-class BadRequest(ValueError):  # noqa: N818 - named after the HTTP status
-    """The request is invalid; the message says why and can be shown."""
+class BadRequest(ArgumentTypeError):  # noqa: N818 - named after the HTTP status
+    """The request is invalid, as an argument of a command is; the message says why and can be shown."""
 
 
 class PeriodChoice(NamedTuple):

@@ -2,12 +2,11 @@
 
 import os
 import time
-from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -34,9 +33,8 @@ async def health(page: ListenerPage, request: Request) -> Response:
     """Show the health of the logger; the status is 503 if it needs attention, for monitoring."""
     data = await page.observe(status)
     now = time.time() - (data.clock_offset or 0)
-    about = {"data": data, "login": page.login, "now": now, "overdue": OVERDUE_AFTER}
-    about["days_of_login"] = days_of_login(data, now)
-    return page.render(request, "health.html", 200 if data.well else 503, **about)
+    about = {"login": page.login, "overdue": OVERDUE_AFTER, "days_of_login": days_of_login(data, now)}
+    return page.render(request, "health.html", 200 if data.well else 503, data=data, now=now, **about)
 
 
 async def log_in(page: ListenerPage, request: Request) -> Response:
@@ -126,21 +124,16 @@ async def save_settings(_: ListenerPage, request: Request) -> Response:
     """Keep what the listener has chosen for the page."""
     answer, form = RedirectResponse("/settings", 303), await read_form(request)
     for name in CHOICES:
-        text = form.get(name, "").strip()  # if there is none, the default
-        try:
-            if text:
-                PARAMETERS[name].value(text)
-        except ArgumentTypeError as error:
-            raise BadRequest(str(error)) from None
+        if text := form.get(name, "").strip():  # if there is none, the default
+            PARAMETERS[name].value(text)
         set_cookie(request, answer, COOKIE.format(name), text)
     return answer
 
 
 async def export(page: ListenerPage, request: Request) -> Response:
     """Send the whole log as a zip, one at a time, as it may take minutes."""
-    wanted = (await read_form(request)).get("format")
-    form = next((each for each in EXPORT_FORMATS if each == wanted), None)
-    if form is None:
+    form: Any = (await read_form(request)).get("format")
+    if form not in EXPORT_FORMATS:
         raise BadRequest("the form does not name an export format")
     name = f"spotify-logger-{form}.zip"
     async with page.exporting:

@@ -104,7 +104,7 @@ async def recent(page: ListenerPage, request: Request) -> Response:
     """Show the newest plays and the gaps between them."""
     params = page.params(request, default_all_time=True)
     noun = next((noun for noun in NOUNS.values() if request.query_params.get(noun)), "")
-    text = search_text(request.query_params, noun)
+    text = search_text(request.query_params, noun) if noun else ""
     question = params.question(limit=RECENT_PLAYS)
     timeline = await page.ask(request, queries.recent, question, noun and f"{noun}s", text)
     name = {"track": "name", "episode": "name", "album": "album", "show": "album"}.get(noun, "")
