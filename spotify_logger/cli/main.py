@@ -98,7 +98,7 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
             parser.error(problem)
         if "day" in options:
             options.day = periods.parse_day(options.question.zone, options.question.now, options.day)
-    except ValueError as error:
+    except (argparse.ArgumentTypeError, ValueError) as error:
         parser.error(str(error))
     return options
 

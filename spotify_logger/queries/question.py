@@ -72,19 +72,19 @@ class Parameter(NamedTuple):
 
 
 def from_mapping(texts: Mapping[str, str], now: float, **defaults: object) -> Question:
-    """Build the question from query parameters, and the values of others; invalid ones raise ValueError."""
+    """Build the question from query parameters, and the values of others, or raise ArgumentTypeError."""
     values = dict(defaults)
     for name, parameter in PARAMETERS.items():
         if text := texts.get(name, "").strip():
             try:
                 values[ATTRIBUTES.get(name, name)] = parameter.value(text)
             except ArgumentTypeError as error:
-                raise ValueError(f"{name}: {error}") from None
+                raise ArgumentTypeError(f"{name}: {error}") from None
     return from_values(values, now)
 
 
 def from_values(values: Mapping[str, Any], now: float, sign: str = "") -> Question:
-    """Build the question from values, such as those of options; contradictory ones raise ValueError.
+    """Build the question from values, such as those of options; contradictory ones raise ArgumentTypeError.
 
     `sign` precedes their names in a message, as in "--year".
     """
@@ -99,7 +99,7 @@ def _period(values: Mapping[str, Any], zone: Zone, now: float, sign: str) -> Per
     given = {name: values[name] for name in names if values.get(name) is not None}
     if len(given) > 1 and given.keys() != {"since", "until"}:
         one, other, *_ = given
-        raise ValueError(f"{sign}{one} and {sign}{other} cannot be combined: use one of them")
+        raise ArgumentTypeError(f"{sign}{one} and {sign}{other} cannot be combined: use one of them")
     match given:
         case {"year": year}:
             return periods.year(zone, year or zone.day(now).year)
@@ -109,16 +109,16 @@ def _period(values: Mapping[str, Any], zone: Zone, now: float, sign: str) -> Per
             try:
                 return periods.last(zone, now, number, unit)
             except (ValueError, OverflowError, OSError):
-                raise ValueError(f"{sign}last {number}{unit} goes too far back") from None
+                raise ArgumentTypeError(f"{sign}last {number}{unit} goes too far back") from None
     bounds = {}
     for name, text in given.items():
         try:
             bounds[name] = periods.bounds_of(zone, now, text)[name == "until"]
         except (ValueError, OverflowError, OSError):
-            raise ValueError(f"{sign}{name}: not a date: {text!r} (try {periods.DAY_FORMS})") from None
+            raise ArgumentTypeError(f"{sign}{name}: not a date: {text!r} (try {periods.DAY_FORMS})") from None
     begin, end = bounds.get("since"), bounds.get("until")
     if begin is not None and end is not None and begin >= end:
-        raise ValueError(f"{sign}until {given['until']} is before {sign}since {given['since']}")
+        raise ArgumentTypeError(f"{sign}until {given['until']} is before {sign}since {given['since']}")
     words = " ".join(f"{name} {text}" for name, text in given.items())
     return periods.between(begin, end, words) if given else Period()
 

@@ -40,11 +40,8 @@ class PeriodChoice(NamedTuple):
 
 
 def read_question(texts: Mapping[str, str], now: float, **defaults: object) -> Question:
-    """Return the question with some parameters, or raise `BadRequest`."""
-    try:
-        question = from_mapping(texts, now, **defaults)
-    except ValueError as error:
-        raise BadRequest(str(error)) from None
+    """Return the question with some parameters."""
+    question = from_mapping(texts, now, **defaults)
     if question.limit > MAX_LINES:
         raise BadRequest(f"n must be a number from 1 to {MAX_LINES}")
     return question

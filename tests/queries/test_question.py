@@ -116,7 +116,7 @@ class TestBadOptions:
         ],
     )
     def test_periods_that_make_no_sense(self, words: str, message: str) -> None:
-        with pytest.raises(ValueError, match=r"^--") as caught:
+        with pytest.raises(argparse.ArgumentTypeError, match=r"^--") as caught:
             question_of(*words.split())
         assert str(caught.value).startswith(message)
 

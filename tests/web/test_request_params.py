@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from datetime import date
 
 import pytest
@@ -13,7 +14,6 @@ from spotify_logger.web.request_params import (
     DEFAULT_LIMIT,
     PERIOD_PARAMETERS,
     TWELVE_MONTHS,
-    BadRequest,
     RequestParams,
     first_days,
     search_text,
@@ -58,7 +58,7 @@ def test_takes_the_parameters_that_a_view_has() -> None:
     ],
 )
 def test_names_what_is_wrong(given: dict[str, str], complaint: str) -> None:
-    with pytest.raises(BadRequest, match=complaint):
+    with pytest.raises(ArgumentTypeError, match=complaint):
         RequestParams(given, ZONE).question("by", "min", "n")
 
 
@@ -98,5 +98,5 @@ def test_any_parameters_are_valid_or_a_bad_request(given: dict[str, str], text: 
         question = RequestParams(given, ZONE).question("by", "min", "n")
         assert question.period.begin is None or question.now > 0
         assert search_text({"q": text}, "q") == search_text({"q": search_text({"q": text}, "q")}, "q")
-    except BadRequest as error:
+    except ArgumentTypeError as error:
         assert str(error)  # noqa: PT017 - either is fine
