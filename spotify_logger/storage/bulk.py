@@ -46,10 +46,6 @@ class Archive(Store):
                 if progress and lines:
                     progress(done, total)
 
-    def items_before(self, second: int) -> set[str]:
-        """Return the catalog keys of all items played before a second."""
-        return {item for _, item, _, _ in self.rows(end=second)}
-
     def count_days(self, days: Iterable[date]) -> int:
         """Return how many of these UTC days have plays."""
         names = [self.key(keys.index_key(day)) for day in days]

@@ -67,31 +67,30 @@ def forget(
     screen: TextIO | None = None,
 ) -> Answer:
     """Preview the selected plays, ask, and delete them; exit code 1 if there are none, or if they stay."""
-    deletion = Deletion(archive, now)
     with progress_bar(screen) as show:
         found = find_plays(archive, selection, partial(show, "looking for plays"))
-    seconds = deletion.without_open_play(found)
+    seconds = without_open_play(archive, found, now)
     is_agreed = not seconds or confirmation is None or _is_confirmed(archive, seconds, confirmation)
     page = [] if is_agreed else ["Nothing was deleted."]
-    if is_agreed:
-        deletion.delete(seconds)
-    if deletion.deleted:
-        items = f" and {counted(deletion.items, 'catalog item')}" if deletion.items else ""
-        page.append(f"Deleted: {counted(deletion.deleted, 'play')}{items}.")
-    if deletion.has_open_play:
+    deleted = delete(archive, seconds, now) if is_agreed else Deleted()
+    if deleted.plays:
+        items = f" and {counted(deleted.items, 'catalog item')}" if deleted.items else ""
+        page.append(f"Deleted: {counted(deleted.plays, 'play')}{items}.")
+    has_open_play = len(seconds) < len(found)
+    if has_open_play:
         page.append(OPEN_PLAY_NOTE)
-    if deletion.unrecognized:
-        some = ", ".join(deletion.unrecognized[:MAX_PLAYS_SHOWN])
+    if deleted.unrecognized:
+        some = ", ".join(deleted.unrecognized[:MAX_PLAYS_SHOWN])
         page.append(f"These keys do not hold plays, and were kept; inspect them with redis-cli: {some}.")
     text = selection.text
     nothing = f"No play matches “{text}”." if text else "There are no plays in that period."
     data = {
-        "plays": deletion.deleted,
-        "items": deletion.items,
+        "plays": deleted.plays,
+        "items": deleted.items,
         "first": utc_time(seconds[0] if seconds else None),
         "last": utc_time(seconds[-1] if seconds else None),
-        "left_open": deletion.has_open_play,
-        "left_strange": deletion.unrecognized,
+        "left_open": has_open_play,
+        "left_strange": [*deleted.unrecognized],
     }
     return Answer(data, page or [nothing], code=int(not page or not is_agreed))
 
@@ -135,66 +134,60 @@ def _is_confirmed(archive: Archive, seconds: Sequence[int], confirmation: Confir
     return not refusal
 
 
-class Deletion:
-    """Deletes plays."""
+class Deleted(NamedTuple):
+    """What a deletion has deleted."""
 
-    def __init__(self, archive: Archive, now: float) -> None:
-        self._archive = archive
-        self._now = now
-        self.deleted = 0  # plays
-        self.items = 0  # catalog items deleted with them
-        self.has_open_play = False  # the play in progress was selected, and kept
-        self.unrecognized: list[str] = []  # keys that were kept because they do not hold plays
+    plays: int = 0
+    items: int = 0  # of the catalog
+    unrecognized: Sequence[str] = ()  # keys that were kept because they do not hold plays
 
-    def without_open_play(self, seconds: Iterable[int]) -> list[int]:
-        """Return the seconds of the plays that are over, and note whether there is another one.
 
-        A running logger keeps writing its open play, so deleting it would be futile. A play that began more
-        than a day ago is no longer in progress.
-        """
-        newest = None
-        for second, _, _, end in self._archive.rows(int(self._now) - keys.ONE_DAY):
-            newest = second if end == keys.OPEN else None
-        still_open = {self._archive.now_playing(), newest}
-        found = list(seconds)
-        self.has_open_play |= not still_open.isdisjoint(found)
-        return [second for second in found if second not in still_open]
+def without_open_play(archive: Archive, seconds: Iterable[int], now: float) -> list[int]:
+    """Return the seconds of the plays that are over: a running logger keeps writing its open play.
 
-    def delete(self, seconds: Iterable[int]) -> None:
-        """Delete the plays that `seconds` name; after a StoreError, running it again completes it."""
-        for batch in batched(self.without_open_play(seconds), KEYS_PER_BATCH):
-            self._delete_plays(batch)
-        # Those of a run that was interrupted, too; and an item may be used on days of wrong clocks.
-        unused = {play.item_key for _, play in deleted_plays(self._archive)}
-        days = {name for names in self._archive.scan("plays:*") for name in names}
-        for lines in self._archive.hashes(days):
-            unused.difference_update(item for _, item, _, _ in keys.read_day(lines))
-        self.items = remove_items(self._archive, unused, self._now)
+    A play that began more than a day ago is no longer in progress.
+    """
+    newest = None
+    for second, _, _, end in archive.rows(int(now) - keys.ONE_DAY):
+        newest = second if end == keys.OPEN else None
+    still_open = {archive.now_playing(), newest}
+    return [second for second in seconds if second not in still_open]
 
-    def _delete_plays(self, seconds: Sequence[int]) -> None:
-        key = self._archive.key
-        exist = self._archive.send([("EXISTS", key(keys.play_key(second))) for second in seconds])
-        lines, ends = self._archive.index_lines(seconds), dict[int, int]()
-        kept = dict[int, DeletedPlay]()
-        for (second, fields), exists in zip(self._archive.plays(seconds), exist, strict=True):
+
+def delete(archive: Archive, seconds: Iterable[int], now: float) -> Deleted:
+    """Delete the plays that `seconds` name, except the open one; another run completes one that broke off."""
+    key, deleted, unrecognized = archive.key, 0, list[str]()
+    for batch in batched(without_open_play(archive, seconds, now), KEYS_PER_BATCH):
+        exist = archive.send([("EXISTS", key(keys.play_key(second))) for second in batch])
+        lines, kept, ends = archive.index_lines(batch), dict[int, DeletedPlay](), dict[int, int]()
+        for (second, fields), exists in zip(archive.plays(batch), exist, strict=True):
             line = lines.get(second, "")
             play, row = Play.from_hash(second, fields), keys.read_row(str(second), line)
             if play is not None:
-                ends[second] = play.ended_ms
-                kept[second] = DeletedPlay(self._now, play.item.key, line, fields)
+                ends[second], kept[second] = play.ended_ms, DeletedPlay(now, play.item.key, line, fields)
             elif exists:
-                self.unrecognized.append(keys.play_key(second))
+                unrecognized.append(keys.play_key(second))
             elif row is not None:  # it exists only in the index
-                ends[second] = second * 1000 + row[2]
-                kept[second] = DeletedPlay(self._now, row[1], line, {})
+                ends[second], kept[second] = second * 1000 + row[2], DeletedPlay(now, row[1], line, {})
         if ends:
-            keep(self._archive, kept)
+            keep(archive, kept)
             tombstones = {str(second): max(second, -(-end_ms // 1000)) for second, end_ms in ends.items()}
-            self._archive.write([self._archive.hset(keys.TOMBSTONES, tombstones)])
-        self._archive.write([("DEL", key(keys.play_key(second))) for second in ends])
+            archive.write([archive.hset(keys.TOMBSTONES, tombstones)])
+        archive.write([("DEL", key(keys.play_key(second))) for second in ends])
         # Only once these are gone: another run finds them by the index.
-        self._archive.write([("HDEL", key(keys.index_key(keys.day_of(second))), second) for second in ends])
-        self.deleted += len(ends)
+        archive.write([("HDEL", key(keys.index_key(keys.day_of(second))), second) for second in ends])
+        deleted += len(ends)
+    items = {play.item_key for _, play in deleted_plays(archive)}  # those of a run that was interrupted, too
+    return Deleted(deleted, remove_unused(archive, items, now), unrecognized)
+
+
+def remove_unused(archive: Archive, items: Iterable[str], now: float) -> int:
+    """Delete those of some catalog items that no play uses, and return their number."""
+    unused = set(items)
+    days = {name for names in archive.scan("plays:*") for name in names}  # those of wrong clocks, too
+    for lines in archive.hashes(days):
+        unused.difference_update(item for _, item, _, _ in keys.read_day(lines))
+    return remove_items(archive, unused, now)
 
 
 def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:

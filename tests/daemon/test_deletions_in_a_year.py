@@ -13,7 +13,7 @@ from spotify_logger.core.matching import Identity, identity
 from spotify_logger.simulator.listener import DEFAULT_START
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.check import check
-from spotify_logger.transfer.delete import Deletion
+from spotify_logger.transfer.delete import delete
 from tests.testbed.fault_schedule import HOUR
 from tests.testbed.year import YearSimulation
 
@@ -61,7 +61,7 @@ class YearOfDeletions(YearSimulation):
         over = [play for play in self._plays(self.choice.choice([3, 60])) if play.end_reason is not None]
         chosen = self.choice.sample(over, min(3, len(over))) if self.choice.random() < 0.5 else over[-1:]
         with self.without_redis_faults():
-            Deletion(self.archive(), self.clock.now).delete([play.second for play in chosen])
+            delete(self.archive(), [play.second for play in chosen], self.clock.now)
         left = {identity(play) for play in self._plays(200)}
         self.deleted |= {identity(play) for play in chosen} - left
 

@@ -22,7 +22,7 @@ from spotify_logger.queries.index import SCHEMA_VERSION, Index, index_path
 from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import KINDS, Log
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.delete import Deletion
+from spotify_logger.transfer.delete import delete
 from spotify_logger.transfer.hide import undo
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Writer:
             case "wait", ():
                 self.now += 100  # until days that have just been written are not read again
             case "delete", (second,):
-                Deletion(self.store, self.now).delete([second])
+                delete(self.store, [second], self.now)
 
 
 def flush(url: str) -> None:

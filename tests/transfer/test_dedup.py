@@ -53,7 +53,7 @@ def decide(
     isrcs: dict[str, str] | None = None,
     tombstones: Iterable[tuple[int, int]] = (),
 ) -> list[Decision]:
-    return Deduplicator(tombstones).decide(map(entry, rows), known, isrcs or {})
+    return Deduplicator(tombstones).decide(map(entry, rows), known, isrcs or {})[0]
 
 
 def statuses(
@@ -178,8 +178,8 @@ def test_row_of_several_deleted_plays_stays_away_until_all_of_them_are_restored(
     spans, rows = [*parts, (NOON + 197, NOON + 400)], [extended(A, 0, 200)]
     assert [found.status for found in decide(rows, tombstones=spans)] == [FORGOTTEN]
     deduplicator = Deduplicator(spans, restore=True)
-    (found,) = deduplicator.decide(map(entry, rows), [], {})
-    assert (found.status, deduplicator.lifted) == (NEW, {second for second, _ in parts})
+    (found,), lifted = deduplicator.decide(map(entry, rows), [], {})
+    assert (found.status, lifted) == (NEW, {second for second, _ in parts})
 
 
 def last_fm(song: Song, start: float) -> Row:
@@ -225,9 +225,9 @@ def test_deleted_play_stays_away_also_from_files_with_minutes_or_listens(
     for some in (rows, rows[::-1]):
         assert [found.status for found in decide(some, known, tombstones=[span])] == expected
         deduplicator = Deduplicator([span], restore=True)
-        found = deduplicator.decide(map(entry, some), known, {})
+        found, lifted = deduplicator.decide(map(entry, some), known, {})
         assert FORGOTTEN not in [each.status for each in found]
-        assert deduplicator.lifted == ({span[0]} if FORGOTTEN in expected else set())
+        assert lifted == ({span[0]} if FORGOTTEN in expected else set())
 
 
 LENGTHS = {A: 65.123, B: 200.456, C: 301.789}
@@ -297,7 +297,7 @@ def part(draw: Callable[[st.SearchStrategy[int]], int], items: Sequence[T]) -> S
 def imported(log: Iterable[Play], rows: Iterable[ImportedPlay]) -> list[Play]:
     """Return a log after an import."""
     plays = {identity(play): play for play in log}
-    for found in Deduplicator().decide(rows, list(plays.values()), {}):
+    for found in Deduplicator().decide(rows, list(plays.values()), {})[0]:
         for worse in found.replaced:
             del plays[identity(worse)]
         if found.is_written:

@@ -13,8 +13,9 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete import (
     OPEN_PLAY_NOTE,
     Confirmation,
-    Deletion,
+    Deleted,
     Selection,
+    delete,
     find_plays,
     forget,
 )
@@ -35,7 +36,7 @@ INDEX = "plays:2026-11-22"
 def delete_at(log: RedisLog, *starts: float) -> set[str]:
     """Delete the plays that started so many seconds after six o'clock, and return the keys that vanished."""
     before = log.names()
-    Deletion(log.store, NOW).delete([round(SECOND + start) for start in starts])
+    delete(log.store, [round(SECOND + start) for start in starts], NOW)
     return before - log.names()
 
 
@@ -111,10 +112,9 @@ class TestDelete:
         log.raw.hset("track:D", "gps", "52.5,13.4")
         log.raw.hset(f"listening:{SECOND + 600}", "started_at", "long ago")
         log.raw.set("listening:1", "x")
-        deletion = Deletion(log.store, NOW)
-        deletion.delete([SECOND, SECOND + 300, SECOND + 600, SECOND + 900, 1])
+        found = delete(log.store, [SECOND, SECOND + 300, SECOND + 600, SECOND + 900, 1], NOW)
         unrecognized = {"listening:1", f"listening:{SECOND}", f"listening:{SECOND + 600}"}
-        assert set(deletion.unrecognized) == unrecognized
+        assert set(found.unrecognized) == unrecognized
         assert unrecognized | {"track:B", "track:D"} <= log.names()
         assert log.kept(f"listening:{SECOND + 600}")["name"] == "C"
         assert log.kept(INDEX).keys() == {str(SECOND), str(SECOND + 600)}
@@ -135,7 +135,7 @@ class TestDelete:
         log.write(play("A"))
         log.raw.set("forgotten", "not ours")
         with pytest.raises(StoreError, match="forgotten"):
-            Deletion(log.store, NOW).delete([SECOND])
+            delete(log.store, [SECOND], NOW)
         assert {f"listening:{SECOND}", "track:A", INDEX} < log.names()
 
 
@@ -144,9 +144,7 @@ class TestOpenPlay:
 
     def test_open_play_stays(self, log: RedisLog) -> None:
         log.write(play("A"), play("B", 300, reason=None))
-        deletion = Deletion(log.store, NOW)
-        deletion.delete([SECOND, SECOND + 300])
-        assert (deletion.deleted, deletion.items, deletion.has_open_play) == (1, 1, True)
+        assert delete(log.store, [SECOND, SECOND + 300], NOW) == Deleted(1, 1, [])
         assert f"listening:{SECOND + 300}" in log.names()
         assert log.kept(INDEX) == {str(SECOND + 300): "track:B 200000 open"}
 

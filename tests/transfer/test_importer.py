@@ -20,7 +20,7 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.check import check
-from spotify_logger.transfer.delete import Deletion, Selection, forget
+from spotify_logger.transfer.delete import Selection, delete, forget
 from spotify_logger.transfer.export import LogPeriod, records
 from spotify_logger.transfer.importer import command
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
@@ -224,7 +224,7 @@ def test_deleted_plays_come_back_only_on_request(
     assert counts(import_history(archive, [path], restore)) == {"rows": 2, "new": 1, "imported": 1}
     assert archive.tombstones() == {NOON + 500: NOON + 700}
     assert counts(import_history(archive, [path])) == {"rows": 2, "imported": 2}
-    Deletion(archive, NOON + 90_000).delete([NOON])
+    delete(archive, [NOON], NOON + 90_000)
     assert counts(import_history(archive, [path])) == {"rows": 2, "imported": 1, "forgotten": 1}
 
 

@@ -25,7 +25,7 @@ from spotify_logger.report.words import Cell, Formatted, count_cell, filled, phr
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
-from spotify_logger.transfer.delete import remove_items
+from spotify_logger.transfer.delete import remove_unused
 from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Decision, Deduplicator, RowStatus
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkipReason
 from spotify_logger.transfer.importer.files import (
@@ -92,8 +92,7 @@ def import_history(
             progress("importing", imported, database.total_changes)
         if writer.loose_items:
             # Items whose plays were deleted before, or replaced now, may not be used any more.
-            now = time.time()
-            remove_items(archive, writer.loose_items - archive.items_before(int(now)), now)
+            remove_unused(archive, writer.loose_items, time.time())
     return _answer(writer, found)
 
 
@@ -207,7 +206,7 @@ def decide_plays(
         known = list(filter(None, map(Play.from_hash, seconds, hashes)))
         keys = {play.item.key for play in (*known, *(entry.play for entry in batch))} if known else ()
         isrcs = {key: isrc for key, (isrc,) in archive.catalog(keys, ["isrc"]) if isrc}
-        yield deduplicator.decide(batch, known, isrcs), deduplicator.lifted
+        yield deduplicator.decide(batch, known, isrcs)
 
 
 def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:

@@ -100,22 +100,21 @@ class Deduplicator:
         self._restore = restore
         self._new_plays: dict[Identity, Candidate] = {}
         self._replaced: set[Identity] = set()
-        self.lifted: set[int] = set()  # the tombstones of the plays in the last batch that come back
 
     def decide(
         self, entries: Iterable[ImportedPlay], known: Iterable[Play], isrcs: Mapping[str, str]
-    ) -> list[Decision]:
-        """Return the result for each row of a batch, by start; no other row is near, unless it is full.
+    ) -> tuple[list[Decision], set[int]]:
+        """Return the result for each row of a batch, by start, and the tombstones of plays that come back.
 
-        The logged plays within `CONTEXT_MS` of them are `known`. The ISRCs are given by item key.
+        No other row is near, unless the batch is full. The logged plays within `CONTEXT_MS` of them are
+        `known`. The ISRCs are given by item key.
         """
-        self.lifted = set()
         rows = [Candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
         found = [(row, second) for row in rows for second in self._tombstones_on(row.evidence)]
         left = self._not_deleted(rows, found)
         _match(left, self._with_new_plays(rows, known, isrcs))
-        found = self._nearest_tombstones(left, {(row.origin, second) for row, second in found})
-        left = self._not_deleted(left, found)
+        nearest = self._nearest_tombstones(left, {(row.origin, second) for row, second in found})
+        left = self._not_deleted(left, nearest)
         for accounts in {id(row.accounts): row.accounts for row in left}.values():
             _settle(accounts)
         for row in left:
@@ -123,7 +122,8 @@ class Deduplicator:
                 row.known_as = RowStatus.DOUBLE
                 self._new_plays[identity(row.entry.play)] = row
             self._replaced.update(map(identity, row.decision.replaced))
-        return [row.decision for row in rows]
+        lifted = {second for _, second in (*found, *nearest)} if self._restore else set()
+        return [row.decision for row in rows], lifted
 
     def _with_new_plays(
         self, rows: Sequence[Candidate], known: Iterable[Play], isrcs: Mapping[str, str]
@@ -151,10 +151,7 @@ class Deduplicator:
         self, rows: Iterable[Candidate], found: Iterable[tuple[Candidate, int]]
     ) -> list[Candidate]:
         """Decide about the rows of deleted plays, `found` with their tombstones, and return the others."""
-        if self._restore:
-            self.lifted |= {second for _, second in found}
-            return list(rows)
-        for row, _ in found:
+        for row, _ in () if self._restore else found:
             row.decision = Decision(row.entry, RowStatus.FORGOTTEN)
         return [row for row in rows if row.decision.status is not RowStatus.FORGOTTEN]
 
