@@ -445,7 +445,7 @@ def test_progress_is_shown_on_a_terminal_if_it_takes_long(
     check(archive, NOON, screen=screen)
     forget(archive, Selection("A"), NOON, None, screen)
     assert bool(screen.getvalue()) == is_shown
-    for step in ("reading", "checking the plays", "looking for plays", "100 %"):
+    for step in ("reading", "checking the plays", "looking for plays", "100%"):
         assert (step in screen.getvalue()) == is_shown
 
 
