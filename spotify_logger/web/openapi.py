@@ -1,10 +1,7 @@
 """The description of the API (OpenAPI 3.1), made of its endpoints and the types of their answers."""
 
-from __future__ import annotations
-
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
@@ -14,7 +11,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 from spotify_logger.core.day_sums import Sums
 from spotify_logger.queries.dispatch import load_query
 from spotify_logger.queries.question import PARAMETERS, PLAYS, TIME
-from spotify_logger.queries.summary import ReviewLine
 from spotify_logger.queries.timeline import Timeline
 from spotify_logger.web.api import ENDPOINTS, OBSERVATIONS
 from spotify_logger.web.request_params import MAX_LINES, MAX_SEARCH_LENGTH
@@ -23,11 +19,6 @@ from spotify_logger.web.templating import API_PATH, PROBLEM_JSON
 Schema = dict[str, Any]
 
 QUERIES = {each: OBSERVATIONS.get(each) or load_query(each) for each, *_ in ENDPOINTS.values()}
-PACKAGES = tuple(f"spotify_logger.{name}." for name in ("queries", "monitoring", "storage", "core"))
-MODULES = [vars(module) for path, module in [*sys.modules.items()] if path.startswith(PACKAGES)]
-NAMES: dict[str, Any] = {name: each for module in MODULES for name, each in module.items()}
-"""What annotations name, also where a module imports it for type checkers only."""
-NAMES["Best"] = Mapping[str, Sequence[ReviewLine]]
 TYPES = [{"type": name} for name in ("string", "integer", "number", "boolean", "null")]
 SIMPLE: Mapping[Any, Schema] = {
     **dict(zip((str, int, float, bool, type(None)), TYPES, strict=True)),
@@ -64,8 +55,7 @@ def description() -> str:
 def _operation(path: str, schemas: dict[str, Schema]) -> Schema:
     endpoint = ENDPOINTS[path]
     query = QUERIES[endpoint.command]
-    returned = query.__annotations__["return"]  # a type, or its name
-    answer = _of(NAMES.get(returned, returned), schemas)
+    answer = _of(get_type_hints(query)["return"], schemas)
     problem = {"$ref": "#/components/schemas/Problem"}
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", path)]
     return {
@@ -104,7 +94,7 @@ def _of(kind: Any, schemas: dict[str, Schema]) -> Schema:  # noqa: ANN401 - any 
     if origin is Mapping:
         return {"type": "object", "additionalProperties": _of(arguments[1], schemas)}
     if kind.__name__ not in schemas:
-        types = get_type_hints(kind, localns=NAMES)
+        types = get_type_hints(kind)
         names = [each.name for each in fields(kind) if kind is not Sums or each.name not in SUMS_UNIT]
         properties = {name.removesuffix("_"): _of(types[name], schemas) for name in names}
         schemas[kind.__name__] = _object(properties, str(kind.__doc__).partition("\n")[0])

@@ -94,11 +94,6 @@ class TimeoutProtocol(H11Protocol):
             self._timers.pop(timer).cancel()
 
 
-# Malformed requests are not logged; exceptions in the application are.
-_log = logging.getLogger("uvicorn.error")
-_log.setLevel(logging.ERROR)
-
-
 class PageServer(uvicorn.Server):
     """A uvicorn server that calls `on_shutdown` when it is told to stop."""
 
@@ -111,6 +106,7 @@ class PageServer(uvicorn.Server):
                 loop="asyncio",
                 lifespan="off",
                 log_config=None,
+                log_level="error",  # not malformed requests
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
@@ -133,7 +129,7 @@ class PageServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Shut down without logging responses that are cut off as errors."""
         await self._on_shutdown()
-        _log.setLevel(logging.CRITICAL)
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)
 
 

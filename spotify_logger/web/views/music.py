@@ -52,12 +52,8 @@ async def compare(page: ListenerPage, request: Request) -> Response:
     params = page.params(request, default_all_time=True)
     others = request.state.listener.others
     if not others:
-        message = (
-            "Only one listener has a log here. To add one, start a logger with LISTENER=NAME in its settings."
-        )
-        return page.render(
-            request, "error.html", title="Nobody to compare with", message=message, can_retry=False
-        )
+        text = "Only one listener has a log here. To add one, start a logger with LISTENER=NAME."
+        return page.render(request, "error.html", title="Nobody to compare", message=text, can_retry=False)
     chosen = request.query_params.get("with", "")
     other = chosen if chosen in others else others[0]
     data = await page.ask(request, page.compare, params.question("by", "min"), other)
