@@ -137,11 +137,9 @@ class ListenerPage(Questions):
         """The local date."""
         return self.zone.day(time.time())
 
-    def params(self, request: Request, *, default_all_time: bool = False) -> RequestParams:
-        """Parse the query string of a request."""
-        return RequestParams(
-            request.query_params, self.zone, lambda: self.years, default_all_time=default_all_time
-        )
+    def params(self, request: Request, *, all_time: bool = False) -> RequestParams:
+        """Parse the query string of a request; the default period may be `all_time`."""
+        return RequestParams(request.query_params, lambda: self.years, all_time=all_time)
 
     async def links(self, keys: Iterable[str]) -> ItemLinks:
         """Return what rows link to besides their items."""

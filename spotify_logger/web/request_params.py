@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -31,14 +31,6 @@ class BadRequest(ArgumentTypeError):  # noqa: N818 - named after the HTTP status
     """The request is invalid, as an argument of a command is; the message says why and can be shown."""
 
 
-class PeriodChoice(NamedTuple):
-    """A period that a view offers, and the query parameters that select it."""
-
-    label: str
-    query: Mapping[str, str]
-    is_active: bool
-
-
 def read_question(texts: Mapping[str, str], now: float, **defaults: object) -> Question:
     """Return the question with some parameters."""
     question = from_mapping(texts, now, **defaults)
@@ -50,33 +42,25 @@ def read_question(texts: Mapping[str, str], now: float, **defaults: object) -> Q
 class RequestParams:
     """The query parameters of a request; unknown names are ignored.
 
-    The default period is the last 12 months up to today in the zone, or all time. `years` returns those to
-    offer.
+    The default period is the last 12 months up to today, or `all_time`. `years` returns those to offer.
     """
 
     def __init__(
-        self,
-        values: Mapping[str, str],
-        zone: Zone,
-        years: Callable[[], Iterable[int]] = tuple,
-        *,
-        default_all_time: bool = False,
+        self, values: Mapping[str, str], years: Callable[[], Iterable[int]] = tuple, *, all_time: bool = False
     ) -> None:
-        self._years = years
-        self._now, self._zone, self._default_all_time = time.time(), zone, default_all_time
-        self._today = zone.day(self._now)
+        self._years, self._now, self._zone, self._all_time = years, time.time(), ZONE.get(), all_time
+        self._today = self._zone.day(self._now)
         self.period = _known(values, PERIOD_PARAMETERS)
         self.without_period = _known(values, ("by", "min", "n"))
-        if ALL_TIME in values and not self.period and not default_all_time:
+        if ALL_TIME in values and not self.period and not all_time:
             self.period = {ALL_TIME: "1"}
 
-    def question(self, *names: str, limit: int = DEFAULT_LIMIT, period: bool = True) -> Question:
-        """Return the question, with the parameters `names` of "by", "min" and "n", and maybe a period."""
+    def question(self, *names: str, limit: int = DEFAULT_LIMIT) -> Question:
+        """Return the question about the period, with the parameters `names` of "by", "min" and "n"."""
         texts = {name: text for name, text in self.without_period.items() if name in names}
-        if period and not self.period and not self._default_all_time:
+        texts |= {name: text for name, text in self.period.items() if name != ALL_TIME}
+        if not self.period and not self._all_time:
             texts["since"] = str(first_days(self._today)[TWELVE_MONTHS])
-        elif period:
-            texts |= {name: text for name, text in self.period.items() if name != ALL_TIME}
         if "since" in texts and texts["since"] <= str(self._today):  # an end makes it comparable
             texts.setdefault("until", str(self._today))
         return read_question(texts, self._now, tz=self._zone, limit=limit)
@@ -84,36 +68,31 @@ class RequestParams:
     @property
     def label(self) -> str:
         """The name of the period."""
-        active = next((choice.label for choice in self.choices() if choice.is_active), "")
         words = {name: _shown(text) for name, text in self.period.items()}
+        own = [text if name in ("year", "month") else f"{name} {text}" for name, text in words.items()]
         if words.keys() == {"since", "until"}:
-            return active or f"{words['since']} to {words['until']}"
-        own = (text if name in ("year", "month") else f"{name} {text}" for name, text in words.items())
-        return active or " ".join(own)
+            own = [f"{words['since']} to {words['until']}"]
+        return next((label for label, query in self.choices().items() if query == self.period), " ".join(own))
 
     @property
     def dates(self) -> dict[str, date]:
         """The first and the last day of the period, as far as they were chosen: "2025" since 1 January."""
         period = self.question().period
-        ends = {"since": period.begin, "until": None if period.end is None else period.end - 1}
-        chosen = {name: second for name, second in ends.items() if name in self.period}
-        return {name: self._zone.day(second) for name, second in chosen.items() if second is not None}
+        ends = {"since": period.begin or 0, "until": (period.end or 0) - 1}
+        return {name: self._zone.day(second) for name, second in ends.items() if name in self.period}
 
     def query(self, **changes: str) -> str:
         """Return the query string with some parameters changed; "" if there is none."""
         text = urlencode({**self.period, **self.without_period, **changes})
         return f"?{text}" if text else ""
 
-    def choices(self) -> list[PeriodChoice]:
-        """Return the periods to offer, the default one first."""
-        offered = {
-            label: {ALL_TIME: "1"} if first is None else {"since": str(first)}
-            for label, first in first_days(self._today).items()
-        }
+    def choices(self) -> dict[str, dict[str, str]]:
+        """Return the periods to offer, the default one first: their names, and the parameters for them."""
+        offered = {label: {"since": str(first)} for label, first in first_days(self._today).items()}
+        offered |= {"all time": {ALL_TIME: "1"}}
         offered |= {str(year): {"year": str(year)} for year in sorted(self._years(), reverse=True)}
-        default = "all time" if self._default_all_time else TWELVE_MONTHS
-        offered = {default: {}, **{label: query for label, query in offered.items() if label != default}}
-        return [PeriodChoice(label, query, query == self.period) for label, query in offered.items()]
+        default: dict[str, dict[str, str]] = {"all time" if self._all_time else TWELVE_MONTHS: {}}
+        return default | offered | default
 
 
 def read_day(question: Question, text: str) -> date:
@@ -136,8 +115,8 @@ def _known(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {name: values[name].strip() for name in names if values.get(name, "").strip()}
 
 
-def first_days(today: date) -> dict[str, date | None]:
-    """Return the first days of the periods to offer that end today, by their names; None is all time."""
+def first_days(today: date) -> dict[str, date]:
+    """Return the first days of the periods to offer that end today, by their names."""
     try:
         a_year_ago = today.replace(year=today.year - 1)
     except ValueError:  # 29 February
@@ -147,7 +126,6 @@ def first_days(today: date) -> dict[str, date | None]:
         "last 30 days": today - timedelta(days=29),
         "last 7 days": today - timedelta(days=6),
         "today": today,
-        "all time": None,
     }
 
 

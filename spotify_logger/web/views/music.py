@@ -49,7 +49,7 @@ async def ask_top(page: ListenerPage, request: Request) -> tuple[Top, RequestPar
 
 async def compare(page: ListenerPage, request: Request) -> Response:
     """Compare two listeners."""
-    params = page.params(request, default_all_time=True)
+    params = page.params(request, all_time=True)
     others = request.state.listener.others
     if not others:
         text = "Only one listener has a log here. To add one, start a logger with LISTENER=NAME."
@@ -66,7 +66,7 @@ async def compare(page: ListenerPage, request: Request) -> Response:
 async def item(page: ListenerPage, request: Request) -> Response:
     """Show a track, an artist or an album."""
     kind = request.scope["path"].strip("/")
-    params = page.params(request, default_all_time=True)
+    params = page.params(request, all_time=True)
     text = search_text(request.query_params, "q")
     if not text:
         raise BadRequest("the parameter q is missing")
@@ -96,7 +96,7 @@ async def item(page: ListenerPage, request: Request) -> Response:
 
 async def search(page: ListenerPage, request: Request) -> Response:
     """Show how many times something was played."""
-    params = page.params(request, default_all_time=True)
+    params = page.params(request, all_time=True)
     text = search_text(request.query_params, "q")
     data = await page.ask(request, count.count, params.question("by", "min"), text) if text else None
     tracks = data.tracks if data else ()
@@ -115,7 +115,7 @@ async def search(page: ListenerPage, request: Request) -> Response:
 async def suggest(page: ListenerPage, request: Request) -> Response:
     """Render the suggestions below a search field."""
     text = search_text(request.query_params, "q")
-    question = page.params(request, default_all_time=True).question(period=False, limit=SUGGESTIONS)
+    question = page.params(request, all_time=True).question(limit=SUGGESTIONS)
     data = await page.ask(request, item_page.suggestions, question, text)
     return page.render(request, "suggest.html", text=text, data=data)
 

@@ -91,7 +91,7 @@ def about_period(page: ListenerPage, request: Request) -> tuple[Question, dict[s
     noun, layout = ("month", "%Y-%m") if request.url.path.startswith("/month") else ("year", "%Y")
     text = str(request.path_params.get(noun, "")).strip() or f"{page.today:{layout}}"
     params = page.params(request)
-    question = RequestParams({**params.without_period, noun: text}, page.zone).question("by", "min")
+    question = RequestParams({**params.without_period, noun: text}).question("by", "min")
     period, earlier = question.period, question.period.previous or question.period
     before, first, after = (page.zone.day(at or 0) for at in (earlier.begin, period.begin, period.end))
     about = {

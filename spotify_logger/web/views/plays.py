@@ -52,11 +52,11 @@ async def home(page: ListenerPage, request: Request) -> Response:
     chosen = request.query_params.get("period", "")
     wanted = (chosen, request.cookies.get(PERIOD_COOKIE, ""))
     period = next((each for each in wanted if each in PERIODS), DEFAULT_PERIOD)
-    choice = next(each for each in page.params(request).choices() if each.label == PERIODS[period])
-    question = RequestParams(choice.query, page.zone).question(limit=summary.TOP_COUNT)
-    year_ago = first_days(page.today)[TWELVE_MONTHS] or page.today
+    query = page.params(request).choices()[PERIODS[period]]
+    question = RequestParams(query).question(limit=summary.TOP_COUNT)
+    year_ago = first_days(page.today)[TWELVE_MONTHS]
     monday = year_ago - timedelta(days=year_ago.weekday())
-    twelve_months = RequestParams({"since": str(monday)}, page.zone).question()
+    twelve_months = RequestParams({"since": str(monday)}).question()
     (stats, ranked), activity, (timeline, day), memories, now = await asyncio.gather(
         page.ask(request, with_tops, question, summary.stats),
         page.ask(request, charts.course, twelve_months, DAY),
@@ -72,7 +72,8 @@ async def home(page: ListenerPage, request: Request) -> Response:
         **asdict(now),
         beginning=state if state.redis and not state.last_play else None,
         periods=PERIODS,
-        period=choice,
+        period=PERIODS[period],
+        query=query,
         stats=stats,
         tops=ranked,
         today=day,
@@ -102,7 +103,7 @@ async def live(page: ListenerPage, request: Request) -> Response:
 
 async def recent(page: ListenerPage, request: Request) -> Response:
     """Show the newest plays and the gaps between them."""
-    params = page.params(request, default_all_time=True)
+    params = page.params(request, all_time=True)
     noun = next((noun for noun in NOUNS.values() if request.query_params.get(noun)), "")
     text = search_text(request.query_params, noun) if noun else ""
     question = params.question(limit=RECENT_PLAYS)
@@ -129,7 +130,7 @@ def _context_name(log: Log, _: Question, uri: str) -> str:
 
 async def day(page: ListenerPage, request: Request) -> Response:
     """Show the plays of a day."""
-    question = page.params(request).question("min", period=False)
+    question = page.params(request, all_time=True).question("min")
     this = read_day(question, request.path_params["day"])
     data = await page.ask(request, queries.day, question, this)
     return page.render(
@@ -146,7 +147,8 @@ async def day(page: ListenerPage, request: Request) -> Response:
 
 
 async def _memories(page: ListenerPage, request: Request, day: date) -> Memories:
-    return await page.ask(request, queries.on_this_day, page.params(request).question(period=False), day)
+    question = page.params(request, all_time=True).question()
+    return await page.ask(request, queries.on_this_day, question, day)
 
 
 def _deleted(store: Archive, zone: Zone, day: date) -> list[tuple[str, str | None, Mapping[str, str]]]:
@@ -163,7 +165,7 @@ async def pick_day(_: ListenerPage, request: Request) -> Response:
 
 
 async def _latest_plays(page: ListenerPage, request: Request) -> tuple[Timeline, DayTimeline]:
-    question = page.params(request).question(limit=LATEST_PLAYS, period=False)
+    question = page.params(request, all_time=True).question(limit=LATEST_PLAYS)
     return await page.ask(request, _latest, question, page.today)
 
 
