@@ -25,10 +25,10 @@ Settings come from the environment, .env and auth.py in the current directory, o
 Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001 - has no public name
-HOST_NAME = "[A-Za-z0-9_.-]{1,253}"
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 HIDEABLE = ("track", "artist", "show")
 HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # prefixes of the keys of what is hidden
+HOST = Parameter(lambda text: matched("[A-Za-z0-9_.-]{1,253}", text)[0], "not a host name", "music.example")
 SEARCH_TEXT = Parameter(lambda text: matched(r"(?s).*\S.*", text)[0], "nothing to search for", "a title")
 RANKED = ("by", "n", "exact")  # the options of a ranked list
 PERIOD = ("since", "until", "year", "month", "last", "tz")  # the options of the period
@@ -84,8 +84,7 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--host", default=PAGE_DEFAULTS["--host"], metavar="ADDRESS", help=what)
         what = "port to listen on (default: %(default)s)"
         self.add_argument("--port", type=_port, default=PAGE_DEFAULTS["--port"], help=what)
-        host = Parameter(lambda text: matched(HOST_NAME, text)[0], "not a host name", "music.example")
-        named: dict[str, Any] = {"dest": "names", "metavar": "HOST", "type": host.value}
+        named: dict[str, Any] = {"dest": "names", "metavar": "HOST", "type": HOST.value}
         what = "another hostname by which browsers may reach this machine"
         self.add_argument("--name", action="append", default=[], help=what, **named)
         what = "always ask for a password, and trust the X-Forwarded headers of a proxy on this machine"
@@ -180,7 +179,8 @@ def _add_questions(add: partial[CommandParser]) -> None:
     for about_a_day in (day, on_this_day):
         about_a_day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help=what)
     count = add("count", "how often you played something", *ranked)
-    _add_text(count, "a title, artist or album, or words from them in any order (ignores case and accents)")
+    what = "a title, artist or album, or words from them in any order (ignores case and accents)"
+    count.add_argument("text", nargs="+", metavar="TEXT", type=SEARCH_TEXT.value, help=what)
     top = add("top", "what you played most", *ranked)
     what = f"{', '.join(CHOICES)} (default: tracks)"
     kind: dict[str, Any] = {"choices": CHOICES, "default": CHOICES[0], "metavar": "KIND", "nargs": "?"}
@@ -208,12 +208,9 @@ def _add_questions(add: partial[CommandParser]) -> None:
     for noun in ("artist", "album", "track"):
         page = add(noun, f"everything about one {noun}", *ranked)
         page.set_defaults(kind=f"{noun}s", limit=5)
-        whose = ", or its key" if noun == "artist" else ", with or without the artist, or its key"
-        _add_text(page, f"its name{whose} (ignores case and accents)")
-
-
-def _add_text(parser: CommandParser, what: str) -> None:
-    parser.add_argument("text", nargs="+", metavar="TEXT", type=SEARCH_TEXT.value, help=what)
+        whose = "" if noun == "artist" else ", with or without the artist"
+        what = f"its name{whose}, or its key (ignores case and accents)"
+        page.add_argument("text", nargs="+", metavar="TEXT", type=SEARCH_TEXT.value, help=what)
 
 
 def _add_imports_and_exports(add: partial[CommandParser]) -> None:

@@ -152,8 +152,6 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "web":
         return _serve(options, settings)
     answer = _login(settings, as_json=options.json) if need_login else _answer(options, settings)
-    if answer is None:
-        return 0
     write_answer(answer, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
     return answer.code
 
@@ -209,7 +207,7 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     return serve(options, settings)
 
 
-def _answer(options: argparse.Namespace, settings: Settings) -> Answer | None:
+def _answer(options: argparse.Namespace, settings: Settings) -> Answer:
     from spotify_logger.cli.own_redis import own_redis  # noqa: PLC0415 - starts a process, seldom
     from spotify_logger.queries import dispatch  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
 

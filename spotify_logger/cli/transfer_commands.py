@@ -26,13 +26,12 @@ from spotify_logger.transfer.move import accept, move
 from spotify_logger.transfer.second_copy import restore
 
 
-def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer | None:
-    """Run the chosen command; return None if it has written its own output."""
+def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
+    """Run the chosen command."""
     question = options.question
     begin, end = question.period.begin or 0, question.period.end
     is_asked = "yes" in options and not options.yes
     confirmation = Confirmation(sys.stdin, sys.stderr, question.zone) if is_asked else None
-    found: Answer | None = None
     match options.command:
         case "forward":
             found = forwarding.answer(options, store, settings)
@@ -50,7 +49,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
             found = _hide(options, store)
         case "check":
             found = check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr)
-        case "export":
+        case _:
             found = _export(options, LogPeriod(store, begin, end))
     return found
 
@@ -83,14 +82,14 @@ def _report(**about: object) -> None:
     sys.stderr.write(f"{json.dumps(about)}\n")
 
 
-def _export(options: argparse.Namespace, period: LogPeriod) -> Answer | None:
+def _export(options: argparse.Namespace, period: LogPeriod) -> Answer:
     is_shown = options.output is None and sys.stdout.isatty()  # the export itself
     with progress_bar(None if is_shown else sys.stderr) as show:
         period = period._replace(progress=partial(show, "exporting"))
         if options.output is not None:
             return export_file(period, options.form, options.output)
         export(period, options.form, sys.stdout)
-    return None
+    return Answer({}, [])
 
 
 def _hide(options: argparse.Namespace, store: Archive) -> Answer:

@@ -50,7 +50,8 @@ def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:
         version = ""
         with suppress(metadata.PackageNotFoundError):
             version = metadata.version(name)
-        if _version_numbers(version) < _version_numbers(oldest):
+        found, needed = ([*map(int, re.findall(r"\d+", text))] for text in (version, oldest))
+        if found < needed:
             missing.append(f"{name} {version}".strip())
     try:
         for name in () if missing else imports:
@@ -69,10 +70,6 @@ def refuse(program: str, missing: Sequence[str], *, alert: bool) -> NoReturn:
     if alert:
         _send_alert(f"Spotify Logger is not logging: {line}")
     sys.exit(os.EX_CONFIG)
-
-
-def _version_numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def _install_command(root: Path, program: str) -> str:

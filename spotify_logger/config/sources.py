@@ -92,8 +92,8 @@ def find_settings(
             # The value would be shown, and with it the content of any file.
             raise pointer.error(f"only works for secrets: write {name}=... there instead")
     for name, setting in (environment | dotenv).items():
-        is_forward = re.fullmatch(r"FORWARD_[0-9]+_(URL|TOKEN)(_FILE)?", name)
-        if is_forward and name.removesuffix("_FILE") not in DEFAULTS:
+        is_known = not name.startswith("FORWARD_") or name.removesuffix("_FILE") in DEFAULTS
+        if not is_known and re.fullmatch(r"FORWARD_[0-9]+_(URL|TOKEN)(_FILE)?", name):
             raise setting.error("is not a setting: further receivers are FORWARD_2_URL to FORWARD_9_URL")
     auth = read(directory / AUTH_FILE)
     service = {name: each for path in SERVICE_FILES for name, each in read(path).items()} if is_reader else {}

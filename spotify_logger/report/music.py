@@ -33,13 +33,12 @@ def _(result: top.Top, question: Question) -> Sequence[Block]:
     if not result.top:
         return [Note(f"No {noun} has plays {question.rule_words} ({period.words}).")]
     headings = ["", noun, "plays", "heard", "share", *([period.previous.words] if period.previous else [])]
-    rows: list[list[words.Cell]] = []
+    rows = []
     for line in result.top:
         now, before = measure(line, by), line.heard_ms_before if by == TIME else line.plays_before
-        share = words.share(now, measure(result, by))
-        row: list[words.Cell] = [line.rank, line.title, line.plays, words.heard(line.heard_ms), share]
-        change = [words.change(now, before or 0, is_time=by == TIME)] if period.previous else []
-        rows.append([*row, *change])
+        amounts = line.plays, words.heard(line.heard_ms), words.share(now, measure(result, by))
+        row = line.rank, line.title, *amounts, words.change(now, before or 0, is_time=by == TIME)
+        rows.append(row[: len(headings)])
     plays, number = words.counted(result.plays, "play"), words.counted(result.number, noun)
     total = f"{period.words}: {plays} {question.rule_words}, of {number}"
     in_all = f"{total}; {words.listening_time(result.heard_ms)} heard in all"

@@ -1,7 +1,6 @@
 """Show the answers about plays and the logger: `recent`, `day`, `on-this-day`, `now` and `status`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -22,6 +21,7 @@ from spotify_logger.storage.client import FORGETS
 from spotify_logger.system.log import sanitize
 
 NAMES = ("name", "artists", "album", "end_reason", "device_name", "source", "uri", "ms_played", "duration_ms")
+local_time = partial(format_time, Zone())  # the status has no --tz
 
 
 @blocks.register(Timeline)
@@ -36,10 +36,10 @@ def _(result: Timeline, question: Question) -> list[Block]:
 def _(result: DayTimeline, question: Question) -> list[Block]:
     if not result.timeline.lines:
         return [Note(f"No plays on {result.day}.")]
-    heard_in_all = words.listening_time(result.heard_ms)
-    plays = f"{counted(result.plays, 'play')} {question.rule_words}, {heard_in_all} heard"
-    note = Note(f"{date.fromisoformat(result.day):%A}, {result.day}: {plays}")
-    return [*blocks(result.timeline, question), note]
+    plays = f"{counted(result.plays, 'play')} {question.rule_words}"
+    day = f"{date.fromisoformat(result.day):%A}, {result.day}"
+    note = f"{day}: {plays}, {words.listening_time(result.heard_ms)} heard"
+    return [*blocks(result.timeline, question), Note(note)]
 
 
 @blocks.register(Memories)
@@ -58,11 +58,6 @@ def _(result: Timeline | DayTimeline) -> list[CsvRow]:
         for line in timeline.lines
         if "gap" not in line
     ]
-
-
-@csv_rows.register(Memories)
-def _(result: Memories) -> list[CsvRow]:
-    return [answers.columns(day, ("day", "plays", "heard_ms", "most")) for day in result.lines]
 
 
 def _row(zone: Zone, line: Mapping[str, Any], now_playing: str) -> tuple[str, str, str, str, str]:
@@ -95,10 +90,10 @@ def ending(play: Mapping[str, Any], *, is_now: bool) -> str:
 
 
 @blocks.register(status.NowPlaying)
-def _(result: status.NowPlaying, question: Question) -> list[Block]:
+def _(result: status.NowPlaying, _: Question) -> list[Block]:
     play = result.now
     if result.problem:
-        since = format_time(question.zone, seconds_of(result.unknown_since))
+        since = local_time(seconds_of(result.unknown_since))
         return [f"Unknown{since and f' since {since}'}: {result.problem}"]
     if play is None:
         return ["Nothing is playing."]
@@ -108,7 +103,7 @@ def _(result: status.NowPlaying, question: Question) -> list[Block]:
 
 
 @blocks.register(status.Statuses)
-def _(result: status.Statuses, question: Question) -> list[Block]:  # noqa: ARG001 - they need no period
+def _(result: status.Statuses, _: Question) -> list[Block]:
     if not result.listeners:
         return ["No logger has written to this Redis yet."]
     rows = []
@@ -130,7 +125,6 @@ def _(result: status.Status, question: Question) -> list[Block]:
     if redis is None:
         return [health]
     now, ahead = question.now - offset, "ahead" if offset > 0 else "behind"
-    question, when = replace(question, now=now), partial(format_time, question.zone)
     times = (result.next_poll, result.last_poll, result.blind_since, result.copied_until)
     due, polled, since, copied = map(seconds_of, times)
     late = float("inf") if due is None else now - due
@@ -139,18 +133,18 @@ def _(result: status.Status, question: Question) -> list[Block]:
     version, requests = result.version or result.command_version, result.requests_24h
     if version != result.command_version:
         version = f"{version} is running, this command is {result.command_version}"
-    ago = "never" if polled is None else f"{rough_duration(max(0.0, now - polled))} ago, {when(polled)}"
+    ago = "never" if polled is None else f"{rough_duration(max(0.0, now - polled))} ago, {local_time(polled)}"
     again, number = seconds_of(redis["restored_at"]), redis["restored_plays"]
-    lost = f"{counted(number or 0, 'play')} that Redis had lost, written again on {when(again)}"
-    begun = last and when(second_of_key(str(last["key"])))
+    lost = f"{counted(number or 0, 'play')} that Redis had lost, written again on {local_time(again)}"
+    begun = last and local_time(second_of_key(str(last["key"])))
     rows = [
         ("health", health),
         ("did last" if due and late > status.OVERDUE_AFTER else "doing", result.state),
         ("last poll", ago),
-        ("no data", since and ", ".join(filter(None, (f"since {when(since)}", result.blind_reason)))),
+        ("no data", since and ", ".join(filter(None, (f"since {local_time(since)}", result.blind_reason)))),
         ("last play", last and f"{begun} {format_title(last)}, {_progress(last, 'ms_played')}"),
-        ("gaps", _gaps(result, question)),
-        ("login", _login(result, question)),
+        ("gaps", _gaps(result, now)),
+        ("login", _login(result, now)),
         ("requests", None if requests is None else f"{requests:,} in 24 hours"),
         ("outbox", result.outbox and f"{counted(result.outbox, 'play')} not yet in Redis"),
         *(("forwarding", f"{each.host}: {status.describe_receiver(each)}") for each in result.forwarding),
@@ -158,28 +152,27 @@ def _(result: status.Status, question: Question) -> list[Block]:
         ("machine", result.standby and f"{machine}{result.standby} is on standby"),
         ("Redis", ", ".join(filter(None, (f"{redis['version']} at {redis['address']}", kept)))),
         ("restored", number and again and f"{lost}: {sanitize(redis['restored_why'] or '')}"),
-        ("copy", copied and f"nothing since {when(copied)}: see the logger's log"),
+        ("copy", copied and f"nothing since {local_time(copied)}: see the logger's log"),
         ("version", version),
     ]
     return [Table([(name, value) for name, value in rows if value])]
 
 
-def _gaps(result: status.Status, question: Question) -> str:
-    gaps, since = result.gaps_30_days, question.now - status.GAP_SECONDS
+def _gaps(result: status.Status, now: float) -> str:
+    gaps, since = result.gaps_30_days, now - status.GAP_SECONDS
     if not gaps:
         return ""
     spans = [(seconds_of(gap["from"]) or 0.0, seconds_of(gap["to"]) or 0.0) for gap in gaps]
     in_all = exact_duration(sum(int(end - max(begin, since)) for begin, end in spans))
-    first, last = (format_time(question.zone, second) for second in spans[-1])
+    first, last = map(local_time, spans[-1])
     latest = f"{first} to {last.removeprefix(f'{first.split()[0]} ')}, {gaps[-1]['reason']}"
     return f"{len(spans):,} in {status.GAP_SECONDS // words.DAY} days, {in_all} in all; the last {latest}"
 
 
-def _login(result: status.Status, question: Question) -> str:
+def _login(result: status.Status, now: float) -> str:
     until = seconds_of(result.login_valid_until)
-    when = format_time(question.zone, until)
-    if until is not None and until <= question.now:
-        return f"expired on {when}"
+    if until is not None and until <= now:
+        return f"expired on {local_time(until)}"
     if until is None or result.login == "needed":
         return "needed" if result.login == "needed" else "unknown"
-    return f"valid for {rough_duration(until - question.now)}, until {when}"
+    return f"valid for {rough_duration(until - now)}, until {local_time(until)}"
