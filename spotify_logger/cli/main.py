@@ -1,7 +1,4 @@
-"""Entry point of the `spotify-logger` command: runs it, and turns failures into messages and exit codes.
-
-Slow imports are local to the functions that need them, so that --help is fast on a Raspberry Pi.
-"""
+"""Entry point of the `spotify-logger` command. Imports that take long on a Pi are where they are needed."""
 
 import argparse
 import atexit
@@ -87,9 +84,9 @@ def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None)
     if options.demo and options.command in ("run", "demo", "login"):
         parser.error(f"--demo cannot be combined with {options.command}")
     if options.demo:
-        from spotify_logger.cli import running_demo  # noqa: PLC0415 - importing the index takes time
+        from spotify_logger.cli.own_redis import enter_demo  # noqa: PLC0415 - importing the index takes time
 
-        options.demo = running_demo.enter()
+        options.demo = enter_demo()
     try:
         options.question = question.from_values(vars(options), time.time(), "--")
         if "text" in options:

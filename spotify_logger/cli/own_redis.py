@@ -1,4 +1,4 @@
-"""The logger's own Redis, opened by a command while no logger runs."""
+"""Redis servers of this machine that a command finds by itself: the logger's own, and that of the demo."""
 
 import os
 import shutil
@@ -7,22 +7,23 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import Settings
 from spotify_logger.config.sources import DEFAULTS
+from spotify_logger.queries.index import cache_folder
+from spotify_logger.queries.question import DEFAULT_THRESHOLD
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
-from spotify_logger.system import lock_file
+from spotify_logger.system import atomic_file, lock_file, state
 from spotify_logger.system.errors import SpotifyLoggerError
 
 
 @contextmanager
 def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
-    """Run the logger's own server during the block if nothing is listening at the default address.
-
-    SpotifyLoggerError if it may not be started, has no data, belongs to another user, or does not start.
-    """
+    """Run the logger's own server during the block if nothing is listening there (SpotifyLoggerError)."""
     default = urlsplit(DEFAULTS["REDIS_URL"])
     host, port = default.hostname or "", default.port or 0
     if not settings.redis_is_default or is_listening(host, port):
@@ -47,10 +48,7 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
 
 @contextmanager
 def copy_of_own_data(settings: Settings) -> Iterator[str]:
-    """Run a server with a copy of the data of the logger's own, which may be running; yield its address.
-
-    SpotifyLoggerError if there are none, they cannot be copied, or no server here can read them.
-    """
+    """Run a server with a copy of the logger's own data, and yield its address (SpotifyLoggerError)."""
     folder = for_listener(settings, "").state_dir
     own = folder / "redis"
     if not own.is_dir():
@@ -84,3 +82,35 @@ def _running(server: EmbeddedServer) -> Iterator[str]:
         yield server.url
     finally:
         server.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningDemo:
+    """Process ID, folder and Redis of a demo, and how many milliseconds of a play make it count there."""
+
+    pid: int
+    folder: str
+    redis_url: str
+    threshold: int
+
+    def settings(self, settings: Settings) -> Settings:
+        """Return the settings with which a command reads the log of the demo."""
+        settings = replace(settings, redis_url=self.redis_url, redis_is_default=False, redis_prefix="")
+        return replace(settings, listener="", state_dir=Path(self.folder) / "state")
+
+
+def note_path() -> Path:
+    """Return the path of the note that the latest demo keeps."""
+    return cache_folder() / "demo.json"
+
+
+def enter_demo() -> RunningDemo:
+    """Return the demo that runs (SpotifyLoggerError if none does), and take over its threshold and index."""
+    with suppress(OSError, OverflowError, RuntimeError):
+        demo = state.from_json(RunningDemo, atomic_file.read(note_path()) or b"")
+        if demo and demo.pid > 0:
+            os.kill(demo.pid, 0)
+            DEFAULT_THRESHOLD.set(demo.threshold)
+            os.environ["CACHE_DIRECTORY"] = f"{demo.folder}/cache"
+            return demo
+    raise SpotifyLoggerError("no demo is running: start one in another terminal (spotify-logger demo)")

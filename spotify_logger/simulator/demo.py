@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 import requests
 
-from spotify_logger.cli.running_demo import RunningDemo, note_path
+from spotify_logger.cli.own_redis import RunningDemo, note_path
 from spotify_logger.core.play import Play
 from spotify_logger.core.redis_keys import STATUS, play_key
 from spotify_logger.core.times import from_iso

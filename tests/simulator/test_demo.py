@@ -17,9 +17,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from spotify_logger.cli import running_demo
 from spotify_logger.cli.main import main
-from spotify_logger.cli.running_demo import note_path
+from spotify_logger.cli.own_redis import RunningDemo, enter_demo, note_path
 from spotify_logger.queries.index import cache_folder
 from spotify_logger.simulator import demo
 from spotify_logger.simulator.habits import Habits
@@ -180,7 +179,7 @@ def test_without_a_demo_that_runs_the_command_says_so(note: str | None) -> None:
         note_path().parent.mkdir(parents=True)
         note_path().write_text(note)
     with pytest.raises(SpotifyLoggerError, match="no demo"):
-        running_demo.enter()
+        enter_demo()
 
 
 @pytest.mark.parametrize("command", ["run", "login"])
@@ -191,7 +190,7 @@ def test_what_asks_nothing_is_refused(command: str) -> None:
 
 
 def test_the_note_of_a_later_demo_stays() -> None:
-    demos = [running_demo.RunningDemo(os.getpid(), "/tmp", "redis://127.0.0.1:1", n) for n in (1, 2)]
+    demos = [RunningDemo(os.getpid(), "/tmp", "redis://127.0.0.1:1", n) for n in (1, 2)]
     with demo.noted(demos[1]):
         with demo.noted(demos[0]):
             note_path().write_text(to_json(demos[1]))
