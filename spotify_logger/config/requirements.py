@@ -42,8 +42,7 @@ ALERT_TIMEOUT = 10.0  # timeout of one attempt, in seconds
 def check(program: str, *, alert: bool, imports: Iterable[str] = ()) -> None:
     """Exit with status 78 and a line in the log, and to ALERT_URL, if a package is missing or too old.
 
-    The program is "run.py", "run.py --demo", "log.py", or "spotify-logger"; to import the packages that it
-    needs anyway also proves their dependencies.
+    To import the packages that the program needs anyway also proves their dependencies.
     """
     missing = []
     for name, oldest in MIN_VERSIONS.items():
@@ -73,10 +72,7 @@ def refuse(program: str, missing: Sequence[str], *, alert: bool) -> NoReturn:
 
 
 def _install_command(root: Path, program: str) -> str:
-    """Return the command that installs what is missing, and then starts the program from that installation.
-
-    `root` is the folder that contains this package: a clone, or site-packages.
-    """
+    """Return the command that installs what the package in `root` needs, and then starts the program."""
     if not (root / "pyproject.toml").exists():
         for receipt, command in TOOL_COMMANDS.items():
             if Path(sys.prefix, receipt).exists():

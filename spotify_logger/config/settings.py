@@ -87,8 +87,7 @@ def load(
 ) -> Settings:
     """Read the settings (Misconfigured), create the state folder (0700), and keep secrets out of the log.
 
-    Without `need_login`, neither client ID nor state folder is needed, and files of settings that this user
-    may not read count as missing. A `listener` overrides LISTENER.
+    Without `need_login`, no client ID, state folder or right to read the files of settings is needed.
     """
     found = find_settings(directory, environ, is_reader=not need_login)
     if listener is not None:

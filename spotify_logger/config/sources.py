@@ -73,7 +73,7 @@ def find_settings(
 ) -> dict[str, RawSetting]:
     """Return every setting from the first source that has it; Misconfigured if one cannot be read.
 
-    One that only looks at the log `is_reader`: any user, who may lack permission to read a file of settings.
+    A command that only looks at the log `is_reader`, and need not have the right to read files of settings.
     """
     environment = _not_blank(RawSetting(name, value, "the environment") for name, value in environ.items())
 

@@ -40,7 +40,7 @@ class Heading(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table, with or without headings, which only a terminal shows."""
+    """A table; only a terminal shows the headings."""
 
     rows: Sequence[Sequence[Cell]]
     headings: Sequence[str] = ()
@@ -206,10 +206,7 @@ def ranking(noun: str, by: str, lines: Iterable[tuple[str, Cell]]) -> Table:
 
 
 def write_answer(answer: Answer, out: TextIO, form: Literal["page", "json", "csv"] = "page") -> None:
-    """Write an answer in the given format; as text, laid out for a terminal or tab-separated for a pipe.
-
-    In a pipe, notes go to standard error.
-    """
+    """Write an answer; a page for people on a terminal, or tab-separated in a pipe, with notes on stderr."""
     if form == "json":
         # ASCII output escapes everything that could change the state of a terminal or the text direction.
         print(json.dumps(answer.data, indent=2), file=out)
@@ -244,10 +241,8 @@ def _lines(block: Block) -> Iterator[Sequence[Cell]]:
 def to_cell(value: CsvValue) -> str | int | float:
     """Return a value as a cell that no spreadsheet evaluates as a formula and that is safe on a terminal.
 
-    Control characters become "�", or a space if they are white space. A text that starts with a sign like
-    "=" gets an apostrophe in front; so does one with only blanks and apostrophes before the sign, so that
-    `from_cell` can reverse it.
-    A time becomes "2026-11-22 18:00:00", which LibreOffice and Excel take for a date, in any language.
+    A text that starts with a sign like "=", or with blanks and apostrophes before one, gets an apostrophe in
+    front. A time becomes "2026-11-22 18:00:00", which LibreOffice and Excel take for a date in any language.
     """
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
@@ -267,10 +262,7 @@ def from_cell(text: str) -> str:
 
 
 def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
-    """Stream rows as CSV (RFC 4180) in UTF-8, with a header line; without any row, nothing is written.
-
-    A row with a column that the first row does not have raises ValueError.
-    """
+    """Stream rows with the same columns as CSV (RFC 4180) in UTF-8, with a header line if there are any."""
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(encoding="utf-8")
     writer = None

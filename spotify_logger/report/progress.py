@@ -15,10 +15,7 @@ SHOWN_AFTER = 1.0  # seconds; what is done sooner shows no bar
 
 @contextmanager
 def progress_bar(screen: TextIO | Progress | None) -> Iterator[Progress]:
-    """Show how far each step has come if the screen is a terminal, and it takes more than a second.
-
-    Instead of a screen, it may get a function, which is called with the progress.
-    """
+    """Show the progress, if it takes long, on a screen that is a terminal; or yield the given function."""
     if callable(screen):
         yield screen
         return

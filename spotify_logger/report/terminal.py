@@ -38,10 +38,9 @@ MONTHS_PER_ROW = (12, 6, 4, 3, 2, 1)  # of a calendar: the first that fits is us
 
 
 class ShadeScale:
-    """Map values to shades by quantile: no shade for zero, denser shades for larger values.
+    """Map values to shades, each for the same number of distinct values; zero has none.
 
-    Each shade covers the same number of distinct values. All shades are therefore used, whether the values
-    lie close together or one of them is far above the others.
+    All are therefore used, whether the values lie close together or one of them is far above the others.
     """
 
     def __init__(self, values: Iterable[int]) -> None:

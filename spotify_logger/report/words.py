@@ -1,7 +1,4 @@
-"""Format times, durations and numbers as text: as phrases, and as the cells of tables.
-
-A cell is text for people on a terminal, and plain numbers for programs in a pipe.
-"""
+"""Format times, durations and numbers: as text for people, and as plain numbers for programs in a pipe."""
 
 from typing import NamedTuple, TypeAlias
 
