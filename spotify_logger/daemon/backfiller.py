@@ -57,10 +57,7 @@ class GapMonitor:
             self._coverage = Coverage(since_ms, self._expect_within, self._clock.monotonic(), gap)
 
     def on_answer(self, stamp_ms: int, now: float, *, resumes: bool = False) -> UnobservedSpan | None:
-        """Handle an answer, and record the gap that it ends; see `Coverage.record_answer`.
-
-        Where playback `resumes` with it, plays since the answer before it were not observed either.
-        """
+        """Handle an answer, perhaps one with which playback resumes; see `Coverage.record_answer`."""
         before_ms = self._coverage.answered_ms
         span = self._coverage.record_answer(stamp_ms, now)
         if before_ms is not None and (resumes or span is not None):

@@ -143,8 +143,7 @@ class Failover:
             f" written nothing for {silence / 60:.0f} minutes: check that machine, or stop its logger"
         )
         self.poller.alerts.follow(_SILENT, trouble if silence >= MAX_SILENCE else "")
-        self.poller.check_log()
-        self.poller.alerts.deliver()
+        self.poller.send_alerts()
         self.poller.recorder.flush_leftovers()
         due = self._clock.monotonic() + self._lease.wait
         return Turn(due, ok=True, words=f"standby: the logger on {self._other_machine} is active")

@@ -166,16 +166,16 @@ class Poller:
         is_refused = self._clock.monotonic() >= session.refused_since + REFUSAL_PATIENCE
         self.alerts.follow("disk", disk, "The disk works again.")
         self.alerts.follow("redis", session.trouble if is_refused else "", "Redis accepts writes again.")
-        self.check_log()
-        self.alerts.deliver()
+        self.send_alerts()
         if turn.ok:
             self.alerts.beat()
         return turn
 
-    def check_log(self) -> None:
-        """Alert when Redis does not have the log that this state folder belongs to."""
+    def send_alerts(self) -> None:
+        """Send what is queued, and whether Redis has the log that this state folder belongs to."""
         if (trouble := self.recorder.reconciler.log_trouble) is not None:
             self.alerts.follow(LOG_ID_NOTE, trouble, "Redis has the log again.")
+        self.alerts.deliver()
 
     def flush(self) -> None:
         """Save what changes with every answer, but not before it is restored."""
@@ -198,12 +198,11 @@ class Poller:
         before = self._tracker.seen.state
         resumes = not before.playing and (player_state.playing or player_state.uri != before.uri)
         span = self._gap_monitor.on_answer(stamp_ms, answer.monotonic, resumes=resumes)
-        is_after_gap = span is not None
-        if is_after_gap:
+        if span is not None:
             self._backfiller.on_gap()
 
         def feed(tracker: Tracker) -> list[Play]:
-            if is_after_gap:
+            if span is not None:
                 tracker.note_gap()
             return tracker.observe(player_state, stamp_ms, round(answer.monotonic * 1000))
 

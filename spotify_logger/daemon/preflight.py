@@ -5,10 +5,13 @@ Without a supervisor, the loop calls `prepare`.
 """
 
 import contextlib
+import getpass
 import json
 import os
+import re
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -20,15 +23,16 @@ if __name__ == "__main__":
     requirements.check("run.py", alert=True, imports=("dotenv",))
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from spotify_logger.config.settings import NotConfigured, Settings, load
-from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, TOKEN_FILE
+from spotify_logger.config.files import parse_auth_file
+from spotify_logger.config.settings import NotConfigured, Settings, is_visible_ascii, load
+from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, EXAMPLE_FILE, TOKEN_FILE, strip_pasted
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
 from spotify_logger.storage.outbox import known_log
-from spotify_logger.system import lock_file, log
-from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, SpotifyLoggerError
+from spotify_logger.system import atomic_file, lock_file, log
+from spotify_logger.system.errors import LOGIN_ADVICE, LoginNeeded, Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED
 
 
@@ -95,9 +99,7 @@ def _settings(directory: Path) -> Settings:
     except NotConfigured:
         if not _on_terminal():
             raise
-        from spotify_logger.daemon import first_start  # noqa: PLC0415 - slow, and seldom needed
-
-        first_start.set_up(directory)
+        _set_up(directory)
         settings = load(directory, os.environ)
     for path in (directory / AUTH_FILE, directory / DOTENV_FILE):
         if path.exists() and path.stat().st_mode & 0o077:
@@ -111,13 +113,84 @@ def _ensure_login(settings: Settings) -> None:
         return  # with a damaged token file the loop waits, as with an expired login
     if not _on_terminal():
         raise LoginNeeded(f"not logged in to Spotify yet: {LOGIN_ADVICE} in a terminal, as this user")
-    from spotify_logger.daemon import first_start  # noqa: PLC0415 - slow, and a service does not need it
+    from spotify_logger.spotify import login, oauth  # noqa: PLC0415 - slow, and a service does not need them
 
-    first_start.log_in(settings)
+    if not oauth.TokenFile(settings.state_dir / TOKEN_FILE).load():
+        login.login(settings, sys.stdin, sys.stdout)
 
 
 def _on_terminal() -> bool:
     return all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout))
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Misconfigured(f"cannot write {path} ({error.strerror}): check its folder") from None
+
+
+def _set_up(directory: Path) -> None:
+    """Ask for client ID and secret until a login with them succeeds; then save them in `auth.py`."""
+    from spotify_logger.spotify import login, oauth  # noqa: PLC0415 - slow, and seldom needed
+
+    settings = load(directory, os.environ, need_login=False)
+    path = directory / AUTH_FILE
+    with _writing(path):  # permissions do not show that the kernel remounted a failing disk read-only
+        tempfile.TemporaryFile(dir=directory).close()
+    say = login.Prompt(sys.stdout).say
+    say("Spotify Logger needs a Spotify app of your own. Create it once, in a browser:")
+    say("1. Open https://developer.spotify.com/dashboard and create an app: any name, for the Web API.")
+    say(f"2. Enter this redirect URI: {settings.redirect_uri}")
+    say("3. Copy the client ID and client secret from its settings.")
+    while True:
+        values = {"client_id": _ask(say, input, "Client ID: ", needed=True)}
+        if not settings.client_secret:
+            values["client_secret"] = _ask(say, getpass.getpass, "Client secret (hidden; optional): ")
+        given = {f"SPOTIFY_{name.upper()}": value for name, value in values.items()}
+        app = load(directory, {**os.environ, **given})
+        try:
+            login.check_client(app)
+            login.login(app, sys.stdin, sys.stdout)
+        except oauth.UnknownClient as error:
+            say(f"{error}. Nothing was saved. Enter them again:")
+        else:
+            break
+    with _writing(path):
+        source = atomic_file.read(path) or atomic_file.read(path.with_name(EXAMPLE_FILE)) or b""
+        atomic_file.write_atomically(path, fill_auth_file(source, str(path), values))
+    say(f"Saved in {path}, readable only by you.")
+
+
+def fill_auth_file(source: bytes, path: str, values: Mapping[str, str]) -> str:
+    """Return `auth.py` with values set: where it has "" for them, or at its end; Misconfigured if invalid."""
+    try:
+        text = source.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{path} is not UTF-8 text: write it again") from None
+    for name, value in values.items():
+        blank = re.compile(rf"^({name} *(?:: *str *)?= *)(?:\"\"|'')(?=\s*(?:#|$))", re.MULTILINE)
+        text = blank.sub(r"\1" + repr(value).replace("\\", r"\\"), text)
+    text += "\n" if text and not text.endswith("\n") else ""
+    written = {setting.name: setting.value for setting in parse_auth_file(text.encode(), path)}
+    return text + "".join(
+        f"{name} = {value!r}\n" for name, value in values.items() if written.get(name) != value
+    )
+
+
+def _ask(say: Callable[[str], None], ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str:
+    """Ask until the answer looks like an ID or a secret; it may be empty unless `needed`."""
+    while True:
+        try:
+            answer = strip_pasted(ask(prompt))
+        except EOFError:
+            raise Misconfigured("SPOTIFY_CLIENT_ID is not set, and there was no answer") from None
+        except UnicodeDecodeError:
+            answer = " "
+        if is_visible_ascii(answer) or not (answer or needed):
+            return answer
+        say("That does not look right: enter only letters and digits, without spaces.")
 
 
 if __name__ == "__main__":

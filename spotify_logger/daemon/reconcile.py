@@ -65,7 +65,7 @@ class Takeover:
     """Decides under which key a play of the outbox is sent, and whether, if another process began it."""
 
     def __init__(self, store: Store, outbox: Outbox, tombstones: Tombstones) -> None:
-        self._store, self._outbox, self._tombstones = store, outbox, tombstones
+        self._store, self._outbox, self.tombstones = store, outbox, tombstones
         self._own = deque[Identity](maxlen=1000)  # plays of this process: the outbox has their newest state
         self.index = cache(store.index)  # of a day; to be cleared before a new batch of plays
 
@@ -81,7 +81,7 @@ class Takeover:
             row.key,
             to_iso(play.started_ms),
             play.item.uri,
-            lambda key: key in self._tombstones.plays or self._outbox.is_taken(key, play),
+            lambda key: key in self.tombstones.plays or self._outbox.is_taken(key, play),
         )
         self._store.invalidate()
         if key == row.key:
@@ -90,10 +90,7 @@ class Takeover:
         return row._replace(key=key)
 
     def to_send(self, row: OutboxPlay, *, is_active: bool) -> OutboxPlay | None:
-        """Return what to send of a play, under its own key; None if Redis has a better account of it.
-
-        It takes the place of an import that is a worse one.
-        """
+        """Return what to send of a play, instead of a worse import; None if Redis has a better account."""
         play = row.play
         is_own = identity(play) in self._own
         self.remember(play)
@@ -116,11 +113,8 @@ class Takeover:
             return row
         held, is_open = Play.from_hash(row.key, self._store.hash(play_key(row.key))), play.end_reason is None
         if held and identity(held) == identity(play):
-            # Only an active logger continues an open play.
-            is_outdated = (
-                newness(held) > newness(play) if is_active else is_open or held.end_reason is not None
-            )
-            if is_outdated:
+            is_final = is_open or held.end_reason is not None  # only an active logger continues an open play
+            if newness(held) > newness(play) if is_active else is_final:
                 self._outbox.replace(play, (row.key, replace(held, second=play.second, item=play.item)))
                 return None
         if is_open and not is_active:  # nobody here observes its end
@@ -134,7 +128,7 @@ class Takeover:
             return False
         another = self._find_duplicate(play, only_imports=True)
         is_worse = another is not None and account_rank(play) < account_rank(another)
-        return is_worse or matching.matches_tombstone(self._tombstones.plays, play.ended_ms)
+        return is_worse or matching.matches_tombstone(self.tombstones.plays, play.ended_ms)
 
     def _find_duplicate(self, play: Play, *, only_imports: bool) -> Play | None:
         """Return the same play under another key; None if there is none."""
@@ -164,11 +158,8 @@ class Takeover:
 class Reconciler:
     """Compares Redis with the outbox."""
 
-    def __init__(
-        self, store: Store, outbox: Outbox, tombstones: Tombstones, takeover: Takeover, clock: Clock
-    ) -> None:
-        self._store, self._outbox, self._tombstones = store, outbox, tombstones
-        self._takeover, self._clock = takeover, clock
+    def __init__(self, store: Store, outbox: Outbox, takeover: Takeover, clock: Clock) -> None:
+        self._store, self._outbox, self._takeover, self._clock = store, outbox, takeover, clock
         self._due = float("-inf")
         self._oldest = 0  # the second from which on plays and gaps are compared
         self._pending: list[int] = []  # keys that are still to be compared
@@ -215,13 +206,13 @@ class Reconciler:
     def _begin(self) -> None:
         """Choose what to compare: the newest days, or everything where Redis has lost something."""
         self.persistence = self._store.client.persistence()
-        self._tombstones.refresh()
+        self._takeover.tombstones.refresh()
         was_replaced = self._outbox.note(REDIS_RUN_NOTE) not in ("", self.persistence.run)
         self._is_suspicious |= self._store.has_lost_data or was_replaced
         self._store.has_lost_data = False
         self._oldest = 0
         if self._is_suspicious:
-            self._tombstones.restore()
+            self._takeover.tombstones.restore()
         else:
             self._oldest = second_of_day(day_of(max(0, int(self._clock.utc()) - ONE_DAY)))
         self._pending = self._outbox.acknowledged(self._oldest)

@@ -91,7 +91,7 @@ class Recorder:
         self.session = RedisSession(clock, backoff, self._connect)
         self._tombstones = Tombstones(store, outbox)
         self._takeover = Takeover(store, outbox, self._tombstones)
-        self.reconciler = Reconciler(store, outbox, self._tombstones, self._takeover, clock)
+        self.reconciler = Reconciler(store, outbox, self._takeover, clock)
         self.may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
         self.notes: Callable[[], Mapping[str, str]] = dict  # what else is saved each time
         self.must_relearn = False  # plays that another logger wrote are still to be read
@@ -226,7 +226,10 @@ class Recorder:
                     if is_last and finish is not None:
                         finish(batch)
             except StoreError as error:
-                if _is_total_failure(error, rows):
+                # If only some keys were refused, everything else was written.
+                plays, refused = {play_key(row.key) for row in rows}, error.refused
+                is_everything = not refused or STATUS in refused or (rows and refused >= plays)
+                if is_everything and error.codes != {WRONG_TYPE}:
                     raise
                 partial_error = error
             self._acknowledged(rows, gaps, partial_error.refused if partial_error else ())
@@ -304,11 +307,3 @@ class Recorder:
             [row.key for row in rows if row.key not in self._refused],
             [second for second in gaps if {gap_key(second), GAPS}.isdisjoint(refused)],
         )
-
-
-def _is_total_failure(error: StoreError, rows: Sequence[OutboxPlay]) -> bool:
-    """Return whether the server took nothing; otherwise only some keys were refused."""
-    refused = error.refused
-    if error.codes == {WRONG_TYPE}:
-        return False
-    return not refused or STATUS in refused or (bool(rows) and refused >= {play_key(row.key) for row in rows})

@@ -1,9 +1,8 @@
 """The link between the poll loop and its supervisor: two pipes and the lock, which the loop inherits.
 
 The beat pipe carries one line per turn of the loop, "<seconds> <state> <status>": the longest time until the
-next line, "ok" or "trouble", and a status text for people. A longer silence means that the loop hangs. The
-liveness pipe carries nothing: when it closes, the supervisor is gone, and nobody would restart the loop: it
-exits. The other ends are in `processes`. Standard library only: the supervisor imports this module.
+next line, "ok" or "trouble", and a status text for people. The liveness pipe carries nothing: when it closes,
+the supervisor is gone, and the loop exits. Standard library only: the supervisor imports this module.
 """
 
 import contextlib

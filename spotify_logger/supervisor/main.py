@@ -4,18 +4,19 @@ A single `select` waits for signals (SIGCHLD among them), beats of the loop, and
 policies decide what to do; this module does it. Standard library only: this process runs for years.
 """
 
+import contextlib
 import os
 import select
 import signal
+import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening, missing_server
 from spotify_logger.supervisor import processes, restart_policy
 from spotify_logger.supervisor.processes import ChildProcess
-from spotify_logger.supervisor.restart_policy import Action, RestartPolicy, SupervisorTimings
-from spotify_logger.supervisor.sd_notify import Notifier
+from spotify_logger.supervisor.restart_policy import Action, Beat, RestartPolicy, SupervisorTimings
 from spotify_logger.system import lock_file, log, program
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
@@ -184,3 +185,52 @@ class Supervisor:
                 self._perform(child, child.policy.start(time.monotonic()))
         if self._copy:
             self._copy.policy.start_later(time.monotonic(), self._timings.first_copy)
+
+
+class Notifier:
+    """Tells systemd how the loop is (sd_notify(3)); its variables are taken, so that no child has them."""
+
+    def __init__(self, environ: MutableMapping[str, str]) -> None:
+        self._address = environ.pop("NOTIFY_SOCKET", "")
+        allowed, pid = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
+        watched = allowed.isdigit() and int(allowed) > 0 and pid in {"", str(os.getpid())}
+        # Seconds between two watchdog messages, half of what systemd allows; None without a watchdog.
+        self._interval = int(allowed) / 2e6 if watched else None
+        self._ready = "READY=1"  # until it was sent
+        self.deadline: float | None = None  # monotonic seconds, at which `on_deadline` has to be called
+
+    def on_beat(self, now: float, beat: Beat) -> None:
+        """Say that the loop is ready and alive, even if it is in trouble."""
+        self._send(self._watchdog(now), self._ready, f"STATUS={beat.status}")
+        self._ready = ""
+
+    def on_deadline(self, now: float) -> None:
+        """Send the next watchdog message if it is due; the loop is not overdue."""
+        if self.deadline is not None and now >= self.deadline:
+            self._send(self._watchdog(now))
+
+    def on_loop_down(self, status: str) -> None:
+        """Say that the loop is dead; watchdog messages pause until its next beat."""
+        self.deadline = None
+        self._send(f"STATUS={status}")
+
+    def on_stop(self) -> None:
+        """Say that a stop was requested."""
+        self.deadline = None
+        self._send("STOPPING=1")
+
+    def _watchdog(self, now: float) -> str:
+        if self._interval is None:
+            return ""
+        self.deadline = now + self._interval
+        return "WATCHDOG=1"
+
+    def _send(self, *lines: str) -> None:
+        if self._address[:1] not in {"/", "@"}:
+            return
+        # "@" marks an abstract socket, whose name starts with a zero byte.
+        address = self._address.replace("@", "\0", 1) if self._address[0] == "@" else self._address
+        message = "\n".join(filter(None, lines)).encode(errors="replace")
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.setblocking(False)  # noqa: FBT003 - positional-only
+            channel.sendto(message, address)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotify_logger.config.files import parse_auth_file
-from spotify_logger.daemon.first_start import fill_auth_file
+from spotify_logger.daemon.preflight import fill_auth_file
 from spotify_logger.system.errors import Misconfigured
 
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from spotify_logger.config.sources import TOKEN_FILE
-from spotify_logger.daemon import first_start, preflight
+from spotify_logger.daemon import preflight
 from spotify_logger.simulator.accounts import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
+from spotify_logger.spotify import login
 from spotify_logger.storage.outbox import LOG_ID_NOTE, OUTBOX_FILE, Outbox
 from tests.conftest import free_port
 from tests.simulated_login import redirect_of
@@ -105,8 +106,8 @@ class PreflightInProcess:
         self._monkeypatch.setattr("builtins.input", ask)
         self._monkeypatch.setattr(getpass, "getpass", ask)
         self._monkeypatch.setattr(preflight, "_on_terminal", lambda: True)
-        self._monkeypatch.setattr(first_start, "check_client", lambda _: None)
-        self._monkeypatch.setattr(first_start, "login", lambda *_: None)
+        self._monkeypatch.setattr(login, "check_client", lambda _: None)
+        self._monkeypatch.setattr(login, "login", lambda *_: None)
 
 
 @pytest.fixture

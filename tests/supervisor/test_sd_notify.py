@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from spotify_logger.supervisor.main import Notifier
 from spotify_logger.supervisor.restart_policy import Beat
-from spotify_logger.supervisor.sd_notify import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
