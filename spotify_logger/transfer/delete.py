@@ -191,10 +191,7 @@ def remove_unused(archive: Archive, items: Iterable[str], now: float) -> int:
 
 
 def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:
-    """Delete items from the catalog, and return their number; keys that hold anything else are left alone.
-
-    An item whose play began meanwhile is restored: the logger may just have started it.
-    """
+    """Delete items from the catalog, except those whose play began meanwhile, and return their number."""
     removed = 0
     for batch in batched(sorted(items), KEYS_PER_BATCH):
         hashes = item_hashes(archive, batch)

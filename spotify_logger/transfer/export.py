@@ -1,14 +1,14 @@
 """`spotify-logger export`: write the log for a later import, for spreadsheets, or for other services.
 
-Records are streamed in chronological order. Plays are found through the index. Rows of Spotify's extended
-streaming history, which statistics sites and other loggers read, have the fields of its exports since 2024,
-where it also describes them; of what is not known, the value is null.
+Rows of Spotify's extended streaming history, which statistics sites and other loggers read, have the fields
+of its exports since 2024, where it also describes them; of what is not known, the value is null.
 """
 
 import io
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
@@ -89,16 +89,12 @@ def export(log: LogPeriod, form: ExportFormat, out: TextIO) -> None:
 
 
 def export_file(log: LogPeriod, form: ExportFormat, path: Path) -> Answer:
-    """Export into a file with mode 0600, which is replaced when the export is complete.
-
-    A name that ends in ".zip" makes a zip; the rows for Spotify may also be written into a folder.
-    """
-    real, plays = Path(os.path.realpath(path)), 0
+    """Export into a file (mode 0600), a zip if its name ends so, or a folder for the rows of Spotify."""
+    real, kinds = Path(os.path.realpath(path)), Counter[str]()
 
     def read() -> Iterator[JsonObject]:
-        nonlocal plays
         for row in _READERS[form](log):
-            plays += row.get("kind", "play") == "play"
+            kinds[row.get("kind", "play")] += 1
             yield row
 
     suffix = real.suffix.lower()
@@ -124,10 +120,10 @@ def export_file(log: LogPeriod, form: ExportFormat, path: Path) -> Answer:
     except OSError as error:
         raise SpotifyLoggerError(f"cannot write {path}: {error.strerror or error}") from None
     noun = "listen" if form == "listenbrainz" else "play"
-    page = [f"{counted(plays, noun)} in {path}"]
+    page = [f"{counted(kinds['play'], noun)} in {path}"]
     if form == "listenbrainz" and suffix == ".zip" and "listenbrainz" not in real.name:
         page.append("Koito takes only a zip with “listenbrainz” in its name: rename it for Koito.")
-    return Answer({"file": str(path), f"{noun}s": plays}, page)
+    return Answer({"file": str(path), f"{noun}s": kinds["play"]}, page)
 
 
 def _files(form: ExportFormat, rows: Iterable[JsonObject]) -> Iterator[tuple[str, Iterable[JsonObject]]]:
@@ -167,10 +163,7 @@ def _write(form: ExportFormat, rows: Iterable[JsonObject], out: TextIO, csv_mark
 
 
 def records(log: LogPeriod) -> Iterator[JsonObject]:
-    """Yield plays and gaps so that `import` can restore them fully; each item comes before its first play.
-
-    With the whole log, what is hidden from statistics comes first, in a record of its own.
-    """
+    """Yield what `import` restores: of the whole log what is hidden, plays after their items, and gaps."""
     is_whole = log.begin <= FIRST_SECOND and log.end is None
     if is_whole and (hidden := log.archive.hash(HIDDEN)):
         yield {"kind": "hidden", "fields": hidden}

@@ -1,8 +1,7 @@
 """`spotify-logger hide` and `undo`: take something out of the statistics, and bring back what was taken out.
 
-What is hidden, a track, an artist or a show, is in one hash in Redis, by key; its plays stay in the log, and
-the index reads it with the log. What `forget` deletes can be brought back for a day: until then, each play is
-in one key, with its line in the index and its catalog item.
+What is hidden is in one hash in Redis, by key, which the index reads with the log. What `forget` deletes is
+kept for a day in another one, each play with its line in the index and its catalog item.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from spotify_logger.system.state import from_json, to_json
 KEPT_SECONDS = 86_400  # for which a deletion can be undone
 PLAYS_PER_BATCH = 200
 MAX_CHOICES = 10
+EVER = range(10**10)  # all seconds that can name a play
 KEYS: Mapping[str, str] = {
     sql.TRACKS: "SELECT key FROM items WHERE id = ?",
     sql.ARTISTS: "SELECT 'artist:' || person FROM artists WHERE id = ?",
@@ -100,13 +100,10 @@ def keep(archive: Archive, plays: Mapping[int, DeletedPlay]) -> None:
     archive.write([*writes, ("PEXPIRE", name, KEPT_SECONDS * 1000)])
 
 
-def deleted_plays(
-    archive: Archive, begin: int = 0, end: int | None = None
-) -> Iterator[tuple[int, DeletedPlay]]:
-    """Yield the plays from `begin` to before `end` that can be brought back, by second, in order."""
+def deleted_plays(archive: Archive, seconds: range = EVER) -> Iterator[tuple[int, DeletedPlay]]:
+    """Yield the plays that can be brought back, by second, in order."""
     (names,) = archive.send([("HKEYS", archive.key(keys.UNDO))])
-    seconds = sorted(second for name in names or [] if (second := whole_number(name)) is not None)
-    wanted = [second for second in seconds if begin <= second and (end is None or second < end)]
+    wanted = sorted(second for name in names or [] if (second := whole_number(name) or -1) in seconds)
     for batch in batched(wanted, PLAYS_PER_BATCH):
         (texts,) = archive.send([("HMGET", archive.key(keys.UNDO), *batch)])
         plays = (from_json(DeletedPlay, text or "") for text in texts)
@@ -119,14 +116,14 @@ def undo(archive: Archive, key: str = "") -> Answer:
     The exit code is 1 if there is none. After a StoreError, running it again completes it.
     """
     second = keys.second_of_key(key)
-    span = (second, second + 1) if second is not None else (0, 0 if key else None)
-    latest = max((each.deleted_at for _, each in deleted_plays(archive, *span)), default=0.0)
+    span = range(second, second + 1) if second is not None else range(0) if key else EVER
+    latest = max((each.deleted_at for _, each in deleted_plays(archive, span)), default=0.0)
     shown = [thing for thing in hidden_things(archive) if key in ("", thing.key)]
     if shown and (key or (seconds_of(shown[0].since) or 0.0) > latest):
         archive.write([("HDEL", archive.key(keys.HIDDEN), shown[0].key)])
         page = [f"Shown in statistics again: {shown[0].title}."]
         return Answer({"plays": 0, "shown": shown[0].key}, page)
-    found = (play for play in deleted_plays(archive, *span) if play[1].deleted_at == latest)
+    found = (play for play in deleted_plays(archive, span) if play[1].deleted_at == latest)
     restored = sum(_restore(archive, dict(batch)) for batch in batched(found, PLAYS_PER_BATCH))
     words = f"{counted(restored, 'play')} brought back."
     page = [words if latest else "There is nothing to undo: a deletion can be undone for a day."]

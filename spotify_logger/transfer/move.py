@@ -92,10 +92,7 @@ def _add_ids(target: Archive, new: Sequence[str]) -> None:
 
 
 def _copy(source: Archive, target: Archive, until: str) -> Iterator[tuple[int, int]]:
-    """Copy what the target lacks, or has in an older state.
-
-    Yield how many plays were read, and how many of those copied ended before `until`, a time as in hashes.
-    """
+    """Copy what the target lacks; yield how many plays were read, and copied if they ended before `until`."""
     tombstones = target.tombstones() | source.tombstones()
     for names in batched(chain.from_iterable(source.scan("*")), HASHES_PER_BATCH):
         seconds = [int(name.partition(":")[2]) for name in names if _PLAY.fullmatch(name)]

@@ -111,9 +111,7 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
                 yield seconds[done - 1], state
 
         if not seconds:
-            raise SpotifyLoggerError(
-                f"Redis at {archive.where} has no samples: no key {SAMPLE_KEYS} (check REDIS_PREFIX)"
-            )
+            raise SpotifyLoggerError(f"no samples {SAMPLE_KEYS} at {archive.where} (check REDIS_PREFIX)")
         for decisions, lifted in decide_plays(archive, plays_of(samples())):
             writer.write(decisions, lifted)
             progress("importing", done, len(seconds))

@@ -91,7 +91,7 @@ class Candidate:
 class Deduplicator:
     """Decides about batches of rows in chronological order, and remembers the new plays.
 
-    The tombstones are the first and the last second of each deleted play; with `restore`, they may come back.
+    Deleted plays, of which tombstones have the first and the last second, come back only with `restore`.
     """
 
     def __init__(self, tombstones: Iterable[tuple[int, int]] = (), *, restore: bool = False) -> None:

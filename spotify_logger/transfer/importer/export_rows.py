@@ -10,8 +10,6 @@ Our own export has a record per line, or all of them in an array. A catalog item
     {"kind": "item", "key": "track:<id>", "fields": {...}}
     {"kind": "play", "second": 1795377734, "fields": {...}}
     {"kind": "gap", "second": 1795377734, "fields": {"from": ..., "to": ..., "reason": ...}}
-
-Our CSV has a row per play, with the fields of its item.
 """
 
 import re
@@ -152,7 +150,7 @@ def read_record(record: Row, now_ms: int) -> ParsedRow:
 
 
 def read_csv_row(row: Row, now_ms: int) -> ParsedRow:
-    """Read a row of our own CSV."""
+    """Read a row of our own CSV: a play, with the fields of its item."""
     fields = {name: from_cell(text) for name, text in _texts(row).items() if text}
     for column, name in CSV_MILLISECONDS.items():
         if (moment_ms := from_iso(fields.get(name, ""))) is not None:

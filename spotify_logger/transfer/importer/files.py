@@ -3,9 +3,8 @@
 They are recognized by their first rows, whatever they are called: browsers, file managers and translators
 rename them. Zips, also in zips, and what gzip has compressed are read in place and never unpacked to disk.
 
-Files may have any length, so their rows are read one by one: an array, as Spotify's are, or a row per line,
-or CSV, as the tools for Last.fm write. Other loggers put the array into an object, or one for each page of
-their answers into objects in an array.
+Files may have any length, so their rows are read one by one: of an array, as Spotify's are, of lines, of CSV,
+as the tools for Last.fm write, or of arrays in objects, as other loggers write an answer or all pages of it.
 """
 
 import codecs
@@ -244,10 +243,7 @@ def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFil
 
 
 def read_rows(text: TextIO, *, is_csv: bool = False) -> Iterator[object]:
-    """Yield the rows of a file until it ends or raises UnreadableFile.
-
-    A line that is not JSON and a row that is not UTF-8 are yielded as text.
-    """
+    """Yield the rows of a file; as text, a line that is not JSON, and a row that is not UTF-8."""
     return _csv_rows(text) if is_csv else _json_rows(text)
 
 

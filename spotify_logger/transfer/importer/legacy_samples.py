@@ -8,14 +8,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from spotify_logger.core import player_state
 from spotify_logger.core.matching import AccountRank
 from spotify_logger.core.observations import AWAY_MS
-from spotify_logger.core.play import IMPORT, Play
+from spotify_logger.core.play import IMPORT
 from spotify_logger.core.player_state import NO_STATE, PlayerState
-from spotify_logger.core.tracker import OVER_AFTER_MS, Tracker
+from spotify_logger.core.tracker import Tracker
 from spotify_logger.system.state import from_json
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 
@@ -29,6 +30,7 @@ _ALIASES = (
 )
 """Other names that fields may have, in lower case, with underscores, and without "item_" or "track_"."""
 _URI = re.compile(r"spotify:(track|episode):([\w.~-]{1,64})")
+_END = 10**10  # a second long after all samples: their keys have fewer digits
 
 
 def read_sample(fields: Mapping[str, str]) -> PlayerState:
@@ -63,21 +65,14 @@ def read_sample(fields: Mapping[str, str]) -> PlayerState:
 def plays_of(samples: Iterable[tuple[int, PlayerState]]) -> Iterator[ImportedPlay]:
     """Yield the finished plays that samples show: their seconds and player states, in chronological order."""
     tracker, last_ms = Tracker(), 0
-    for second, state in samples:
+    for second, state in chain(samples, [(_END, NO_STATE)]):
         now_ms = second * 1000
         if last_ms and now_ms - last_ms > AWAY_MS:  # the script took one every few seconds
             tracker.note_gap()
-        yield from _finished(tracker.observe(state, now_ms, now_ms))
+        for play in tracker.observe(state, now_ms, now_ms):
+            if play.end_reason is not None:
+                yield ImportedPlay(replace(play, source=IMPORT), AccountRank.LIVE, play.ended_ms)
         last_ms = now_ms
-    tracker.note_gap()
-    end_ms = last_ms + 2 * OVER_AFTER_MS
-    yield from _finished(tracker.observe(NO_STATE, end_ms, end_ms))
-
-
-def _finished(plays: Iterable[Play]) -> Iterator[ImportedPlay]:
-    for play in plays:
-        if play.end_reason is not None:
-            yield ImportedPlay(replace(play, source=IMPORT), AccountRank.LIVE, play.ended_ms)
 
 
 def _value(name: str, text: str) -> object:

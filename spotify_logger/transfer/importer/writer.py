@@ -41,10 +41,7 @@ class PlayWriter:
             self.problems.append((file, number, why))
 
     def write(self, decisions: Sequence[Decision], lifted: Iterable[int] = ()) -> None:
-        """Write new plays and better accounts, together with their catalog items and index entries.
-
-        Deleted plays, by the seconds that named them, are `lifted`: they may come back.
-        """
+        """Write new plays and better accounts with their items, and that the plays `lifted` may come back."""
         self.results.update(decision.status for decision in decisions)
         if self.dry_run:
             return

@@ -154,7 +154,7 @@ async def _memories(page: ListenerPage, request: Request, day: date) -> Memories
 def _deleted(store: Archive, zone: Zone, day: date) -> list[tuple[str, str | None, Mapping[str, str]]]:
     """Return the plays of a local day that can be brought back: key, start, and fields with their names."""
     begin, end = zone.midnight(day), zone.midnight(day + timedelta(days=1))
-    plays = deleted_plays(store, begin, end)
+    plays = deleted_plays(store, range(begin, end))
     return [(play_key(second), utc_time(second), {**it.item, **it.play}) for second, it in plays]
 
 
