@@ -26,7 +26,6 @@ from spotify_logger.system.errors import Unreachable, chain
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 from spotify_logger.system.state import from_json
 
-_CHUNK_BYTES = 16 * 1024  # bytes of a body that are read, or unpacked, at a time
 _MAX_RETRY_AFTER = 366 * 86400.0
 _PLAUSIBLE_DATES = 1.6e9, 4.1e9  # seconds since the epoch, 2020 and 2099
 _CAUSES: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
@@ -148,7 +147,7 @@ class HttpSender(requests.Session):
 
     def _body(self, answer: requests.Response) -> bytes:
         body = bytearray()
-        for chunk in answer.raw.stream(_CHUNK_BYTES, decode_content=True):
+        for chunk in answer.raw.stream(16 * 1024, decode_content=True):
             body += chunk
             if len(body) > self._body_limit:
                 raise OSError(f"the answer is longer than {self._body_limit} bytes")

@@ -278,8 +278,7 @@ class CallbackServer(ThreadingTCPServer):
     returns status and text of the page. Not a `ThreadingHTTPServer`, which looks up the name of the address.
     """
 
-    allow_reuse_address = True
-    daemon_threads = True
+    allow_reuse_address = daemon_threads = True
 
     def __init__(self, host: str, port: int, take_request: Callable[[str], tuple[HTTPStatus, str]]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET

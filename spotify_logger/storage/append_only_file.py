@@ -35,14 +35,20 @@ def repair(directory: Path | str, program: str) -> None:
     is_listed = not parts.is_dir() or _is_sound(parts / MANIFEST)  # a Redis before 7.0 has no parts
     if is_listed and not damaged:
         return
-    _copy(folder)
+    copy = folder / COPY
+    shutil.rmtree(copy, ignore_errors=True)
+    try:
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(COPY))
+    except OSError:
+        shutil.rmtree(copy, ignore_errors=True)  # it may have filled the disk
+        raise
     is_cut = [_check(program, "--fix", file) == 0 for file in damaged]
     if not is_listed:
         _list_parts(parts)
     if any(is_cut) or not is_listed:
         log.error(
             f"the data of the Redis server in {folder} was damaged and has been repaired."
-            f" A copy of the damaged files is in {folder / COPY}; what the logger still has is written again"
+            f" A copy of the damaged files is in {copy}; what the logger still has is written again"
         )
 
 
@@ -51,16 +57,6 @@ def _check(program: str, *arguments: Path | str) -> int:
     command = [_CHECK, *map(str, arguments)]
     run = subprocess.run(command, executable=program, input=b"y\n", capture_output=True, check=False)  # noqa: S603 - the server
     return run.returncode
-
-
-def _copy(folder: Path) -> None:
-    copy = folder / COPY
-    shutil.rmtree(copy, ignore_errors=True)
-    try:
-        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(COPY))
-    except OSError:
-        shutil.rmtree(copy, ignore_errors=True)  # it may have filled the disk
-        raise
 
 
 def _is_sound(manifest: Path) -> bool:

@@ -14,7 +14,7 @@ from spotify_logger.storage.client import Command, Refusal, StoreError
 from spotify_logger.storage.store import Store
 from spotify_logger.system.log import sanitize
 
-Progress = Callable[[int, int], object]  # gets how much is done, and how much there is to do in all
+Progress = Callable[[int, int], object]  # gets how many days with plays are done, and how many there are
 PlayData = Mapping[str, str | int | bool | None]  # the key of a play, and the fields of its hash
 GapData = Mapping[str, str | None]  # from, to, reason
 
@@ -32,10 +32,7 @@ class Archive(Store):
     def rows(
         self, begin: int = FIRST_SECOND, end: int | None = None, progress: Progress | None = None
     ) -> Iterator[keys.Row]:
-        """Yield the rows of the plays that started from `begin` to before `end`, in chronological order.
-
-        `progress` gets the number of days that have been dealt with, and that of all days with plays.
-        """
+        """Yield the rows of the plays that started from `begin` to before `end`, in chronological order."""
         end = self.end() if end is None else min(end, self.end())
         midnights = range(max(begin, FIRST_SECOND) // keys.ONE_DAY * keys.ONE_DAY, end, keys.ONE_DAY)
         done, total = 0, self.count_days(map(keys.day_of, midnights)) if progress else 0

@@ -47,6 +47,7 @@ _NUMBERS = {
 
 NO_RIGHTS = "denies this user permission: allow the command in its ACL, on keys that begin with REDIS_PREFIX"
 REPLICA = "is a read-only replica: point REDIS_URL at the primary"
+NOT_SAVED = "cannot save to disk and does not accept writes: is the disk full or read-only? See its log"
 CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis:// in REDIS_URL"
 
 # What is wrong and what to do, by the code of an error, in phrases that follow the name of the server. Some
@@ -54,10 +55,7 @@ CLUSTER = "is a node of a Redis Cluster: write redis+cluster:// instead of redis
 ADVICE_BY_CODE = {
     "WRONGTYPE": (None, "has a key of another type there: rename or delete it, or set REDIS_PREFIX"),
     "OOM": (exceptions.OutOfMemoryError, "is out of memory: raise maxmemory, or free some"),
-    "MISCONF": (
-        None,
-        "cannot save to disk and does not accept writes: is the disk full or read-only? See its log",
-    ),
+    "MISCONF": (None, NOT_SAVED),
     "NOPERM": (exceptions.NoPermissionError, NO_RIGHTS),
     "NOREPLICAS": (None, "has too few replicas to accept writes (min-replicas-to-write)"),
     "READONLY": (exceptions.ReadOnlyError, REPLICA),

@@ -89,6 +89,7 @@ class Store:
         listener: str = "",
     ) -> None:
         self.client, self._utc = connect(url), utc
+        self.send, self.close = self.client.ask, self.client.close
         self._prefix, self._listener = prefix, listener
         self._shared_prefix = keys.remove_listener(prefix, listener)
         self._connection = 0
@@ -109,10 +110,6 @@ class Store:
     def shared_key(self, name: str) -> str:
         """Return a key that all listeners share, with the prefix."""
         return self._shared_prefix + name
-
-    def close(self) -> None:
-        """Close the connection; the next use opens a new one."""
-        self.client.close()
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -178,10 +175,6 @@ class Store:
         commands: list[Command] = [] if new is None else [("HSETNX", *field, new)]
         found = self.client.send([*commands, ("HGET", *field)])[-1]
         return found if isinstance(found, str) else None  # refused, as plays will be
-
-    def send(self, commands: Sequence[Command]) -> list[Reply]:
-        """Send commands and return the replies; None for keys of another type, which are not ours."""
-        return self.client.ask(commands)
 
     def hash(self, name: str) -> dict[str, str]:
         """Return the hash under a key; empty if there is none."""
