@@ -124,7 +124,7 @@ class Forwarder:
         bodies = [listen.body for listen in listens]
         outcome = self._post(receiver, "single" if len(bodies) == 1 else "import", bodies)
         if outcome.verdict is Verdict.TAKEN:
-            self._outbox.mark_sent(listens)
+            self._outbox.update(listen._replace(body="") for listen in listens)
             receiver.batch = min(2 * receiver.batch, outcome.max_batch)
         elif outcome.verdict in (Verdict.REFUSED, Verdict.FAILED):
             receiver.batch = max(1, len(listens) // 2)
@@ -132,7 +132,7 @@ class Forwarder:
             if len(listens) == 1 and is_guilty:
                 title = _title(listens[0])
                 log.warning(f"{receiver.target.host} refuses {title} ({outcome.why}); skipping it")
-                self._outbox.refuse(listens[0], outcome.why)
+                self._outbox.update([listens[0]._replace(refusal=outcome.why)])
             receiver.suspect = listens[0]
 
     def _post(self, receiver: _Receiver, listen_type: str, bodies: Sequence[str]) -> Outcome:

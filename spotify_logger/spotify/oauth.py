@@ -179,8 +179,7 @@ def valid_until(token: Token | None) -> float | None:
     start = EPOCH + timedelta(seconds=token.authorized_at)  # on 32 bits, `fromtimestamp` ends in 2038
     years, month = divmod(start.month - 1 + LIFETIME_MONTHS, 12)
     last_day = calendar.monthrange(start.year + years, month + 1)[1]
-    end = start.replace(year=start.year + years, month=month + 1, day=min(start.day, last_day))
-    return end.timestamp()
+    return start.replace(year=start.year + years, month=month + 1, day=min(start.day, last_day)).timestamp()
 
 
 def request_token(send: Send, settings: Settings, form: dict[str, str], token: Token, now: float) -> Token:

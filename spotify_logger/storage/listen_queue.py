@@ -1,7 +1,6 @@
 """Listens of closed plays on their way to their receivers, in the file of the outbox.
 
-The command adds to them, too. When a listen was sent, its row stays without the JSON: no other state of its
-play is sent.
+The command adds to them, too. The row of a sent one stays, without its JSON: no other state of it is sent.
 """
 
 import sqlite3
@@ -79,13 +78,10 @@ class ForwardingOutbox(Outbox):
         rows = self.read(f"{query} ORDER BY second DESC LIMIT 1", target)
         return (rows[0][0], Listen(*rows[0][1:])) if rows else (0, None)
 
-    def mark_sent(self, listens: Iterable[Listen]) -> None:
-        """Mark listens as sent; if a power cut takes that back, they are sent once more."""
-        self._execute(_UPDATE, [("", "", *listen[:3]) for listen in listens], is_urgent=False)
-
-    def refuse(self, listen: Listen, why: str) -> None:
-        """Put a listen aside."""
-        self._execute(_UPDATE, [(listen.body, why, *listen[:3])], is_urgent=False)
+    def update(self, listens: Iterable[Listen]) -> None:
+        """Keep new states of listens; if a power cut takes them back, the listens are sent once more."""
+        rows = [(body, refusal, *key) for *key, _, body, refusal in listens]
+        self._execute(_UPDATE, rows, is_urgent=False)
 
     def rekey(self, play: Play, key: int) -> None:
         """Change the key of a play and of its listens."""

@@ -46,7 +46,7 @@ class SqliteFile:
         self._is_complete = True  # whether the memory has had all that is on the disk
         self.on_disk = True  # not in memory
         self.trouble = ""  # what is wrong with the disk
-        self.changes = 0  # how many so far, so that unchanged data need not be searched again
+        self.changes = 0  # how many so far, so that an unchanged disk is not compared again
         self._compared_at, self._has_lost = 0, False
         self._check_at, self._hidden_trouble = float("-inf"), ""
         try:
@@ -80,14 +80,13 @@ class SqliteFile:
 
     def check_disk(self) -> str:
         """Return what is wrong with the disk although it seems to take all writes; "" if nothing."""
-        if self._monotonic() < self._check_at:
-            return self._hidden_trouble
-        self._check_at = self._monotonic() + CHECK_INTERVAL
-        if self.on_disk and self.changes != self._compared_at:
-            write_ahead_log = self._path.with_name(f"{self._path.name}-wal")
-            self._compared_at, self._has_lost = self.changes, disk.has_lost(write_ahead_log)
-        loses = f"the disk with {self._path.parent} does not keep what is written to it: replace it"
-        self._hidden_trouble = disk.trouble(self._path.parent) or (loses if self._has_lost else "")
+        if self._monotonic() >= self._check_at:
+            self._check_at = self._monotonic() + CHECK_INTERVAL
+            if self.on_disk and self.changes != self._compared_at:
+                write_ahead_log = self._path.with_name(f"{self._path.name}-wal")
+                self._compared_at, self._has_lost = self.changes, disk.has_lost(write_ahead_log)
+            loses = f"the disk with {self._path.parent} does not keep what is written to it: replace it"
+            self._hidden_trouble = disk.trouble(self._path.parent) or (loses if self._has_lost else "")
         return self._hidden_trouble
 
     def merge(self, database: sqlite3.Connection, table: str, row: Row) -> None:

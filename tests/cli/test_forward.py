@@ -60,7 +60,7 @@ def test_backlog_queues_what_counts_for_each_receiver_once(
     assert "2 listens" in (shown := run(capsys, "backlog", "--since", "2026-11"))
     assert "no logger is running" in shown
     assert titles(outbox) == titles(outbox, 2) == ["New"]
-    outbox.mark_sent(outbox.unsent(1, 9))
+    outbox.update(listen._replace(body="") for listen in outbox.unsent(1, 9))
     assert json.loads(run(capsys, "backlog", "--since", "2020", "--json")) == {"queued": 2}
     assert (titles(outbox), titles(outbox, 2)) == (["Old"], ["Old", "New"])
 
@@ -69,7 +69,7 @@ def test_retry_takes_up_what_was_refused(
     outbox: ForwardingOutbox, store: Archive, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(capsys, "backlog", "--since", "2026")
-    outbox.refuse(outbox.unsent(1, 1)[0], "answered 400")
+    outbox.update([outbox.unsent(1, 1)[0]._replace(refusal="answered 400")])
     assert titles(outbox) == []
     assert "1 of them refused" in (shown := run(capsys, "retry"))
     assert titles(outbox) == ["New"]
