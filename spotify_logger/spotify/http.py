@@ -212,11 +212,8 @@ class _CachingSSLContext(ssl.SSLContext):
 
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
-        self._ssl_context = _CachingSSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        super().init_poolmanager(*args, ssl_context=self._ssl_context, **kwargs)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the base's
-        return super().proxy_manager_for(*args, ssl_context=self._ssl_context, **kwargs)
+        context = _CachingSSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        super().init_poolmanager(*args, ssl_context=context, **kwargs)
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the base's
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)

@@ -20,8 +20,6 @@ GapData = Mapping[str, str | None]  # from, to, reason
 
 DAYS_PER_BATCH = 64  # days of the index read in one batch: half a megabyte for a busy listener
 KEYS_PER_SCAN = 1000  # the COUNT of a SCAN
-# Error codes of servers that refuse writes but can be read from.
-READ_ONLY_CODES = frozenset({"OOM", "MISCONF", "NOREPLICAS", "READONLY"})
 ITEM_KEYS = ("track:", "episode:", "local:")  # what the keys of the catalog begin with
 FIRST_SECOND = keys.second_of_day(keys.FIRST_DAY)  # the first second with a play: none is older than Spotify
 
@@ -126,7 +124,7 @@ class Archive(Store):
             self.version()  # raises if the server does not answer at all
             advice = "answers, but does not accept writes: it is paused (CLIENT PAUSE), or its disk hangs"
             return StoreError(f"Redis at {self.where} {advice}")
-        if isinstance(reply, Refusal) and reply.code in READ_ONLY_CODES:
+        if isinstance(reply, Refusal) and reply.code != "NOPERM":
             return StoreError(f"Redis at {self.where} {reply.advice}", codes=[reply.code])
         return None
 
