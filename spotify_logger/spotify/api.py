@@ -100,7 +100,9 @@ class Spotify:
             raise LoginNeeded(refusal.message)
         url = f"{self._settings.api_url}{path}?{query}"
         response, detail, monotonic = self._request(url, token)
-        if _can_renewal_help(response.status, detail):
+        # A malformed access token gets a 400 (spotipy-dev/spotipy#687).
+        is_malformed = response.status == HTTPStatus.BAD_REQUEST and "valid bearer authentication" in detail
+        if is_malformed or (response.status == HTTPStatus.UNAUTHORIZED and _LACKS_PERMISSION not in detail):
             if self._renewal.is_current():
                 raise TryLater(f"Spotify refuses even a fresh access token{detail}")
             token = self._of_owner(self._token_manager.renew(token))
@@ -169,12 +171,6 @@ class Spotify:
             if latency <= MAX_ACCURATE_LATENCY or not is_possible:
                 self._clock.correct(response.date + latency / 2)
         return response
-
-
-def _can_renewal_help(status: int, detail: str) -> bool:
-    if status == HTTPStatus.BAD_REQUEST:  # for a malformed access token (spotipy-dev/spotipy#687)
-        return "valid bearer authentication" in detail
-    return status == HTTPStatus.UNAUTHORIZED and _LACKS_PERMISSION not in detail
 
 
 def _error_object(response: Response) -> dict[str, object]:

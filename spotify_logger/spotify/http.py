@@ -114,7 +114,7 @@ class HttpSender(requests.Session):
         urllib3.disable_warnings(urllib3.exceptions.SystemTimeWarning)
         self._timeouts, self._body_limit = (connect_timeout, read_timeout), body_limit
         self._thread = 0  # the one that sends
-        self._deadline = Deadline(deadline, lambda: _shut_down(self._thread))
+        self._deadline = Deadline(deadline, self._shut_down)
 
     def __call__(self, request: Request) -> Response:
         """Send and wait for the whole response, of any status; raises Unreachable if there is none."""
@@ -144,6 +144,12 @@ class HttpSender(requests.Session):
             allow_redirects=False,
             stream=True,
         )
+
+    def _shut_down(self) -> None:
+        """End the wait for the last request, in another thread."""
+        if sock := _sockets.pop(self._thread, None):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
     def _body(self, answer: requests.Response) -> bytes:
         body = bytearray()
@@ -189,13 +195,6 @@ class _Connection(HTTPConnection):
 
 class _TlsConnection(_Connection, HTTPSConnection):
     pass
-
-
-def _shut_down(thread: int) -> None:
-    """End the wait of a thread for its last request."""
-    if sock := _sockets.pop(thread, None):
-        with suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
 
 
 class _CachingSSLContext(ssl.SSLContext):

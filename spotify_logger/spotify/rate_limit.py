@@ -66,7 +66,11 @@ class RateLimit:
         self._kept = from_json(_Kept, kept_text) or _Kept()
         for group in get_args(EndpointGroup):
             if cooldown := getattr(self._kept, group):
-                setattr(self._kept, group, _resumed(cooldown, clock.monotonic()))
+                # A reboot sets the clock to 0. If it has gone further by now, less counts than has passed.
+                began = cooldown.monotonic if cooldown.monotonic <= clock.monotonic() else 0.0
+                bounded = replace(cooldown, seconds=min(cooldown.seconds, MAX_COOLDOWN), monotonic=began)
+                reason = log.sanitize(cooldown.reason, log.DETAIL_LIMIT)
+                setattr(self._kept, group, replace(bounded, reason=reason, is_resumed=True))
 
     def check(self, group: EndpointGroup) -> None:
         """Raise NotBefore if nothing may be sent yet."""
@@ -102,14 +106,6 @@ class RateLimit:
         if getattr(self._kept, group) is not None:
             setattr(self._kept, group, None)
             self._save(to_json(self._kept))
-
-
-def _resumed(cooldown: Cooldown, monotonic: float) -> Cooldown:
-    """Return a cooldown of an earlier process, within bounds, for a process that starts now."""
-    # A reboot sets the clock to 0. If it has gone further again by now, less counts than has passed.
-    began = cooldown.monotonic if cooldown.monotonic <= monotonic else 0.0
-    seconds, reason = min(cooldown.seconds, MAX_COOLDOWN), log.sanitize(cooldown.reason, log.DETAIL_LIMIT)
-    return replace(cooldown, seconds=seconds, monotonic=began, reason=reason, is_resumed=True)
 
 
 class Quota:
