@@ -44,10 +44,7 @@ def read_recently_played(body: object) -> list[RecentPlay]:
 
 
 def backfill_plays(
-    known: Sequence[Play],
-    history: Sequence[RecentPlay],
-    now_ms: int,
-    unobserved: Sequence[tuple[int, int]] = (),
+    known: Sequence[Play], history: Sequence[RecentPlay], now_ms: int, unobserved: Sequence[tuple[int, int]]
 ) -> list[Play]:
     """Return new plays, and updated versions of known plays whose end was not observed.
 

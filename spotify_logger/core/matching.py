@@ -39,10 +39,8 @@ class Recording(NamedTuple):
 def recording_of(item: Item, fields: Mapping[str, FieldValue]) -> Recording:
     """Return the recording of an item; the fields of a play of it provide names that the catalog lacks."""
     known = {**fields, **item.catalog}
-    title, artists, album, isrc = (
-        str(known.get(each) or "") for each in ("name", "artists", "album", "isrc")
-    )
-    names = folded(title), artist_names(artists), folded(album)
+    name, artists, album, isrc = (str(known.get(key) or "") for key in ("name", "artists", "album", "isrc"))
+    names = folded(name), artist_names(artists), folded(album)
     return Recording(item.uri, isrc.upper(), *names, item.duration_ms)
 
 

@@ -43,9 +43,7 @@ RESERVED_NAMES = {
 _LISTENER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SECOND = re.compile(r"[0-9]{1,10}")
 _GAP = re.compile(r"([0-9]{1,10}) ([ -~]{1,100})")
-_ROW = re.compile(
-    r"((?:track|episode|local):\S+) ([0-9]{1,12})(?: (open|trackdone|skipped|stopped|unknown))?"
-)
+_ROW = re.compile(rf"((?:track|episode|local):\S+) ([0-9]{{1,12}})(?: ({OPEN}|{'|'.join(END_REASONS)}))?")
 
 
 def is_listener_name(name: str) -> bool:

@@ -113,7 +113,7 @@ class Notice(NamedTuple):
     needs_login: bool  # now or soon
 
 
-class LoggerEvidence(NamedTuple):
+class Evidence(NamedTuple):
     """What is known of the logger and its Redis besides the status."""
 
     refusal: str = ""  # why Redis cannot be reached or rejects writes
@@ -174,20 +174,20 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
 
 def _evidence(
     store: Archive, found: Mapping[str, str], now: float, folder: Path | None, error: StoreError | None = None
-) -> LoggerEvidence:
+) -> Evidence:
     """Return what Redis shows, unless it has failed with an error, and what the state folder shows."""
     refusal = error or store.write_refusal()
     if refusal and refusal.codes == {"READONLY"} and store.is_in_sync() and not is_overdue(found, now):
         refusal = None  # such a replica is fine to read from
     why, standby = str(refusal or ""), "" if error else store.standby_machine()
     if folder is None:
-        return LoggerEvidence(why, standby)
+        return Evidence(why, standby)
     waiting = whole_number(look_up(folder / OUTBOX_FILE, COUNT_WAITING)) if refusal else None
     own = folder / "redis"
     if error and urlsplit(DEFAULTS["REDIS_URL"]).netloc == store.where and own.is_dir():
         why = missing_server(own) or why
     trouble = "" if error else log_trouble(store.where, known_log(folder), found.get(LOG_ID_FIELD))
-    return LoggerEvidence(why, standby, lock_file.is_held(folder), waiting, disk.trouble(folder), trouble)
+    return Evidence(why, standby, lock_file.is_held(folder), waiting, disk.trouble(folder), trouble)
 
 
 def true_time(found: Mapping[str, str], now: float, monotonic: float) -> float:
@@ -233,7 +233,7 @@ def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path
     play = {} if second is None else store.hash(play_key(second))
     # Without a status, trust the key: it expires by itself.
     is_vouched_for = play and not (found and is_overdue(found, now))
-    if not is_vouched_for and why_unknown(found, now, max_interval, LoggerEvidence()):
+    if not is_vouched_for and why_unknown(found, now, max_interval, Evidence()):
         why = why_unknown(found, now, max_interval, _evidence(store, found, now, state_dir))
         return NowPlaying(None, utc_time(seconds_of(found.get("last_poll"))), why)
     if second is None or not play:
@@ -274,9 +274,7 @@ def days_of_login(found: Status, now: float) -> int | None:
 # What is wrong, judged from the status and the evidence
 
 
-def problems(
-    found: Mapping[str, str], now: float, max_interval: float, evidence: LoggerEvidence
-) -> list[str]:
+def problems(found: Mapping[str, str], now: float, max_interval: float, evidence: Evidence) -> list[str]:
     """Return what is wrong and what to do about it, one line each; empty if all is well."""
     is_gone = is_overdue(found, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
     answered = seconds_of(found.get("last_poll"))
@@ -298,7 +296,7 @@ def problems(
     return list(dict.fromkeys(filter(None, texts)))  # the logger may say the same
 
 
-def why_unknown(found: Mapping[str, str], now: float, max_interval: float, evidence: LoggerEvidence) -> str:
+def why_unknown(found: Mapping[str, str], now: float, max_interval: float, evidence: Evidence) -> str:
     """Return in one line why what plays is unknown; "" if the logger has polled recently."""
     if is_overdue(found, now):
         silent = is_overdue(found, now, LATE_AFTER) or evidence.refusal or evidence.is_running is False
@@ -357,7 +355,7 @@ def _login_trouble(found: Mapping[str, str]) -> str:
     return state if is_said else f"the login has expired: {LOGIN_ADVICE}"
 
 
-def _why_silent(found: Mapping[str, str], evidence: LoggerEvidence) -> str:
+def _why_silent(found: Mapping[str, str], evidence: Evidence) -> str:
     """Explain why no logger writes although Redis accepts writes."""
     if evidence.standby:
         why = "is on standby, but the one that holds the lease writes nothing: check the logs of both"

@@ -309,9 +309,9 @@ def test_items_that_arrive_late(
     known: list[Known], first: list[Reported], second: list[Reported], expected: list[Found]
 ) -> None:
     plays = [play.as_play() for play in known]
-    plays = merged(plays, backfill_plays(plays, history(first), ms(2000)))
+    plays = merged(plays, backfill_plays(plays, history(first), ms(2000), []))
 
-    assert sorted(found(backfill_plays(plays, history(second), ms(2000)))) == expected
+    assert sorted(found(backfill_plays(plays, history(second), ms(2000), []))) == expected
 
 
 def test_without_a_catalog_the_fields_of_a_play_identify_its_recording() -> None:
@@ -319,8 +319,8 @@ def test_without_a_catalog_the_fields_of_a_play_identify_its_recording() -> None
     play = Known("B", 0, 200, 200, TRACKDONE).as_play()
     stored = replace(play, item=replace(play.item, catalog={}))
 
-    assert backfill_plays([stored], history([("B'", 200.5)]), ms(300)) == []
-    assert len(backfill_plays([stored], history([("C", 200.5)]), ms(300))) == 1
+    assert backfill_plays([stored], history([("B'", 200.5)]), ms(300), []) == []
+    assert len(backfill_plays([stored], history([("C", 200.5)]), ms(300), [])) == 1
 
 
 class Evening(NamedTuple):
@@ -443,7 +443,7 @@ def entry(name: str, end: float, **changes: object) -> dict[str, object]:
 class TestReadRecentlyPlayed:
     def test_all_fields_are_kept_in_the_hash_of_the_play(self) -> None:
         (recent,) = read_recently_played({"items": [entry("A", 300)]})
-        (play,) = backfill_plays([], [recent], ms(400))
+        (play,) = backfill_plays([], [recent], ms(400), [])
 
         assert recent.item.catalog["isrc"] == "DEA1"
         fields = {name: str(value) for name, value in play.to_hash().items()}

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spotify_logger.monitoring.status import LoggerEvidence, problems, unobserved_since
+from spotify_logger.monitoring.status import Evidence, problems, unobserved_since
 from spotify_logger.storage.client import APPEND_ONLY_FILE, FORGETS, SNAPSHOTS
 
 NOW = datetime(2026, 11, 22, 18, 0, tzinfo=UTC).timestamp()
@@ -46,7 +46,7 @@ WELL = {
     ],
 )
 def test_problems(changes: dict[str, str], words: list[str]) -> None:
-    found = problems({**WELL, **changes}, NOW, 60.0, LoggerEvidence())
+    found = problems({**WELL, **changes}, NOW, 60.0, Evidence())
     assert len(found) == len(words)
     assert all(word in problem for word, problem in zip(words, found, strict=True))
 
