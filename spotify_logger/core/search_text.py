@@ -3,11 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Iterable
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from enum import IntEnum
 from functools import lru_cache
-from heapq import nlargest
-from itertools import pairwise
 
 from spotify_logger.core.text import fold
 
@@ -103,21 +101,6 @@ class TextSearch:
 
 def spellings(word: str, vocabulary: Iterable[str]) -> dict[str, float]:
     """Return the words of a vocabulary that `word` may be a misspelling of, with their similarity up to 1."""
-    pairs = _pairs(word)
-    near = [
-        (len(pairs & _pairs(other)) / (len(other) + 1), other)
-        for other in vocabulary
-        if abs(len(other) - len(word)) <= LENGTHS_APART
-    ]
-    ratios = {
-        other: SequenceMatcher(None, word, other).ratio()
-        for share, other in nlargest(10 * MAX_SPELLINGS, near)
-        if share
-    }
-    best = nlargest(MAX_SPELLINGS, ratios, key=lambda other: ratios[other])
-    return {other: ratios[other] for other in best if ratios[other] >= MIN_SIMILARITY}
-
-
-def _pairs(word: str) -> set[tuple[str, str]]:
-    """Return the pairs of neighbouring characters, with the ends of the word."""
-    return set(pairwise(f" {word} "))
+    near = (other for other in vocabulary if abs(len(other) - len(word)) <= LENGTHS_APART)
+    best = get_close_matches(word, near, MAX_SPELLINGS, MIN_SIMILARITY)
+    return {other: SequenceMatcher(None, word, other).ratio() for other in best}
