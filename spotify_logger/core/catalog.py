@@ -57,9 +57,8 @@ def _read_list(text: str) -> Sequence[Artist]:
 def tell_apart(entries: Mapping[str, CatalogEntry]) -> tuple[dict[str, list[Artist]], set[str]]:
     """Return the artists of each item, and the items whose artists stay doubtful.
 
-    Where an entry alone does not tell its artists apart, the names that others have for its IDs may leave a
-    single way to split the text. If they do not, only the artists with a known name are returned, or else the
-    whole text as one name.
+    Where an entry alone does not tell, the names that others have for its IDs may leave a single way to split
+    the text. If not, only the artists with a known name are returned, or else the whole text as one name.
     """
     found = {key: artists_of(entry) for key, entry in entries.items()}
     unclear = {key for key, artists in found.items() if len(artists) == 1 and " " in entries[key].artist_ids}
@@ -99,9 +98,8 @@ def recordings(
 ) -> dict[str, str]:
     """Return what identifies the recording of each item, whose artists `tell_apart` returned.
 
-    Items with the same ISRC are one recording. Imported plays have none, local files and account data not
-    even a Spotify ID: such an item joins those with its title and its artists, or else with its first artist,
-    since exports name no other.
+    Items with the same ISRC are one recording. Imported plays have none: they join those with their title and
+    artists, or else their first artist, since exports name no other.
     """
     # Most are in upper case already; copying them would double the memory.
     found = {key: each.isrc if each.isrc.isupper() else each.isrc.upper() for key, each in entries.items()}

@@ -9,7 +9,7 @@ from typing import Self
 
 from spotify_logger.core import matching
 from spotify_logger.core.play import Play, near_end_ms
-from spotify_logger.core.player_state import NO_STATE, Item, PlayerState, whole_number
+from spotify_logger.core.player_state import NO_STATE, Item, PlayerState, is_episode, whole_number
 from spotify_logger.core.times import MAX_STAMP_MS
 from spotify_logger.system.state import from_json, to_json
 
@@ -36,12 +36,6 @@ class Observation:
     playing: bool = False  # in public
     changed_ms: int | None = None  # Spotify's `timestamp`
     doubted: int | None = None  # where the play would begin, if the answer proves not to be stale
-
-    @classmethod
-    def of_play(cls, play: Play) -> Self:
-        """Return the last answer about a play, as far as the play itself records it."""
-        progress, changed = (whole_number(play.fields.get(name)) for name in ("progress_ms", "timestamp"))
-        return cls(play.item.uri, play.ended_ms, progress, play.fields.get("playing") == 1, changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +120,12 @@ class Observations:
             is_plausible &= self.pace.at <= answered and MIN_RATE <= min(rates) <= max(rates)
         return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= answered
 
+    def recall(self, play: Play) -> Self:
+        """Return these observations with the last answer about a play, as far as its fields tell it."""
+        progress, changed = (whole_number(play.fields.get(name)) for name in ("progress_ms", "timestamp"))
+        is_playing = play.fields.get("playing") == 1
+        return replace(self, last=Observation(play.item.uri, play.ended_ms, progress, is_playing, changed))
+
     def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> Self:
         """Return these observations with the next answer as the current one."""
         if self.monotonic_ms is None:
@@ -177,6 +177,12 @@ class Observations:
     def rate_of(self, item: Item | None) -> float:
         """Return the milliseconds that the position of an item advances in one while it plays."""
         return self.pace.rate if self.pace is not None and is_episode(item) else 1.0
+
+    def longest_ms(self, progress: int) -> int:
+        """Return the most milliseconds in which the current item, at any rate, has reached its position."""
+        rate = self.rate_of(self.state.item)
+        slowest = MIN_RATE if progress <= BLIP_MS else rate * (1 - SAME_RATE)
+        return round(progress / (slowest if is_episode(self.state.item) else rate))
 
     def position_after(self, item: Item, played: int) -> int:
         """Return the position of an item after it has played for so long since `last`."""
@@ -345,11 +351,6 @@ class Observations:
         is_back = abs(self.elapsed - (self.advanced or 0) - SKIP_BUTTON_MS) <= JITTER_MS
         is_report = self.state.changed_ms == self.last.changed_ms
         return not is_back and not is_report and self.rate_of(self.state.item) == 1
-
-
-def is_episode(item: Item | None) -> bool:
-    """Return whether an item is an episode, or a chapter of an audiobook: they are played at any speed."""
-    return item is not None and item.key.startswith("episode:")
 
 
 def step_back_ms(duration: int | None) -> int:

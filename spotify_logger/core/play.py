@@ -22,12 +22,9 @@ TRACKDONE, SKIPPED, STOPPED, UNKNOWN = END_REASONS
 # The sources of a play: the player, `recently-played`, and a Spotify export or the script of 2019.
 LIVE, BACKFILL, IMPORT = "live", "backfill", "import"
 
-KEPT_FIELDS = STATE_FIELDS | {"logged_by"}
-"""Those of the last player state; in an imported play, also the other logger that it is from."""
+KEPT_FIELDS = STATE_FIELDS | {"logged_by"}  # and the other logger that an imported play is from
 PLAY_FIELDS = KEPT_FIELDS | {"started_at", "ended_at", "ms_played", "end_reason", "source"}
-NEAR_END_MS = 15_000
-"""Crossfade and automix leave a track up to this long before its end, its duration unadjusted
-(multi-scrobbler#108, and gaps of 15 to 23 s in recordings of 2026)."""
+NEAR_END_MS = 15_000  # crossfade and automix leave one this early (multi-scrobbler#108; recordings of 2026)
 
 
 @dataclass(frozen=True, slots=True)

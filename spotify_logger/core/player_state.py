@@ -14,8 +14,7 @@ MAX_TEXT_LENGTH = 4096  # no title is that long, and one response must not fill 
 MAX_DIGITS = len(str(2**63))
 
 ITEM_TYPES = ("track", "episode")
-ITEM_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")
-"""The fields of the hash of a play that its item's catalog hash has too."""
+ITEM_FIELDS = ("uri", "type", "name", "artists", "album", "duration_ms")  # of a play and of the catalog
 FIELD_PATHS = {
     "explicit": "item.explicit",
     "device_name": "device.name",
@@ -28,7 +27,7 @@ FIELD_PATHS = {
     "progress_ms": "progress_ms",
     "playing": "is_playing",
 }
-"""Its other fields that come from a player state -> the path in Spotify's response."""
+"""The other fields of a play that come from a player state -> the path in Spotify's response."""
 STATE_FIELDS = frozenset({"id", *ITEM_FIELDS, *FIELD_PATHS})
 INTEGER_FIELDS = frozenset({"duration_ms", "device_volume", "timestamp", "progress_ms"})
 BOOLEAN_FIELDS = frozenset({"explicit", "shuffle_state", "playing"})
@@ -155,6 +154,11 @@ def playback_fields(item: Item, body: object) -> dict[str, FieldValue]:
         if number is not None and (name in INTEGER_FIELDS or number in {0, 1}):
             fields[name] = number
     return fields
+
+
+def is_episode(item: Item | None) -> bool:
+    """Return whether an item is an episode, or a chapter of an audiobook: they are played at any speed."""
+    return item is not None and item.key.startswith("episode:")
 
 
 def is_spotify_id(value: object) -> TypeGuard[str]:

@@ -4,8 +4,9 @@ Progress and duration predict the end of an item, so the next request follows ju
 while the listener skips around, slow while they just listen, and slower and slower while nothing plays.
 """
 
-from spotify_logger.core.observations import Observations, is_episode
+from spotify_logger.core.observations import Observations
 from spotify_logger.core.play import near_end_ms
+from spotify_logger.core.player_state import is_episode
 
 DELAY_AFTER_END = 1.0  # seconds from the end of an item until the next one shows, as in Home Assistant
 ATTENTIVE_SECONDS = 30.0  # of quick polling after the listener did something unexpected

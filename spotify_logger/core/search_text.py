@@ -9,10 +9,8 @@ from functools import lru_cache
 
 from spotify_logger.core.text import fold
 
-_IGNORED = dict.fromkeys(map(ord, "'\"\u200c\u200d"))
-"""Quotes, and the joiners of Persian and Hindi: "don't" is found as "dont"."""
-_SEPARATORS = re.compile("[ !-/:-@[-`{-~]+")
-"""Spaces and ASCII punctuation."""
+_IGNORED = dict.fromkeys(map(ord, "'\"\u200c\u200d"))  # quotes, and the joiners of Persian and Hindi
+_SEPARATORS = re.compile("[ !-/:-@[-`{-~]+")  # spaces and ASCII punctuation
 _EDITION = re.compile(
     r"""\s*(?:\s[-–—]\s|[(\[])[^()\[\]]*?\b(?:
         remaster(?:ed)? | mono | stereo | explicit | bonus\ track | edit

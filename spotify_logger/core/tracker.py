@@ -13,20 +13,9 @@ follow from that one and the timeline of `Observations`.
 
 from dataclasses import replace
 
-from spotify_logger.core.observations import (
-    AWAY_MS,
-    BLIP_MS,
-    JITTER_MS,
-    MIN_RATE,
-    SAME_RATE,
-    SEAMLESS_MS,
-    SILENT_MS,
-    Observation,
-    Observations,
-    is_episode,
-)
+from spotify_logger.core.observations import AWAY_MS, BLIP_MS, JITTER_MS, SEAMLESS_MS, SILENT_MS, Observations
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, UNKNOWN, Play, near_end_ms
-from spotify_logger.core.player_state import ITEM_FIELDS, MAX_ITEM_MS, Item, PlayerState
+from spotify_logger.core.player_state import ITEM_FIELDS, MAX_ITEM_MS, Item, PlayerState, is_episode
 
 OVER_AFTER_MS = 30 * 60_000  # a play that was paused or not observed for this long is over
 
@@ -63,7 +52,7 @@ class Tracker:
         is_garbled = is_open and last is not None and last.at < newest.started_ms
         if is_garbled or (is_older and not is_current):
             # The process died between writing the play and writing its memory: the play is newer.
-            self.seen = replace(self.seen, last=Observation.of_play(newest))
+            self.seen = self.seen.recall(newest)
 
     def serialize(self) -> str:
         """Return the JSON that another process needs to continue, besides the newest play."""
@@ -169,9 +158,9 @@ class Tracker:
 
     def _beginning(self, state: PlayerState) -> int | None:
         """Return where an item that was not open begins on the timeline; None when no play begins."""
-        last = self.seen.last
-        if self.play is None and last is not None and last.uri == state.uri and not state.is_advertisement:
-            return self._beginning_of_resumed(last, state)
+        is_known = self.seen.last is not None and self.seen.last.uri == state.uri
+        if self.play is None and is_known and not state.is_advertisement:
+            return self._beginning_of_resumed(state)
         if state.playing or state.is_advertisement:
             return self._beginning_of_playing(state)
         return self._beginning_of_paused(state)
@@ -192,9 +181,8 @@ class Tracker:
         is_hidden = earliest is None or seen.blind or seen.now - earliest > AWAY_MS
         if is_hidden or is_spoken:
             # It may have been resumed: where it was left, at the last change, or only now.
-            slowest = MIN_RATE if progress <= BLIP_MS else rate * (1 - SAME_RATE)
-            longest = progress / (slowest if is_spoken else rate)
-            changed = seen.changed_within(max(seen.now - round(longest), earliest or last_at), seen.now)
+            since = max(seen.now - seen.longest_ms(progress), earliest or last_at)
+            changed = seen.changed_within(since, seen.now)
             known = [moment for moment in (changed, resumed if is_hidden and is_spoken else None) if moment]
             if known:
                 return max(*known, last_at)
@@ -217,10 +205,10 @@ class Tracker:
             return changed - progress
         return self._guess(earliest, max(earliest, seen.now - progress))
 
-    def _beginning_of_resumed(self, last: Observation, state: PlayerState) -> int | None:
+    def _beginning_of_resumed(self, state: PlayerState) -> int | None:
         """Return where an item without a play continues, e.g. after a long pause or a private session."""
-        seen, progress = self.seen, state.progress_ms
-        if not state.playing or progress is None:
+        seen, last, progress = self.seen, self.seen.last, state.progress_ms
+        if last is None or not state.playing or progress is None:
             return None
         if last.doubted is not None:
             return last.doubted

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.core.observations import Observation
+from spotify_logger.core.observations import Observation, Observations
 from spotify_logger.core.poll_schedule import PollSchedule
 from spotify_logger.core.tracker import Tracker
 from tests.histories import (
@@ -529,7 +529,7 @@ def test_a_crash_before_the_json_was_written_counts_nothing_twice() -> None:
 def test_the_last_answer_about_a_play_is_in_its_hash() -> None:
     (play,) = follow([at(61, A, 61, changed=0)]).values()
     expected = Observation(A.uri, NOON + 61_000, 61_000, playing=True, changed_ms=NOON)
-    assert Observation.of_play(play) == expected
+    assert Observations().recall(play).last == expected
 
     invalid = replace(play, fields={"playing": 2, "progress_ms": "", "timestamp": "-1"})
-    assert Observation.of_play(invalid) == Observation(A.uri, NOON + 61_000)
+    assert Observations().recall(invalid).last == Observation(A.uri, NOON + 61_000)
