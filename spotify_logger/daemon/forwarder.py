@@ -106,10 +106,8 @@ class Forwarder:
             self._retry_note = note
             for receiver in self._receivers:
                 receiver.due = receiver.not_before
-        able = [each for each in self._receivers if each.due < NEVER]
-        busy = [
-            each for each in able if self._unannounced(each) or self._outbox.unsent(each.target.number, 1)
-        ]
+        able, unsent = [each for each in self._receivers if each.due < NEVER], self._outbox.unsent
+        busy = [each for each in able if self._unannounced(each) or unsent(each.target.number, 1)]
         return min(busy, key=lambda receiver: receiver.due, default=None)
 
     def _unannounced(self, receiver: _Receiver) -> Play | None:

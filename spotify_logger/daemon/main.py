@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spotify_logger.config.settings import Settings, load
 from spotify_logger.daemon.failover import Failover
-from spotify_logger.daemon.poller import DEFAULT_TIMINGS, DaemonTimings, Environment, Poller
+from spotify_logger.daemon.poller import DaemonTimings, Environment, Poller
 from spotify_logger.spotify.http import HttpSender
 from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.system import log, program
@@ -27,7 +27,7 @@ def run(logger: Failover | Poller, clock: Clock, heartbeat_pipe: HeartbeatPipe, 
             clock.sleep(left)
 
 
-def main(arguments: Sequence[str], timings: DaemonTimings = DEFAULT_TIMINGS) -> int:
+def main(arguments: Sequence[str], timings: DaemonTimings | None = None) -> int:
     """Run the logger process; return 0 if asked to stop, 78 if misconfigured, 1 if another one runs."""
     if arguments:
         from argparse import ArgumentParser  # noqa: PLC0415 - memory: seldom needed
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str], timings: DaemonTimings = DEFAULT_TIMINGS) -> 
         ArgumentParser("log.py", description=what).parse_args(arguments)  # only knows --help
     clock = Clock(program.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     try:
-        _run_logger(load(Path.cwd(), os.environ), clock, timings)
+        _run_logger(load(Path.cwd(), os.environ), clock, timings or DaemonTimings())
     except SpotifyLoggerError as error:
         log.error(str(error))
         return os.EX_CONFIG if isinstance(error, Misconfigured) else 1
@@ -56,10 +56,8 @@ def _run_logger(settings: Settings, clock: Clock, timings: DaemonTimings) -> Non
         failover = Failover(settings, environment, os.uname().nodename)
         for each in (send, send_alert, failover):
             resources.enter_context(closing(each))
-        log.info(
-            f"polling Spotify every {settings.poll_min:g} to {settings.poll_max:g} s during playback,"
-            f" writing to Redis at {failover.poller.store.where}"
-        )
+        pace = f"every {settings.poll_min:g} to {settings.poll_max:g} s during playback"
+        log.info(f"polling Spotify {pace}, writing to Redis at {failover.poller.store.where}")
         run(failover, clock, heartbeat_pipe, timings.max_turn)
         failover.flush()
         log.info("stopped")

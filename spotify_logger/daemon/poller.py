@@ -58,9 +58,6 @@ class DaemonTimings(NamedTuple):
     orphan_timeout: float = 10.0  # for a lock that the children of a killed supervisor still hold
 
 
-DEFAULT_TIMINGS = DaemonTimings()
-
-
 class Environment(NamedTuple):
     """What a logger needs from the outside."""
 
@@ -71,7 +68,7 @@ class Environment(NamedTuple):
     connect: Callable[[str], RedisClient] = RedisClient
     open_database: Callable[[str], sqlite3.Connection] | None = None  # of the outbox
     may_write: Callable[[], bool] = lambda: True  # whether no other logger has taken over
-    timings: DaemonTimings = DEFAULT_TIMINGS
+    timings: DaemonTimings = DaemonTimings()
 
 
 class Turn(NamedTuple):
@@ -90,12 +87,8 @@ class Poller:
         self._clock, self._timings = clock, (timings := environment.timings)
         url, prefix = settings.redis_url, settings.redis_prefix
         self.store = Store(url, prefix, clock.utc, environment.connect, settings.listener)
-        disk = (
-            settings.state_dir / OUTBOX_FILE,
-            clock.monotonic,
-            environment.open_database,
-            timings.disk_retry,
-        )
+        path = settings.state_dir / OUTBOX_FILE
+        disk = path, clock.monotonic, environment.open_database, timings.disk_retry
         forwarding_outbox = None
         if settings.forward:
             from spotify_logger.daemon.forwarder import Forwarder  # noqa: PLC0415 - memory: most need none
@@ -126,7 +119,6 @@ class Poller:
         self._polls: Counter[str] = Counter()  # by result, since the start
         self._status: dict[str, FieldValue] = {"pid": os.getpid(), "version": __version__}
         self._trouble: str | None = ""  # None while Spotify answers, "" before the first answer
-        self._login_trouble = ""
 
     def close(self) -> None:
         """Close the connection to Redis and the outbox."""
@@ -143,6 +135,7 @@ class Poller:
             self.spotify.owner = self.recorder.session.attempt(read, otherwise=known)
             if self.spotify.owner != known:
                 self.outbox.set_note(OWNER_NOTE, self.spotify.owner)
+        login_trouble = ""
         try:
             answer = self.spotify.player_state()
         except NotBefore as error:
@@ -150,7 +143,7 @@ class Poller:
             wait, what_next = min(error.seconds, self._timings.max_wait), f"; the next request is at {until}"
             turn = self._failed(error, RATE_LIMITED, wait, what_next)
         except LoginNeeded as error:
-            self._login_trouble, self._status["login"] = str(error), "needed"
+            login_trouble, self._status["login"] = str(error), "needed"
             turn = self._failed(error, LOGIN_DEAD, self._timings.login_check_interval)
         except TryLater as error:
             reason = OFFLINE if isinstance(error, Unreachable) else SPOTIFY_DOWN
@@ -160,8 +153,8 @@ class Poller:
             turn = self._answered(answer)
         self._gap_monitor.on_planned(turn.due)
         # Before its first answer, a process does not know whether the login works.
-        if self._login_trouble or (self.spotify.is_time_known and "last_poll" in self._status):
-            self.alerts.check_login(valid_until(self.spotify.token), self._login_trouble)
+        if login_trouble or (self.spotify.is_time_known and self._status.get("login") == "ok"):
+            self.alerts.check_login(valid_until(self.spotify.token), login_trouble)
         session, disk = self.recorder.session, str(self._status["disk_trouble"]) or self.outbox.trouble
         is_refused = self._clock.monotonic() >= session.refused_since + REFUSAL_PATIENCE
         self.alerts.follow("disk", disk, "The disk works again.")
@@ -194,7 +187,6 @@ class Poller:
             if not self._trouble:
                 self._backfiller.on_start(stamp_ms)
             self._trouble = None
-        self._login_trouble = ""
         before = self._tracker.seen.state
         resumes = not before.playing and (player_state.playing or player_state.uri != before.uri)
         span = self._gap_monitor.on_answer(stamp_ms, answer.monotonic, resumes=resumes)

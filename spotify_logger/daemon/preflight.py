@@ -44,7 +44,6 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         settings = _settings(Path.cwd())
-        _ensure_login(settings)
     except SpotifyLoggerError as error:
         log.error(str(error))
         return os.EX_CONFIG
@@ -83,10 +82,8 @@ def _own_address(settings: Settings) -> tuple[str, int] | None:
         return None
     if settings.listener:  # a shared server must not stop with the logger of one of them
         if not is_listening(host, port):
-            log.warning(
-                f"nothing is listening on {host}:{port}, and with LISTENER set no server is started, because"
-                " several listeners share one: sudo apt install redis-server. Plays are queued until it runs"
-            )
+            reason = f"nothing is listening on {host}:{port}, and listeners with names share a server"
+            log.warning(f"{reason}: sudo apt install redis-server. Plays are queued until it runs")
         return None
     if known_log(settings.state_dir) and not (settings.state_dir / "redis").is_dir():
         return None  # the log is in a server that is down: an empty one would take its place
@@ -94,6 +91,7 @@ def _own_address(settings: Settings) -> tuple[str, int] | None:
 
 
 def _settings(directory: Path) -> Settings:
+    """Return the settings, once there are an app and a login; on a terminal, ask for what is missing."""
     try:
         settings = load(directory, os.environ)
     except NotConfigured:
@@ -104,19 +102,16 @@ def _settings(directory: Path) -> Settings:
     for path in (directory / AUTH_FILE, directory / DOTENV_FILE):
         if path.exists() and path.stat().st_mode & 0o077:
             log.warning(f"other users of this machine can read {path}: chmod 600 {path}")
-    return settings
-
-
-def _ensure_login(settings: Settings) -> None:
-    has_file = (settings.state_dir / TOKEN_FILE).exists()
-    if settings.refresh_token or (has_file and not _on_terminal()):
-        return  # with a damaged token file the loop waits, as with an expired login
+    token_file = settings.state_dir / TOKEN_FILE
+    if settings.refresh_token or (token_file.exists() and not _on_terminal()):
+        return settings  # with a damaged token file the loop waits, as with an expired login
     if not _on_terminal():
         raise LoginNeeded(f"not logged in to Spotify yet: {LOGIN_ADVICE} in a terminal, as this user")
     from spotify_logger.spotify import login, oauth  # noqa: PLC0415 - slow, and a service does not need them
 
-    if not oauth.TokenFile(settings.state_dir / TOKEN_FILE).load():
+    if not oauth.TokenFile(token_file).load():
         login.login(settings, sys.stdin, sys.stdout)
+    return settings
 
 
 def _on_terminal() -> bool:
@@ -174,9 +169,8 @@ def fill_auth_file(source: bytes, path: str, values: Mapping[str, str]) -> str:
         text = blank.sub(r"\1" + repr(value).replace("\\", r"\\"), text)
     text += "\n" if text and not text.endswith("\n") else ""
     written = {setting.name: setting.value for setting in parse_auth_file(text.encode(), path)}
-    return text + "".join(
-        f"{name} = {value!r}\n" for name, value in values.items() if written.get(name) != value
-    )
+    missing = [name for name, value in values.items() if written.get(name) != value]
+    return text + "".join(f"{name} = {values[name]!r}\n" for name in missing)
 
 
 def _ask(say: Callable[[str], None], ask: Callable[[str], str], prompt: str, *, needed: bool = False) -> str:

@@ -272,14 +272,9 @@ class Recorder:
         if self._last_key is not None:
             batch.write_status({"last_play": play_key(self._last_key)})
         batch.write_status({**status, **self.reconciler.status, **self.role_fields})
-        batch.write_status(
-            {
-                "outbox": len(self._outbox),
-                "outbox_trouble": self._outbox.trouble,
-                "redis_trouble": self.session.trouble or self.reconciler.log_trouble or "",
-                "persistence": self.reconciler.persistence.words,
-            }
-        )
+        batch.write_status({"outbox": len(self._outbox), "outbox_trouble": self._outbox.trouble})
+        trouble = self.session.trouble or self.reconciler.log_trouble or ""
+        batch.write_status({"redis_trouble": trouble, "persistence": self.reconciler.persistence.words})
 
     def _open_row(self, play: Play) -> OutboxPlay:
         """Return the open play under a key that stays the same."""
@@ -303,7 +298,5 @@ class Recorder:
         for row in rows:
             if not {index_key(day_of(row.key)), row.play.item.key, play_key(row.key)}.isdisjoint(refused):
                 self._refused[row.key] = retry_at
-        self._outbox.mark(
-            [row.key for row in rows if row.key not in self._refused],
-            [second for second in gaps if {gap_key(second), GAPS}.isdisjoint(refused)],
-        )
+        taken = [row.key for row in rows if row.key not in self._refused]
+        self._outbox.mark(taken, [second for second in gaps if {gap_key(second), GAPS}.isdisjoint(refused)])

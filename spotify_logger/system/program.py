@@ -24,9 +24,8 @@ def check_python(program: str) -> None:
     """Exit with code 78 and a line on stderr if Python is too old for `program`, such as "run.py"."""
     if sys.version_info < MINIMUM_PYTHON:
         have, wanted = ".".join(map(str, sys.version_info[:3])), ".".join(map(str, MINIMUM_PYTHON))
-        sys.stderr.write(
-            f"Spotify Logger needs Python {wanted} or newer, not {have}. Try: python{wanted} {program}\n"
-        )
+        advice = f"Try: python{wanted} {program}"
+        sys.stderr.write(f"Spotify Logger needs Python {wanted} or newer, not {have}. {advice}\n")
         sys.exit(os.EX_CONFIG)
 
 
