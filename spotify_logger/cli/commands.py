@@ -1,9 +1,9 @@
 """The commands with their arguments, for argparse."""
 
 import argparse
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from spotify_logger import __version__
 from spotify_logger.config.settings import URL_FORMS, is_redis_url, is_visible_ascii
@@ -24,7 +24,6 @@ Settings come from the environment, .env and auth.py in the current directory, o
 ~/.config/spotify-logger.
 Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78 invalid settings.
 """
-Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001 - has no public name
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 HIDEABLE = ("track", "artist", "show")
 HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # prefixes of the keys of what is hidden
@@ -107,7 +106,19 @@ def command_parser() -> CommandParser:
     whose.add_argument("--listener", metavar="NAME", help="use the log of this listener")
     whose.add_argument("--demo", action="store_true", help="use the log of the demo that is running")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    add = partial(_add_command, commands)
+
+    def add(name: str, what: str, *options: str, json: bool = True, csv: bool = True) -> CommandParser:
+        """Add a command with shared options, and with --json and --csv unless it does not support them."""
+        command = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
+        if json:
+            forms = command.add_mutually_exclusive_group()
+            forms.add_argument("--json", action="store_true", help="print JSON (times in UTC)")
+            if csv:
+                forms.add_argument("--csv", action="store_true", help="print CSV (times in UTC)")
+        command.set_defaults(json=False, csv=False)
+        command.add_options(*options)
+        return command
+
     what = "log what you play, until Ctrl-C; the first start asks for your Spotify app and login"
     start = add("run", what, json=False)
     start.add_flag("--web", "also serve the web page, with the options below")
@@ -125,23 +136,8 @@ def command_parser() -> CommandParser:
     _add_imports_and_exports(add)
     _add_maintenance(add)
     add("web", "serve the web page", json=False).add_page_options()
-    topic = commands.add_parser("help", help="show this help, or the help of a command", allow_abbrev=False)
+    topic = add("help", "show this help, or the help of a command", json=False)
     topic.add_argument("topic", nargs="?", metavar="COMMAND", help="the command to explain")
-    return parser
-
-
-def _add_command(
-    commands: Commands, name: str, what: str, *options: str, json: bool = True, csv: bool = True
-) -> CommandParser:
-    """Add a command with shared options, and with --json and --csv unless it does not support them."""
-    parser = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
-    if json:
-        forms = parser.add_mutually_exclusive_group()
-        forms.add_argument("--json", action="store_true", help="print JSON (times in UTC)")
-        if csv:
-            forms.add_argument("--csv", action="store_true", help="print CSV (times in UTC)")
-    parser.set_defaults(json=False, csv=False)
-    parser.add_options(*options)
     return parser
 
 
@@ -166,7 +162,7 @@ class _StoreIfGiven(argparse.Action):
             setattr(namespace, self.dest, value)
 
 
-def _add_questions(add: partial[CommandParser]) -> None:
+def _add_questions(add: Callable[..., CommandParser]) -> None:
     about_a_period = ("min", *PERIOD)
     ranked = (*RANKED, *about_a_period)
     status = add("status", "whether the logger is alive and well (exit code 1 if not)", csv=False)
@@ -213,7 +209,7 @@ def _add_questions(add: partial[CommandParser]) -> None:
         page.add_argument("text", nargs="+", metavar="TEXT", type=SEARCH_TEXT.value, help=what)
 
 
-def _add_imports_and_exports(add: partial[CommandParser]) -> None:
+def _add_imports_and_exports(add: Callable[..., CommandParser]) -> None:
     bring = add("import", "import earlier plays from data exports", csv=False)
     bring.add_argument("paths", nargs="*", type=Path, metavar="FILE", help="files, folders or ZIP archives")
     bring.add_flag("--samples", "import what the 2019 script left in Redis")
@@ -249,7 +245,7 @@ def _add_imports_and_exports(add: partial[CommandParser]) -> None:
     forward.add_argument("--since", metavar="DAY", type=str.strip, help=f"for backlog: {periods.DAY_FORMS}")
 
 
-def _add_maintenance(add: partial[CommandParser]) -> None:
+def _add_maintenance(add: Callable[..., CommandParser]) -> None:
     forget = add("forget", "delete plays, after showing them and asking", csv=False)
     what = "a title, artist or album, or a key such as listening:<second>"
     forget.add_argument("text", nargs="*", metavar="TEXT", type=SEARCH_TEXT.value, help=what)

@@ -29,15 +29,14 @@ from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 from spotify_logger.system.program import EXIT_INTERRUPTED, module_command
 
-# Imports make many objects that stay: Python looks for garbage less often, and not again at the end.
-GC_THRESHOLD = 50_000
 EXIT_BROKEN_PIPE = 141  # by shell convention: 128 + SIGPIPE
 ANY_LISTENER = ("status", "now", "import", "restore", "move", "token")  # may have no log yet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    gc.set_threshold(GC_THRESHOLD)
+    # Imports make many objects that stay: Python looks for garbage less often, and not again at the end.
+    gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     sys.stdout = sys.stdout or io.StringIO()  # it may be closed: `>&-`
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -197,10 +196,9 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
     try:
         from spotify_logger.web.app import serve  # noqa: PLC0415 - an optional extra, and slow to import
     except ModuleNotFoundError as error:
+        problem = f"the web page needs a package that is not installed ({error.name})"
         advice = "pip install 'spotify-logger[web]', or '.[web]' in a clone"
-        raise Misconfigured(
-            f"the web page needs a package that is not installed ({error.name}): {advice}"
-        ) from None
+        raise Misconfigured(f"{problem}: {advice}") from None
     return serve(options, settings)
 
 

@@ -35,9 +35,8 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
         # What root wrote there could not be read by the logger any more.
         is_ours = (folder / "redis").stat().st_uid == os.geteuid()
     if not (is_ours and may_start):
-        raise SpotifyLoggerError(
-            f"nothing is listening on {host}:{port}: start the logger, which runs Redis, or set REDIS_URL"
-        )
+        problem = f"nothing is listening on {host}:{port}"
+        raise SpotifyLoggerError(f"{problem}: start the logger, which runs Redis, or set REDIS_URL")
     lock_fd = lock_file.acquire(folder, "spotify-logger")
     try:
         with _running(EmbeddedServer(folder / "redis", host, port, lock_fd)):

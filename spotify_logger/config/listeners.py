@@ -18,10 +18,6 @@ def unknown_listener(name: str, known: Iterable[str]) -> str:
 
 def for_listener(settings: Settings, listener: str) -> Settings:
     """Return these settings for another listener; "" is the unnamed one."""
-    shared_prefix = remove_listener(settings.redis_prefix, settings.listener)
-    return replace(
-        settings,
-        listener=listener,
-        redis_prefix=add_listener(shared_prefix, listener),
-        state_dir=(settings.state_dir.parent if settings.listener else settings.state_dir) / listener,
-    )
+    prefix = add_listener(remove_listener(settings.redis_prefix, settings.listener), listener)
+    folder = (settings.state_dir.parent if settings.listener else settings.state_dir) / listener
+    return replace(settings, listener=listener, redis_prefix=prefix, state_dir=folder)

@@ -127,16 +127,14 @@ def _(result: item_page.ItemPage, question: Question) -> Sequence[Block]:
 
 @answers.csv_rows.register(item_page.ItemPage)
 def _(result: item_page.ItemPage) -> Sequence[answers.CsvRow]:
-    if not result.found:
+    if not (found := result.found):
         return [answers.columns(line, CANDIDATE) for line in result.candidates]
+    parts = {"track": found.tracks, "album": found.albums, "id": found.ids}
+    ranked = [(what, *each) for what, lines in parts.items() for each in enumerate(lines, 1)]
     return [
-        answers.columns(result.found, REPORTED, what=result.kind),
-        *(answers.columns(each, REPORTED, what="period", name=each.when) for each in result.found.periods),
-        *(
-            answers.columns(line, REPORTED, what=part.removesuffix("s"), rank=rank)
-            for part in ("tracks", "albums", "ids")
-            for rank, line in enumerate(getattr(result.found, part), 1)
-        ),
+        answers.columns(found, REPORTED, what=result.kind),
+        *(answers.columns(each, REPORTED, what="period", name=each.when) for each in found.periods),
+        *(answers.columns(line, REPORTED, what=what, rank=rank) for what, rank, line in ranked),
     ]
 
 

@@ -131,8 +131,7 @@ def _highlights(result: summary.Review, question: Question) -> list[Sequence[Cel
         rows.append((what, how, title))
     if shows := result.top["shows"]:  # in one line: most listeners have none or few
         names = (filled("{} ({})", line.name, _rounded(line, result.by)) for line in shows)
-        people, programs = zip(*names, strict=True)
-        rows.append(("shows", None, Formatted(", ".join(people), ", ".join(programs))))
+        rows.append(("shows", None, phrase(*names, sep=", ")))
     return rows
 
 

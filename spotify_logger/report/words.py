@@ -90,9 +90,9 @@ def change(now: int, before: int, *, is_time: bool) -> Formatted:
     return Formatted(text, "-" * (now < before) + (_clock if is_time else str)(abs(now - before)))
 
 
-def phrase(*cells: Cell) -> Formatted:
+def phrase(*cells: Cell, sep: str = " ") -> Formatted:
     """Return several cells in one: "1,234 plays"; in a pipe "1234 plays"."""
-    return filled(" ".join(["{}"] * len(cells)), *cells)
+    return filled(sep.join(["{}"] * len(cells)), *cells)
 
 
 def filled(text: str, *cells: Cell) -> Formatted:
