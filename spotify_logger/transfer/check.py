@@ -7,7 +7,7 @@ for each play.
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from itertools import chain, groupby
+from itertools import chain, compress, groupby
 from typing import TextIO
 
 from spotify_logger.core import redis_keys as keys
@@ -65,9 +65,7 @@ def check(
     found.check_gaps()
     names = [keys.play_key(second) for second in sorted(archive.tombstones())]
     findings.seen["forgotten"] += len(names)
-    for name, is_back in zip(names, archive.fields(names, ["started_at"]), strict=True):
-        if is_back:
-            findings.add(FindingKind.BACK, name)
+    findings.add(FindingKind.BACK, *compress(names, archive.fields(names, ["started_at"])))
     if repair:  # readers do not know what people have changed with redis-cli
         touched = {*map(str, found.days), *archive.hash(keys.REVISIONS), keys.CATALOG}
         archive.write([archive.touch(sorted(touched))])
@@ -117,8 +115,7 @@ class LogCheck:
                 if play is None or play.index != lines.get(second):
                     different.append(second)
                 if play is not None:
-                    self._register(play)
-                    self._check_overlap(play)
+                    self._check_play(play)
             self._report(self._inspect(different))
             done += len(some)
             progress("checking the plays", done, len(days))
@@ -135,19 +132,17 @@ class LogCheck:
                 if second is not None and str(second) == name and keys.day_of(second) == day:
                     lines[second] = line
                 else:
-                    self.findings.add(FindingKind.ASTRAY, f"{index} {name}")
                     wrong.append(name)
+            self.findings.add(FindingKind.ASTRAY, *(f"{index} {name}" for name in wrong))
             if wrong and self.findings.repair:
                 self._archive.write([("HDEL", self._archive.key(index), *wrong)])
         return lines
 
-    def _register(self, play: Play) -> None:
-        self.findings.seen["plays"] += 1
+    def _check_play(self, play: Play) -> None:
         self._played[play.item.key] = play.second
+        self.findings.seen["plays"] += 1
         if play.second not in naming_seconds(play.started_ms // 1000):
             self.findings.add(FindingKind.MISNAMED, keys.play_key(play.second))
-
-    def _check_overlap(self, play: Play) -> None:
         if play.source != BACKFILL:
             tolerance_ms = SAME_END_MS if play.source == LIVE else MINUTE_MS
             if play.started_ms < self._until_ms - tolerance_ms:
@@ -195,7 +190,8 @@ class LogCheck:
                     play = _rebuild(second, held, lines.get(second, ""), item)
                     if play is not None:
                         batch.write_play(second, play.to_hash(), play.index)
-                        self._register(play)
+                        self._played[play.item.key] = second
+                        self.findings.seen["plays"] += 1
                         del self.lost[second]
 
     def delete_lost(self) -> None:
@@ -212,20 +208,18 @@ class LogCheck:
         for batch in batched(sorted(played.keys() - self._catalog), HASHES_PER_BATCH):
             found = archive.send([("EXISTS", archive.key(key)) for key in batch])
             missing = [key for key, exists in zip(batch, found, strict=True) if not exists]
-            for key in missing:
-                self.findings.add(FindingKind.UNKNOWN_ITEM, key)
+            self.findings.add(FindingKind.UNKNOWN_ITEM, *missing)
             if self.findings.repair:
-                hashes = archive.hashes(keys.play_key(played[key]) for key in missing)
-                fields = ([(name, play[name]) for name in ITEM_FIELDS if name in play] for play in hashes)
-                both = zip(map(archive.key, missing), fields, strict=True)
-                archive.write([("HSET", key, *chain.from_iterable(some)) for key, some in both if some])
+                plays = archive.hashes(keys.play_key(played[key]) for key in missing)
+                fields = ({name: play[name] for name in ITEM_FIELDS if name in play} for play in plays)
+                both = zip(missing, fields, strict=True)
+                archive.write([archive.hset(key, some) for key, some in both if some])
         unused = self._catalog - played.keys()
         if self.findings.why_kept:
             unused.difference_update(self.lost.values())
         for batch in batched(sorted(unused), HASHES_PER_BATCH):
             items = item_hashes(archive, batch)
-            for key in items:
-                self.findings.add(FindingKind.UNUSED_ITEM, key)
+            self.findings.add(FindingKind.UNUSED_ITEM, *items)
             if self.findings.repair:
                 remove_items(archive, items, now)
 

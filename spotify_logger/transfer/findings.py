@@ -48,11 +48,10 @@ class Findings:
         self.seen: Counter[str] = Counter()  # how many plays, items and so on were checked
         self.why_kept = ""  # why what is left of plays stays; "" if a repair deletes it
 
-    def add(self, kind: FindingKind, name: str) -> None:
-        """Count a finding at the key `name`."""
-        self._counts[kind] += 1
-        if len(self._examples[kind]) < MAX_EXAMPLES:
-            self._examples[kind].append(name)
+    def add(self, kind: FindingKind, *names: str) -> None:
+        """Count findings at the keys `names`."""
+        self._counts[kind] += len(names)
+        self._examples[kind] = [*self._examples[kind], *names][:MAX_EXAMPLES]
 
     def answer(self) -> Answer:
         """Return the findings; exit code 1 if there is damage, or any is left after a repair."""

@@ -27,7 +27,6 @@ from spotify_logger.system.errors import SpotifyLoggerError
 # Of a listener; gaps and days get theirs from the rest.
 HASHES = (keys.STATUS, keys.TOMBSTONES, keys.HIDDEN, keys.REVISIONS)
 SETTLED_AFTER = 3600.0  # seconds after its end for which a play may change; its logger writes it again, too
-SHARED_HASHES = (keys.LISTENERS, keys.TOKENS)
 _PLAY, _GAP = re.compile(r"listening:[0-9]{1,10}"), re.compile(r"gap:[0-9]{1,10}")
 
 
@@ -106,7 +105,7 @@ def _copy(source: Archive, target: Archive, until: str) -> Iterator[tuple[int, i
             for each in zip(others, source.hashes(others), target.hashes(others), strict=True):
                 _copy_hash(batch, target.revision(), *each)
         yield len(seconds), plays
-    for key in map(source.shared_key, SHARED_HASHES):
+    for key in map(source.shared_key, (keys.LISTENERS, keys.TOKENS)):
         ours, theirs = (store.send([("HGETALL", key)])[0] or {} for store in (source, target))
         target.write([("HSET", key, name, value) for name, value in ours.items() if name not in theirs])
 

@@ -45,7 +45,6 @@ _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 ROWS_PER_BATCH = 1000  # rows after which the progress is reported, and records that are not plays are written
 PLAYS_PER_BATCH = 1000  # plays after which a silence ends a batch; after twice as many it ends anyway
 SILENCE_MS = 120_000  # milliseconds of silence that separate rows which have nothing to do with each other
-LONG_SILENCE_MS = 2 * CONTEXT_MS  # after which a new batch begins: the plays in between are not read
 LONGEST_LISTEN_MS = 900_000  # milliseconds for which a listen of another logger may have gone on
 
 _SCHEMA = """
@@ -214,7 +213,7 @@ def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
     for entry in entries:
         silence_ms, size = entry.play.started_ms - until_ms, len(batch)
         is_full = size >= PLAYS_PER_BATCH and (silence_ms > SILENCE_MS or size >= 2 * PLAYS_PER_BATCH)
-        if batch and (is_full or silence_ms > LONG_SILENCE_MS):
+        if batch and (is_full or silence_ms > 2 * CONTEXT_MS):  # the plays in between are not read
             yield batch
             batch = []
         batch.append(entry)

@@ -37,7 +37,6 @@ _HISTORY = re.compile(r"streaming.?history|endsong|endvideo", re.IGNORECASE)
 """What Spotify calls its files: one that is damaged from its first row on is said to be so."""
 _JSON = re.compile(r"(?!\._).*\.jsonl?(\.gz)?", re.IGNORECASE)  # macOS puts files named "._..." into zips
 _HEAD_CHARS = 1 << 16
-_ROWS_TO_TRY = 10
 _EMPTY = r"\s*(\[\s*\]\s*)?\Z"
 _MISTAKEN = {
     _EMPTY: "empty: download or export it again",
@@ -209,7 +208,7 @@ def _service(head: str, *, is_csv: bool) -> str:
     """Return whose format the first rows of a file have; "" if it is not a known one."""
     readable = head.encode("utf-8", "replace").decode()  # its rows are refused one by one
     with suppress(UnreadableFile, csv.Error):
-        rows = islice(read_rows(io.StringIO(readable), is_csv=is_csv), _ROWS_TO_TRY)
+        rows = islice(read_rows(io.StringIO(readable), is_csv=is_csv), 10)
         return next((known.service for known in map(format_of, rows) if known is not None), "")
     return ""
 
