@@ -5,8 +5,10 @@ are scanned first, so that what the logger writes meanwhile is no difference; on
 for each play.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
+from enum import Enum
 from itertools import chain, compress, groupby
 from typing import TextIO
 
@@ -17,18 +19,47 @@ from spotify_logger.core.matching import MINUTE_MS, SAME_END_MS, naming_seconds
 from spotify_logger.core.play import BACKFILL, LIVE, PLAY_FIELDS, Play
 from spotify_logger.core.player_state import ITEM_FIELDS, encode_artists, whole_number
 from spotify_logger.core.times import from_iso, to_iso
-from spotify_logger.report.answers import Answer
+from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.progress import Progress, progress_bar
-from spotify_logger.report.words import counted, format_time
+from spotify_logger.report.words import count_cell, counted, filled, format_time
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
 from spotify_logger.transfer.delete import Confirmation, item_hashes, remove_items
-from spotify_logger.transfer.findings import LOST_KINDS, RESTORE_ADVICE, FindingKind, Findings
 
 INDEXED_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """The fields of a play that its index entry depends on."""
 MAX_TRIES = 3  # how many times an index entry is written if the logger changes the play meanwhile
+MAX_EXAMPLES = 5  # examples kept of each kind
+NOUNS = {"plays": "play", "days": "day", "items": "item", "gaps": "gap", "forgotten": "deleted play"}
+
+
+class FindingKind(Enum):
+    """A kind of problem; the value is shown to the user."""
+
+    UNLISTED = "plays missing from the index"
+    DIFFERENT = "index entries that differ from the play"
+    LOST = "index entries without a play"
+    INCOMPLETE = "plays that have lost some of their fields"
+    ASTRAY = "index entries whose name is not a second of their day"
+    UNKNOWN_ITEM = "items of plays missing from the catalog"
+    UNUSED_ITEM = "catalog items that no play uses"
+    UNLISTED_GAP = "gaps missing from their index, or different in it"
+    LOST_GAP = "index entries without a gap"
+    OLD_FORM = "index entries of the first version, which lack the end reason"
+    STRANGE = "keys of plays, days or gaps that hold something else: inspect them with redis-cli"
+    MISNAMED = "plays whose key is not the second of their start"
+    BACK = "deleted plays that are back: delete them again"
+    OVERLAPPING = "plays that began before the previous one was over"
+    JOINED_ARTISTS = "items of earlier versions, without a list of their artists"
+    DOUBTFUL_ARTISTS = "items of earlier versions whose artists cannot be told apart"
+
+
+NOTICES = {FindingKind.OVERLAPPING, FindingKind.DOUBTFUL_ARTISTS}
+LEFT_TO_THE_USER = NOTICES | {FindingKind.STRANGE, FindingKind.MISNAMED, FindingKind.BACK}  # by --repair
+LOST_KINDS = {FindingKind.LOST, FindingKind.INCOMPLETE}  # of which --repair deletes what is left, if asked
+RESTORE_ADVICE = "`spotify-logger restore` brings back plays that are in the second copy"
+HARMLESS = NOTICES | {FindingKind.OLD_FORM, FindingKind.JOINED_ARTISTS}  # information rather than errors
 
 
 def check(
@@ -70,6 +101,52 @@ def check(
         touched = {*map(str, found.days), *archive.hash(keys.REVISIONS), keys.CATALOG}
         archive.write([archive.touch(sorted(touched))])
     return findings.answer()
+
+
+class Findings:
+    """What a check finds, and repairs as far as possible if `repair` is set."""
+
+    def __init__(self, *, repair: bool) -> None:
+        self.repair = repair
+        self._counts: Counter[FindingKind] = Counter()
+        self._examples: defaultdict[FindingKind, list[str]] = defaultdict(list)
+        self.seen: Counter[str] = Counter()  # how many plays, items and so on were checked
+        self.why_kept = ""  # why what is left of plays stays; "" if a repair deletes it
+
+    def add(self, kind: FindingKind, *names: str) -> None:
+        """Count findings at the keys `names`."""
+        self._counts[kind] += len(names)
+        self._examples[kind] = [*self._examples[kind], *names][:MAX_EXAMPLES]
+
+    def answer(self) -> Answer:
+        """Return the findings; exit code 1 if there is damage, or any is left after a repair."""
+        rows, found, is_healthy = [], {}, True
+        for kind in filter(self._counts.__getitem__, FindingKind):
+            number, examples = self._counts[kind], self._examples[kind]
+            is_kept = kind in LOST_KINDS and self.why_kept
+            is_repairable = kind not in LEFT_TO_THE_USER and not is_kept
+            is_healthy &= kind in HARMLESS or (self.repair and is_repairable)
+            action = ("repaired" if self.repair else "repairable") if is_repairable else "not repairable"
+            rows.append((number, kind.value, action, ", ".join(examples)))
+            found[kind.name.lower()] = {"count": number, "first": examples}
+        if is_healthy:
+            outcome = "no problems left" if self.repair else "no problems"
+        elif self.repair:
+            outcome = "the rest is up to you"
+        else:
+            outcome = "there are problems; --repair fixes those marked as repairable"
+        seen = [count_cell(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name]]
+        heads = ", ".join(["{}"] * len(seen)) or "nothing is logged yet"
+        page: list[Block] = [filled(f"{heads}: {outcome}", *seen)]
+        if rows:
+            page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
+        if any(self._counts[kind] for kind in LOST_KINDS) and not self.repair:
+            page.append(f"{RESTORE_ADVICE}.")
+        if self.why_kept:
+            page.append(f"What is left of plays is kept: {self.why_kept}.")
+        seen_counts = {name: self.seen[name] for name in NOUNS}
+        data = {"well": is_healthy, "repaired": self.repair, "seen": seen_counts, "found": found}
+        return Answer(data, page, code=not is_healthy)
 
 
 PlayFinding = tuple[FindingKind, Play | None, str]

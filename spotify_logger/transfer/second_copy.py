@@ -31,7 +31,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.export import JsonObject, LogPeriod, records
 from spotify_logger.transfer.importer.command import decide_plays, import_history
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, read_record
-from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile, read_rows
+from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile
 from spotify_logger.transfer.move import accept
 
 FILE_NAME = "{:%Y-%m}.jsonl.gz"
@@ -110,11 +110,11 @@ def _copy_month(archive: Archive, month: date, path: Path) -> int:
     begin, end = (keys.second_of_day(day) for day in (month, (month + timedelta(31)).replace(day=1)))
     rows = {_name(row): row for row in records(LogPeriod(archive, begin, end))}
     rows.pop(None, None)
-    missing: list[JsonObject] = []
+    missing, copy = list[JsonObject](), SourceFile(str(path), path)
     try:
         if path.exists():
-            with SourceFile(str(path), path).open() as text:
-                missing = [row for row in read_rows(text) if isinstance(row, dict) and _name(row) not in rows]
+            with copy.open() as text:
+                missing = [row for row in copy.rows(text) if isinstance(row, dict) and _name(row) not in rows]
     except UnreadableFile:
         bad = path.with_name(f"{path.name}.bad")
         path.replace(bad)
@@ -125,7 +125,7 @@ def _copy_month(archive: Archive, month: date, path: Path) -> int:
     lost_plays = {identity(each.entry.play): each.replaced for each in decisions if each.is_written}
     for worse in chain.from_iterable(lost_plays.values()):
         rows.pop(identity(worse), None)
-    lost = [row for row in missing if row["kind"] == "gap" or _name(row) in lost_plays]
+    lost = [row for row in missing if row.get("kind") == "gap" or _name(row) in lost_plays]
     items = {entry.play.item.key for entry in map(_play, (*rows.values(), *lost)) if entry}
     lost += [row for row in missing if row.get("key") in items]
     _write(path, [*rows.values(), *lost])
@@ -137,7 +137,8 @@ def _name(row: JsonObject) -> object:
     entry = _play(row)
     if entry is not None:
         return identity(entry.play)
-    return None if row["kind"] == "play" else (row["kind"], row.get("key", row.get("second")))
+    kind = row.get("kind")
+    return None if kind == "play" else (kind, row.get("key", row.get("second")))
 
 
 def _play(row: JsonObject) -> ImportedPlay | None:

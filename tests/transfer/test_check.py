@@ -13,9 +13,8 @@ from spotify_logger.report.answers import Table
 from spotify_logger.report.words import Formatted
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import RedisClient, StoreError
-from spotify_logger.transfer.check import check
+from spotify_logger.transfer.check import MAX_EXAMPLES, FindingKind, check
 from spotify_logger.transfer.delete import Confirmation
-from spotify_logger.transfer.findings import MAX_EXAMPLES, FindingKind
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.second_copy import update
 from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotify_logger.transfer.importer import files
-from spotify_logger.transfer.importer.files import UnreadableFile, read_rows
+from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text(),
@@ -23,7 +24,7 @@ def read(content: bytes) -> tuple[list[object], str]:
     rows: list[object] = []
     with io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", "surrogateescape") as text:
         try:
-            rows.extend(read_rows(text))
+            rows.extend(SourceFile("", Path()).rows(text))
         except UnreadableFile as error:
             return rows, str(error)
     return rows, ""

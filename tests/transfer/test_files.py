@@ -8,7 +8,7 @@ import pytest
 
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer import files
-from spotify_logger.transfer.importer.files import FoundFiles, UnreadableFile, find_sources, read_rows
+from spotify_logger.transfer.importer.files import FoundFiles, UnreadableFile, find_sources
 from tests.exports import A, account, extended, write
 
 ROW = b'[{"ts": "2025-01-01T00:00:00Z", "ms_played": 1}]'
@@ -203,7 +203,7 @@ def test_zip_member_is_read_without_unpacking(tmp_path: Path) -> None:
     (source,) = find_sources([make_zip(tmp_path / "z.zip", {"a/endsong_0.json": content})]).sources
     assert (source.name, source.size) == (f"{tmp_path}/z.zip/a/endsong_0.json", len(content))
     with source.open() as text:
-        assert list(read_rows(text)) == [{"ts": 1}, {"ts": 2}]
+        assert list(source.rows(text)) == [{"ts": 1}, {"ts": 2}]
     assert [path.name for path in tmp_path.iterdir()] == ["z.zip"]
 
 

@@ -16,7 +16,7 @@ from spotify_logger.core.play import Play
 from spotify_logger.core.times import to_iso
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, SkipReason
-from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile, find_sources, read_rows
+from spotify_logger.transfer.importer.files import SourceFile, UnreadableFile, find_sources
 from spotify_logger.transfer.importer.formats import format_of, read_row
 from tests.exports import NOON, NOW_MS, A, B, C, account, extended, write
 from tests.transfer.test_dedup import logged
@@ -144,21 +144,22 @@ def test_csv_of_the_tools_for_last_fm_is_read(tmp_path: Path, lines: str) -> Non
     (source,) = find_sources([tmp_path]).sources
     assert (source.service, source.user) == ("Last.fm", "ann" if "#ann" in lines else "")
     with source.open() as text:
-        (row,) = read_rows(text, is_csv=source.is_csv)
+        (row,) = source.rows(text)
     found, expected = read_row(row, NOW_MS), read_row(LAST_FM, NOW_MS)
     assert found == expected
 
 
 def test_csv_that_is_no_table(tmp_path: Path) -> None:
-    assert list(read_rows(io.StringIO(""), is_csv=True)) == []
-    damaged, row = read_rows(io.StringIO("artist,date\n\udce4,1\nZero,1\n"), is_csv=True)
-    assert (isinstance(damaged, str), row) == (True, {"artist": "Zero", "date": "1"})
-    (long,) = read_rows(io.StringIO("artist,date\n" + "a," * (1 << 18)), is_csv=True)
-    assert long == {"artist": "a", "date": "a"}
     path = tmp_path / "long.csv"
+    source = SourceFile(str(path), path, is_csv=True)
+    assert list(source.rows(io.StringIO(""))) == []
+    damaged, row = source.rows(io.StringIO("artist,date\n\udce4,1\nZero,1\n"))
+    assert (isinstance(damaged, str), row) == (True, {"artist": "Zero", "date": "1"})
+    (long,) = source.rows(io.StringIO("artist,date\n" + "a," * (1 << 18)))
+    assert long == {"artist": "a", "date": "a"}
     path.write_text('artist\n"' + "a\n" * (1 << 17))
-    with pytest.raises(UnreadableFile, match="field"), SourceFile(str(path), path).open() as text:
-        list(read_rows(text, is_csv=True))
+    with pytest.raises(UnreadableFile, match="field"), source.open() as text:
+        list(source.rows(text))
 
 
 def test_exports_of_other_loggers_are_recognized(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_exports_of_other_loggers_are_recognized(tmp_path: Path) -> None:
     assert found.others == 2
     for source in found.sources:
         with source.open() as text:
-            assert [format_of(row) is not None for row in read_rows(text, is_csv=source.is_csv)] == [
+            assert [format_of(row) is not None for row in source.rows(text)] == [
                 True,
                 True,
             ]

@@ -28,13 +28,7 @@ from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete import remove_unused
 from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Decision, Deduplicator, RowStatus
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkipReason
-from spotify_logger.transfer.importer.files import (
-    FoundFiles,
-    SourceFile,
-    UnreadableFile,
-    find_sources,
-    read_rows,
-)
+from spotify_logger.transfer.importer.files import FoundFiles, SourceFile, UnreadableFile, find_sources
 from spotify_logger.transfer.importer.formats import read_row, user_of
 from spotify_logger.transfer.importer.legacy_samples import plays_of, read_sample
 from spotify_logger.transfer.importer.writer import MAX_ROWS_SHOWN, PlayWriter
@@ -147,7 +141,7 @@ def _read_files(
         others: list[OtherRecord] = []
         try:
             with source.open() as text:
-                for number, row in enumerate(read_rows(text, is_csv=source.is_csv), 1):
+                for number, row in enumerate(source.rows(text), 1):
                     if user_of(row) not in {"", source.user}:
                         continue
                     found = read_row(row, now_ms, private=private)

@@ -117,6 +117,10 @@ class SourceFile(NamedTuple):
             except READ_ERRORS as error:
                 raise UnreadableFile(f"cannot be read: {describe_error(error)}") from None
 
+    def rows(self, text: TextIO) -> Iterator[object]:
+        """Yield the rows in its text; as text, a line that is not JSON, and a row that is not UTF-8."""
+        return _csv_rows(text) if self.is_csv else _json_rows(text)
+
 
 @dataclass
 class FoundFiles:
@@ -150,8 +154,9 @@ class FoundFiles:
         except UnreadableFile as error:
             why = str(error)
         user, is_csv = _USER.search(head), head.lstrip()[:1] not in {"[", "{"}
-        service = _service(head, is_csv=is_csv)
-        source = source._replace(is_csv=is_csv, service=service or "Spotify", user=user[1] if user else "")
+        source = source._replace(is_csv=is_csv, user=user[1] if user else "")
+        service = _service(source, head)
+        source = source._replace(service=service or "Spotify")
         # The zips of ListenBrainz have a file for what there is none of, too.
         is_needless = bool(source.members) and not why and re.match(_EMPTY, head) is not None
         if service or (is_history and not is_csv):
@@ -200,15 +205,15 @@ def _by_user(source: SourceFile) -> list[SourceFile]:
     users = {source.user}
     if source.user and source.service == "Spotify":
         with suppress(UnreadableFile), source.open() as text:  # what is wrong is said when it is imported
-            users |= {user for row in read_rows(text, is_csv=source.is_csv) if (user := user_of(row))}
+            users |= set(filter(None, map(user_of, source.rows(text))))
     return [source._replace(user=user) for user in sorted(users)]
 
 
-def _service(head: str, *, is_csv: bool) -> str:
+def _service(source: SourceFile, head: str) -> str:
     """Return whose format the first rows of a file have; "" if it is not a known one."""
     readable = head.encode("utf-8", "replace").decode()  # its rows are refused one by one
     with suppress(UnreadableFile, csv.Error):
-        rows = islice(read_rows(io.StringIO(readable), is_csv=is_csv), 10)
+        rows = islice(source.rows(io.StringIO(readable)), 10)
         return next((known.service for known in map(format_of, rows) if known is not None), "")
     return ""
 
@@ -239,11 +244,6 @@ def find_sources(paths: Iterable[Path], users: Collection[str] = ()) -> FoundFil
                 found.refused.append((str(file), why))
     found.choose(users)
     return found
-
-
-def read_rows(text: TextIO, *, is_csv: bool = False) -> Iterator[object]:
-    """Yield the rows of a file; as text, a line that is not JSON, and a row that is not UTF-8."""
-    return _csv_rows(text) if is_csv else _json_rows(text)
 
 
 def _json_rows(text: TextIO) -> Iterator[object]:
