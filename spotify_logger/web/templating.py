@@ -1,10 +1,11 @@
 """Jinja templates, and what they refer to: filters, static files, and the covers and links of rows."""
 
-import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
+from hashlib import blake2b, sha256
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +44,7 @@ SPOTIFY_COVER = re.compile(r"https://i\.scdn\.co/image/[0-9a-zA-Z]{1,100}")
 DEMO_COVER = re.compile(r"/covers/[0-9a-zA-Z]{1,100}\.svg")  # the demo's page draws them
 LARGE, MIDDLE, SMALL = "ab67616d0000b273", "ab67616d00001e02", "ab67616d00004851"
 TILE_COLORS = 8
-SHADES = 5  # of a heatmap, not counting the one for zero
+SHADES = 5  # of a heatmap, up to that for the maximum, besides 0
 
 
 class Assets(StaticFiles):
@@ -57,7 +58,7 @@ class Assets(StaticFiles):
             raise Misconfigured("the chart library is missing: pip install 'spotify-logger[web]'")
         super().__init__(directory=STATIC_FILES, packages=[(CHART_PACKAGE, CHART_FOLDER)])
         paths = (path for folder in self.all_directories for path in sorted(Path(folder).iterdir()))
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+        digest = sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         self.path = f"/static/{digest[:12]}"
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
@@ -131,16 +132,19 @@ class Templates:
             "percent": lambda share: "–" if share is None else words.share(share, 1).for_people,
             "duration_in_words": words.rough_duration,
             "timestamp": lambda stamp: seconds_of(stamp) or 0.0,
-            "time": _written("%H:%M"),
-            "date": _written("%Y-%m-%d"),
-            "datetime": _written(f"{DAY_FORM}, %H:%M"),
-            "day": _written(DAY_FORM),
-            "long_date": _written(f"%A, {DAY_FORM}"),
+            "time": partial(_written, "%H:%M"),
+            "date": partial(_written, "%Y-%m-%d"),
+            "datetime": partial(_written, f"{DAY_FORM}, %H:%M"),
+            "day": partial(_written, DAY_FORM),
+            "long_date": partial(_written, f"%A, {DAY_FORM}"),
             "week_end": lambda monday: str(date.fromisoformat(monday) + timedelta(days=6)),
-            "tile_color": tile_color,
-            "initial": initial,
-            "small_cover": small_cover,
-            "shade": _shade,
+            # Always the same for one name.
+            "tile_color": lambda name: (
+                blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILE_COLORS
+            ),
+            "initial": lambda name: next(filter(str.isalnum, name), "?").upper()[:1],
+            "small_cover": lambda cover: cover.replace(MIDDLE, SMALL),
+            "shade": lambda value, most: value and most and max(1, -int(-value * SHADES // most)),
             "item_url": item_url,
             "spotify_url": spotify_url,
             "listener_name": lambda listener: listener or UNNAMED,
@@ -175,7 +179,7 @@ def problem(status: int, title: str, detail: str) -> Response:
 
 def cacheable(request: Request, text: str, media_type: str) -> Response:
     """Return a response, or 304 if the client already has it."""
-    tag = f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
+    tag = f'"{sha256(text.encode()).hexdigest()[:24]}"'
     headers, known = {**CACHE_HEADERS, "etag": f"W/{tag}"}, ",".join(request.headers.getlist("if-none-match"))
     if known.strip() == "*" or tag in re.findall(r'"[^"]*"', known):  # weak or not (RFC 9110, 13.1.2)
         return Response(None, HTTPStatus.NOT_MODIFIED, headers)
@@ -195,39 +199,15 @@ def spotify_url(name: str) -> str:
     return f"https://open.spotify.com/{kind}/{identity}" if is_there else ""
 
 
-def small_cover(cover: str) -> str:
-    """Return the URL of the 64-pixel version of a 300-pixel cover."""
-    return cover.replace(MIDDLE, SMALL)
-
-
-def tile_color(name: str) -> int:
-    """Return the number of the tile color for `name`, always the same for one name."""
-    return hashlib.blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILE_COLORS
-
-
-def initial(name: str) -> str:
-    """Return the letter on the tile: the first letter or digit of `name`; "?" if it has none."""
-    return next((character for character in name if character.isalnum()), "?").upper()[:1]
-
-
 def catalog_key_of_play(play: Mapping[str, Any]) -> str:
     """Return the catalog key of the item of a play."""
     return catalog_key(str(play.get("type", "track")), str(play.get("id", "")), str(play.get("uri", "")))
 
 
-def _written(form: str) -> Callable[[str | None], str]:
-    """Return a filter that writes a UTC timestamp in local time, or an ISO date; "" for None."""
-
-    def write(stamp: str | None) -> str:
-        if stamp is None:
-            return ""
-        is_day = len(stamp) == len("2026-11-22")
-        moment = date.fromisoformat(stamp) if is_day else ZONE.get().local(seconds_of(stamp) or 0.0)
-        return moment.strftime(form)
-
-    return write
-
-
-def _shade(value: float, maximum: float) -> int:
-    """Return the shade of a value: 0 for zero, up to `SHADES` for the maximum."""
-    return 0 if not value or not maximum else max(1, -int(-value * SHADES // maximum))
+def _written(form: str, stamp: str | None) -> str:
+    """Return a UTC timestamp in local time, or an ISO date, in a format; "" for None."""
+    if stamp is None:
+        return ""
+    is_day = len(stamp) == len("2026-11-22")
+    moment = date.fromisoformat(stamp) if is_day else ZONE.get().local(seconds_of(stamp) or 0.0)
+    return moment.strftime(form)

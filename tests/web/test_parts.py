@@ -17,7 +17,7 @@ from spotify_logger.queries.timeline import Timeline
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.web import templating
-from spotify_logger.web.templating import Assets, item_links, small_cover
+from spotify_logger.web.templating import Assets, Templates, item_links
 from spotify_logger.web.views.pictures import ELLIPSIS, fit_text
 from spotify_logger.web.views.plays import HEARD, SKIPPED_PLAY, UNOBSERVED, Segment, day_segments
 from tests.web.log import write_play
@@ -87,6 +87,7 @@ class TestCovers:
             middle = LARGE.replace("0000b273", "00001e02")
             found = item_links(store, [*covers, "track:unknown"], covers=True)
             assert found.covers == {"track:a": middle, "track:d": "https://i.scdn.co/image/abc"}
+            small_cover = Templates(Assets(), {})._environment.filters["small_cover"]
             assert small_cover(middle) == LARGE.replace("0000b273", "00004851")
             assert item_links(store, covers, covers=False).covers == {}
 
