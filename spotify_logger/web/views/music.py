@@ -26,16 +26,9 @@ LIST_LENGTH = LIST_LENGTHS[0]
 async def top(page: ListenerPage, request: Request) -> Response:
     """Show a ranking."""
     data, params = await ask_top(page, request)
-    return page.render(
-        request,
-        "top.html",
-        kind=data.kind,
-        kinds=CHOICES,
-        data=data,
-        params=params,
-        links=await page.links(line.key for line in data.top),
-        lengths=LIST_LENGTHS,
-    )
+    links = await page.links(line.key for line in data.top)
+    about = {"kinds": CHOICES, "lengths": LIST_LENGTHS}
+    return page.render(request, "top.html", data=data, params=params, links=links, **about)
 
 
 async def ask_top(page: ListenerPage, request: Request) -> tuple[Top, RequestParams]:
@@ -100,16 +93,9 @@ async def search(page: ListenerPage, request: Request) -> Response:
     text = search_text(request.query_params, "q")
     data = await page.ask(request, count.count, params.question("by", "min"), text) if text else None
     tracks = data.tracks if data else ()
-    return page.render(
-        request,
-        "search.html",
-        text=text,
-        data=data,
-        params=params,
-        links=await page.links(track.keys[0] for track in tracks[:LIST_LENGTH]),
-        lines=LIST_LENGTH,
-        pages=_matching_pages(text, tracks),
-    )
+    links = await page.links(track.keys[0] for track in tracks[:LIST_LENGTH])
+    about = {"text": text, "lines": LIST_LENGTH, "pages": _matching_pages(text, tracks)}
+    return page.render(request, "search.html", data=data, params=params, links=links, **about)
 
 
 async def suggest(page: ListenerPage, request: Request) -> Response:
