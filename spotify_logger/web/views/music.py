@@ -1,7 +1,6 @@
 """Rankings, the page of a track, an artist or an album, and the search."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -70,7 +69,7 @@ async def item(page: ListenerPage, request: Request) -> Response:
     if found:
         keys = [found.key, *(line.key for part in (found.tracks, found.albums, found.ids) for line in part)]
         (album,) = (await page.run(lambda store: next(store.catalog([found.key], ["album"]))))[1]
-        question = replace(params.question("min"), limit=PLAYS_OF_ITEM)
+        question = params.question("min", limit=PLAYS_OF_ITEM)
         latest = await page.ask(request, timeline.recent, question, f"{kind}s", found.text)
         keys += [catalog_key_of_play(line) for line in latest.lines]
     return page.render(
