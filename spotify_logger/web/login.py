@@ -13,10 +13,6 @@ from spotify_logger.system import atomic_file
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
 
 ATTEMPT_TIMEOUT = 600.0  # seconds after which an attempt is given up
-OTHER_ACCOUNT = (
-    "To log in with that account, log out of Spotify in the browser first; "
-    "`spotify-logger login` also accepts this account."
-)
 STOP_TIMEOUT = 5.0  # seconds to wait for the thread; one that is requesting the token may take longer
 
 
@@ -59,8 +55,7 @@ class LoginThread(threading.Thread):
 
     def run(self) -> None:
         """Wait for the answer, exchange it for a token and save that."""
-        due = time.monotonic() + ATTEMPT_TIMEOUT
-        attempt = self.attempt
+        attempt, due = self.attempt, time.monotonic() + ATTEMPT_TIMEOUT
         try:
             with attempt.listen():
                 while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:
@@ -71,5 +66,6 @@ class LoginThread(threading.Thread):
             self._prompt.say(f"{error}.")
 
     def _refuse(self, conflict: str) -> bool:
-        self._prompt.say(f"Not saved: {conflict}. {OTHER_ACCOUNT}")
+        advice = "log out of Spotify in the browser first; `spotify-logger login` also accepts this account"
+        self._prompt.say(f"Not saved: {conflict}. To log in with that account, {advice}.")
         return False

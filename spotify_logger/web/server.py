@@ -57,17 +57,12 @@ class TimeoutProtocol(H11Protocol):
         """See `asyncio.Protocol`."""
         self._begin("request", REQUEST_TIMEOUT)
         super().data_received(data)
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._end("request")
-        elif self._is_upload:
-            self._end("request")
-            self._begin("request", UPLOAD_TIMEOUT)
-
-    @property
-    def _is_upload(self) -> bool:
-        """Whether a file is arriving that has not been refused."""
         is_open = self.conn.their_state is h11.SEND_BODY and not self.cycle.response_complete
-        return is_open and self.scope["path"] == UPLOAD
+        is_upload = is_open and self.scope["path"] == UPLOAD  # that has not been refused
+        if is_upload or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._end("request")
+        if is_upload:
+            self._begin("request", UPLOAD_TIMEOUT)
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""

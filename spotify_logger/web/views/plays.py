@@ -111,7 +111,7 @@ async def recent(page: ListenerPage, request: Request) -> Response:
     name = {"track": "name", "episode": "name", "album": "album", "show": "album"}.get(noun, "")
     title = next((line[name] for line in timeline.lines if line.get(name)), text)
     if noun == NOUNS[CONTEXTS]:
-        title = await page.ask(request, _context_name, question, text)
+        title, _ = await page.ask(request, lambda log, _: names(log, CONTEXTS, text, ""), question)
     return page.render(
         request,
         "recent.html",
@@ -122,10 +122,6 @@ async def recent(page: ListenerPage, request: Request) -> Response:
         older=utc_time(timeline.older),
         **await _about_plays(page, timeline),
     )
-
-
-def _context_name(log: Log, _: Question, uri: str) -> str:
-    return names(log, CONTEXTS, uri, "")[0]
 
 
 async def day(page: ListenerPage, request: Request) -> Response:
