@@ -13,21 +13,18 @@ from spotify_logger.queries.count import CountedTrack
 from spotify_logger.queries.sql import CHOICES
 from spotify_logger.queries.top import Top
 from spotify_logger.web.listeners import ListenerPage
-from spotify_logger.web.request_params import BadRequest, RequestParams, search_text
+from spotify_logger.web.request_params import DEFAULT_LIMIT, BadRequest, RequestParams, search_text
 from spotify_logger.web.templating import catalog_key_of_play
 
-LIST_LENGTHS = (50, 100, 500)  # numbers of rows to choose from
 SUGGESTIONS = 4  # of each kind
 PLAYS_OF_ITEM = 10  # on its page; a link leads to all
-LIST_LENGTH = LIST_LENGTHS[0]
 
 
 async def top(page: ListenerPage, request: Request) -> Response:
     """Show a ranking."""
     data, params = await ask_top(page, request)
     links = await page.links(line.key for line in data.top)
-    about = {"kinds": CHOICES, "lengths": LIST_LENGTHS}
-    return page.render(request, "top.html", data=data, params=params, links=links, **about)
+    return page.render(request, "top.html", data=data, params=params, links=links, kinds=CHOICES)
 
 
 async def ask_top(page: ListenerPage, request: Request) -> tuple[Top, RequestParams]:
@@ -64,7 +61,7 @@ async def item(page: ListenerPage, request: Request) -> Response:
         raise BadRequest("the parameter q is missing")
     data = await page.ask(request, item_page.page, params.question("by", "min"), f"{kind}s", text)
     found = data.found
-    keys = [line.key for line in data.candidates[:LIST_LENGTH]]
+    keys = [line.key for line in data.candidates[:DEFAULT_LIMIT]]
     album, latest = "", None
     if found:
         keys = [found.key, *(line.key for part in (found.tracks, found.albums, found.ids) for line in part)]
@@ -82,7 +79,7 @@ async def item(page: ListenerPage, request: Request) -> Response:
         album=album,
         links=await page.links(keys),
         latest=latest,
-        lines=LIST_LENGTH,
+        lines=DEFAULT_LIMIT,
     )
 
 
@@ -92,8 +89,8 @@ async def search(page: ListenerPage, request: Request) -> Response:
     text = search_text(request.query_params, "q")
     data = await page.ask(request, count.count, params.question("by", "min"), text) if text else None
     tracks = data.tracks if data else ()
-    links = await page.links(track.keys[0] for track in tracks[:LIST_LENGTH])
-    about = {"text": text, "lines": LIST_LENGTH, "pages": _matching_pages(text, tracks)}
+    links = await page.links(track.keys[0] for track in tracks[:DEFAULT_LIMIT])
+    about = {"text": text, "lines": DEFAULT_LIMIT, "pages": _matching_pages(text, tracks)}
     return page.render(request, "search.html", data=data, params=params, links=links, **about)
 
 

@@ -49,9 +49,7 @@ async def chart(page: ListenerPage, request: Request) -> Response:
     data = await page.ask(request, charts.course, params.question("by", "min"), per)
     # There may be thousands of them, and seconds are precise enough.
     seconds = [round(each.heard_ms / 1000) for each in data.periods]
-    return page.render(
-        request, "chart.html", data=data, params=params, per=per, periods=INTERVALS, seconds=seconds
-    )
+    return page.render(request, "chart.html", data=data, params=params, per=per, seconds=seconds)
 
 
 async def calendar(page: ListenerPage, request: Request) -> Response:
