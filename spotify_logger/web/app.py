@@ -12,7 +12,6 @@ from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
@@ -22,6 +21,7 @@ from spotify_logger.config.settings import Settings, is_loopback
 from spotify_logger.queries.question import DEFAULT_THRESHOLD
 from spotify_logger.system import log
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
+from spotify_logger.web import openapi
 from spotify_logger.web.api import Api
 from spotify_logger.web.auth import (
     OFFLINE,
@@ -34,19 +34,9 @@ from spotify_logger.web.auth import (
     set_cookie,
 )
 from spotify_logger.web.listeners import Listeners
-from spotify_logger.web.openapi import description
 from spotify_logger.web.request_params import read_form
 from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
-from spotify_logger.web.templating import (
-    API_PATH,
-    JSON,
-    SCRIPT,
-    TOKEN_PATHS,
-    Assets,
-    Templates,
-    cacheable,
-    problem,
-)
+from spotify_logger.web.templating import SCRIPT, TOKEN_PATHS, Assets, Templates, problem
 from spotify_logger.web.views import music, periods, personal, pictures, plays
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - they stand for all addresses of the machine
@@ -121,15 +111,15 @@ class WebApp:
                 Route("/top", RedirectResponse("/top/tracks", 308)),
                 Route(SIGN_IN, self._sign_in, methods=["GET", "POST"]),
                 Route(SIGN_OUT, self._sign_out, methods=["POST"]),
-                Route(f"{API_PATH}/openapi.json", lambda request: cacheable(request, description(), JSON)),
+                openapi.ROUTE,
                 Route(SERVICE_WORKER, lambda request: render(request, "service_worker.js", 200, SCRIPT)),
                 Route(OFFLINE, lambda request: render(request, "offline.html")),
                 Mount(assets.path, assets),
             ],
-            middleware=[Middleware(GZipMiddleware, compresslevel=6)],
             exception_handlers=dict.fromkeys((HTTPException, *STATUSES), self._show_error),
         )
-        self.app = SecurityMiddleware(self._app, names, auth, covers=covers, behind_proxy=behind_proxy)
+        zipped = GZipMiddleware(self._app, compresslevel=6)
+        self.app = SecurityMiddleware(zipped, names, auth, covers=covers, behind_proxy=behind_proxy)
 
     async def _sign_in(self, request: Request) -> Response:
         target = request.query_params.get("to", "/")

@@ -8,13 +8,15 @@ from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from starlette.routing import Route
+
 from spotify_logger.core.day_sums import Sums
 from spotify_logger.queries.dispatch import load_query
 from spotify_logger.queries.question import PARAMETERS, PLAYS, TIME
 from spotify_logger.queries.timeline import Timeline
 from spotify_logger.web.api import ENDPOINTS, OBSERVATIONS
 from spotify_logger.web.request_params import MAX_LINES, MAX_SEARCH_LENGTH
-from spotify_logger.web.templating import API_PATH, PROBLEM_JSON
+from spotify_logger.web.templating import API_PATH, JSON, PROBLEM_JSON, cacheable
 
 Schema = dict[str, Any]
 
@@ -103,3 +105,6 @@ def _of(kind: Any, schemas: dict[str, Schema]) -> Schema:  # noqa: ANN401 - any 
 
 def _object(properties: Schema, what: str) -> Schema:
     return {"description": what, "type": "object", "required": list(properties), "properties": properties}
+
+
+ROUTE = Route(f"{API_PATH}/openapi.json", lambda request: cacheable(request, description(), JSON))
