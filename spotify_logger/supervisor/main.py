@@ -92,8 +92,7 @@ class Supervisor:
         return self._exit_code
 
     def _turn(self, wake_fd: int) -> None:
-        beat_fd = self._loop.beat_fd if self._loop else -1
-        watched = [fd for fd in (wake_fd, beat_fd) if fd >= 0]
+        watched = [wake_fd, self._loop.beat_fd] if self._loop else [wake_fd]
         deadlines = [child.policy.deadline for child in self._children()] + [self._systemd.deadline]
         soonest = min((deadline for deadline in deadlines if deadline is not None), default=None)
         timeout = None if soonest is None else max(0.0, soonest - time.monotonic())
@@ -102,7 +101,7 @@ class Supervisor:
         if wake_fd in readable:
             for number in os.read(wake_fd, 4096):
                 self._on_signal(number)
-        if self._loop and beat_fd in readable:
+        if self._loop and self._loop.beat_fd in readable:
             for beat in self._loop.beats():
                 self._loop.policy.on_beat(time.monotonic(), beat)
                 if not self._stopping:

@@ -78,19 +78,13 @@ class PreflightProcess(ChildProcess):
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
         super().__init__("the settings check", command, RestartPolicy(random_fraction, timings, final=final))
-        self._report_fd = -1
+        self._report_fd, self._report_write_fd = os.pipe()
         self.interrupted = False  # by a Ctrl-C
 
     def launch(self) -> None:
         """Start the check, with a pipe for its report."""
-        self._report_fd = _closed(self._report_fd)
-        self._report_fd, report_write = os.pipe()
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - this project
-                [*self._command, "--report-fd", str(report_write)], pass_fds=[report_write]
-            )
-        finally:
-            os.close(report_write)
+        command, fd = [*self._command, "--report-fd", str(self._report_write_fd)], self._report_write_fd
+        self._process = subprocess.Popen(command, pass_fds=[fd])  # noqa: S603 - this project
 
     def send(self, number: int) -> None:
         """Send SIGINT for SIGTERM, as a terminal would: echo is on again even if a secret is half typed."""
@@ -99,8 +93,7 @@ class PreflightProcess(ChildProcess):
 
     def report(self) -> tuple[str, tuple[str, int] | None]:
         """Return the state folder, and where to start a Redis server if that is needed, once it has ended."""
-        with os.fdopen(self._report_fd) as pipe:
-            report = json.load(pipe)
+        report = json.loads(os.read(self._report_fd, PIPE_BYTES).splitlines()[-1])
         return report["state_dir"], report["redis"]  # a list of host and port, as JSON has it
 
 
@@ -110,39 +103,28 @@ class LoopProcess(ChildProcess):
     def __init__(self, command: Sequence[str], lock_fd: int, timings: SupervisorTimings) -> None:
         policy = RestartPolicy(random_fraction, timings, has_beats=True, final={os.EX_CONFIG})
         super().__init__("the loop", command, policy)
-        self._lock_fd = lock_fd
-        self._liveness_fd = -1
-        self.beat_fd = -1  # the read end of the beat pipe
+        self.beat_fd, beat_write_fd = os.pipe()
+        liveness_fd, _ = os.pipe()  # nobody writes to it: it is closed when the supervisor ends
+        for descriptor in (self.beat_fd, beat_write_fd):
+            os.set_blocking(descriptor, False)
+        self._inherited = (beat_write_fd, liveness_fd, lock_fd)
 
     def launch(self) -> None:
-        """Start the loop, with new pipes."""
-        self._liveness_fd, self.beat_fd = _closed(self._liveness_fd), _closed(self.beat_fd)
-        self.beat_fd, beat_write = os.pipe()
-        liveness_read, self._liveness_fd = os.pipe()
-        for descriptor in (self.beat_fd, beat_write):
-            os.set_blocking(descriptor, False)
-        inherited = (beat_write, liveness_read, self._lock_fd)
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - this project
-                self._command,
-                env={**os.environ, ENVIRONMENT_VARIABLE: ",".join(map(str, inherited))},
-                stdin=subprocess.DEVNULL,
-                pass_fds=inherited,
-                process_group=0,
-            )
-        finally:
-            os.close(beat_write)
-            os.close(liveness_read)
+        """Start the loop."""
+        self.beats()  # the last ones of an earlier process
+        self._process = subprocess.Popen(  # noqa: S603 - this project
+            self._command,
+            env={**os.environ, ENVIRONMENT_VARIABLE: ",".join(map(str, self._inherited))},
+            stdin=subprocess.DEVNULL,
+            pass_fds=self._inherited,
+            process_group=0,
+        )
 
     def beats(self) -> list[Beat]:
-        """Return the beats that have arrived; none any more once the loop has closed its end of the pipe."""
-        try:
-            data = os.read(self.beat_fd, PIPE_BYTES)
-        except BlockingIOError:
-            return []
-        if not data:
-            self.beat_fd = _closed(self.beat_fd)
-        return parse_beats(data)
+        """Return the beats that have arrived."""
+        with contextlib.suppress(BlockingIOError):
+            return parse_beats(os.read(self.beat_fd, PIPE_BYTES))
+        return []
 
 
 class RedisProcess(ChildProcess):
@@ -178,9 +160,3 @@ class CopyProcess(ChildProcess):
         if self._said not in {b"", known}:
             log.warning(self._said.decode(errors="replace"))
         return self.policy.start_later(now, self._interval)
-
-
-def _closed(descriptor: int) -> int:
-    if descriptor >= 0:
-        os.close(descriptor)
-    return -1
