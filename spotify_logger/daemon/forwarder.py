@@ -56,7 +56,6 @@ class Forwarder:
         self._receivers = [
             _Receiver(target, Backoff(MIN_RETRY, MAX_RETRY, chance)) for target in settings.forward
         ]
-        self._retry_note = outbox.note(RETRY_NOTE)
         self.playing: Play | None = None
         outbox.listens_of = self._listens
 
@@ -102,8 +101,8 @@ class Forwarder:
         """Return the receiver that has something to get, and is due first."""
         if not self._outbox.on_disk and len(self._outbox):  # there are plays neither on disk nor in Redis
             return None
-        if (note := self._outbox.note(RETRY_NOTE)) != self._retry_note:
-            self._retry_note = note
+        if self._outbox.note(RETRY_NOTE):
+            self._outbox.set_note(RETRY_NOTE, "")
             for receiver in self._receivers:
                 receiver.due = receiver.not_before
         able, unsent = [each for each in self._receivers if each.due < NEVER], self._outbox.unsent
@@ -145,34 +144,26 @@ class Forwarder:
         else:
             outcome = forwarding.read_answer(response.status, response.headers, response.json, len(bodies))
         outcome = outcome._replace(why=log.sanitize(outcome.why, log.DETAIL_LIMIT))
-        now, trouble = self._clock.monotonic(), outcome.why
+        known, receiver.trouble = receiver.trouble, outcome.why
+        now, alert = self._clock.monotonic(), f"forward-{target.number}"
         receiver.not_before = now + outcome.pause
         if outcome.verdict is Verdict.UNAUTHORIZED:
             receiver.due = NEVER
+            trouble = f"plays are not forwarded: {target.host} refuses {target.setting} ({outcome.why})"
+            trouble += ". Fix the token and restart the logger, or run `spotify-logger forward retry`"
+            log.error(trouble)
+            self._alerts.follow(alert, trouble)
         elif outcome.verdict in (Verdict.TAKEN, Verdict.REFUSED):
             receiver.backoff.succeeded()
-            receiver.due, trouble = now + max(PAUSE, outcome.pause), ""
+            receiver.due, receiver.trouble = now + max(PAUSE, outcome.pause), ""
+            if known:
+                log.info(f"forwarding plays to {target.host} again")
+            self._alerts.follow(alert, "")
         else:
             receiver.due = now + (outcome.pause or receiver.backoff.failed())
-        self._report(receiver, trouble)
+            if not known:
+                log.warning(f"cannot forward plays to {target.host} ({outcome.why}); queued until it answers")
         return outcome
-
-    def _report(self, receiver: _Receiver, trouble: str) -> None:
-        """Log what has changed, and alert a person if the token is refused."""
-        target, refusal = receiver.target, ""
-        if receiver.due == NEVER:
-            refusal = (
-                f"plays are queued, but not forwarded: {target.host} refuses {target.setting} ({trouble})."
-                " Fix the token and restart the logger, or run `spotify-logger forward retry`"
-            )
-            log.error(refusal)
-        elif trouble and not receiver.trouble:
-            log.warning(f"cannot forward plays to {target.host} ({trouble}); queued until it answers")
-        elif receiver.trouble and not trouble:
-            log.info(f"forwarding plays to {target.host} again")
-        if refusal or not trouble:
-            self._alerts.follow(f"forward-{target.number}", refusal)
-        receiver.trouble = trouble
 
 
 def _title(listen: Listen) -> str:
