@@ -144,7 +144,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
     if evidence.waiting is not None:
         said["outbox"] = evidence.waiting
     said["disk_trouble"] = evidence.disk_trouble or said["disk_trouble"]
-    if _is_login_expired(found, now):
+    if _login_trouble(found, now):
         said["login"] = "needed"
     redis = {"address": store.where, "version": server} | {name: said.pop(name) for name in OF_REDIS}
     # A logger that cannot write may still be polling.
@@ -289,7 +289,7 @@ def problems(found: Mapping[str, str], now: float, max_interval: float, evidence
         texts.append(_why_silent(found, evidence))
     else:
         texts.append("" if evidence.disk_trouble else sanitize(found.get("disk_trouble", "")))
-        texts.append(_login_trouble(found) if _is_login_expired(found, now) else "")
+        texts.append(_login_trouble(found, now))
         if answered is None or now > answered + max_interval + UNANSWERED_AFTER:
             texts.append(unanswered(found.get("state", "")))
         texts += _at_risk(found)
@@ -308,7 +308,7 @@ def why_unknown(found: Mapping[str, str], now: float, max_interval: float, evide
         return ""
     reason = sanitize(found.get("blind", ""))
     why = f" ({reason})" if reason else ""
-    return _login_trouble(found) if _is_login_expired(found, now) else f"Spotify is not answering{why}"
+    return _login_trouble(found, now) or f"Spotify is not answering{why}"
 
 
 def is_overdue(found: Mapping[str, str], now: float, patience: float = OVERDUE_AFTER) -> bool:
@@ -342,17 +342,14 @@ def describe_receiver(receiver: ReceiverStatus) -> str:
     return sanitize("; ".join(filter(None, parts)))
 
 
-def _is_login_expired(found: Mapping[str, str], now: float) -> bool:
-    """Return whether Spotify has rejected the login, or it has expired."""
-    until = seconds_of(found.get("login_valid_until"))
-    return found.get("login") == "needed" or (until is not None and until < now)
-
-
-def _login_trouble(found: Mapping[str, str]) -> str:
-    """Return why a new login is needed: as the logger says, unless the time is just over."""
-    state = sanitize(found.get("state", ""))
-    is_said = found.get("login") == "needed" and LOGIN_ADVICE in state
-    return state if is_said else f"the login has expired: {LOGIN_ADVICE}"
+def _login_trouble(found: Mapping[str, str], now: float) -> str:
+    """Return why a new login is needed: as the logger says, unless the time is just over; "" if it is not."""
+    state, until = sanitize(found.get("state", "")), seconds_of(found.get("login_valid_until"))
+    is_rejected = found.get("login") == "needed"
+    if is_rejected and LOGIN_ADVICE in state:
+        return state
+    is_needed = is_rejected or (until is not None and until < now)
+    return f"the login has expired: {LOGIN_ADVICE}" if is_needed else ""
 
 
 def _why_silent(found: Mapping[str, str], evidence: Evidence) -> str:
