@@ -83,8 +83,7 @@ def _split(entry: CatalogEntry, names: Mapping[str, Iterable[str]]) -> list[Arti
     if comb(len(parts) - 1, len(ids) - 1) > MAX_SPLITS:
         return []
     cuts = combinations(range(1, len(parts)), len(ids) - 1)
-    spans = (pairwise((0, *each, len(parts))) for each in cuts)
-    ways = ([", ".join(parts[begin:end]) for begin, end in each] for each in spans)
+    ways = ([", ".join(parts[begin:end]) for begin, end in pairwise((0, *cut, len(parts)))] for cut in cuts)
     possible = [
         way
         for way in ways

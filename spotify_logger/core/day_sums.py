@@ -1,9 +1,9 @@
 """How much was played in a unit of time: sums of days and hours, streaks of days, and sessions. Pure."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 from spotify_logger.core.periods import Period, Zone
@@ -82,30 +82,23 @@ def day_figures(days: Sequence[LocalSums], today: date) -> tuple[int, Streak, St
     return len(counting), *streaks(counting, today), busiest and busiest.as_day()
 
 
-def streaks(days: Iterable[int], today: date) -> tuple[Streak, Streak]:
+def streaks(days: Sequence[int], today: date) -> tuple[Streak, Streak]:
     """Return the first longest streak of days since the epoch, given in order, and the current one."""
-    longest = current = Streak()
-    previous = None
-    for day in days:
-        run = current.days + 1 if previous is not None and day == previous + 1 else 1
-        previous, current = day, Streak(run, str(date_of(day - run + 1)))
-        longest = max(longest, current, key=lambda streak: streak.days)
+    runs = [list(run) for _, run in groupby(enumerate(days), key=lambda ranked: ranked[1] - ranked[0])]
+    found = [Streak(len(run), str(date_of(run[0][1]))) for run in runs]
+    longest = max(found, key=lambda streak: streak.days, default=Streak())
     # A streak that reaches yesterday is still current.
-    is_over = previous is None or date_of(previous + 1) < today
-    return longest, Streak() if is_over else current
+    return longest, found[-1] if days and date_of(days[-1] + 1) >= today else Streak()
 
 
 def sums_of(
     days: Iterable[LocalSums], wanted: Iterable[int], unit: str, name_of: Callable[[date], str]
 ) -> list[Sums]:
-    """Sum up plays and time of wanted days since the epoch, by the name of the unit they are in."""
-    plays, heard_ms = Counter[str](), Counter[str]()
+    """Sum up plays and time of wanted days since the epoch, in order, by the name of the unit they are in."""
     known = {day.number: day for day in days}
-    for number in wanted:
-        name, day = name_of(date_of(number)), known.get(number, NOTHING)
-        plays[name] += day.plays
-        heard_ms[name] += day.heard_ms
-    return [Sums(unit, name, plays[name], heard_ms[name]) for name in plays]
+    groups = groupby(wanted, key=lambda number: name_of(date_of(number)))
+    sums = [(name, total([known.get(number, NOTHING) for number in numbers])) for name, numbers in groups]
+    return [Sums(unit, name, each.plays, each.heard_ms) for name, each in sums]
 
 
 def by_interval(days: Sequence[LocalSums], period: Period, zone: Zone, today: date, per: str) -> list[Sums]:

@@ -82,11 +82,9 @@ def is_music(fields: Mapping[str, FieldValue]) -> bool:
 def counts(fields: Mapping[str, FieldValue]) -> bool:
     """Return whether a play is a listen: enough of a track, whose title and artists are known."""
     ms_played, duration_ms = (whole_number(fields.get(name)) or 0 for name in ("ms_played", "duration_ms"))
-    if duration_ms:
-        is_enough = ms_played >= min(duration_ms / 2, ALWAYS_COUNTS_MS)
-    else:
-        is_enough = ms_played >= MIN_UNKNOWN_LENGTH_MS or fields.get("end_reason") == TRACKDONE
-    return is_enough and is_music(fields)
+    enough_ms = min(duration_ms / 2, ALWAYS_COUNTS_MS) if duration_ms else MIN_UNKNOWN_LENGTH_MS
+    is_done = not duration_ms and fields.get("end_reason") == TRACKDONE
+    return (ms_played >= enough_ms or is_done) and is_music(fields)
 
 
 def listen(second: int, item: str, fields: Mapping[str, FieldValue]) -> dict[str, object]:

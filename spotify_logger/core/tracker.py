@@ -90,9 +90,9 @@ class Tracker:
         if seen.hidden is not None:
             return [self._lose(play)]
         reason = self._reason(play, 0, UNKNOWN if seen.unseen is None and seen.was_playing else STOPPED)
-        if seen.was_playing and natural > seen.last_at and (seen.blind or natural < (seen.unseen or 0)):
-            reason = UNKNOWN
-        return [self._close(play, self._played_until, 0, reason)]
+        is_hidden = seen.blind or natural < (seen.unseen or 0)
+        is_unknown = is_hidden and seen.was_playing and natural > seen.last_at
+        return [self._close(play, self._played_until, 0, UNKNOWN if is_unknown else reason)]
 
     @staticmethod
     def _longest(play: Play) -> int:
@@ -201,9 +201,8 @@ class Tracker:
         if not SILENT_MS < progress <= seen.now - earliest + JITTER_MS:
             return None
         changed = seen.changed_within(earliest + progress, seen.now)
-        if changed is not None:
-            return changed - progress
-        return self._guess(earliest, max(earliest, seen.now - progress))
+        guess = self._guess(earliest, max(earliest, seen.now - progress))
+        return guess if changed is None else changed - progress
 
     def _beginning_of_resumed(self, state: PlayerState) -> int | None:
         """Return where an item without a play continues, e.g. after a long pause or a private session."""
