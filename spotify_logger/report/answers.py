@@ -33,12 +33,6 @@ _FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]")  # noqa: RUF001 - these are 
 _STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2}:[0-9]{2})\.[0-9]{3}Z")
 
 
-class Heading(NamedTuple):
-    """A heading above the next block."""
-
-    text: str
-
-
 class Table(NamedTuple):
     """A table; only a terminal shows the headings."""
 
@@ -75,8 +69,7 @@ class Note(NamedTuple):
     block: "Block"
 
 
-Block: TypeAlias = str | Formatted | Heading | Table | Columns | Chart | Note
-"""A part of an answer; text is a paragraph."""
+Block: TypeAlias = str | Formatted | Table | Columns | Chart | Note  # text is a paragraph
 
 
 class Answer(NamedTuple):
@@ -228,8 +221,6 @@ def _lines(block: Block) -> Iterator[Sequence[Cell]]:
     match block:
         case str() | Formatted():
             yield [block]
-        case Heading(text):
-            yield [text]
         case Note(noted):
             yield from _lines(noted)
         case Table(rows) | Chart(_, rows):

@@ -92,7 +92,7 @@ def _(result: summary.Review, question: Question) -> Sequence[Block]:
     plays = f"{counted(result.plays, 'play')} {question.rule_words}"
     highlights = _highlights(result, question)
     return [
-        Note(answers.Heading(f"{when}: {at_least}{words.listening_time(result.heard_ms)}, {plays}")),
+        Note(f"{when}: {at_least}{words.listening_time(result.heard_ms)}, {plays}"),
         Chart("heights", [*zip(words.MONTHS, months, strict=True)], unit),
         Note(Columns(tracks, artists)),
         Note(Columns(albums, _facts(result, question))),

@@ -74,14 +74,14 @@ class ShadeScale:
 
 
 def render(page: Sequence[answers.Block], out: TextIO) -> None:
-    """Render blocks, separated by a blank line except below a heading."""
+    """Render blocks, separated by a blank line except between a text and the chart below it."""
     # rich assumes 80 columns for every dumb terminal.
     width, height = shutil.get_terminal_size()
     console = Console(file=out, width=width, height=height, highlight=False, markup=False, emoji=False)
-    above: answers.Block = answers.Heading("")
+    above: answers.Block = ""
     for block in page:
         shown = block.block if isinstance(block, answers.Note) else block
-        if not isinstance(above, answers.Heading):
+        if above and not (isinstance(above, str) and isinstance(shown, answers.Chart)):
             console.print()
         console.print(_renderable(shown, width))
         above = shown
@@ -89,8 +89,6 @@ def render(page: Sequence[answers.Block], out: TextIO) -> None:
 
 def _renderable(block: answers.Block, width: int) -> RenderableType:
     match block:
-        case answers.Heading(text):
-            return Text(sanitize(text), "bold")
         case answers.Table():
             return _table(block, width)
         case answers.Columns():

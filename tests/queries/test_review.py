@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spotify_logger.queries import summary
-from spotify_logger.report.answers import Chart, Columns, Heading, Table
+from spotify_logger.report.answers import Chart, Columns, Table
 from tests.indexed_log import CatalogItem, IndexedLog, blocks, data_of, drawn, for_people, texts
 from tests.queries.items import DUET, EPISODE, LOSER, QUO, QUO_AGAIN, SEXY
 
@@ -33,8 +33,8 @@ def facts(answer: Answer) -> dict[str, str]:
 
 def heading(answer: Answer) -> str:
     block = blocks(answer)[0]
-    assert isinstance(block, Heading)
-    return block.text
+    assert isinstance(block, str)
+    return block
 
 
 def test_a_year(log: IndexedLog) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.report import words
-from spotify_logger.report.answers import Answer, Chart, Columns, Heading, Note, Table, write_answer
+from spotify_logger.report.answers import Answer, Chart, Columns, Note, Table, write_answer
 from tests.report.samples import HARMLESS, NASTY, TerminalStream
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ class TestPipe:
         ("block", "lines"),
         [
             ("The end.", "The end."),
-            (Heading("Artists"), "Artists"),
             (Table([["a", "b c"], ["d", ""]], headings=["x", "y"]), "a\tb c\nd\t"),
             (Columns(LEFT, RIGHT), "a\tb\nc\td\ne\tf"),
             (Chart("week", [("Mon", 1, 12345), ("Tue", 2, 0)], "plays"), "Mon\t1\t12345\nTue\t2\t0"),

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from spotify_logger.core.periods import WEEKDAYS
 from spotify_logger.report import terminal
-from spotify_logger.report.answers import Answer, Block, Chart, Columns, Heading, Table, write_answer
+from spotify_logger.report.answers import Answer, Block, Chart, Columns, Table, write_answer
 from spotify_logger.report.terminal import SHADES, ShadeScale
 from spotify_logger.report.words import MONTHS
 from tests.report.samples import HARMLESS, NASTY, TerminalStream
@@ -40,15 +40,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
 
 class TestPage:
-    def test_blank_lines_separate_blocks_but_not_headings(self, drawn: Drawn) -> None:
-        page = ("One.", Heading("Two"), Table([["a", "b"]]), Heading("Three"), Heading("Four"), "One two")
-        assert drawn(*page, columns=6) == ["One.", "", "Two", "a  b", "", "Three", "Four", "One", "two"]
+    def test_blank_lines_separate_blocks_but_not_a_chart_from_the_text_above(self, drawn: Drawn) -> None:
+        page = ("One.", Table([["a", "b"]]), "One two", Chart("heights", [("a", 1)], "x"))
+        assert drawn(*page, columns=6) == ["One.", "", "a  b", "", "One", "two", "█", "a", "at mos"]
 
     @pytest.mark.parametrize(
         "block",
         [
             NASTY,
-            Heading(NASTY),
             Table([["x", NASTY]]),
             Columns(Table([["x", NASTY]]), Table([["x", NASTY]])),
             Chart("week", [("Mon", 1)], NASTY),
@@ -205,5 +204,5 @@ def test_uses_colors_if_the_terminal_has_them(
 ) -> None:
     monkeypatch.delenv("COLORTERM", raising=False)
     monkeypatch.setenv("NO_COLOR", no_color)
-    lines = drawn(Heading("A heading"), WEEK, Table([("x", "two")], bars=[2]), term=term)
+    lines = drawn(Table([("x",)], ("A heading",)), WEEK, Table([("x", "two")], bars=[2]), term=term)
     assert set(re.findall(r"\x1b\[([0-9;]*)m", "".join(lines))) == styles
