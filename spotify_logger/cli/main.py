@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -154,12 +154,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def settings_folder(here: Path, environ: Mapping[str, str]) -> Path:
     """Return the folder of a user's settings: the current one if it has any, else one in the home folder."""
-    if any(os.access(here / name, os.R_OK) for name in (DOTENV_FILE, AUTH_FILE, EXAMPLE_FILE)):
-        return here
-    try:
-        return Path(xdg_folder("XDG_CONFIG_HOME", "~/.config", environ)).expanduser()
-    except RuntimeError:  # a user without a home folder
-        return here
+    with suppress(RuntimeError):  # a user without a home folder
+        if not any(os.access(here / name, os.R_OK) for name in (DOTENV_FILE, AUTH_FILE, EXAMPLE_FILE)):
+            return Path(xdg_folder("XDG_CONFIG_HOME", "~/.config", environ)).expanduser()
+    return here
 
 
 def _run_logger(options: argparse.Namespace, folder: Path) -> NoReturn:
@@ -203,14 +201,16 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _answer(options: argparse.Namespace, settings: Settings) -> Answer:
-    from spotify_logger.cli.own_redis import own_redis  # noqa: PLC0415 - starts a process, seldom
     from spotify_logger.queries import dispatch  # noqa: PLC0415 - importing redis-py takes seconds on a Pi
 
-    is_elsewhere = options.command == "move" and options.source and options.target
-    needs_none = options.command == "status" or is_elsewhere
-    # Without Redis, the status is that of the logger, and nothing is playing now.
-    redis = nullcontext() if needs_none else own_redis(settings, may_start=options.command != "now")
-    with redis, closing(dispatch.open_store(settings)) as store:
+    with ExitStack() as stack:
+        is_elsewhere = options.command == "move" and options.source and options.target
+        # Without Redis, the status is that of the logger, and nothing is playing now.
+        if settings.redis_is_default and options.command != "status" and not is_elsewhere:
+            from spotify_logger.cli.own_redis import own_redis  # noqa: PLC0415 - start-up time
+
+            stack.enter_context(own_redis(settings, may_start=options.command != "now"))
+        store = stack.enter_context(closing(dispatch.open_store(settings)))
         if settings.listener and options.command not in ANY_LISTENER and not store.has_log():
             raise SpotifyLoggerError(unknown_listener(settings.listener, store.listeners()))
         if options.command not in ("status", "now", "compare", *dispatch.QUERIES):

@@ -23,10 +23,10 @@ from spotify_logger.system.errors import SpotifyLoggerError
 
 @contextmanager
 def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
-    """Run the logger's own server during the block if nothing is listening there (SpotifyLoggerError)."""
+    """Run the logger's own server during the block if nothing listens at its address (SpotifyLoggerError)."""
     default = urlsplit(DEFAULTS["REDIS_URL"])
     host, port = default.hostname or "", default.port or 0
-    if not settings.redis_is_default or is_listening(host, port):
+    if is_listening(host, port):
         yield
         return
     folder = for_listener(settings, "").state_dir
