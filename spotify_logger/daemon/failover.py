@@ -39,11 +39,9 @@ class Failover:
         self.poller = Poller(settings, self._environment)
         outbox = self.poller.outbox
         self._is_active = outbox.note(ROLE_NOTE) != STANDBY
-        fence, logger_id = outbox.note(FENCE_NOTE), outbox.note(LOGGER_ID_NOTE)
+        fence, logger_id = outbox.note(FENCE_NOTE), outbox.note(LOGGER_ID_NOTE) or secrets.token_hex(8)
         self._fence = int(fence) if fence.isdigit() else 0
-        if not logger_id:
-            logger_id = secrets.token_hex(8)
-            outbox.set_note(LOGGER_ID_NOTE, logger_id)
+        outbox.set_note(LOGGER_ID_NOTE, logger_id)
         client, prefix = environment.connect(settings.redis_url), settings.redis_prefix
         renewal = environment.timings.lease_renewal
         self._lease = Lease(
@@ -55,11 +53,10 @@ class Failover:
         now = self._clock.monotonic()
         left = 0.0 if self._turn is None else max(0.0, self._turn.due - now)
         state = self._lease.ensure(left)
-        stands_by = state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active)
         if self._lease.refusal not in ("", self._reported):
             log.warning(f"{self._lease.refusal}; cannot tell whether another logger for this listener runs")
         self._reported = self._lease.refusal
-        if stands_by:
+        if state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active):
             return self._stand_by()
         self._begin(state)
         if self._lease.was_overwritten:

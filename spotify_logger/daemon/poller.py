@@ -46,9 +46,8 @@ OWNER_NOTE = "owner"  # the account that the log is of, as Redis said last
 class DaemonTimings(NamedTuple):
     """How long the logger process waits, in seconds."""
 
+    # Until the loop counts as hung: four requests of 20 s, two of 4 s, queued plays (10 s), a hanging Redis.
     max_turn: float = 120.0
-    """For a turn, or the loop counts as hung: three API calls and a token refresh of 20 s each, an alert and
-    a heartbeat of 4 s each, queued plays (10 s), slow name servers, a hanging Redis."""
     max_wait: float = 60.0  # between two turns: the supervisor waits for heartbeats; between tries of Redis
     read_timeout: float = 10.0  # silence after which a request to Spotify is given up
     request_deadline: float = 20.0  # the longest a request to Spotify may take

@@ -156,10 +156,7 @@ class Recorder:
             self._takeover.remember(play)
 
     def write(self, shown: Play | None, due: float, status: Mapping[str, FieldValue]) -> bool:
-        """Send what is queued to Redis, with the status, and return whether Redis took all of it.
-
-        The last answer showed the play `shown`, and the next one is due in `due` seconds.
-        """
+        """Send what is queued, `due` seconds before the next answer; return whether Redis took all of it."""
         finish = partial(self._finish, shown=shown, due=due, status=status)
         # Another logger may have taken over while Redis was away.
         if self.session.attempt(lambda: self.may_write() and self._send(finish), otherwise=False):

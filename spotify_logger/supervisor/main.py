@@ -66,7 +66,7 @@ class Supervisor:
         self._preflight = processes.PreflightProcess(check, timings)
         self._loop: processes.LoopProcess | None = None
         self._redis: processes.RedisProcess | None = None
-        policy = RestartPolicy(processes.random_fraction, timings, final={os.EX_CONFIG, EXIT_USAGE})
+        policy = RestartPolicy(timings, final={os.EX_CONFIG, EXIT_USAGE})
         self._page = ChildProcess("the page", page, policy) if page else None
         self._copy = processes.CopyProcess(copy, timings) if copy else None
         self._systemd = Notifier(os.environ)

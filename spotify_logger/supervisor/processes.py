@@ -19,11 +19,6 @@ MAX_BEAT_INTERVAL = 3600.0  # seconds; a bug in the loop must not hide that it h
 _LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
 
 
-def random_fraction() -> float:
-    """Return a random number from 0 to 1; importing `random` would cost the supervisor half a megabyte."""
-    return int.from_bytes(os.urandom(2), "big") / 0xFFFF
-
-
 def parse_beats(data: bytes) -> list[Beat]:
     """Return the beats in what arrived on the beat pipe; invalid lines are ignored."""
     return [
@@ -77,7 +72,7 @@ class PreflightProcess(ChildProcess):
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
         final = {os.EX_OK, os.EX_CONFIG, EXIT_INTERRUPTED}
-        super().__init__("the settings check", command, RestartPolicy(random_fraction, timings, final=final))
+        super().__init__("the settings check", command, RestartPolicy(timings, final=final))
         self._report_fd, self._report_write_fd = os.pipe()
         self.interrupted = False  # by a Ctrl-C
 
@@ -101,8 +96,7 @@ class LoopProcess(ChildProcess):
     """The poll loop; it inherits the lock file."""
 
     def __init__(self, command: Sequence[str], lock_fd: int, timings: SupervisorTimings) -> None:
-        policy = RestartPolicy(random_fraction, timings, has_beats=True, final={os.EX_CONFIG})
-        super().__init__("the loop", command, policy)
+        super().__init__("the loop", command, RestartPolicy(timings, has_beats=True, final={os.EX_CONFIG}))
         self.beat_fd, beat_write_fd = os.pipe()
         liveness_fd, _ = os.pipe()  # nobody writes to it: it is closed when the supervisor ends
         for descriptor in (self.beat_fd, beat_write_fd):
@@ -131,8 +125,7 @@ class RedisProcess(ChildProcess):
     """The embedded Redis server."""
 
     def __init__(self, server: EmbeddedServer, timings: SupervisorTimings) -> None:
-        name = f"the embedded Redis server at {server.address}"
-        super().__init__(name, (), RestartPolicy(random_fraction, timings))
+        super().__init__(f"the embedded Redis server at {server.address}", (), RestartPolicy(timings))
         self.server = server
 
     def launch(self) -> None:
@@ -152,7 +145,7 @@ class CopyProcess(ChildProcess):
     _stderr = subprocess.PIPE
 
     def __init__(self, command: Sequence[str], timings: SupervisorTimings) -> None:
-        super().__init__("the second copy", command, RestartPolicy(random_fraction, timings))
+        super().__init__("the second copy", command, RestartPolicy(timings))
         self._interval, self._said = timings.copy_interval, b""
 
     def _on_exit(self, now: float, process: subprocess.Popen[bytes]) -> list[Action]:

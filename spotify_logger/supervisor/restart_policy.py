@@ -1,6 +1,6 @@
 """Decides when a supervised process counts as hung, when it is restarted, and when it is killed.
 
-Pure: events and the time (monotonic seconds) go in, actions come out, which the supervisor performs.
+Events and the time (monotonic seconds) go in, actions come out, which the supervisor performs.
 Standard library only, without `dataclasses`, whose import would cost half a megabyte.
 """
 
@@ -73,6 +73,11 @@ Action = Start | Signal | ScheduleRestart | Exit
 Phase = Enum("Phase", ["DOWN", "UP", "WAITING", "RESTARTING", "STOPPING"])
 
 
+def random_fraction() -> float:
+    """Return a random number from 0 to 1; importing `random` would cost half a megabyte."""
+    return int.from_bytes(os.urandom(2), "big") / 0xFFFF
+
+
 class RestartPolicy:
     """The state machine of one process; at its `deadline`, if any, `on_deadline` has to be called.
 
@@ -81,13 +86,13 @@ class RestartPolicy:
 
     def __init__(
         self,
-        random_fraction: Callable[[], float],
         timings: SupervisorTimings,
         *,
         has_beats: bool = False,
         final: Container[int] = (),
+        chance: Callable[[], float] = random_fraction,
     ) -> None:
-        self._random_fraction, self._timings = random_fraction, timings
+        self._timings, self._chance = timings, chance
         self._has_beats, self._final = has_beats, final
         self._phase = Phase.DOWN
         self._started_at = self._last_beat_at = self._terminated_at = 0.0
@@ -136,7 +141,7 @@ class RestartPolicy:
         is_due = self._failures <= FAILURES_ALWAYS_LOGGED or self._failures % 10 == 0
         self._should_log = is_due or reason != self._last_reason
         doubled = self._timings.shortest_delay * 2.0 ** min(self._failures - 1, 10)
-        delay = min(doubled, self._timings.longest_delay) * (1.0 - JITTER * self._random_fraction())
+        delay = min(doubled, self._timings.longest_delay) * (1.0 - JITTER * self._chance())
         self._phase, self._last_reason, self.deadline = Phase.WAITING, reason, now + delay
         return [ScheduleRestart(reason, delay, self._should_log)]
 

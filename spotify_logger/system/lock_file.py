@@ -16,11 +16,7 @@ TIMEOUT = 10.0  # seconds to wait for another logger: it may be ending, as the c
 
 
 def acquire(state_dir: os.PathLike[str] | str, what: str, timeout: float = TIMEOUT) -> int:
-    """Acquire the lock, and note `what` holds it, e.g. "run.py", in the file.
-
-    It is held as long as the returned file descriptor, or a copy inherited by a child, is open. Raises
-    SpotifyLoggerError: Misconfigured for a symbolic link, whose target would be written.
-    """
+    """Acquire the lock, note in its file that `what` ("run.py") holds it, and return its file descriptor."""
     deadline = time.monotonic() + timeout
     try:
         descriptor = _open(state_dir)

@@ -44,7 +44,7 @@ def exits(status: int) -> Event:
 
 
 def loop_policy(chance: float = 0.0) -> RestartPolicy:
-    return RestartPolicy(lambda: chance, SupervisorTimings(), has_beats=True, final={78})
+    return RestartPolicy(SupervisorTimings(), has_beats=True, final={78}, chance=lambda: chance)
 
 
 def outcome_of(policy: RestartPolicy, history: History, until: float) -> Outcome:
@@ -124,7 +124,7 @@ def test_a_supervisor_that_overslept_gives_a_second_chance_and_no_third() -> Non
 
 
 def test_a_process_without_beats_is_never_silent_and_healthy_while_it_runs() -> None:
-    server = RestartPolicy(lambda: 0.0, SupervisorTimings())
+    server = RestartPolicy(SupervisorTimings(), chance=lambda: 0.0)
     history: History = [(0, start), (1, exits(1)), (3, exits(-63)), (1000, exits(KILLED))]
     assert outcome_of(server, history, 1002)[1:] == (
         restarted(1, "exit code 1", 1)
