@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from spotify_logger import __version__
 from spotify_logger.config.settings import URL_FORMS, is_redis_url, is_visible_ascii
@@ -92,8 +92,15 @@ class CommandParser(argparse.ArgumentParser):
         self.add_argument("--no-covers", dest="covers", action="store_false", help=what)
 
 
-def command_parser() -> CommandParser:
-    """Return the command-line parser."""
+class _Skipped:
+    """Takes the place of the parser of another command than the given one: argparse is slow to make them."""
+
+    def __getattr__(self, _: str) -> Callable[..., "_Skipped"]:
+        return lambda *_, **__: self
+
+
+def command_parser(only: str = "help") -> CommandParser:
+    """Return the command-line parser; with the name of a command, it knows no other."""
     parser = CommandParser(
         prog="spotify-logger",
         description="Query the log of what you played on Spotify.",
@@ -109,6 +116,8 @@ def command_parser() -> CommandParser:
 
     def add(name: str, what: str, *options: str, json: bool = True, csv: bool = True) -> CommandParser:
         """Add a command with shared options, and with --json and --csv unless it does not support them."""
+        if only not in (name, "help"):
+            return cast("CommandParser", _Skipped())
         command = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
         if json:
             forms = command.add_mutually_exclusive_group()
@@ -138,7 +147,7 @@ def command_parser() -> CommandParser:
     add("web", "serve the web page", json=False).add_page_options()
     topic = add("help", "show this help, or the help of a command", json=False)
     topic.add_argument("topic", nargs="?", metavar="COMMAND", help="the command to explain")
-    return parser
+    return parser if commands.choices else command_parser()
 
 
 def _key(text: str) -> str:

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a title may have characters that the locale cannot encode
     try:
-        code = _run(parse_args(command_parser(), arguments))
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        code = _run(parse_args(command_parser(*words[:1]), words))
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("spotify_logger"):
@@ -70,9 +71,8 @@ def _fail(problem: str, code: int) -> int:
     return code
 
 
-def parse_args(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse arguments, by default those of the process; add the `question`, and make `day` a date."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+def parse_args(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    """Parse arguments; add the `question`, and make `day` a date."""
     for argument in takewhile("--".__ne__, words):
         # Before Python 3.13, argparse turns `--` as the value of an option into an empty list.
         if given := re.fullmatch(r"(-[^-]|--[^=]+)=?--", argument):
