@@ -1,11 +1,9 @@
-"""Find the plays that polling missed in `recently-played`. Pure: known plays and its items in, plays out.
+"""Find the plays that polling missed in `recently-played`. Pure; moments are in UTC milliseconds.
 
 `played_at` is the end of a play, pauses included (recordings of 2020 to 2026; in 2017 it was the start). It
 says neither when the play began nor how much of it was played, omits podcasts, and may arrive late, out of
 order, twice, or never. So each item is first matched against the known plays. An item without a match is a
 play that was missed: it fills at most the time that its neighbors leave free.
-
-Moments are in milliseconds since the epoch, UTC.
 """
 
 from bisect import bisect_right

@@ -9,9 +9,7 @@ from typing import NamedTuple
 UNOBSERVED_AFTER_MS = 60_000  # beyond the planned wait, after which a play may have been missed
 GAP_MS = 300_000  # an unobserved period longer than this is a gap
 MAX_TURN_DELAY = 30.0  # seconds that a turn may be late on a busy machine; else the machine was suspended
-
-# The reasons.
-NOT_RUNNING, SUSPENDED, OFFLINE = "not running", "suspended", "offline"
+NOT_RUNNING, SUSPENDED, OFFLINE = "not running", "suspended", "offline"  # the reasons
 RATE_LIMITED, LOGIN_DEAD, SPOTIFY_DOWN = "rate limited", "login dead", "Spotify down"
 
 

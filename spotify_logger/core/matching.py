@@ -1,7 +1,4 @@
-"""The rules for what counts as the same recording or play, and which key a play gets. Pure.
-
-Moments are in milliseconds since the epoch, UTC.
-"""
+"""The rules for the same recording, the same play, and the key of a play, in UTC milliseconds. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum

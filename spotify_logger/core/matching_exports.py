@@ -1,7 +1,6 @@
-"""The rules for matching rows of exports with each other and with known plays. Pure.
+"""The rules for matching rows of exports with each other and known plays, in UTC milliseconds. Pure.
 
 Each source has its own times for a play, may use another ID, and may report it in more or fewer pieces.
-Moments are in milliseconds since the epoch, UTC.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from spotify_logger.core.times import EPOCH, local
 
-ONE_DAY = timedelta(days=1)
 DAY_SECONDS = 86_400
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 OFFSET_SECONDS = 7 * DAY_SECONDS  # clocks never change twice in a week
@@ -93,7 +92,7 @@ def month(zone: Zone, first: date) -> Period:
 
 def day(zone: Zone, which: date) -> Period:
     """Return a local day, and the one before it as `previous`."""
-    return _from_days(zone, "%Y-%m-%d", [which + more * ONE_DAY for more in (-1, 0, 1)])
+    return _from_days(zone, "%Y-%m-%d", [which + timedelta(more) for more in (-1, 0, 1)])
 
 
 def _from_days(zone: Zone, form: str, days: Sequence[date]) -> Period:
@@ -115,7 +114,7 @@ def between(begin: int | None, end: int | None, words: str) -> Period:
     """Return a period; if it has both ends, with one of the same length before it as `previous`."""
     if begin is None or end is None:
         return Period(begin, end, words)
-    days = round((end - begin) / ONE_DAY.total_seconds())
+    days = round((end - begin) / DAY_SECONDS)
     earlier = f"{days} days before" if days > 1 else "day before" if days else "before"
     return Period(begin, end, words, Period(begin - (end - begin), begin, earlier))
 

@@ -18,10 +18,7 @@ from spotify_logger.core.redis_keys import END_REASONS, row_value
 from spotify_logger.core.times import from_iso, to_iso
 
 TRACKDONE, SKIPPED, STOPPED, UNKNOWN = END_REASONS
-
-# The sources of a play: the player, `recently-played`, and a Spotify export or the script of 2019.
-LIVE, BACKFILL, IMPORT = "live", "backfill", "import"
-
+LIVE, BACKFILL, IMPORT = "live", "backfill", "import"  # its sources: the player, `recently-played`, a file
 KEPT_FIELDS = STATE_FIELDS | {"logged_by"}  # and the other logger that an imported play is from
 PLAY_FIELDS = KEPT_FIELDS | {"started_at", "ended_at", "ms_played", "end_reason", "source"}
 NEAR_END_MS = 15_000  # crossfade and automix leave one this early (multi-scrobbler#108; recordings of 2026)

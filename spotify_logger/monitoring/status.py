@@ -271,9 +271,6 @@ def days_of_login(found: Status, now: float) -> int | None:
     return days if 0 < days <= REMINDER_DAYS else None
 
 
-# What is wrong, judged from the status and the evidence
-
-
 def problems(found: Mapping[str, str], now: float, max_interval: float, evidence: Evidence) -> list[str]:
     """Return what is wrong and what to do about it, one line each; empty if all is well."""
     is_gone = is_overdue(found, now, OVERDUE_AFTER if evidence.is_running is False else LATE_AFTER)
