@@ -30,20 +30,13 @@ _CONTROL_CHARACTERS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
 
 
 class Verdict(Enum):
-    """What an answer means for the listens that were sent."""
+    """What an answer means for the listens that were sent, and the HTTP statuses that say so."""
 
-    TAKEN = "taken"
-    REFUSED = "refused"  # at least one of them is invalid
-    FAILED = "failed"  # the receiver crashed, perhaps because of one of them
-    UNAUTHORIZED = "unauthorized"
-    LATER = "later"
-
-
-_VERDICTS = {
-    **dict.fromkeys((400, 409, 413, 422), Verdict.REFUSED),
-    **dict.fromkeys((401, 403), Verdict.UNAUTHORIZED),
-    500: Verdict.FAILED,
-}
+    TAKEN = (200,)  # if the body says so, too
+    REFUSED = (400, 409, 413, 422)  # at least one of them is invalid
+    FAILED = (500,)  # the receiver crashed, perhaps because of one of them
+    UNAUTHORIZED = (401, 403)
+    LATER = ()
 
 
 class Outcome(NamedTuple):
@@ -153,10 +146,12 @@ def read_answer(
     # Maloja answers 409 as long as it has another track in the second of a listen: forever.
     if is_api if status == HTTPStatus.OK else status == HTTPStatus.CONFLICT and count == 1:
         return Outcome(Verdict.TAKEN, "", pause, max_batch)
+    known = (each for each in Verdict if status in each.value and each is not Verdict.TAKEN)
+    verdict = next(known, Verdict.LATER)
     detail = f": {body['error']}" if body and "error" in body else ""
-    if body is None and status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _VERDICTS:
+    if body is None and status < HTTPStatus.INTERNAL_SERVER_ERROR and verdict is Verdict.LATER:
         detail = ", but not as ListenBrainz does: is its URL right?"
-    return Outcome(_VERDICTS.get(status, Verdict.LATER), f"answered {status}{detail}", pause, max_batch)
+    return Outcome(verdict, f"answered {status}{detail}", pause, max_batch)
 
 
 def _without_blanks(fields: Mapping[str, object]) -> dict[str, object]:
