@@ -127,7 +127,13 @@ class Tracker:
 
     def _other(self, state: PlayerState) -> list[Play]:
         """Leave the open play for another item, an advertisement, or the beginning of its own item."""
-        seen, begun, changed = self.seen, self._beginning(state), []
+        seen, changed = self.seen, []
+        if self.play is None and seen.last is not None and seen.last.uri == state.uri:
+            begun = self._beginning_of_resumed(state)
+        elif state.playing or state.is_advertisement:
+            begun = self._beginning_of_playing(state)
+        else:
+            begun = self._beginning_of_paused(state)
         if self.play is not None:
             left = self._guess(seen.last_at, seen.now) if begun is None else begun
             changed.append(self._leave(self.play, left))
@@ -155,15 +161,6 @@ class Tracker:
             return 0  # only `recently-played` can tell whether it was played to its end
         was_followed = natural - left <= near_end_ms(natural - self._begun)
         return min(left, natural) - seen.last_at if was_seen or was_followed else 0
-
-    def _beginning(self, state: PlayerState) -> int | None:
-        """Return where an item that was not open begins on the timeline; None when no play begins."""
-        is_known = self.seen.last is not None and self.seen.last.uri == state.uri
-        if self.play is None and is_known and not state.is_advertisement:
-            return self._beginning_of_resumed(state)
-        if state.playing or state.is_advertisement:
-            return self._beginning_of_playing(state)
-        return self._beginning_of_paused(state)
 
     def _beginning_of_playing(self, state: PlayerState) -> int:
         """Return now minus progress, if the time since the last answer allows it."""
