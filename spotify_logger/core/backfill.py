@@ -60,8 +60,8 @@ def backfill_plays(
             for play in plays[index + 1 :]
             if play.source != BACKFILL or play.ended_ms <= recent.ended_ms
         )
-        better = _completed(plays[index], min(recent.ended_ms, now_ms, *followed))
-        if better := better or _cut(plays[index], recent, unknown):
+        better = _corrected(plays[index], recent, min(recent.ended_ms, now_ms, *followed), unknown)
+        if better is not plays[index]:
             completed.append(better)
     log = before | {matching.identity(play): play for play in completed}
     for play in completed:
@@ -102,24 +102,19 @@ def _paired(
     return [(index, history[number]) for number, index in paired.items()], unknown
 
 
-def _completed(play: Play, ended_ms: int) -> Play | None:
-    """Return a play whose end was not observed with the end of its item; None if that adds nothing."""
-    left = matching.remaining_ms(play)
-    if left is None or ended_ms <= play.ended_ms:
-        return None
-    more = min(left, ended_ms - play.ended_ms)
-    reason = TRACKDONE if left - more <= near_end_ms(play.item.duration_ms or 0) else SKIPPED
-    return replace(play, ended_ms=ended_ms, ms_played=play.ms_played + more, end_reason=reason)
-
-
-def _cut(play: Play, recent: RecentPlay, unknown: Sequence[RecentPlay]) -> Play | None:
-    """Return a play without what was taken for its end, if another one was played then; None if not."""
-    excess_ms = play.ended_ms - recent.ended_ms
-    is_taken = any(abs(other.ended_ms - play.ended_ms) <= matching.SAME_END_MS for other in unknown)
+def _corrected(play: Play, recent: RecentPlay, until_ms: int, unknown: Sequence[RecentPlay]) -> Play:
+    """Return a play with the end of its item, if its own was not observed, or is that of an unknown item."""
+    left, excess_ms = matching.remaining_ms(play), play.ended_ms - recent.ended_ms
+    if left is not None and until_ms > play.ended_ms:
+        more = min(left, until_ms - play.ended_ms)
+        reason = TRACKDONE if left - more <= near_end_ms(play.item.duration_ms or 0) else SKIPPED
+        return replace(play, ended_ms=until_ms, ms_played=play.ms_played + more, end_reason=reason)
     is_live = play.source != BACKFILL and play.end_reason in {SKIPPED, TRACKDONE}
-    if not is_live or not is_taken or not 0 < excess_ms < play.ms_played:
-        return None
-    return replace(play, ended_ms=recent.ended_ms, ms_played=play.ms_played - excess_ms, end_reason=SKIPPED)
+    is_taken = any(abs(other.ended_ms - play.ended_ms) <= matching.SAME_END_MS for other in unknown)
+    if is_live and is_taken and 0 < excess_ms < play.ms_played:
+        ms_played = play.ms_played - excess_ms
+        return replace(play, ended_ms=recent.ended_ms, ms_played=ms_played, end_reason=SKIPPED)
+    return play
 
 
 def _fitted(plays: Sequence[Play], recent: RecentPlay, since_ms: int, now_ms: int) -> Play:

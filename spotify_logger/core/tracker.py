@@ -72,8 +72,13 @@ class Tracker:
         if is_empty:
             return self._time_out(seen.now)
         is_same = play is not None and play.item.uri == state.uri
-        if state.private:
-            return self._private(is_same=is_same or state.item is None)
+        if state.private:  # it is not logged, and another item ends the play
+            self.seen = seen = seen.hide()
+            if play is not None and (is_same or state.item is None):
+                return self._time_out(seen.now)
+            changed = [] if play is None else [self._lose(play)]
+            self.seen = seen.keep()
+            return changed
         return self._same(play, state) if play is not None and is_same else self._other(state)
 
     def note_gap(self) -> None:
@@ -98,15 +103,6 @@ class Tracker:
     def _longest(play: Play) -> int:
         """Return how much longer a play can have gone on at an unknown position, in milliseconds."""
         return max(0, (play.item.duration_ms or MAX_ITEM_MS) - play.ms_played)
-
-    def _private(self, *, is_same: bool) -> list[Play]:
-        """Follow a private session: it is not logged, and another item ends the play."""
-        self.seen = seen = self.seen.hide()
-        if self.play is not None and is_same:
-            return self._time_out(seen.now)
-        changed = [] if self.play is None else [self._lose(self.play)]
-        self.seen = seen.keep()
-        return changed
 
     def _same(self, play: Play, state: PlayerState) -> list[Play]:
         """Continue the open play, or start its item again."""
