@@ -63,7 +63,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "calendar": Endpoint("calendar", OF_A_YEAR, {"year": 0}),
     "year": Endpoint("year", OF_A_YEAR, {"year": 0}),
 }
-"""The commands by their paths; a name in braces stands for what selects one, see `_texts`."""
+"""The commands by their paths; a name in braces stands for the key, URI, ID or name of one."""
 
 
 class Api:
@@ -114,8 +114,18 @@ class Api:
     async def _healthz(self, _: Request) -> Response:
         """Say in one word whether the logger is well, or why not; the status is 503 then."""
         page = await self._listeners.default_page()
-        found = await page.observe(status)
-        return PlainTextResponse(f"{_word(found)}\n", 200 if found.well else 503)
+        it = await page.observe(status)
+        is_stopped = is_overdue({"next_poll": it.next_poll or ""}, _now(it), LATE_AFTER)
+        words = {
+            "ok": it.well,
+            "redis": it.redis is None,
+            "stopped": is_stopped or it.running_here is False,
+            "login": it.login == "needed",
+            "spotify": it.blind_since,
+            "storage": True,
+        }
+        word = next(word for word, is_true in words.items() if is_true)
+        return PlainTextResponse(f"{word}\n", 200 if it.well else 503)
 
     async def _metrics(self, request: Request) -> Response:
         """Return the figures of listeners as OpenMetrics, those that are known."""
@@ -137,21 +147,16 @@ class Api:
         question = read_question(texts, time.time(), tz=page.zone, **endpoint.options)
         query, names = load_query(endpoint.command), QUERIES[endpoint.command][2:]
         options = {**endpoint.options, "day": read_day(question, texts.get("day", "today"))}
-        for text in _texts(request.path_params) or [search_text(texts, "q")]:
+        candidates = [search_text(texts, "q")]
+        for noun, text in request.path_params.items():  # a key or a URI, or else an ID, or a name
+            is_key = text.partition(":")[0] in KINDS_OF_KEY
+            candidates = [text] if is_key or not text.strip() else [f"{noun}:{text}", text]
+        for text in candidates:
             about = [{**options, "text": text}[name] for name in names]
             is_known, body = await page.ask(request, _answered, question, query, *about)
             if is_known or not request.path_params:
                 return cacheable(request, body, JSON)
         return problem(404, "Not Found", "nothing that was played has this ID, key, URI or name")
-
-
-def _texts(path_params: Mapping[str, str]) -> list[str]:
-    """Return what the end of a path may mean: only a key or a URI, if it is one; else an ID, or a name."""
-    found: list[str] = []
-    for noun, text in path_params.items():
-        is_key = text.partition(":")[0] in KINDS_OF_KEY
-        found = [text] if is_key or not text.strip() else [f"{noun}:{text}", text]
-    return found
 
 
 def _read(request: Request, allowed: Sequence[str]) -> dict[str, str]:
@@ -172,18 +177,6 @@ def _answered(log: Log, question: Question, query: Callable[..., Any], *about: o
     """Return whether anything matches, and the JSON of the answer."""
     result = query(log, question, *about)
     return getattr(result, "known", True), json.dumps(to_json(result))
-
-
-def _word(it: Status) -> str:
-    is_stopped = is_overdue({"next_poll": it.next_poll or ""}, _now(it), LATE_AFTER)
-    words = {
-        "ok": it.well,
-        "redis": it.redis is None,
-        "stopped": is_stopped or it.running_here is False,
-        "login": it.login == "needed",
-        "spotify": it.blind_since,
-    }
-    return next((word for word, is_true in words.items() if is_true), "storage")
 
 
 def _now(it: Status) -> float:

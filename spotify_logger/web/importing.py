@@ -103,8 +103,7 @@ class Import:
             async for chunk in request.stream():
                 received += len(chunk)
                 if max(announced, received) > room:
-                    advice = "run `spotify-logger import` instead"
-                    raise BadRequest(f"the files are too large for the page: {advice}")
+                    raise BadRequest("files too large for the page: run `spotify-logger import` instead")
                 for part in parser.parse(chunk) if chunk else ():
                     if isinstance(part, MultipartSegment):
                         out = files.enter_context(_open(folder, part.filename)) if part.filename else None
@@ -116,8 +115,7 @@ class Import:
         paths = sorted(map(str, folder.iterdir()))
         if not paths:
             raise BadRequest("choose a file first")
-        listener = f"--listener={self._settings.listener}"
-        options = (listener, "import", "--progress", *options, "--", *paths)
+        options = (f"--listener={self._settings.listener}", "import", "--progress", *options, "--", *paths)
         self.state, self.users, self.step, self.percent = "running", (), "", 0
         self._task = asyncio.create_task(self._run(module_command("spotify_logger", *options), f"{folder}/"))
 

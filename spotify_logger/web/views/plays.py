@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
@@ -95,8 +96,7 @@ async def today(page: ListenerPage, request: Request) -> Response:
 async def live(page: ListenerPage, request: Request) -> Response:
     """Stream what is playing."""
     if page.live.is_full:
-        text = "Too many open streams. Try again in a minute.\n"
-        return Response(text, 503, {"retry-after": "60"}, "text/plain")
+        raise HTTPException(503, "too many open streams: try again in a minute", {"retry-after": "60"})
     events = page.live.events(request.state.is_signed_in)
     return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
