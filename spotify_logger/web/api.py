@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -30,8 +31,7 @@ from spotify_logger.web.listeners import ListenerPage, Listeners
 from spotify_logger.web.request_params import BadRequest, read_day, read_question, search_text
 from spotify_logger.web.templating import API_PATH, JSON, cacheable, problem
 
-disable_created_metrics()  # type: ignore[no-untyped-call] # they would be the times of the requests
-
+Families = dict[str, CounterMetricFamily | GaugeMetricFamily]
 COUNTED = ("min", *(PERIOD := ("since", "until", "year", "month", "last", "tz")))
 NOUNS = ("track", "artist", "album", "episode", "show")
 KINDS_OF_KEY = {*NOUNS, "spotify", "local"}  # what keys and URIs begin with
@@ -129,13 +129,10 @@ class Api:
 
     async def _metrics(self, request: Request) -> Response:
         """Return the figures of listeners as OpenMetrics, those that are known."""
-        found: dict[str, Counter | Gauge] = {}
+        found: Families = {}
         for name in await self._readable(request):
             await _add_figures(found, name, self._listeners.page_of(name), request)
-        registry = CollectorRegistry()
-        for metric in found.values():
-            registry.register(metric)
-        text = generate_latest(registry)  # type: ignore[no-untyped-call]
+        text = generate_latest(SimpleNamespace(collect=found.values))  # type: ignore[no-untyped-call]
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
@@ -183,15 +180,13 @@ def _now(it: Status) -> float:
     return time.time() - (it.clock_offset or 0)
 
 
-async def _add_figures(
-    found: dict[str, Counter | Gauge], listener: str, page: ListenerPage, request: Request
-) -> None:
+async def _add_figures(found: Families, listener: str, page: ListenerPage, request: Request) -> None:
     def add(name: str, what: str, value: float | None, **labels: str) -> None:
-        labels["listener"] = listener or NOBODY
-        kind = Counter if name == "polls" else Gauge
+        labels = {"listener": listener or NOBODY, **labels}
+        kind = CounterMetricFamily if name == "polls" else GaugeMetricFamily
         if value is not None:
-            new = kind(f"spotify_logger_{name}", what, sorted(labels), registry=None)
-            found.setdefault(name, new).labels(**labels).inc(value)
+            new = kind(f"spotify_logger_{name}", what, labels=[*labels])
+            found.setdefault(name, new).add_metric([*labels.values()], value)
 
     it = await page.observe(status)
     now = _now(it)
