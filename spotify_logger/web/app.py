@@ -81,11 +81,7 @@ FORMS = {
 
 
 class WebApp:
-    """The ASGI application `app`, and the `listeners` that it shows.
-
-    `names` are host names to answer to, besides those of this machine, `covers` allows images from Spotify's
-    host, and `behind_proxy` trusts the forwarding headers of a proxy on this machine.
-    """
+    """The ASGI application `app`, and the `listeners` that it shows; see `SecurityMiddleware`."""
 
     def __init__(
         self,

@@ -183,7 +183,7 @@ class SecurityMiddleware:
     """Refuses requests that may not reach the page, and adds security headers to all answers.
 
     `names` are host names to answer to, besides those of this machine; without a password, `auth` is None;
-    `covers` allows images from Spotify's host.
+    `covers` allows images from Spotify's host; `behind_proxy` trusts what a proxy on this machine forwards.
     """
 
     def __init__(
@@ -263,8 +263,7 @@ class SecurityMiddleware:
 def is_forwarded(request: Request) -> bool:
     """Return whether a proxy sent a request: it would expose a page that has no password.
 
-    nginx adds no header unless configured to, but speaks HTTP/1.0 by default up to version 1.29, which no
-    browser does.
+    nginx adds no header by default, but speaks HTTP/1.0 up to version 1.29, which no browser does.
     """
     is_named = any(name.startswith(FORWARDED_HEADERS) for name in request.headers)
     return is_named or request.scope["http_version"] == "1.0"

@@ -83,14 +83,12 @@ class Import:
         self._discard()
 
     def _discard(self) -> None:
-        """Forget the import, and delete its files."""
         self.state, self.users = "", ()
         if self._folder:
             self._folder.cleanup()
         self._folder = None
 
     async def _receive(self, request: Request) -> None:
-        """Write the uploaded files to a folder of their own."""
         kind, about = parse_options_header(request.headers.get("content-type", ""))
         if kind != "multipart/form-data" or not about.get("boundary"):
             raise BadRequest("the form has no files")

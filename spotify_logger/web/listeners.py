@@ -108,7 +108,6 @@ class Questions:
             del self._asked[key]
 
     def _connect(self) -> None:
-        """Open the connections of a new thread."""
         store = dispatch.open_store(self._settings)
         self._local.connections = store, Index(store)
         self._opened.append(self._local.connections)
@@ -158,7 +157,7 @@ class ListenerPage(Questions):
 
     def begin_login(self, store: Archive) -> None:
         """Begin an attempt to log in, and cancel the one in progress."""
-        from spotify_logger.web.login import LoginThread  # noqa: PLC0415 - start-up time: the HTTP client
+        from spotify_logger.web.login import LoginThread  # noqa: PLC0415 - start-up time and memory: the HTTP client
 
         attempt = LoginThread(self._settings, store.known_owner())
         if self.login:
@@ -242,7 +241,6 @@ class Listeners:
         return ours if ours in names or not names else names[0]
 
     async def _read_names(self) -> Sequence[str]:
-        """Return the names of the listeners."""
         with suppress(SpotifyLoggerError):  # Redis is unreachable; the page says so
             self._names = await self.page_of(self._settings.listener).run(Archive.listeners)
         return self._names

@@ -1,7 +1,4 @@
-"""The Spotify login from the page: a URL to open, whose answer comes by redirect or is pasted.
-
-Imported on demand: the HTTP client takes a lot of memory.
-"""
+"""The Spotify login from the page: a URL to open, whose answer comes by redirect or is pasted."""
 
 import io
 import threading
@@ -17,10 +14,7 @@ STOP_TIMEOUT = 5.0  # seconds to wait for the thread; one that is requesting the
 
 
 class LoginThread(threading.Thread):
-    """One attempt to log in, in a thread of its own; with another account than `owner`, if known, it fails.
-
-    Misconfigured without a Spotify app or a STATE_DIR.
-    """
+    """An attempt to log in, in a thread of its own; with another account than `owner`, if known, it fails."""
 
     def __init__(self, settings: Settings, owner: str = "") -> None:
         super().__init__(name="login", daemon=True)
