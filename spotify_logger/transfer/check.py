@@ -110,7 +110,7 @@ class Findings:
         self.repair = repair
         self._counts: Counter[FindingKind] = Counter()
         self._examples: defaultdict[FindingKind, list[str]] = defaultdict(list)
-        self.seen: Counter[str] = Counter()  # how many plays, items and so on were checked
+        self.seen = dict.fromkeys(NOUNS, 0)  # how many plays, items and so on were checked
         self.why_kept = ""  # why what is left of plays stays; "" if a repair deletes it
 
     def add(self, kind: FindingKind, *names: str) -> None:
@@ -123,8 +123,7 @@ class Findings:
         rows, found, is_healthy = [], {}, True
         for kind in filter(self._counts.__getitem__, FindingKind):
             number, examples = self._counts[kind], self._examples[kind]
-            is_kept = kind in LOST_KINDS and self.why_kept
-            is_repairable = kind not in LEFT_TO_THE_USER and not is_kept
+            is_repairable = kind not in LEFT_TO_THE_USER and not (kind in LOST_KINDS and self.why_kept)
             is_healthy &= kind in HARMLESS or (self.repair and is_repairable)
             action = ("repaired" if self.repair else "repairable") if is_repairable else "not repairable"
             rows.append((number, kind.value, action, ", ".join(examples)))
@@ -144,8 +143,7 @@ class Findings:
             page.append(f"{RESTORE_ADVICE}.")
         if self.why_kept:
             page.append(f"What is left of plays is kept: {self.why_kept}.")
-        seen_counts = {name: self.seen[name] for name in NOUNS}
-        data = {"well": is_healthy, "repaired": self.repair, "seen": seen_counts, "found": found}
+        data = {"well": is_healthy, "repaired": self.repair, "seen": self.seen, "found": found}
         return Answer(data, page, code=not is_healthy)
 
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
-from itertools import product, starmap
+from itertools import chain, product, starmap
 from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
@@ -297,23 +297,18 @@ def _by_cost(
 
 def _pair_exports(accounts: Sequence[Candidate], extended: Iterable[Candidate]) -> None:
     """Join rows of the account data with the extended history, one to one."""
-    plays: dict[tuple[int, int], list[Candidate]] = defaultdict(list)
+    plays: dict[int, list[Candidate]] = defaultdict(list)
     for play in extended:
-        plays[_length_and_day(play.evidence)].append(play)
+        plays[play.evidence.ms_played // rules.MS_PLAYED_TOLERANCE_MS].append(play)
 
     def near(row: PlayEvidence) -> Iterator[Candidate]:
-        length, day = _length_and_day(row)
-        for more, later in product((-1, 0, 1), repeat=2):
-            yield from plays.get((length + more, day + later), ())
+        length = row.ms_played // rules.MS_PLAYED_TOLERANCE_MS
+        return chain.from_iterable(plays.get(length + more, ()) for more in (-1, 0, 1))
 
     for _, row, play in _by_cost(accounts, near, rules.account_cost):
         if not (row.is_claimed or play.is_claimed):
             row.is_claimed = play.is_claimed = True
             row.join(play)
-
-
-def _length_and_day(row: PlayEvidence) -> tuple[int, int]:
-    return row.ms_played // rules.MS_PLAYED_TOLERANCE_MS, row.reported_end_ms // ONE_DAY_MS
 
 
 def _find_in_plays(rows: Sequence[Candidate], plays: Iterable[Candidate]) -> None:

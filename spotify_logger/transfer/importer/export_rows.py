@@ -116,7 +116,9 @@ def read_listening(kind: AccountRank, row: Row, now_ms: int) -> ParsedRow:
         if item is None:
             return SkipReason.NAMELESS
     # Account data has neither a start nor an end reason.
-    started_ms = _start(row.get("offline_timestamp"), reported_end_ms, ms_played)
+    start, latest = stamp_ms(integer(row.get("offline_timestamp")) or 0), reported_end_ms - ms_played
+    is_start = max(EARLIEST_PLAY_MS, latest - MAX_OFFLINE_MS) <= start <= latest + START_TOLERANCE_MS
+    started_ms = start if is_start else latest  # of a play without a pause
     idle_ms = reported_end_ms - started_ms - ms_played
     longest_ms = MIN_UPLOAD_DELAY_MS if flag(row.get("offline")) else OVER_AFTER_MS
     ended_ms = reported_end_ms if 0 <= idle_ms <= longest_ms else started_ms + ms_played
@@ -209,13 +211,6 @@ def fields_of(item: Item) -> dict[str, FieldValue]:
 def stamp_ms(number: int) -> int:
     """Return the milliseconds since the epoch of a stamp in seconds or milliseconds."""
     return number if number >= MIN_MILLISECOND_STAMP else number * 1000
-
-
-def _start(value: object, reported_end_ms: int, ms_played: int) -> int:
-    """Return the reported start if it is plausible; else the start of a play without a pause."""
-    start, latest = stamp_ms(integer(value) or 0), reported_end_ms - ms_played
-    is_possible = max(EARLIEST_PLAY_MS, latest - MAX_OFFLINE_MS) <= start <= latest + START_TOLERANCE_MS
-    return start if is_possible else latest
 
 
 def text_of(value: object) -> str:
