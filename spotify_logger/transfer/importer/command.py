@@ -16,7 +16,7 @@ from typing import NamedTuple, TextIO
 
 from spotify_logger.core.matching import AccountRank
 from spotify_logger.core.matching_exports import LEAST_LISTEN_MS
-from spotify_logger.core.play import Play
+from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.player_state import PlayerState
 from spotify_logger.core.redis_keys import play_key
 from spotify_logger.report.answers import Answer, Block, Table
@@ -47,10 +47,6 @@ _SCHEMA = """
     CREATE INDEX plays_by_start ON plays (started_ms);
     CREATE INDEX plays_by_logger ON plays (logged_by, started_ms) WHERE logged_by IS NOT NULL;
 """
-_FIELDS = (  # of a logged play, as far as matching needs them
-    *("uri", "type", "id", "name", "artists", "album", "duration_ms", "device_name", "shuffle_state"),
-    *("logged_by", "playing", "started_at", "ended_at", "ms_played", "end_reason", "source"),
-)
 
 
 class ImportOptions(NamedTuple):
@@ -193,7 +189,7 @@ def decide_plays(
         begin_ms, end_ms = batch[0].play.started_ms, max(entry.play.ended_ms for entry in batch)
         rows = archive.rows((begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000)
         seconds = [second for second, *_ in rows]
-        hashes = archive.fields(map(play_key, seconds), _FIELDS)
+        hashes = archive.fields(map(play_key, seconds), [*PLAY_FIELDS])
         known = list(filter(None, map(Play.from_hash, seconds, hashes)))
         keys = {play.item.key for play in (*known, *(entry.play for entry in batch))} if known else ()
         isrcs = {key: isrc for key, (isrc,) in archive.catalog(keys, ["isrc"]) if isrc}
