@@ -74,10 +74,7 @@ class Alerts:
             self._state.queue.clear()
 
     def check_login(self, valid_until: float | None, trouble: str) -> None:
-        """Remind of a login that expires (seconds since the epoch), and alert when it fails or works again.
-
-        The clock has to be right: a reminder sent too early is not sent again.
-        """
+        """Remind of a login that expires (seconds since the epoch), and alert when it fails or recovers."""
         now = self._clock.utc()
         if trouble:
             self._state.queue.pop(_DAYS_LEFT, None)  # too late for a reminder

@@ -45,8 +45,6 @@ class _Receiver:
 class Forwarder:
     """Sends what is playing, and the listens in the outbox, oldest first."""
 
-    open_outbox = ForwardingOutbox
-
     def __init__(
         self, settings: Settings, environment: Environment, outbox: ForwardingOutbox, alerts: Alerts
     ) -> None:
@@ -111,10 +109,10 @@ class Forwarder:
 
     def _unannounced(self, receiver: _Receiver) -> Play | None:
         """Return the play to send as playing now; None while listens fail: it would prove nothing."""
-        play = self.playing
-        if play is None or receiver.trouble or receiver.announced == identity(play):
-            return None
-        return play if forwarding.is_music(play.fields) else None
+        play = None if receiver.trouble else self.playing
+        if play is not None and receiver.announced != identity(play) and forwarding.is_music(play.fields):
+            return play
+        return None
 
     def _forward(self, receiver: _Receiver, listens: Sequence[Listen]) -> None:
         was_well = not receiver.trouble

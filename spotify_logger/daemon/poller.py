@@ -91,8 +91,9 @@ class Poller:
         forwarding_outbox = None
         if settings.forward:
             from spotify_logger.daemon.forwarder import Forwarder  # noqa: PLC0415 - memory: most need none
+            from spotify_logger.storage.listen_queue import ForwardingOutbox  # noqa: PLC0415 - the same
 
-            forwarding_outbox = Forwarder.open_outbox(*disk)
+            forwarding_outbox = ForwardingOutbox(*disk)
         self.outbox = Outbox(*disk) if forwarding_outbox is None else forwarding_outbox
         limits: str | bytes = self.outbox.note(RATE_LIMIT_NOTE)
         with suppress(OSError):
@@ -151,7 +152,7 @@ class Poller:
             self._backoff.succeeded()
             turn = self._answered(answer)
         self._gap_monitor.on_planned(turn.due)
-        # Before its first answer, a process does not know whether the login works.
+        # Before its first answer, a process does not know whether the login works, nor when it will expire.
         if login_trouble or (self.spotify.is_time_known and self._status.get("login") == "ok"):
             self.alerts.check_login(valid_until(self.spotify.token), login_trouble)
         session, disk = self.recorder.session, str(self._status["disk_trouble"]) or self.outbox.trouble

@@ -182,10 +182,8 @@ class Recorder:
 
     def foreign_plays(self, since_ms: int) -> list[Play]:
         """Return plays since `since_ms` that are not in the outbox; [] while Redis is away."""
-        return self.session.attempt(
-            lambda: self._with_isrcs(self._store.foreign_plays(since_ms // 1000, self._outbox.keys())),
-            otherwise=[],
-        )
+        since, read = since_ms // 1000, self._store.foreign_plays
+        return self.session.attempt(lambda: self._with_isrcs(read(since, self._outbox.keys())), otherwise=[])
 
     def _connect(self) -> None:
         """Connect; over a new connection, and once an hour, look for what Redis has lost."""

@@ -121,7 +121,7 @@ class Supervisor:
         if number in {signal.SIGTERM, signal.SIGINT}:
             self._stopping = True
             self._preflight.interrupted = number == signal.SIGINT
-            self._systemd.on_stop()
+            self._systemd.pause("STOPPING=1")
             self._perform(child, child.policy.stop(time.monotonic()))
         if number == signal.SIGHUP and child is self._loop:
             self._perform(child, child.policy.restart(time.monotonic()))
@@ -144,7 +144,7 @@ class Supervisor:
                 case restart_policy.Exit(code):
                     self._on_final_exit(child, code)
             if down and child is self._loop:
-                self._systemd.on_loop_down(log.sanitize(down))
+                self._systemd.pause(f"STATUS={log.sanitize(down)}")
 
     def _on_final_exit(self, child: ChildProcess, code: int) -> None:
         if child is self._page:
@@ -208,15 +208,10 @@ class Notifier:
         if self.deadline is not None and now >= self.deadline:
             self._send(self._watchdog(now))
 
-    def on_loop_down(self, status: str) -> None:
-        """Say that the loop is dead; watchdog messages pause until its next beat."""
+    def pause(self, line: str) -> None:
+        """Send a line; watchdog messages pause until the next beat of the loop."""
         self.deadline = None
-        self._send(f"STATUS={status}")
-
-    def on_stop(self) -> None:
-        """Say that a stop was requested."""
-        self.deadline = None
-        self._send("STOPPING=1")
+        self._send(line)
 
     def _watchdog(self, now: float) -> str:
         if self._interval is None:

@@ -48,7 +48,7 @@ def test_ready_once_and_the_status_with_every_beat(manager: Manager) -> None:
     assert manager.got() == "READY=1\nSTATUS=the login is dead"
     systemd.on_beat(60, OK)
     assert manager.got() == "STATUS=listening"
-    systemd.on_loop_down("Sigur Rós – Hoppípolla: exit code 1")
+    systemd.pause("STATUS=Sigur Rós – Hoppípolla: exit code 1")
     assert manager.got() == "STATUS=Sigur Rós – Hoppípolla: exit code 1"
     systemd.on_beat(180, OK)
     assert manager.got() == "STATUS=listening"
@@ -74,21 +74,21 @@ def test_no_watchdog_message_before_the_first_beat_without_the_loop_or_at_the_en
     systemd.on_deadline(1000)
     assert manager.got() == ""
     systemd.on_beat(1000, OK)
-    systemd.on_loop_down("killing the loop")
+    systemd.pause("STATUS=killing the loop")
     systemd.on_deadline(2000)
     assert (systemd.deadline, manager.got()[:8], manager.got(), manager.got()) == (
         None, "WATCHDOG", "STATUS=killing the loop", "",
     )  # fmt: skip
     systemd.on_beat(2001, OK)
     assert "WATCHDOG=1" in manager.got()
-    systemd.on_stop()
+    systemd.pause("STOPPING=1")
     systemd.on_deadline(3000)
     assert (systemd.deadline, manager.got(), manager.got()) == (None, "STOPPING=1", "")
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/notify", "notify", "vsock:2:1234", "@"])
 def test_an_address_without_a_listener_is_ignored(address: str) -> None:
-    Notifier({"NOTIFY_SOCKET": address}).on_stop()
+    Notifier({"NOTIFY_SOCKET": address}).pause("STOPPING=1")
 
 
 @pytest.mark.parametrize(
