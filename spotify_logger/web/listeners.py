@@ -43,10 +43,6 @@ THREADS = 2  # as many questions are answered at once, for each listener; one mo
 MAX_WAITING = 32  # questions that may wait for a thread; a view asks several at once
 
 
-class TooManyQuestions(SpotifyLoggerError):  # noqa: N818 - named after the state
-    """Too many questions are waiting."""
-
-
 class Questions:
     """Answers questions about the log in the settings."""
 
@@ -63,12 +59,12 @@ class Questions:
     async def ask(self, request: Request, query: Callable[..., T], question: Question, *more: Hashable) -> T:
         """Return the result of a query, called with the log, the question and `more`.
 
-        Raises TooManyQuestions if too many are waiting, and StoreError if Redis does not answer.
+        Raises SpotifyLoggerError if too many are waiting, and StoreError if Redis does not answer.
         """
         key = (query, replace(question, now=0.0), *more)  # one that is asked already is not asked again
         if key not in self._asked:
             if len(self._asked) >= THREADS + MAX_WAITING:
-                raise TooManyQuestions("too many questions are waiting: try again in a moment")
+                raise SpotifyLoggerError("too many questions are waiting: try again in a moment")
 
             def answer(log: Log) -> T:
                 ((self.first_play,),) = log.rows("SELECT min(second) FROM plays")

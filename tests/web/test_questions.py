@@ -12,8 +12,9 @@ from starlette.requests import ClientDisconnect
 from spotify_logger.core.periods import Zone
 from spotify_logger.queries import top
 from spotify_logger.queries.question import Question
+from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.web import listeners
-from spotify_logger.web.listeners import THREADS, Questions, TooManyQuestions
+from spotify_logger.web.listeners import THREADS, Questions
 from tests.indexed_log import IndexedLog
 from tests.web.log import QUO
 from tests.web.page import settings_for
@@ -118,7 +119,7 @@ def test_too_many_are_rejected(settings: Settings, monkeypatch: pytest.MonkeyPat
     async def work(pool: Questions) -> None:
         tasks = [ask(pool, slow, str(number)) for number in range(THREADS + 1)]
         await begun(tasks)
-        with pytest.raises(TooManyQuestions, match="too many"):
+        with pytest.raises(SpotifyLoggerError, match="too many"):
             await ask(pool, slow, "one more")
         slow.go_on.set()
         await asyncio.gather(*tasks)
