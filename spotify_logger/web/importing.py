@@ -167,8 +167,7 @@ def _open(folder: Path, filename: str) -> BinaryIO:
     """Open a new file (0600) in a folder, with the name that an uploaded one has, as far as that is safe."""
     name = "".join(filter(str.isprintable, PurePosixPath(filename.replace("\\", "/")).name))
     name = name[-MAX_NAME_LENGTH:].strip(" ")
-    if not name.strip("."):
-        name = "file"
+    name = name if name.strip(".") else "file"
     if (folder / name).exists():
         name = f"{sum(1 for _ in folder.iterdir())}-{name}"
     return os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")

@@ -22,6 +22,7 @@ from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.request_params import BadRequest, RequestParams
 
 T = TypeVar("T")
+WITHOUT_HIGHLIGHTS = partial(summary.review, highlights=summary.Highlights())
 
 
 async def clock(page: ListenerPage, request: Request) -> Response:
@@ -63,10 +64,8 @@ async def calendar(page: ListenerPage, request: Request) -> Response:
 async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year or a month in review."""
     question, about = about_period(page, request)
-    # The two parts take equally long.
-    without_highlights = partial(summary.review, highlights=summary.Highlights())
-    (data, ranked), (highlights, reached) = await asyncio.gather(
-        page.ask(request, with_tops, replace(question, limit=summary.TOP_COUNT), without_highlights),
+    (data, ranked), (highlights, reached) = await asyncio.gather(  # the two parts take equally long
+        page.ask(request, with_tops, replace(question, limit=summary.TOP_COUNT), WITHOUT_HIGHLIGHTS),
         page.ask(request, _moments, question),
     )
     data = replace(data, **vars(highlights))

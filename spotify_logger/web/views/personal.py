@@ -59,9 +59,8 @@ async def forget(page: ListenerPage, request: Request) -> Response:
     second = second_of_key((await read_form(request)).get("play", ""))
     if second is None:
         raise BadRequest("the form does not name a play")
-    selection = delete.Selection(play_key(second))
-    await page.run(lambda store: delete.forget(store, selection, time.time(), None))
-    return _to_day(page, second)
+    await page.run(lambda store: delete.forget(store, delete.Selection(play_key(second)), time.time(), None))
+    return RedirectResponse(f"/day/{page.zone.day(second)}#deleted", 303)
 
 
 async def hide(page: ListenerPage, request: Request) -> Response:
@@ -86,7 +85,8 @@ async def undo(page: ListenerPage, request: Request) -> Response:
         raise BadRequest("the form does not name what to bring back")
     await page.run(lambda store: hiding.undo(store, key))
     second = second_of_key(key)
-    return RedirectResponse("/settings#hidden", 303) if second is None else _to_day(page, second)
+    place = "/settings#hidden" if second is None else f"/day/{page.zone.day(second)}#deleted"
+    return RedirectResponse(place, 303)
 
 
 async def settings(page: ListenerPage, request: Request) -> Response:
@@ -158,7 +158,3 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-
-
-def _to_day(page: ListenerPage, second: int) -> Response:
-    return RedirectResponse(f"/day/{page.zone.day(second)}#deleted", 303)
