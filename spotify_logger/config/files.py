@@ -18,7 +18,17 @@ AUTH_NAMES = ("client_id", "client_secret", "redirect_uri")  # everything else i
 
 def read_settings(path: Path) -> Iterator[RawSetting]:
     """Yield the settings of an `auth.py` or a `.env`; Misconfigured if it is invalid or not trusted."""
-    source = _read_trusted(path)
+
+    def require_trust(what: str, which: Path, status: os.stat_result) -> None:
+        if reason := ownership.distrust_reason(which, status):
+            trouble = f"{path} is not trusted, because {what} {reason}"
+            raise Misconfigured(f"{trouble}: correct that, or run this in another folder")
+
+    try:  # whoever can change it or its folder could redirect the secrets
+        require_trust("its folder", path.parent, path.parent.stat())
+        source = atomic_file.read(path, partial(require_trust, "it", path)) or b""
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read ({error.strerror}): correct its owner or mode") from None
     yield from parse_auth_file(source, path) if path.name == AUTH_FILE else _parse_dotenv(source, path)
 
 
@@ -77,18 +87,3 @@ def _parse_dotenv(source: bytes, path: Path) -> Iterator[RawSetting]:
             raise Misconfigured(f"{path}:{line} is not a NAME=value line: correct it, or put a # before it")
         if binding.key:
             yield RawSetting(binding.key, binding.value or "", f"{path}:{line}")
-
-
-def _read_trusted(path: Path) -> bytes:
-    """Return a file's content; Misconfigured if others could redirect the secrets by it."""
-
-    def require_trust(what: str, which: Path, status: os.stat_result) -> None:
-        if reason := ownership.distrust_reason(which, status):
-            trouble = f"{path} is not trusted, because {what} {reason}"
-            raise Misconfigured(f"{trouble}: correct that, or run this in another folder")
-
-    try:
-        require_trust("its folder", path.parent, path.parent.stat())
-        return atomic_file.read(path, partial(require_trust, "it", path)) or b""
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be read ({error.strerror}): correct its owner or mode") from None

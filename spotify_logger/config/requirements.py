@@ -102,8 +102,7 @@ def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
 
 def _send_alert(text: str) -> None:
     """Send a line to ALERT_URL, if set; with the standard library, since `requests` may be missing."""
-    url = alert_url(Path.cwd(), os.environ)
-    if not url:
+    if not (url := alert_url(Path.cwd(), os.environ)):
         return
     from http.client import HTTPException  # noqa: PLC0415 - slow to import, and rarely needed
     from urllib.request import Request, urlopen  # noqa: PLC0415 - the same

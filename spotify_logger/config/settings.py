@@ -144,8 +144,7 @@ def _visible_ascii(setting: RawSetting) -> str:
 
 def _poll_interval(setting: RawSetting) -> float:
     with suppress(ValueError):
-        seconds = float(setting.value)
-        if MIN_POLL_SECONDS <= seconds <= MAX_POLL_SECONDS:
+        if MIN_POLL_SECONDS <= (seconds := float(setting.value)) <= MAX_POLL_SECONDS:
             return seconds
     raise setting.error(f"must be a number of seconds from {MIN_POLL_SECONDS:g} to {MAX_POLL_SECONDS:g}")
 

@@ -256,9 +256,8 @@ def write_csv(rows: Iterable[CsvRow], out: TextIO) -> None:
     """Stream rows with the same columns as CSV (RFC 4180) in UTF-8, with a header line if there are any."""
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(encoding="utf-8")
-    writer = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(out, list(row))
-            writer.writeheader()
-        writer.writerow({name: to_cell(value) for name, value in row.items()})
+    writer = csv.writer(out)
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(row)
+        writer.writerow(map(to_cell, row.values()))

@@ -120,9 +120,20 @@ def _(result: count.Count) -> list[answers.CsvRow]:
 def _(result: item_page.ItemPage, question: Question) -> Sequence[Block]:
     if result.found:
         return [*_report(result, result.found, question), *gap_note(result.unseen)]
-    if result.candidates:
-        return _choice(result, question.limit)
-    return [_not_found(result, question, f"No {result.kind} is called “{result.text}”.")]
+    noun, lines = result.kind, result.candidates
+    if not lines:
+        return [_not_found(result, question, f"No {noun} is called “{result.text}”.")]
+    # Several: with the commands that select the first of them.
+    first = lines[0]
+    by_name = [] if first.artists == top.VARIOUS else [f"{first.artists} {first.name}".strip()]
+    texts = dict.fromkeys([*by_name, first.text])
+    candidates = Table([(line.title, line.plays) for line in lines], (noun, PLAYS), [1], flexible=0)
+    commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in texts]
+    return [
+        Note(f"{words.counted(len(lines), noun)} match “{result.text}”:"),
+        *_first(candidates, question.limit),
+        Note(Table(list(zip(("try", "or"), commands, strict=False)))),
+    ]
 
 
 @answers.csv_rows.register(item_page.ItemPage)
@@ -135,21 +146,6 @@ def _(result: item_page.ItemPage) -> Sequence[answers.CsvRow]:
         answers.columns(found, REPORTED, what=result.kind),
         *(answers.columns(each, REPORTED, what="period", name=each.when) for each in found.periods),
         *(answers.columns(line, REPORTED, what=what, rank=rank) for what, rank, line in ranked),
-    ]
-
-
-def _choice(result: item_page.ItemPage, limit: int) -> list[Block]:
-    """Return the list of several candidates, and the commands that select the first of them."""
-    noun, lines = result.kind, result.candidates
-    first = lines[0]
-    by_name = [] if first.artists == top.VARIOUS else [f"{first.artists} {first.name}".strip()]
-    texts = dict.fromkeys([*by_name, first.text])
-    candidates = Table([(line.title, line.plays) for line in lines], (noun, PLAYS), [1], flexible=0)
-    commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in texts]
-    return [
-        Note(f"{words.counted(len(lines), noun)} match “{result.text}”:"),
-        *_first(candidates, limit),
-        Note(Table(list(zip(("try", "or"), commands, strict=False)))),
     ]
 
 
