@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import Artist, CatalogEntry, recordings
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import TIME, Question
 from spotify_logger.queries.sql import Log
-from spotify_logger.queries.top import best
+from spotify_logger.queries.top import Line, best
+
+NAMED_AT_ONCE = 500  # values of a query
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,10 @@ def _lines(
         return -min(measures), -sum(measures), pair[0].grouped
 
     shown = sorted(pairs, key=order)[: question.limit]
-    groups = json.dumps([ours.grouped for ours, _ in shown])
-    named = best(log, question, kind, -1, "grouped IN (SELECT value FROM json_each(?))", groups)
+    named = dict[str, Line]()
+    for some in batched([ours.grouped for ours, _ in shown], NAMED_AT_ONCE):
+        # Not as JSON, in which a NUL ends a text for SQLite.
+        named |= best(log, question, kind, -1, f"grouped IN ({', '.join('?' * len(some))})", *some)
     lines = []
     for rank, (ours, theirs) in enumerate(shown, 1):
         line, plays = named[ours.grouped], (ours.plays, theirs.plays)
