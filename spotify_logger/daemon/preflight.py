@@ -66,12 +66,11 @@ def prepare(settings: Settings, orphan_timeout: float, resources: contextlib.Exi
         return
     # It inherits the lock, so that a new loop waits for a server that briefly outlives a killed one.
     server = EmbeddedServer(settings.state_dir / "redis", *address, lock_fd)
+    resources.callback(server.stop)
     try:
         server.start()
     except SpotifyLoggerError as error:
         log.warning(f"nothing is listening on {server.address}, and {error}; plays are queued until it runs")
-    else:
-        resources.callback(server.stop)
 
 
 def _own_address(settings: Settings) -> tuple[str, int] | None:

@@ -68,7 +68,6 @@ class Exit(NamedTuple):
 TERMINATE = Signal(signal.SIGTERM)
 Action = Start | Signal | ScheduleRestart | Exit
 
-
 # RESTARTING and STOPPING: terminated, and killed at the deadline; only after RESTARTING it starts again.
 Phase = Enum("Phase", ["DOWN", "UP", "WAITING", "RESTARTING", "STOPPING"])
 
