@@ -17,8 +17,7 @@ from spotify_logger.core.play import Play, format_title
 from spotify_logger.daemon.alerts import MAX_RETRY, MIN_RETRY, Alerts
 from spotify_logger.daemon.poller import Environment
 from spotify_logger.spotify.http import Request
-from spotify_logger.storage.listen_queue import RETRY_NOTE, ForwardingOutbox, Listen
-from spotify_logger.storage.outbox import OutboxPlay
+from spotify_logger.storage.outbox import RETRY_NOTE, Listen, Outbox, OutboxPlay
 from spotify_logger.system import log
 from spotify_logger.system.errors import TryLater
 from spotify_logger.system.state import to_json
@@ -45,9 +44,7 @@ class _Receiver:
 class Forwarder:
     """Sends what is playing, and the listens in the outbox, oldest first."""
 
-    def __init__(
-        self, settings: Settings, environment: Environment, outbox: ForwardingOutbox, alerts: Alerts
-    ) -> None:
+    def __init__(self, settings: Settings, environment: Environment, outbox: Outbox, alerts: Alerts) -> None:
         self._send, self._clock, chance = environment.send_alert, environment.clock, environment.chance
         self._outbox, self._alerts = outbox, alerts
         self._room = min(MAX_REQUEST, 0.8 * settings.poll_min)  # seconds before a poll in which none begins

@@ -87,14 +87,7 @@ class Poller:
         url, prefix = settings.redis_url, settings.redis_prefix
         self.store = Store(url, prefix, clock.utc, environment.connect, settings.listener)
         path = settings.state_dir / OUTBOX_FILE
-        disk = path, clock.monotonic, environment.open_database, timings.disk_retry
-        forwarding_outbox = None
-        if settings.forward:
-            from spotify_logger.daemon.forwarder import Forwarder  # noqa: PLC0415 - memory: most need none
-            from spotify_logger.storage.listen_queue import ForwardingOutbox  # noqa: PLC0415 - the same
-
-            forwarding_outbox = ForwardingOutbox(*disk)
-        self.outbox = Outbox(*disk) if forwarding_outbox is None else forwarding_outbox
+        self.outbox = Outbox(path, clock.monotonic, environment.open_database, timings.disk_retry)
         limits: str | bytes = self.outbox.note(RATE_LIMIT_NOTE)
         with suppress(OSError):
             limits = limits or atomic_file.read(settings.state_dir / OLD_RATE_LIMIT_FILE) or ""
@@ -104,9 +97,11 @@ class Poller:
         self.recorder = Recorder(self.store, self.outbox, clock, Backoff(1.0, timings.max_wait, chance))
         self.recorder.may_write, self.recorder.notes = environment.may_write, self._notes
         self.alerts = Alerts(environment.send_alert, settings, clock, self.outbox, chance)
-        self.forwarder: Forwarder | None = None
-        if forwarding_outbox is not None:
-            self.forwarder = Forwarder(settings, environment, forwarding_outbox, self.alerts)
+        self.forwarder = None
+        if settings.forward:
+            from spotify_logger.daemon.forwarder import Forwarder  # noqa: PLC0415 - memory: most need none
+
+            self.forwarder = Forwarder(settings, environment, self.outbox, self.alerts)
         self._backfiller = Backfiller(self.spotify, self.outbox, clock, self.recorder)
         self._gap_monitor = GapMonitor(self.outbox, clock, MAX_IDLE_FACTOR * settings.poll_max)
         self.schedule = PollSchedule(settings.poll_min, settings.poll_max)

@@ -284,16 +284,15 @@ def _advice_by_text(text: str) -> str:
 
 def explain(error: BaseException) -> str:
     """Explain why there is no connection, or no answer."""
-    causes = list(chain(error))
-    for link in causes:
+    causes = chain(error)
+    for link in causes:  # redis-py raises while handling the system's error
         if isinstance(link, redis.ResponseError):
             return to_refusal(link).advice
-    if advice := _advice_by_text(" ".join(map(str, causes))):
-        return advice
-    for link in causes:  # redis-py raises while handling the system's error
         was_closed = isinstance(link, (BrokenPipeError, ConnectionResetError, ConnectionAbortedError))
         if isinstance(link, OSError) and link.strerror and not was_closed:
             reason = sanitize(link.strerror, DETAIL_LIMIT)
             return f"cannot be reached ({reason}): is it running, and is REDIS_URL right?"
+    if advice := _advice_by_text(" ".join(map(str, causes))):
+        return advice
     what_it_is = (words for kind, words in ADVICE_BY_CLASS if any(isinstance(link, kind) for link in causes))
     return next(what_it_is, "is not a Redis server: something else answers there. Check REDIS_URL")

@@ -1,12 +1,13 @@
-"""The outbox: plays on disk on their way to Redis, and notes that have to survive a power cut.
+"""The outbox: plays on disk on their way to Redis, their listens on the way to receivers, and notes.
 
 The newest plays stay after Redis has acknowledged them, to be compared with `recently-played`, and sent again
 if Redis loses them. A deleted one stays, too, without its names, so that its item does not become a new play.
+A listen that was sent stays without its JSON: no other state of it is sent. The command adds listens, too.
 """
 
 import json
 import sqlite3
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +34,18 @@ PLAYS_PER_QUERY = 200
 NEWEST_CANDIDATES = 100  # newest plays in which the latest live one is looked for; backfilled ones may follow
 LOG_ID_NOTE = "log_id"  # the ID of the log that the state folder belongs to, as its status in Redis has it
 WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2  # values of the column `safe`
+RETRY_NOTE = "forward_retry"  # changes when everything is to be forwarded again now
 ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")  # of a deleted play
 
-SELECT = "SELECT key, second, fields, catalogue FROM plays WHERE"
-THIS_PLAY = "started_ms = ? AND uri = ?"
+_SELECT = "SELECT key, second, fields, catalogue FROM plays WHERE"
+_THIS_PLAY = "started_ms = ? AND uri = ?"
 _ALL_OF = "(SELECT value FROM json_each(?))"
 _INSERT = "INTO plays VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_UNSENT = "FROM listens WHERE target = ? AND body != '' AND refusal = ''"
+_EVICT_LISTENS = """
+DELETE FROM listens WHERE (target, started_ms, uri) IN
+    (SELECT target, started_ms, uri FROM listens ORDER BY body != '', second LIMIT 1000)
+"""  # the oldest ones, beginning with those that were sent
 
 
 class OutboxPlay(NamedTuple):
@@ -46,6 +53,17 @@ class OutboxPlay(NamedTuple):
 
     key: int
     play: Play
+
+
+class Listen(NamedTuple):
+    """A listen for one receiver."""
+
+    target: int  # the number of the receiver in the settings
+    started_ms: int
+    uri: str
+    second: int  # in the key of its play
+    body: str  # its JSON; "" once it was sent
+    refusal: str = ""  # why the receiver does not take it
 
 
 class Outbox(SqliteFile):
@@ -69,8 +87,20 @@ class Outbox(SqliteFile):
         second INTEGER PRIMARY KEY, safe INTEGER NOT NULL, fields TEXT NOT NULL
     );
     CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS listens (
+        target INTEGER NOT NULL,
+        started_ms INTEGER NOT NULL,
+        uri TEXT NOT NULL,
+        second INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        refusal TEXT NOT NULL,
+        PRIMARY KEY (target, started_ms, uri)
+    ) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS unsent ON listens (target, second) WHERE body != '' AND refusal = '';
+    CREATE INDEX IF NOT EXISTS refused ON listens (target, second) WHERE refusal != '';
     """
-    TABLES: ClassVar[tuple[str, ...]] = ("plays", "gaps", "notes")
+    TABLES: ClassVar[tuple[str, ...]] = ("plays", "gaps", "notes", "listens")
+    listens_of: Callable[[OutboxPlay], Iterable[Listen]] | None = None  # set where plays are forwarded
 
     def put(self, plays: Collection[Play], notes: Mapping[str, str] = {}, gaps: Gaps = {}) -> None:  # noqa: B006
         """Save plays (new ones under the first free second from their start on), gaps and notes at once."""
@@ -79,7 +109,8 @@ class Outbox(SqliteFile):
 
         def put(database: sqlite3.Connection) -> None:
             _insert_or_update(database, rows)
-            self._saved(database, plays)
+            for play in plays if self.listens_of else ():
+                self._add_listens(database, play)
             database.executemany("REPLACE INTO gaps VALUES (?, ?, ?)", gap_rows)
             database.executemany("REPLACE INTO notes VALUES (?, ?)", notes.items())
 
@@ -87,8 +118,12 @@ class Outbox(SqliteFile):
             self.write(put)
             self._evict()
 
-    def _saved(self, database: sqlite3.Connection, plays: Iterable[Play]) -> None:
-        """Do what else belongs into the transaction that has just saved plays."""
+    def _add_listens(self, database: sqlite3.Connection, play: Play) -> None:
+        """Add the listens of a play that was just saved, if it is closed."""
+        query = f"{_SELECT} {_THIS_PLAY} AND closed = 1 AND safe < 2"
+        for key, *columns in database.execute(query, identity(play)):
+            if self.listens_of and (saved := read_play(*columns)) is not None:
+                add_listens(database, self.listens_of(OutboxPlay(key, saved)))
 
     def set_note(self, name: str, text: str) -> None:
         """Save a note."""
@@ -101,23 +136,25 @@ class Outbox(SqliteFile):
 
     def key(self, play: Play) -> int | None:
         """Return the second in the key of a play; None if it is not here."""
-        return next(iter(self._keys(THIS_PLAY, *identity(play))), None)
+        return next(iter(self._keys(_THIS_PLAY, *identity(play))), None)
 
     def is_taken(self, key: int, play: Play) -> bool:
         """Return whether another play has a key."""
-        return bool(self._keys(f"key = ? AND NOT ({THIS_PLAY})", key, *identity(play)))
+        return bool(self._keys(f"key = ? AND NOT ({_THIS_PLAY})", key, *identity(play)))
 
     def rekey(self, play: Play, key: int) -> None:
-        """Change the key of a play, because another play has it in Redis."""
-        self._execute(f"UPDATE plays SET key = ? WHERE {THIS_PLAY}", [(key, *identity(play))])  # noqa: S608 - ours
+        """Change the key of a play and of its listens, because another play has it in Redis."""
+        for column in ("plays SET key", "listens SET second"):
+            self._execute(f"UPDATE {column} = ? WHERE {_THIS_PLAY}", [(key, *identity(play))])
 
     def replace(self, play: Play, another: tuple[int, Play]) -> None:
         """Replace a play with its state and key in Redis."""
-        self._execute(f"DELETE FROM plays WHERE {THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
+        self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
         self.adopt([another])
 
     def drop_listens(self, play: Play) -> None:
-        """Drop what waits to be forwarded of a play, where plays are forwarded."""
+        """Drop what waits to be forwarded of a play."""
+        self._execute(f"DELETE FROM listens WHERE {_THIS_PLAY} AND body != ''", [identity(play)])  # noqa: S608 - ours
 
     def mark(self, plays: Iterable[int], gaps: Iterable[int] = (), *, acknowledged: bool = True) -> None:
         """Mark plays (by key) and gaps (by second) as acknowledged by Redis or waiting; drop the oldest."""
@@ -136,15 +173,18 @@ class Outbox(SqliteFile):
             self.write(mark, is_urgent=False)
 
     def mark_deleted(self, keys: Container[int]) -> None:
-        """Mark plays as deleted, so that they are never sent again, and remove their names."""
+        """Mark plays as deleted, so that they are never sent again, and remove their names and listens."""
         known = self._keys("safe < 2")
         for batch in batched((key for key in known if key in keys), PLAYS_PER_QUERY):
             rows = [_row(row.key, _anonymized(row.play), DELETED) for row in self.rows(batch)]
             self._execute(f"REPLACE {_INSERT}", rows)
+        unsent = self.read("SELECT DISTINCT second FROM listens WHERE body != ''")
+        if gone := [row for row in unsent if row[0] in keys]:
+            self._execute("DELETE FROM listens WHERE body != '' AND second = ?", gone)
 
     def is_deleted(self, play: Play) -> bool:
         """Return whether a play is here and marked as deleted."""
-        return bool(self._keys(f"{THIS_PLAY} AND safe = 2", *identity(play)))
+        return bool(self._keys(f"{_THIS_PLAY} AND safe = 2", *identity(play)))
 
     def keys(self) -> set[int]:
         """Return the keys of all plays."""
@@ -200,6 +240,26 @@ class Outbox(SqliteFile):
         found = self.read("SELECT text FROM notes WHERE name = ?", name)
         return str(found[0][0]) if found else ""
 
+    def unsent(self, target: int, limit: int) -> list[Listen]:
+        """Return up to `limit` listens for a receiver, oldest first."""
+        return [
+            Listen(*row) for row in self.read(f"SELECT * {_UNSENT} ORDER BY second LIMIT ?", target, limit)
+        ]
+
+    def count(self, target: int) -> int:
+        """Return the number of listens for a receiver."""
+        return int(self.read(f"SELECT count(*) {_UNSENT}", target)[0][0])
+
+    def refused(self, target: int) -> tuple[int, Listen | None]:
+        """Return the number of listens that a receiver does not take, and the latest one."""
+        query = "SELECT count(*) OVER (), * FROM listens WHERE target = ? AND refusal != ''"
+        rows = self.read(f"{query} ORDER BY second DESC LIMIT 1", target)
+        return (rows[0][0], Listen(*rows[0][1:])) if rows else (0, None)
+
+    def update(self, listens: Iterable[Listen]) -> None:
+        """Keep new states of listens; if a power cut takes them back, the listens are sent once more."""
+        self._execute("REPLACE INTO listens VALUES (?, ?, ?, ?, ?, ?)", [*listens], is_urgent=False)
+
     @property
     def is_full(self) -> bool:
         """Whether more bytes are in use than it may have."""
@@ -213,7 +273,7 @@ class Outbox(SqliteFile):
 
     def _rows(self, condition: str, *values: object) -> list[OutboxPlay]:
         """Return the plays that a query finds; invalid ones are deleted."""
-        found = self.read(f"{SELECT} {condition}", *values)
+        found = self.read(f"{_SELECT} {condition}", *values)
         plays = [(key, read_play(*columns)) for key, *columns in found]
         self._discard("DELETE FROM plays WHERE key = ?", [key for key, play in plays if play is None])
         return [OutboxPlay(key, play) for key, play in plays if play is not None]
@@ -232,21 +292,36 @@ class Outbox(SqliteFile):
             super().merge(database, table, row)
             return
         started_ms, uri, _, _, ended_ms, closed, *_ = row
-        newer = f"SELECT 1 FROM plays WHERE {THIS_PLAY} AND (closed, ended_ms) > (?, ?)"  # noqa: S608 - ours
+        newer = f"SELECT 1 FROM plays WHERE {_THIS_PLAY} AND (closed, ended_ms) > (?, ?)"  # noqa: S608 - ours
         if not database.execute(newer, (started_ms, uri, closed, ended_ms)).fetchone():
             _insert_or_update(database, [row])
 
     def _evict(self) -> None:
-        """Drop the oldest plays while the outbox is too large."""
+        """Drop the oldest listens, and then the oldest plays, while the outbox is too large."""
+        while self.is_full and self.read("SELECT 1 FROM listens LIMIT 1"):
+            self._execute(_EVICT_LISTENS, [()])
+            self._is_complete = self.on_disk  # what is dropped from memory stays on disk
         query = "SELECT key, safe, started_ms FROM plays ORDER BY safe DESC, started_ms LIMIT ?"
         lost: list[int] = []
         while self.is_full and (going := self.read(query, PLAYS_PER_EVICTION)):
             self._execute("DELETE FROM plays WHERE key = ?", [(key,) for key, _, _ in going])
-            self._is_complete = self.on_disk  # what is dropped from memory stays on disk
+            self._is_complete = self.on_disk
             lost += [started_ms for _, safe, started_ms in going if not safe]
         if lost:
             since = f"{to_iso(min(lost))} onward" + ("" if self.on_disk else " (unless they are on disk)")
             log.error(f"lost {len(lost)} plays, from {since}: the outbox is full, and Redis is away")
+
+
+def add_listens(database: sqlite3.Connection, listens: Iterable[Listen]) -> int:
+    """Add listens of plays that have none yet, and return how many."""
+    return database.executemany("INSERT OR IGNORE INTO listens VALUES (?, ?, ?, ?, ?, ?)", listens).rowcount
+
+
+def retry_listens(database: sqlite3.Connection, when: str) -> tuple[int, int]:
+    """Let everything be tried now; return how many listens that is, and how many of them were refused."""
+    database.execute("REPLACE INTO notes VALUES (?, ?)", (RETRY_NOTE, when))
+    refused = database.execute("UPDATE listens SET refusal = '' WHERE refusal != ''").rowcount
+    return database.execute("SELECT count(*) FROM listens WHERE body != ''").fetchone()[0], refused
 
 
 def read_play(second: int, fields: str, catalog: str) -> Play | None:
@@ -259,7 +334,7 @@ def _insert_or_update(database: sqlite3.Connection, rows: Iterable[Row]) -> None
     # A play restored after a restart has no catalog fields; keep the known ones.
     update = (
         "UPDATE plays SET ended_ms = ?, closed = ?, safe = CASE safe WHEN 2 THEN 2 ELSE ? END, fields = ?,"  # noqa: S608 - ours
-        f" catalogue = coalesce(nullif(?, '{{}}'), catalogue) WHERE {THIS_PLAY}"
+        f" catalogue = coalesce(nullif(?, '{{}}'), catalogue) WHERE {_THIS_PLAY}"
     )
     is_taken = "SELECT 1 FROM plays WHERE key = ?"
     for started_ms, uri, second, first, *values in rows:

@@ -18,11 +18,9 @@ from spotify_logger.report.answers import Answer, Table
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted
 from spotify_logger.spotify.http import HttpSender, Request
-from spotify_logger.storage import listen_queue
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.listen_queue import Listen
-from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.outbox import OUTBOX_FILE, Listen, add_listens, retry_listens
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, TryLater
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
 from spotify_logger.transfer.export import LogPeriod, completed_plays
@@ -45,7 +43,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30.0)) as outbox:
             if options.action == "retry":
                 with outbox:
-                    number, refused = listen_queue.retry(outbox, str(now))
+                    number, refused = retry_listens(outbox, str(now))
                 retried = f"The logger will retry {counted(number, 'listen')}"
                 done, data = f"{retried}, {refused:,} of them refused before.", {"refused": refused}
             else:
@@ -104,7 +102,7 @@ def _queue(outbox: sqlite3.Connection, store: Archive, settings: Settings, begin
         log = LogPeriod(store, begin, progress=partial(show, "reading the log"))
         for batch in batched(_listens(log, settings), LISTENS_PER_BATCH):
             with outbox:
-                number += listen_queue.add(outbox, batch)
+                number += add_listens(outbox, batch)
     return number
 
 

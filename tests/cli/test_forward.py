@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.listen_queue import ForwardingOutbox
-from spotify_logger.storage.outbox import OUTBOX_FILE
+from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
 from tests.cli.conftest import NOW, play, run_main, write
 from tests.scripted_server import ScriptedServer, http_response, respond_with
 
@@ -25,7 +24,7 @@ TOKEN = "a-token-made-up"
 
 
 @pytest.fixture
-def outbox(tmp_path: Path, here: pytest.MonkeyPatch, store: Archive) -> Iterator[ForwardingOutbox]:
+def outbox(tmp_path: Path, here: pytest.MonkeyPatch, store: Archive) -> Iterator[Outbox]:
     """The outbox of a running logger, which forwards to two receivers; and a log of years."""
     for prefix in ("FORWARD", "FORWARD_2"):
         here.setenv(f"{prefix}_URL", "http://127.0.0.1:9/apis/listenbrainz")
@@ -39,7 +38,7 @@ def outbox(tmp_path: Path, here: pytest.MonkeyPatch, store: Archive) -> Iterator
         play("New", NOW - 3600, 345_000, "trackdone"),
         replace(play("Open", NOW - 60, 345_000), end_reason=None),
     )
-    with closing(ForwardingOutbox(tmp_path / "state" / OUTBOX_FILE, lambda: 0.0)) as outbox:
+    with closing(Outbox(tmp_path / "state" / OUTBOX_FILE, lambda: 0.0)) as outbox:
         yield outbox
 
 
@@ -49,13 +48,13 @@ def run(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
     return out + err
 
 
-def titles(outbox: ForwardingOutbox, target: int = 1) -> list[str]:
+def titles(outbox: Outbox, target: int = 1) -> list[str]:
     listens = (json.loads(listen.body) for listen in outbox.unsent(target, 99))
     return [listen["track_metadata"]["track_name"] for listen in listens]
 
 
 def test_backlog_queues_what_counts_for_each_receiver_once(
-    outbox: ForwardingOutbox, capsys: pytest.CaptureFixture[str]
+    outbox: Outbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "2 listens" in (shown := run(capsys, "backlog", "--since", "2026-11"))
     assert "no logger is running" in shown
@@ -66,7 +65,7 @@ def test_backlog_queues_what_counts_for_each_receiver_once(
 
 
 def test_retry_takes_up_what_was_refused(
-    outbox: ForwardingOutbox, store: Archive, capsys: pytest.CaptureFixture[str]
+    outbox: Outbox, store: Archive, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(capsys, "backlog", "--since", "2026")
     outbox.update([outbox.unsent(1, 1)[0]._replace(refusal="answered 400")])
@@ -104,7 +103,7 @@ def test_check(
 
 
 def test_status_shows_what_the_logger_says(
-    outbox: ForwardingOutbox, store: Archive, capsys: pytest.CaptureFixture[str]
+    outbox: Outbox, store: Archive, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "FORWARD_URL" in run(capsys, "status")
     state = {"setting": "FORWARD_TOKEN", "host": "lb.test", "waiting": 1200, "refused": 1, "stopped": True}
@@ -124,7 +123,7 @@ def test_usage(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_where_no_logger_has_run(
-    outbox: ForwardingOutbox, tmp_path: Path, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    outbox: Outbox, tmp_path: Path, here: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here.setenv("STATE_DIR", str(tmp_path / "elsewhere"))
     assert "as its user" in run(capsys, "retry", code=1)

@@ -20,8 +20,7 @@ from spotify_logger.daemon.poller import Environment
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.spotify.http import HttpSender, Response
-from spotify_logger.storage import listen_queue
-from spotify_logger.storage.listen_queue import ForwardingOutbox
+from spotify_logger.storage.outbox import Outbox, retry_listens
 from spotify_logger.system.errors import Unreachable
 from tests.scripted_server import ScriptedServer, http_response, respond_with
 from tests.testbed.fake_redis import FakeRedis
@@ -77,12 +76,12 @@ class Rig:
         self._folder = folder
         settings = make_settings(folder, "redis://none/0")
         self._settings = replace(settings, forward=(target,), alert_url="https://alerts.test")
-        self._opened: list[ForwardingOutbox] = []
+        self._opened: list[Outbox] = []
         self.restart()
 
     def restart(self) -> None:
         """Start anew with what is on disk, as after kill -9."""
-        self.outbox = ForwardingOutbox(self._folder / "outbox.sqlite", self.clock.monotonic)
+        self.outbox = Outbox(self._folder / "outbox.sqlite", self.clock.monotonic)
         self._opened.append(self.outbox)
         environment = Environment(self.clock, self._send, self._send, lambda: 1.0)
         alerts = Alerts(self._send, self._settings, self.clock, self.outbox, lambda: 1.0)
@@ -279,7 +278,7 @@ class TestRefusals:
         assert len(maloja.receiver.titles) == 9
         assert "P3" in maloja.status()["last_refused"]
         maloja.receiver.broken = ()  # type: ignore[attr-defined]
-        maloja.outbox.write(lambda database: listen_queue.retry(database, "now"))
+        maloja.outbox.write(lambda database: retry_listens(database, "now"))
         maloja.run()
         assert len(maloja.receiver.titles) == 10
 
@@ -310,7 +309,7 @@ class TestRefusals:
         assert rig.status()["stopped"]
         assert "FORWARD_TOKEN" in json.loads(rig.outbox.note(ALERTS_NOTE))["queue"]["forward-1"]
         rig.receiver.answer = None
-        rig.outbox.write(lambda database: listen_queue.retry(database, "now"))
+        rig.outbox.write(lambda database: retry_listens(database, "now"))
         rig.run()
         assert len(rig.receiver.titles) == 3
         assert not rig.status()["stopped"]
@@ -319,7 +318,7 @@ class TestRefusals:
         lb.receiver.answer = Response(429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset-in": "200"}, b"")
         lb.outbox.put(plays(3))
         lb.run(50)
-        lb.outbox.write(lambda database: listen_queue.retry(database, "now"))
+        lb.outbox.write(lambda database: retry_listens(database, "now"))
         lb.run(100)
         assert len(lb.requests) == 1
         lb.receiver.answer = None

@@ -7,8 +7,7 @@ import pytest
 
 from spotify_logger.core.matching import identity
 from spotify_logger.daemon.reconcile import Takeover, Tombstones
-from spotify_logger.storage.listen_queue import ForwardingOutbox, Listen
-from spotify_logger.storage.outbox import OutboxPlay
+from spotify_logger.storage.outbox import Listen, Outbox, OutboxPlay
 from tests.redis_log import SECOND, RedisLog, item, play
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Queue:
 
     def __init__(self, log: RedisLog, path: Path) -> None:
         self.log = log
-        self.outbox = ForwardingOutbox(path, lambda: 0.0)
+        self.outbox = Outbox(path, lambda: 0.0)
         self.outbox.listens_of = lambda _: ()
         self.takeover = Takeover(log.store, self.outbox, Tombstones(log.store, self.outbox))
 
