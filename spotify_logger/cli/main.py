@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from spotify_logger.cli.commands import PAGE_DEFAULTS, command_parser
-from spotify_logger.config.listeners import unknown_listener
 from spotify_logger.config.settings import Settings, load
 from spotify_logger.config.sources import AUTH_FILE, DOTENV_FILE, EXAMPLE_FILE, SERVICE_STATE_DIR, xdg_folder
 from spotify_logger.core import periods
@@ -212,7 +211,7 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer:
             stack.enter_context(own_redis(settings, may_start=options.command != "now"))
         store = stack.enter_context(closing(dispatch.open_store(settings)))
         if settings.listener and options.command not in ANY_LISTENER and not store.has_log():
-            raise SpotifyLoggerError(unknown_listener(settings.listener, store.listeners()))
+            raise SpotifyLoggerError(dispatch.unknown_listener(settings.listener, store.listeners()))
         if options.command not in ("status", "now", "compare", *dispatch.QUERIES):
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import Settings
 from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.queries.index import cache_folder
@@ -29,7 +28,7 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
     if is_listening(host, port):
         yield
         return
-    folder = for_listener(settings, "").state_dir
+    folder = settings.for_listener("").state_dir
     is_ours = False
     with suppress(OSError):
         # What root wrote there could not be read by the logger any more.
@@ -48,7 +47,7 @@ def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
 @contextmanager
 def copy_of_own_data(settings: Settings) -> Iterator[str]:
     """Run a server with a copy of the logger's own data, and yield its address (SpotifyLoggerError)."""
-    folder = for_listener(settings, "").state_dir
+    folder = settings.for_listener("").state_dir
     own = folder / "redis"
     if not own.is_dir():
         raise SpotifyLoggerError(

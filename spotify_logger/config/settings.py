@@ -5,14 +5,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeGuard
+from typing import Self, TypeGuard
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from spotify_logger.config import sources
 from spotify_logger.config.sources import DEFAULTS, RawSetting, find_settings, printable
-from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_listener_name
+from spotify_logger.core.redis_keys import RESERVED_NAMES, add_listener, is_listener_name, remove_listener
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 
@@ -80,6 +80,12 @@ class Settings:
     heartbeat_url: str = field(repr=False)
     web_password: str = field(repr=False)
     forward: tuple[ForwardTarget, ...] = ()
+
+    def for_listener(self, listener: str) -> Self:
+        """Return these settings for another listener; "" is the unnamed one."""
+        prefix = add_listener(remove_listener(self.redis_prefix, self.listener), listener)
+        folder = (self.state_dir.parent if self.listener else self.state_dir) / listener
+        return replace(self, listener=listener, redis_prefix=prefix, state_dir=folder)
 
 
 def load(

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from spotify_logger import __version__
-from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import Settings
 from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.core.coverage import GAP_MS, UNOBSERVED_AFTER_MS
@@ -218,7 +217,7 @@ def statuses(settings: Settings, now: float) -> Statuses | Status:
             return status(store, now, 2 * settings.poll_max, settings.state_dir)
     listeners, begun = {}, Clock().monotonic()
     for name in names:
-        theirs = for_listener(settings, name)
+        theirs = settings.for_listener(name)
         with closing(Archive(settings.redis_url, theirs.redis_prefix)) as store:
             current = now + Clock().monotonic() - begun
             listeners[name] = status(store, current, 2 * settings.poll_max, theirs.state_dir)

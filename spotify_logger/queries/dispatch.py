@@ -7,20 +7,27 @@ from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listener
 from spotify_logger.queries.index import Index
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from spotify_logger.config.settings import Settings
     from spotify_logger.queries.compare import Comparison
     from spotify_logger.queries.question import Question
     from spotify_logger.queries.sql import Log
     from spotify_logger.storage.bulk import Progress
+
+NOBODY = "-"  # the listener without a name, where a name is given or chosen
+
+
+def unknown_listener(name: str, known: Iterable[str]) -> str:
+    """Say that a listener has no log, and who has one."""
+    names = ", ".join(each or NOBODY for each in known) or "none"
+    return f"no listener called {name or NOBODY} has a log here; listeners: {names}"
 
 
 def answer(
@@ -53,7 +60,7 @@ def compare(settings: Settings, log: Log, question: Question, other: str) -> Com
     from spotify_logger.queries.compare import compare  # noqa: PLC0415 - start-up time
 
     both = settings.listener, other
-    with closing(open_store(for_listener(settings, other))) as store, closing(Index(store)) as index:
+    with closing(open_store(settings.for_listener(other))) as store, closing(Index(store)) as index:
         return index.ask(lambda theirs: compare((log, theirs), both, question))
 
 

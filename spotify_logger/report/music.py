@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from itertools import chain, repeat
 
-from spotify_logger.config.listeners import UNNAMED
 from spotify_logger.core.periods import Period
 from spotify_logger.core.times import seconds_of
 from spotify_logger.queries import compare, count, item_page, top
@@ -47,7 +46,7 @@ def _(result: top.Top, question: Question) -> Sequence[Block]:
 
 @blocks.register(compare.Comparison)
 def _(result: compare.Comparison, question: Question) -> list[Block]:
-    names = [each["name"] or UNNAMED for each in result.listeners]
+    names = [each["name"] or words.UNNAMED for each in result.listeners]
     both = [{**each, "heard": words.heard(each["heard_ms"])} for each in result.listeners]
     sums = [[name, *(each[name] for each in both)] for name in ("plays", "heard", "artists", "tracks")]
     in_common = ", ".join(words.counted(number, NOUNS[kind]) for kind, number in result.common.items())

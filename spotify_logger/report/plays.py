@@ -5,7 +5,6 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from spotify_logger.config.listeners import UNNAMED
 from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import BACKFILL, TRACKDONE, format_duration, format_title
 from spotify_logger.core.player_state import whole_number
@@ -114,7 +113,7 @@ def _(result: status.Statuses, _: Question) -> list[Block]:
     rows = []
     for name, each in result.listeners.items():
         health = "well" if each.well else "NOT WELL"
-        rows.append((name or UNNAMED, health, "; ".join(each.problems) or each.state or ""))
+        rows.append((name or words.UNNAMED, health, "; ".join(each.problems) or each.state or ""))
     return [Table(rows, flexible=2)]
 
 

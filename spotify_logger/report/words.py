@@ -8,6 +8,7 @@ from spotify_logger.core.play import format_duration
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MINUTE_MS = 60_000
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+UNNAMED = "(no name)"  # stands for the listener without a name
 
 
 class Formatted(NamedTuple):

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain
 
-from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import Settings
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -35,7 +34,7 @@ def move(settings: Settings, source_url: str, target_url: str, progress: Progres
     with ExitStack() as stack:
 
         def opened(url: str, listener: str) -> Archive:
-            prefix = for_listener(settings, listener).redis_prefix
+            prefix = settings.for_listener(listener).redis_prefix
             return stack.enter_context(closing(Archive(url, prefix, listener=listener)))
 
         first = opened(source_url, "")
@@ -62,7 +61,7 @@ def move(settings: Settings, source_url: str, target_url: str, progress: Progres
         recently = to_iso(round((time.time() - SETTLED_AFTER) * 1000))
         copied, left = run("copying", "~"), run("comparing", recently)
         for name, source, target in () if left else logs:
-            known = known_log(for_listener(settings, name).state_dir)
+            known = known_log(settings.for_listener(name).state_dir)
             _add_ids(target, [*(source.log_id() or "").split(), known])
     advice = "the logger goes on by itself"
     if left:

@@ -10,9 +10,9 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from spotify_logger.config.listeners import unknown_listener
 from spotify_logger.core.redis_keys import TOKENS
 from spotify_logger.core.times import utc_time
+from spotify_logger.queries.dispatch import unknown_listener
 from spotify_logger.report.answers import Answer, Note, Table
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError

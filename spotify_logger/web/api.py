@@ -16,11 +16,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from spotify_logger.config.listeners import NOBODY, unknown_listener
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.times import seconds_of
 from spotify_logger.monitoring.status import LATE_AFTER, Status, is_overdue, now_playing, status
-from spotify_logger.queries.dispatch import QUERIES, load_query
+from spotify_logger.queries.dispatch import NOBODY, QUERIES, load_query, unknown_listener
 from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import CHOICES, Log
 from spotify_logger.report.answers import to_json

@@ -15,7 +15,6 @@ from typing import BinaryIO, Literal
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 from starlette.requests import Request
 
-from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import Settings
 from spotify_logger.queries.index import cache_folder
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -120,7 +119,7 @@ class Import:
     async def _run(self, command: Sequence[str], folder: str) -> None:
         """Run the command, follow its progress, and note how it ended."""
         self.text, self.is_complete = "The import could not be run: try again.", False
-        shared = for_listener(self._settings, "")
+        shared = self._settings.for_listener("")
         settings = {"REDIS_PREFIX": shared.redis_prefix, "STATE_DIR": str(shared.state_dir)}
         settings["REDIS_URL"] = shared.redis_url
         with suppress(OSError, ValueError):  # there is no memory for a process, or its report is none

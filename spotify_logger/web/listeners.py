@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from spotify_logger.config.listeners import NOBODY, for_listener, unknown_listener
 from spotify_logger.config.settings import Settings
 from spotify_logger.core.periods import Zone
 from spotify_logger.monitoring.status import notice
@@ -195,9 +194,9 @@ class Listeners:
         """Keep the chosen listener in a cookie."""
         chosen = (await read_form(request)).get("listener", "")
         if chosen not in await self.names():
-            raise BadRequest(unknown_listener(chosen, self._names))
+            raise BadRequest(dispatch.unknown_listener(chosen, self._names))
         answer = RedirectResponse("/", 303)
-        set_cookie(request, answer, LISTENER_COOKIE, chosen or NOBODY)
+        set_cookie(request, answer, LISTENER_COOKIE, chosen or dispatch.NOBODY)
         return answer
 
     async def warm(self) -> None:
@@ -220,11 +219,11 @@ class Listeners:
         names = await self.names()
         requested = request.query_params.get("listener", "")
         chosen = requested or request.cookies.get(LISTENER_COOKIE, "")
-        name = "" if chosen == NOBODY else chosen
+        name = "" if chosen == dispatch.NOBODY else chosen
         if chosen and name in names:
             return name
         if requested:
-            raise BadRequest(unknown_listener(requested, names))
+            raise BadRequest(dispatch.unknown_listener(requested, names))
         return self.default(names)
 
     async def default_page(self) -> ListenerPage:
@@ -244,6 +243,6 @@ class Listeners:
     def page_of(self, listener: str) -> ListenerPage:
         """Return the page of a listener."""
         if listener not in self._pages:
-            settings = for_listener(self._settings, listener)
+            settings = self._settings.for_listener(listener)
             self._pages[listener] = ListenerPage(settings, self._templates, covers=self._covers)
         return self._pages[listener]

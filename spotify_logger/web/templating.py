@@ -18,12 +18,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from spotify_logger import __version__
-from spotify_logger.config.listeners import NOBODY, UNNAMED
 from spotify_logger.core.catalog import Artist, CatalogEntry, artists_of
 from spotify_logger.core.play import PLAY_FIELDS, format_duration
 from spotify_logger.core.player_state import catalog_key, is_spotify_id
 from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.core.times import seconds_of, utc_time
+from spotify_logger.queries.dispatch import NOBODY
 from spotify_logger.queries.question import Question
 from spotify_logger.report import words
 from spotify_logger.storage.bulk import Archive
@@ -147,7 +147,7 @@ class Templates:
             "shade": lambda value, most: value and most and max(1, -int(-value * SHADES // most)),
             "item_url": item_url,
             "spotify_url": spotify_url,
-            "listener_name": lambda listener: listener or UNNAMED,
+            "listener_name": lambda listener: listener or words.UNNAMED,
             "catalog_key": catalog_key_of_play,
             # Those that Spotify left out are None.
             "with_all_fields": lambda play: {**dict.fromkeys(PLAY_FIELDS), **play},

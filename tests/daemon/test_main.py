@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from spotify_logger.config.listeners import for_listener
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon.main import main, run
 from spotify_logger.daemon.poller import Turn
@@ -167,7 +166,7 @@ class TestOwnRedis:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         port = free_port()
-        anna = for_listener(default_redis(tmp_path, port), "anna")
+        anna = default_redis(tmp_path, port).for_listener("anna")
         anna.state_dir.mkdir()
         with ExitStack() as resources:
             prepare(anna, 0.0, resources)

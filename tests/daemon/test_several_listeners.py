@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.cli import main
-from spotify_logger.config.listeners import for_listener
 from spotify_logger.config.settings import load
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.store import Store
@@ -29,7 +28,7 @@ def test_a_name_becomes_a_folder_and_a_prefix(tmp_path: Path) -> None:
     assert anna.state_dir == tmp_path / "anna"
     ben = load(tmp_path, environ, need_login=False, listener="ben")  # the option wins
     assert ben.redis_prefix == "home:ben:"
-    assert for_listener(anna, "ben") == ben
+    assert anna.for_listener("ben") == ben
 
 
 @pytest.mark.parametrize("name", ["a:b", "../x", "-a", "ä", "a" * 33, "listening", "lock"])
@@ -71,7 +70,7 @@ def test_status_is_about_the_named_listener_or_all_of_this_prefix(
     assert "--listener" in capsys.readouterr().err
 
     world = make_virtual_world(11, 0.2)
-    anna = for_listener(make_settings(tmp_path, redis_url, "home:"), "anna")
+    anna = make_settings(tmp_path, redis_url, "home:").for_listener("anna")
     anna.state_dir.mkdir()
     run = VirtualRun(world, anna)
     run.run_until(world.clock.now + 60)
