@@ -14,7 +14,6 @@ from spotify_logger.core.redis_keys import OPEN, REVISIONS, day_of, index_key, r
 from spotify_logger.core.times import to_iso
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.question import Question
-from spotify_logger.queries.sql import Log
 from spotify_logger.report.answers import Answer, Block, Note, Table, to_answer, write_answer
 from spotify_logger.report.words import Cell, formatted
 from spotify_logger.storage.bulk import Archive
@@ -67,7 +66,7 @@ class IndexedLog:
         """Ask a question of an index that is up to date; `more` is for `ask`."""
         question = self.ask(**more)
         with closing(Index(self.store)) as index:
-            return to_answer(query(Log(index.sync(), self.store), question, *about), question)
+            return to_answer(query(index.sync(), question, *about), question)
 
     def shown(self, result: object, now: float | None = None) -> Answer:
         """Return how the command shows the result of a query."""

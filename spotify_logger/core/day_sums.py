@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spotify_logger.core.periods import Period, Zone
 from spotify_logger.core.redis_keys import EPOCH_DAY
@@ -75,11 +75,13 @@ def date_of(day: int) -> date:
     return EPOCH_DAY + timedelta(days=day)
 
 
-def day_figures(days: Sequence[LocalSums], today: date) -> tuple[int, Streak, Streak, Sums | None]:
+def day_figures(days: Sequence[LocalSums], today: date) -> dict[str, Any]:
     """Return the number of days with plays that count, the streaks, and the first day with the most time."""
     counting = [day.number for day in days if day.plays]
     busiest = max(days, key=lambda day: day.heard_ms, default=None)
-    return len(counting), *streaks(counting, today), busiest and busiest.as_day()
+    longest, current = streaks(counting, today)
+    streaks_found = {"longest_streak": longest, "current_streak": current}
+    return {"days": len(counting), **streaks_found, "busiest_day": busiest and busiest.as_day()}
 
 
 def streaks(days: Sequence[int], today: date) -> tuple[Streak, Streak]:

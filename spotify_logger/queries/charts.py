@@ -6,13 +6,14 @@ SQLite knows no time zones: it gets the UTC offsets as a table.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import Any
 
 from spotify_logger.core import day_sums
 from spotify_logger.core.day_sums import LocalSums, Streak, Sums, total
 from spotify_logger.core.periods import WEEKDAYS
-from spotify_logger.core.times import utc_time
+from spotify_logger.queries import sql
 from spotify_logger.queries.question import MIN_LISTENED_MS, Question
-from spotify_logger.queries.sql import OPEN, SKIPPED, Log, Unseen, bounds, counts, source, unseen
+from spotify_logger.queries.sql import Log, MeasuredResult, about_period, bounds, counts, source
 
 HOUR, DAY = 3600, 86_400
 DAY_HOURS, WEEK_HOURS = 24, 168
@@ -31,49 +32,31 @@ class HourOfWeek:
     heard_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+@dataclass(frozen=True, kw_only=True)
+class Clock(MeasuredResult):
     """Plays by hour of the week; a play belongs to the hour in which it started."""
 
-    from_: str | None
-    to: str | None
-    by: str
-    plays: int
-    heard_ms: int
     week: Sequence[HourOfWeek]
-    unseen: Unseen
 
 
-@dataclass(frozen=True, slots=True)
-class Calendar:
+@dataclass(frozen=True, kw_only=True)
+class Calendar(MeasuredResult):
     """Plays by day of a year."""
 
     year: int
-    from_: str | None
-    to: str | None
-    by: str
-    plays: int
-    heard_ms: int
     days: int  # with plays that count
     longest_streak: Streak
     current_streak: Streak
     busiest_day: Sums | None
     calendar: Sequence[Sums]  # up to today, and later days with plays
-    unseen: Unseen
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+@dataclass(frozen=True, kw_only=True)
+class Course(MeasuredResult):
     """Plays by day, week (from Monday) or month, without gaps; empty if nothing was played."""
 
     per: str
-    from_: str | None
-    to: str | None
-    by: str
-    plays: int
-    heard_ms: int
     periods: Sequence[Sums]
-    unseen: Unseen
 
 
 def clock(log: Log, question: Question) -> Clock:
@@ -81,7 +64,7 @@ def clock(log: Log, question: Question) -> Clock:
     hours = sums_by(log, question, BY_WEEK_HOUR)
     labels = zip(product(WEEKDAYS, range(DAY_HOURS)), amounts(hours, WEEK_HOURS), strict=True)
     week = [HourOfWeek(*label, *amount) for label, amount in labels]
-    return Clock(*_asked(question, hours), week, unseen(log, question))
+    return Clock(week=week, **_amounts(log, question, hours))
 
 
 def calendar(log: Log, question: Question) -> Calendar:
@@ -90,23 +73,26 @@ def calendar(log: Log, question: Question) -> Calendar:
     whole = day_sums.days_of(question.zone, question.period)
     # Days after today may have plays, logged by a clock ahead of ours.
     shown = {day for day in whole if day_sums.date_of(day) <= question.today} | {day.number for day in days}
-    figures = day_sums.day_figures(days, question.today)
-    found = day_sums.sums_of(days, sorted(shown), "day", str)
-    year = day_sums.date_of(whole.start).year
-    return Calendar(year, *_asked(question, days), *figures, found, unseen(log, question))
+    return Calendar(
+        year=day_sums.date_of(whole.start).year,
+        calendar=day_sums.sums_of(days, sorted(shown), "day", str),
+        **day_sums.day_figures(days, question.today),
+        **_amounts(log, question, days),
+    )
 
 
 def course(log: Log, question: Question, per: str) -> Course:
     """Return listening over time; `per` is one of `INTERVALS`."""
     days = sums_by(log, question, BY_DAY)
     sums = day_sums.by_interval(days, question.period, question.zone, question.today, per)
-    return Course(per, *_asked(question, days), sums, unseen(log, question))
+    return Course(per=per, periods=sums, **_amounts(log, question, days))
 
 
-def _asked(question: Question, sums: Sequence[LocalSums]) -> tuple[str | None, str | None, str, int, int]:
-    """Return the period and the measure of a question, and its plays and time."""
-    period, whole = question.period, total(sums)
-    return utc_time(period.begin), utc_time(period.end), question.by, whole.plays, whole.heard_ms
+def _amounts(log: Log, question: Question, sums: Sequence[LocalSums]) -> dict[str, Any]:
+    """Return the fields of `MeasuredResult`."""
+    whole = total(sums)
+    amounts = {"by": question.by, "plays": whole.plays, "heard_ms": whole.heard_ms}
+    return {**amounts, **about_period(log, question)}
 
 
 def amounts(sums: Iterable[LocalSums], number: int) -> list[tuple[int, int]]:
@@ -134,7 +120,7 @@ def sums_by(log: Log, question: Question, unit: str, items: str = "") -> list[Lo
 def local_plays(question: Question) -> str:
     """Return the query for the plays in `spans`, with the local second in which each started."""
     return f"""SELECT second, item, second + ahead AS local, {counts(question)} AS plays, 1 AS all_plays,
-        ms_played, ending = {SKIPPED} AS skips, ending = {OPEN} AS open
+        ms_played, ending = {sql.SKIPPED} AS skips, ending = {sql.OPEN} AS open
         FROM spans CROSS JOIN {source(question)} WHERE second >= since AND second < until"""
 
 

@@ -4,7 +4,6 @@ Who was first is decided over all time up to the end of the period: someone who 
 first in every year.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import Artist, CatalogEntry, recordings
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
+from spotify_logger.queries.index_sync import read_entries
 from spotify_logger.queries.question import TIME, Question
 from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import Line, best
@@ -98,20 +98,15 @@ def _played(log: Log, kind: str, question: Question, same: Mapping[str, str]) ->
 def _same_recordings(logs: Sequence[Log]) -> dict[str, str]:
     """Map recordings without an ISRC to what they are by the entries of both logs."""
     query = "SELECT DISTINCT title FROM items WHERE isrc = '' AND title <> '' AND NOT is_episode"
-    titles = json.dumps([title for log in logs for (title,) in log.rows(query)])
+    titles = [title for log in logs for (title,) in log.rows(query)]
     entries: dict[str, CatalogEntry] = {}
-    artists: dict[str, list[Artist]] = {}
+    artists: dict[str, Sequence[Artist]] = {}
     own = {}
-    credited = """SELECT group_concat(name, char(10)) FROM (SELECT name
-        FROM credits JOIN artists ON artists.id = artist WHERE item = items.id ORDER BY position)"""
-    query = f"""SELECT key, recording, name, isrc, ({credited}) FROM items
-        WHERE title IN (SELECT value FROM json_each(?))"""
     for log in logs:
-        for key, recording, name, isrc, credit in log.rows(query, titles):
+        for _, key, recording, entry, credited in read_entries(log, f"title {sql.ONE_OF}", titles):
             own[recording] = key
-            if key not in entries or isrc:
-                entries[key] = CatalogEntry(name, isrc=isrc)
-                artists[key] = [Artist(each) for each in credit.split("\n")] if credit else []
+            if key not in entries or entry.isrc:
+                entries[key], artists[key] = entry, credited
     found = recordings(entries, artists)
     return {recording: found[key] for recording, key in own.items() if recording in found}
 

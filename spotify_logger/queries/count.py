@@ -1,6 +1,5 @@
 """Answer `count`: how often something was played, with all its editions."""
 
-import json
 from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from spotify_logger.core.play import format_title
 from spotify_logger.core.search_text import Match, bare_title, search_words
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
-from spotify_logger.queries.question import FINISHED, HALF, TIME, Question
+from spotify_logger.queries.question import FINISHED, HALF, Question, measure
 from spotify_logger.queries.search import close_names, find, matches
 from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import artist_names
@@ -49,15 +48,13 @@ class CountedTrack:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+@dataclass(frozen=True, kw_only=True)
+class Count(sql.Result):
     """How often everything that matches a text was played."""
 
     text: str
     whole: bool  # whether it is the whole name of what is counted, of its artist or its album
     at_least_ms: int | None  # for a play to count; None for "half" and "finished"
-    from_: str | None
-    to: str | None
     plays: int
     shorter: int
     skips: int
@@ -68,7 +65,6 @@ class Count:
     less_close: int  # recordings that match less closely, and are not counted
     known: bool  # whether anything matches, even if it was not played in the period
     close: Sequence[str]  # names that may have been meant if nothing matches
-    unseen: sql.Unseen
     tracks: Sequence[CountedTrack]  # the closest and most played first
 
     @property
@@ -93,12 +89,12 @@ def count(log: Log, question: Question, text: str) -> Count:
     chosen = [each for each in found if each.match >= least]
     # A recording that matches counts under all its IDs; one that matches by its album, on that album only.
     query = f"""{sql.groups(sql.ANY, exact=question.exact)}
-        WHERE item IN (SELECT value FROM json_each(?)) OR grouped IN (SELECT value FROM json_each(?))"""
+        WHERE item {sql.ONE_OF} OR grouped {sql.ONE_OF}"""
     whole = [each.grouped for each in chosen if each.match_by_name >= least]
-    log.make_table("wanted", query, json.dumps([each.item for each in chosen]), json.dumps(whole))
+    log.make_table("wanted", query, [each.item for each in chosen], whole)
     sql.make_tally(log, question, question.period, sql.TRACKS)
     editions, closeness = _editions(log, question), matches(chosen)
-    amount = "ms_played" if question.by == TIME else "plays"
+    amount = question.column
     amounts = sorted(own for (own,) in log.rows(f"SELECT {amount} FROM tracks_of_tally WHERE plays > 0"))
     query = f"""SELECT grouped, {amount} FROM tracks_of_tally
         WHERE plays > 0 AND grouped IN (SELECT grouped FROM wanted)"""
@@ -106,23 +102,21 @@ def count(log: Log, question: Question, text: str) -> Count:
     counted = _tracks(log, editions, ranks)
 
     def order(group: str) -> tuple[Any, ...]:
-        track = counted[group]
-        most = (track.heard_ms, track.plays) if question.by == TIME else (track.plays, track.heard_ms)
-        return -closeness[group], -most[0], -most[1], track.title, track.keys
+        it = counted[group]
+        most = measure(it, question.by)
+        return -closeness[group], -most, -it.plays, -it.heard_ms, it.title, it.keys
 
     return Count(
         text=text,
         whole=is_whole,
         at_least_ms=None if question.threshold in (HALF, FINISHED) else int(question.threshold),
-        from_=utc_time(question.period.begin),
-        to=utc_time(question.period.end),
         **_sums([*chain.from_iterable(editions.values())]),
         ranked=len(amounts),
         less_close=len({each.grouped for each in found} - closeness.keys()),
         known=bool(found),
         close=[] if found else close_names(log, text, sql.ANY),
-        unseen=sql.unseen(log, question),
         tracks=[counted[group] for group in sorted(counted, key=order)],
+        **sql.about_period(log, question),
     )
 
 

@@ -130,24 +130,24 @@ class Index:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path = path
 
-    def sync(self) -> sqlite3.Connection:
-        """Bring the index up to date with Redis, and return a connection to it; may raise StoreError."""
+    def sync(self) -> Log:
+        """Bring the index up to date with Redis, and return the log; may raise StoreError."""
         while True:
             try:
-                database = self._database or self._open()
-                IndexSync(database, self._store, self._progress).run()
+                log = Log(self._database or self._open(), self._store)
+                IndexSync(log, self._progress).run()
             except sqlite3.Error as error:
                 self._give_up_file(error)
             else:
-                return database
+                return log
 
     def ask(self, query: Callable[[Log], T]) -> T:
         """Return the result of a query, of an index that is up to date, and made anew if it is damaged."""
         try:
-            return query(Log(self.sync(), self._store))
+            return query(self.sync())
         except sqlite3.DatabaseError as error:
             self._give_up_file(error)
-            return query(Log(self.sync(), self._store))
+            return query(self.sync())
 
     def close(self) -> None:
         """Close the connection."""

@@ -3,11 +3,8 @@
 Every writer touches the revision of a day together with the day, so only those days are read again.
 """
 
-import json
-import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.batched import batched
@@ -18,7 +15,8 @@ from spotify_logger.core.search_text import indexed_words
 from spotify_logger.core.text import fold
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import MIN_LISTENED_MS
-from spotify_logger.storage.bulk import Archive, Progress
+from spotify_logger.queries.sql import ONE_OF, Log
+from spotify_logger.storage.bulk import Progress
 
 Span = tuple[int, int]  # the first second, and the one after the last
 
@@ -33,7 +31,6 @@ COLUMNS = ", ".join((*TEXTS, "duration_ms"))
 WITHIN = "WHERE second >= ? AND second < ?"
 PLAYS_OF_ITEM = """CREATE INDEX IF NOT EXISTS plays_of_item
     ON logged (item, second, ms_played, ending, is_hidden)"""
-ONE_OF = "IN (SELECT value FROM json_each(?))"
 # Albums by several artists: Spotify has one ID for each. Pressings of other albums have several.
 BY_SEVERAL = f"""album_id <> '' AND 1 < (SELECT count(DISTINCT person)
     FROM items other {sql.FIRST_ARTISTS} WHERE other.album_id = items.album_id)"""
@@ -53,8 +50,9 @@ HIDDEN_ITEMS = """SELECT id FROM items WHERE recording IN (SELECT recording FROM
 class IndexSync:
     """Brings one index up to date, in one transaction."""
 
-    def __init__(self, database: sqlite3.Connection, store: Archive, progress: Progress | None) -> None:
-        self._database, self._store, self._progress = database, store, progress
+    def __init__(self, log: Log, progress: Progress | None) -> None:
+        self._log, self._rows, self._progress = log, log.rows, progress
+        self._database, self._store = log.database, log.store
         self._items: dict[str, int] = {}  # the IDs of items by catalog key, as far as they were needed
         self._touched: set[int] = set()  # items whose catalog entry may have changed
         self._changed: set[int] = set()  # items whose plays have changed, or whose groups may have
@@ -64,13 +62,14 @@ class IndexSync:
         """Read what has changed; StoreError leaves the index as it was."""
         gaps = self._store.gaps()
         hidden = sorted((key,) for key in self._store.hash(keys.HIDDEN) if key.partition(":")[2])
-        known = self._rows("SELECT * FROM gaps"), self._rows("SELECT * FROM hidden")
-        if (gaps, hidden) == known and self._has_newest():
-            return
+        is_known = (gaps, hidden) == (self._rows("SELECT * FROM gaps"), self._rows("SELECT * FROM hidden"))
+        newest = [tuple(values) for _, values in self._store.catalog([keys.REVISIONS], [keys.NEWEST])]
+        if is_known and newest == self._rows("SELECT revision FROM days WHERE day = ?", keys.NEWEST):
+            return  # nothing was written since the index was brought up to date
         with self._database:
             self._database.execute("BEGIN IMMEDIATE")  # another process may be reading the same days
             days = self._changed_days(self._store.hash(keys.REVISIONS))
-            if (gaps, hidden) == known and not days:
+            if is_known and not days:
                 return
             if keys.CATALOG in days:
                 self._touched = self._ids("SELECT id FROM items")
@@ -89,20 +88,8 @@ class IndexSync:
             self._database.execute("DELETE FROM gaps")
             self._database.executemany("INSERT INTO gaps VALUES (?, ?, ?)", gaps)
 
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        return self._database.execute(query, values).fetchall()
-
-    def _of(self, query: str, values: Iterable[int | str]) -> list[Any]:
-        """Return the rows of a query that has `ONE_OF` for these values; or change them."""
-        return self._rows(query, json.dumps([*values]))
-
     def _ids(self, query: str, *values: object) -> set[int]:
         return {number for (number,) in self._rows(query, *values)}
-
-    def _has_newest(self) -> bool:
-        """Return whether nothing was written since the index was brought up to date; it need not know."""
-        ((_, (newest,)),) = self._store.catalog([keys.REVISIONS], [keys.NEWEST])
-        return [(newest,)] == self._rows("SELECT revision FROM days WHERE day = ?", keys.NEWEST)
 
     def _changed_days(self, revisions: dict[str, str]) -> dict[str, str]:
         """Return the days to read, and the revisions to keep for them."""
@@ -135,7 +122,7 @@ class IndexSync:
                     kept.add(day)
             if self._progress:
                 self._progress(wanted.index(some[-1]) + 1, len(wanted))
-        self._of(f"DELETE FROM days WHERE day {ONE_OF}", days)
+        self._rows(f"DELETE FROM days WHERE day {ONE_OF}", days)
         self._items.clear()  # what follows needs the memory
         self._database.executemany("INSERT INTO days VALUES (?, ?)", ((day, days[day]) for day in kept))
         return changed
@@ -145,14 +132,14 @@ class IndexSync:
         read = filter(None, map(keys.read_row, lines.keys(), lines.values()))
         rows = [row for row in read if span[0] <= row[0] < span[1]]
         unknown = dict.fromkeys(item for _, item, _, _ in rows if item not in self._items)
-        self._items.update(self._of(f"SELECT key, id FROM items WHERE key {ONE_OF}", unknown))
+        self._items.update(self._rows(f"SELECT key, id FROM items WHERE key {ONE_OF}", unknown))
         insert = "INSERT INTO items (key, recording, is_episode) VALUES (?, ?, ?)"
         for key in [key for key in unknown if key not in self._items]:
             row = (key, key, key.startswith("episode:"))
             self._items[key] = self._database.execute(insert, row).lastrowid or 0
         plays = {(second, self._items[item], ms, sql.ENDINGS.index(end)) for second, item, ms, end in rows}
         known = set(self._rows(f"SELECT second, item, ms_played, ending FROM logged {WITHIN}", *span))
-        self._of(f"DELETE FROM logged WHERE second {ONE_OF}", (second for second, *_ in known - plays))
+        self._rows(f"DELETE FROM logged WHERE second {ONE_OF}", (second for second, *_ in known - plays))
         self._database.executemany("INSERT INTO logged VALUES (?, ?, ?, ?, FALSE)", sorted(plays - known))
         self._database.execute(f"DELETE FROM details {WITHIN}", span)
         self._touched.update(item for _, item, *_ in plays & known)
@@ -165,8 +152,8 @@ class IndexSync:
         self._database.executemany("INSERT INTO hidden VALUES (?)", hidden)
         items = self._ids(HIDDEN_ITEMS) if hidden else set()
         update = "UPDATE logged SET is_hidden = NOT is_hidden WHERE {} RETURNING second, item"
-        changed = self._of(update.format(f"NOT is_hidden AND item {ONE_OF}"), items)
-        changed += self._of(update.format(f"is_hidden AND item NOT {ONE_OF}"), items)
+        changed = self._rows(update.format(f"NOT is_hidden AND item {ONE_OF}"), items)
+        changed += self._rows(update.format(f"is_hidden AND item NOT {ONE_OF}"), items)
         self._changed.update(item for _, item in changed)
         return {str(keys.day_of(second)) for second, _ in changed}
 
@@ -196,7 +183,7 @@ class IndexSync:
         """Read the entries of items, and derive what depends on those that have changed."""
         self._credited = set()
         query = f"SELECT key, id, {COLUMNS} FROM items WHERE id {ONE_OF}"
-        stored = {key: (item, fields) for key, item, *fields in self._of(query, items)}
+        stored = {key: (item, fields) for key, item, *fields in self._rows(query, items)}
         changed: dict[int, CatalogEntry] = {}
         titles: set[str] = set()
         left: set[str] = set()  # albums that may have lost an artist
@@ -218,14 +205,13 @@ class IndexSync:
         update = f"""UPDATE items SET first = (SELECT min(second) FROM logged WHERE item = items.id),
             last = (SELECT max(second) FROM logged WHERE item = items.id) WHERE id {ONE_OF}"""
         touched = self._changed.intersection(items)
-        self._of(update, touched)
+        self._rows(update, touched)
         gone = self._entries("last IS NULL AND id", touched)
         left.update(entry.album_id for entry in gone.values())
-        mates = self._of(f"SELECT id FROM items WHERE album_id {ONE_OF}", left - {""})
-        self._changed.update(item for (item,) in mates)
+        self._changed |= self._ids(f"SELECT id FROM items WHERE album_id {ONE_OF}", left - {""})
         titles |= {fold(entry.name) for entry in gone.values()}
         # As an index made anew would not have them.
-        self._of(f"DELETE FROM items WHERE id {ONE_OF}", gone)
+        self._rows(f"DELETE FROM items WHERE id {ONE_OF}", gone)
         self._forget_credits(gone)
         credited = self._credit_artists({item: changed[item] for item in changed.keys() - gone.keys()})
         self._unite_artists({*touched, *credited})
@@ -235,11 +221,10 @@ class IndexSync:
     def _entries(self, condition: str, values: Iterable[int | str]) -> dict[int, CatalogEntry]:
         """Return the catalog entries of items by their IDs."""
         query = f"SELECT id, {', '.join(TEXTS)} FROM items WHERE {condition} {ONE_OF}"
-        return {item: CatalogEntry._make(texts) for item, *texts in self._of(query, values)}
+        return {item: CatalogEntry._make(texts) for item, *texts in self._rows(query, values)}
 
     def _forget_credits(self, items: Iterable[int]) -> None:
-        deleted = self._of(f"DELETE FROM credits WHERE item {ONE_OF} RETURNING artist", items)
-        self._credited.update(artist for (artist,) in deleted)
+        self._credited |= self._ids(f"DELETE FROM credits WHERE item {ONE_OF} RETURNING artist", items)
 
     def _credit_artists(self, changed: Mapping[int, CatalogEntry]) -> dict[int, CatalogEntry]:
         """Tell the artists of changed and of doubtful items apart; return all these items."""
@@ -248,7 +233,7 @@ class IndexSync:
             each for entry in wanted.values() if " " in entry.artist_ids for each in entry.artist_ids.split()
         }
         credited = f"SELECT item FROM credits JOIN artists ON artists.id = artist WHERE spotify_id {ONE_OF}"
-        helpful = self._entries("id", {item for (item,) in self._of(credited, ids)})
+        helpful = self._entries("id", self._ids(credited, ids))
         found, doubtful = tell_apart({str(item): each for item, each in (helpful | wanted).items()})
         self._forget_credits(wanted)
         for item in wanted:
@@ -269,12 +254,12 @@ class IndexSync:
     def _unite_artists(self, items: Iterable[int]) -> None:
         """Find out which artists are one: those with the same ID; a name without one joins the newest."""
         credited = f"SELECT artist FROM credits WHERE item {ONE_OF}"
-        artists = self._credited.union(artist for (artist,) in self._of(credited, items))
+        artists = self._credited | self._ids(credited, items)
         update = f"""UPDATE artists SET (first, last) = (
                 SELECT min(items.first), max(items.last)
                 FROM credits JOIN items ON items.id = item WHERE artist = artists.id
             ) WHERE id {ONE_OF}"""
-        self._of(update, artists)
+        self._rows(update, artists)
         update = f"""UPDATE artists SET person = newest FROM (SELECT id AS artist, coalesce((
                 SELECT spotify_id FROM artists other
                 WHERE other.folded = artists.folded AND spotify_id <> '' AND last IS NOT NULL
@@ -282,22 +267,18 @@ class IndexSync:
             ), folded) AS newest FROM artists
                 WHERE spotify_id = '' AND folded IN (SELECT folded FROM artists WHERE id {ONE_OF}))
             WHERE id = artist AND person <> newest RETURNING id"""
-        others = [artist for (artist,) in self._of(update, artists)]
-        affected = self._of(f"SELECT item FROM credits WHERE artist {ONE_OF}", others)
-        self._changed.update(item for (item,) in affected)
+        others = self._ids(update, artists)
+        self._changed |= self._ids(f"SELECT item FROM credits WHERE artist {ONE_OF}", others)
         self._database.execute("DELETE FROM artists WHERE last IS NULL")
 
     def _join_recordings(self, changed: Mapping[int, CatalogEntry], titles: Iterable[str]) -> None:
         """Find the recordings of changed items, and of those with the same titles."""
-        found = {**self._entries("title", titles), **changed}
-        self._changed.update(found)
-        by_id = dict(self._of(f"SELECT id, key FROM items WHERE id {ONE_OF}", found))
-        entries = {by_id[item]: entry for item, entry in found.items()}
-        artists: dict[str, list[Artist]] = {key: [] for key in entries}
-        credited = f"""SELECT item, name, spotify_id FROM credits JOIN artists ON artists.id = artist
-            WHERE item {ONE_OF} ORDER BY item, position"""
-        for item, *artist in self._of(credited, found):
-            artists[by_id[item]].append(Artist(*artist))
+        entries: dict[str, CatalogEntry] = {}
+        artists: dict[str, Sequence[Artist]] = {}
+        condition = f"id {ONE_OF} OR title {ONE_OF}"
+        for item, key, _, entry, credited in read_entries(self._log, condition, changed, titles):
+            self._changed.add(item)
+            entries[key], artists[key] = entry, credited
         update = "UPDATE items SET recording = ? WHERE key = ?"
         rows = ((recording, key) for key, recording in recordings(entries, artists).items())
         self._database.executemany(update, rows)
@@ -305,23 +286,34 @@ class IndexSync:
     def _count_plays(self, items: Sequence[int]) -> None:
         """Recount the plays of changed items, and of the groups that they belong or belonged to."""
         albums = f"SELECT album_id FROM items WHERE id {ONE_OF} AND album_id <> ''"
-        mates = self._of(f"SELECT id FROM items WHERE album_id IN ({albums})", items)
-        items = [*items, *(item for (item,) in mates)]  # of albums that may have got another artist
+        mates = self._ids(f"SELECT id FROM items WHERE album_id IN ({albums})", items)
+        items = [*items, *mates]  # of albums that may have got another artist
         counts, one_of = f"ms_played >= {MIN_LISTENED_MS}", f"WHERE item {ONE_OF}"
         year = "CAST(strftime('%Y', second, 'unixepoch') AS INTEGER)"
         sums = {"tally": (sql.SUMS.format(counts), "item"), "years": (f"item, {year}, sum({counts})", "1, 2")}
         for table, (columns, groups_of) in sums.items():
-            self._of(f"DELETE FROM main.{table} {one_of}", items)
+            self._rows(f"DELETE FROM main.{table} {one_of}", items)
             insert = f"INSERT INTO main.{table} SELECT {columns} FROM plays {one_of} GROUP BY {groups_of}"
-            self._of(insert, items)
+            self._rows(insert, items)
         for kind, belonging in GROUPS.items():
-            groups = set(self._of(f"DELETE FROM items_of_{kind} {one_of} RETURNING grouped", items))
+            groups = set(self._rows(f"DELETE FROM items_of_{kind} {one_of} RETURNING grouped", items))
             insert = f"INSERT INTO items_of_{kind} SELECT * FROM ({belonging}) {one_of} RETURNING grouped"
-            groups.update(self._of(insert, items))
+            groups.update(self._rows(insert, items))
             self._database.executemany(f"DELETE FROM main.{kind}_of_tally WHERE grouped = ?", groups)
             plays = f"items_of_{kind} CROSS JOIN main.tally USING (item) WHERE grouped = ? GROUP BY grouped"
             insert = f"INSERT INTO main.{kind}_of_tally {sql.RANKING} FROM {plays}"
             self._database.executemany(insert, groups)
+
+
+def read_entries(
+    log: Log, condition: str, *values: object
+) -> Iterator[tuple[int, str, str, CatalogEntry, Sequence[Artist]]]:
+    """Yield ID, key, recording, name and ISRC, and the names of the artists of items."""
+    credited = """SELECT group_concat(name, char(10)) FROM (SELECT name
+        FROM credits JOIN artists ON artists.id = artist WHERE item = items.id ORDER BY position)"""
+    query = f"SELECT id, key, recording, name, isrc, ({credited}) FROM items WHERE {condition}"
+    for *own, name, isrc, names in log.rows(query, *values):
+        yield *own, CatalogEntry(name, isrc=isrc), [*map(Artist, names.split("\n"))] if names else []
 
 
 def _span(day: str) -> Span:

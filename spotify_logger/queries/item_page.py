@@ -1,6 +1,5 @@
 """Answer `artist`, `album` and `track`: find the thing by its name, and report on it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from spotify_logger.core.text import fold
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
 from spotify_logger.queries.milestones import OF_ONE
-from spotify_logger.queries.question import TIME, Question, measure
+from spotify_logger.queries.question import Question, measure
 from spotify_logger.queries.search import close_names, find, matches
 from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import Line, artist_names, best
@@ -23,7 +22,6 @@ PARTS = {  # of what has some: the kind of its tracks, and of its albums
     sql.ALBUMS: {sql.TRACKS: sql.TRACKS},
     sql.SHOWS: {sql.TRACKS: sql.EPISODES},
 }
-ONE_OF = "grouped IN (SELECT value FROM json_each(?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +50,17 @@ class ItemReport(Line):
     others: Sequence[Mapping[str, str | int]]  # of the same name: the text that selects each, and its plays
 
 
-@dataclass(frozen=True, slots=True)
-class ItemPage:
+@dataclass(frozen=True, kw_only=True)
+class ItemPage(sql.Result):
     """The thing that a text names, or the candidates if it may mean several."""
 
     kind: str
     text: str
-    from_: str | None
-    to: str | None
     by: str
     candidates: Sequence[Line]
     found: ItemReport | None
     known: bool  # whether anything matches, even if it was not played in the period
     close: Sequence[str]  # names that may have been meant if nothing matches
-    unseen: sql.Unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +73,21 @@ class Suggestions:
 
 def page(log: Log, question: Question, kind: str, text: str) -> ItemPage:
     """Report on the thing of a kind with a name or key, or list the candidates if several match."""
-    sql.make_tally(log, question, question.period, kind)
     found = matches(find(log, text, kind, exact=question.exact))
     played = _played(log, question, kind, found)
-    candidates = [*played.values()]
+    closest = [grouped for grouped in played if found[grouped] == found[played[0]]]
+    lines = best(log, question, kind, -1, f"grouped {sql.ONE_OF}", closest)
+    candidates = [*lines.values()]
     is_one = len({fold(line.title) for line in candidates}) == 1
     return ItemPage(
         kind=sql.NOUNS[kind],
         text=text,
-        from_=utc_time(question.period.begin),
-        to=utc_time(question.period.end),
         by=question.by,
         candidates=[] if is_one else candidates,
-        found=_report(log, question, kind, played, candidates[1:]) if is_one else None,
+        found=_report(log, question, kind, closest[0], candidates) if is_one else None,
         known=bool(found),
         close=[] if found else close_names(log, text, kind),
-        unseen=sql.unseen(log, question),
+        **sql.about_period(log, question),
     )
 
 
@@ -101,28 +95,21 @@ def suggestions(log: Log, question: Question, text: str) -> Suggestions:
     """Return the best matches of each kind, of all time; the last word of the text may be incomplete."""
     found = {}
     for kind in sql.KINDS:
-        closeness = matches(find(log, text, kind, exact=question.exact))
-        sql.make_tally(log, question, question.period, kind)
-        query = f"SELECT grouped FROM {kind}_of_tally WHERE {ONE_OF} ORDER BY {sql.order(question)}"
-        rows = sorted(log.rows(query, json.dumps([*closeness])), key=lambda row: -closeness[row[0]])
-        groups = [grouped for (grouped,) in rows[: question.limit]]
-        lines = best(log, question, kind, -1, ONE_OF, json.dumps(groups))
-        found[kind] = [lines[grouped] for grouped in groups]
+        groups = _played(log, question, kind, matches(find(log, text, kind, exact=question.exact)))
+        lines = best(log, question, kind, -1, f"grouped {sql.ONE_OF}", groups[: question.limit])
+        found[kind] = [lines[grouped] for grouped in groups[: question.limit]]
     return Suggestions(found, [] if any(found.values()) else close_names(log, text, sql.ANY))
 
 
-def _played(log: Log, question: Question, kind: str, found: Mapping[str, Match]) -> dict[str, Line]:
-    """Return those that were played and match best, the most played first."""
-    rows = log.rows(f"SELECT grouped FROM {kind}_of_tally WHERE {ONE_OF}", json.dumps([*found]))
-    closest = max((found[grouped] for (grouped,) in rows), default=None)
-    wanted = [grouped for grouped, match in found.items() if match == closest]
-    return best(log, question, kind, -1, ONE_OF, json.dumps(wanted))
+def _played(log: Log, question: Question, kind: str, found: Mapping[str, Match]) -> list[str]:
+    """Make the tally, and return the groups that were played, the closest and most played first."""
+    sql.make_tally(log, question, question.period, kind)
+    query = f"SELECT grouped FROM {kind}_of_tally WHERE grouped {sql.ONE_OF} ORDER BY {sql.order(question)}"
+    return sorted((grouped for (grouped,) in log.rows(query, found)), key=found.__getitem__, reverse=True)
 
 
-def _report(
-    log: Log, question: Question, kind: str, played: Mapping[str, Line], others: Sequence[Line]
-) -> ItemReport:
-    grouped, line = next(iter(played.items()))
+def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequence[Line]) -> ItemReport:
+    line, *others = lines
     members = sql.groups(kind, exact=question.exact)
     query = f"SELECT tally.* FROM tally JOIN ({members}) USING (item) WHERE grouped = ?"
     log.make_table("own", query, grouped, of="tally")
@@ -152,7 +139,7 @@ def _report(
 
 
 def _rank(log: Log, question: Question, kind: str, line: Line) -> dict[str, Any]:
-    column, own = "ms_played" if question.by == TIME else "plays", measure(line, question.by)
+    column, own = question.column, measure(line, question.by)
     query = f"""SELECT count(*), count(*) FILTER (WHERE {column} > ?),
         (SELECT sum({column}) FROM {sql.everything(kind)})
         FROM {kind}_of_tally WHERE plays > 0"""

@@ -36,6 +36,11 @@ class Question:
         return self.zone.day(self.now)
 
     @property
+    def column(self) -> str:
+        """The column of `by` in tallies and rankings."""
+        return "ms_played" if self.by == TIME else "plays"
+
+    @property
     def rule_words(self) -> str:
         """The threshold in words: "of at least 30 s"."""
         named = {HALF: "heard at least half", FINISHED: "heard to the end", 0: "of any length"}

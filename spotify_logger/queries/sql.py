@@ -6,10 +6,13 @@ those of the index that have the same names, and are about all time.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import redis_keys as keys
+from spotify_logger.core.times import utc_time
 from spotify_logger.queries.question import FINISHED, HALF, MIN_LISTENED_MS, TIME
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ CHOICES = (*KINDS, DEVICES, CONTEXTS)
 NOUNS = {kind: kind.removesuffix("s") for kind in (*CHOICES, EPISODES)}
 PREVIOUS = "previous"  # a tally of the period before
 LAST_SECOND = 2**40
+ONE_OF = "IN (SELECT value FROM json_each(?))"  # of the values in a collection
 LONG_PERIOD = 3 * 366 * 86_400  # in seconds: its plays are read faster by item than by second
 
 FIRST_ARTISTS = "JOIN artists ON artists.id = first_artist"
@@ -49,8 +53,12 @@ class Log:
     made: dict[str, object] = field(default_factory=dict)  # what each temporary table was made of
 
     def rows(self, query: str, *values: object) -> list[Any]:
-        """Return the rows that a query of the index finds."""
-        return self.database.execute(query, values).fetchall()
+        """Return the rows that a query of the index finds; its values may be collections, for `ONE_OF`."""
+        given = [
+            json.dumps([*each]) if isinstance(each, Iterable) and not isinstance(each, str) else each
+            for each in values
+        ]
+        return self.database.execute(query, given).fetchall()
 
     def make_table(self, name: str, query: str, *values: object, of: str = "", columns: str = "") -> None:
         """Make a temporary table of what a query finds in the index and the table `of`, unless it exists."""
@@ -60,7 +68,7 @@ class Log:
             if columns:
                 self.database.execute(f"CREATE TEMP TABLE {name} ({columns})")
             make = f"INSERT INTO temp.{name}" if columns else f"CREATE TEMP TABLE {name} AS"
-            self.database.execute(f"{make} {query}", values)
+            self.rows(f"{make} {query}", *values)
             self.made[name] = made
 
     def drop_table(self, name: str) -> None:
@@ -77,15 +85,34 @@ class Unseen:
     seconds: int
 
 
-def unseen(log: Log, question: Question) -> Unseen:
-    """Return the gaps in a period, from its first play on."""
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What was found about a period."""
+
+    from_: str | None
+    to: str | None
+    unseen: Unseen
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredResult(Result):
+    """How much was played in a period, by plays or time."""
+
+    by: str
+    plays: int
+    heard_ms: int
+
+
+def about_period(log: Log, question: Question) -> dict[str, Any]:
+    """Return the fields of `Result`; unseen are the gaps from the first play of the period on."""
     begin, end = bounds(question.period)
     end = min(end, int(question.now)) if question.period.end is None else end
     if question.period.begin is None:
         ((begin,),) = log.rows(f"SELECT ifnull(min(second), {LAST_SECOND}) FROM plays")
     query = "SELECT max(0, min(end, ?) - max(begin, ?)) FROM gaps WHERE begin < ? AND end > ?"
     seconds = [length for (length,) in log.rows(query, end, begin, end, begin)]
-    return Unseen(len(seconds), sum(seconds))
+    begin_and_end = {"from_": utc_time(question.period.begin), "to": utc_time(question.period.end)}
+    return {**begin_and_end, "unseen": Unseen(len(seconds), sum(seconds))}
 
 
 def bounds(period: Period) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """Answer `stats` and `year`: how much was played in a period, what most, what was new, and how it spread."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 from spotify_logger.core import day_sums
 from spotify_logger.core.day_sums import LocalSums, Session, Streak, Sums, sessions
@@ -9,7 +10,7 @@ from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
 from spotify_logger.queries.charts import BY_DAY, DAY, HOUR
 from spotify_logger.queries.question import Question
-from spotify_logger.queries.sql import Log, Unseen, unseen
+from spotify_logger.queries.sql import Log, Result
 from spotify_logger.queries.top import Line, Titled, best
 
 TOP_COUNT = 5  # lines of each kind in a review
@@ -18,35 +19,26 @@ NIGHT_ENDS = 5 * HOUR  # after midnight, when it begins
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """The figures of a period. What is new was never heard before it, not even in part."""
+class Stats(Result):
+    """The statistics of a period. What is new was never heard before it, not even in part."""
 
-    from_: str | None
-    to: str | None
     plays: int  # that count
     shorter: int  # those that do not
     heard_ms: int
     new_tracks: int | None  # that count; None in a review if nothing was logged before
     new_artists: int | None
     skips: int
+    skip_rate: float | None  # of the plays that are over
     sessions: int
     longest_session: Session | None  # the first of equal ones
     days: int  # with plays that count
     longest_streak: Streak
+    current_streak: Streak
     busiest_day: Sums | None
-    unseen: Unseen
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stats(Figures):
-    """The statistics of a period."""
-
     tracks: int  # different ones, with plays that count
     artists: int
     albums: int
     shows: int
-    skip_rate: float | None  # of the plays that are over
-    current_streak: Streak
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +70,7 @@ class Highlights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Review(Figures, Highlights):
+class Review(Stats, Highlights):
     """A year or a month in review."""
 
     year: int
@@ -92,32 +84,25 @@ class Review(Figures, Highlights):
 def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None) -> Stats:
     """Return the statistics of a period; `days` saves reading its days. Makes `tally`, ranked by kind."""
     days = charts.sums_by(log, question, BY_DAY) if days is None else days
-    period, sums = question.period, day_sums.total(days)
-    sql.make_tally(log, question, period, *sql.KINDS)
-
-    def number(kind: str, which: str) -> int:
-        return int(log.rows(f"SELECT count(*) FROM {kind}_of_tally WHERE {which}")[0][0])
-
+    sums = day_sums.total(days)
+    sql.make_tally(log, question, question.period, *sql.KINDS)
+    counted = {kind: (kind, "plays > 0") for kind in sql.KINDS}
+    counted |= {f"new_{kind}": (kind, _is_new(question, kind)) for kind in (sql.TRACKS, sql.ARTISTS)}
+    numbers: dict[str, Any] = {}
+    for name, (kind, which) in counted.items():
+        ((numbers[name],),) = log.rows(f"SELECT count(*) FROM {kind}_of_tally WHERE {which}")
     sessions, longest_session = _session_figures(log, question)
-    number_of_days, longest_streak, current_streak, busiest_day = day_sums.day_figures(days, question.today)
     return Stats(
-        from_=utc_time(period.begin),
-        to=utc_time(period.end),
         plays=sums.plays,
         shorter=sums.all_plays - sums.plays,
         heard_ms=sums.heard_ms,
-        **{kind: number(kind, "plays > 0") for kind in sql.KINDS},
-        new_tracks=number(sql.TRACKS, _is_new(question, sql.TRACKS)),
-        new_artists=number(sql.ARTISTS, _is_new(question, sql.ARTISTS)),
+        **numbers,
         skips=sums.skips,
         skip_rate=sums.skip_rate,
         sessions=sessions,
         longest_session=longest_session,
-        days=number_of_days,
-        longest_streak=longest_streak,
-        current_streak=current_streak,
-        busiest_day=busiest_day,
-        unseen=unseen(log, question),
+        **day_sums.day_figures(days, question.today),
+        **sql.about_period(log, question),
     )
 
 
@@ -133,7 +118,7 @@ def review(log: Log, question: Question, highlights: Highlights | None = None) -
     ((has_past,),) = log.rows(query, sql.bounds(question.period)[0])
     new = best(log, question, sql.TRACKS, 1, which=_is_new(question, sql.TRACKS))
     found = find_highlights(log, question) if highlights is None else highlights
-    shared = vars(found) | {each.name: getattr(sums, each.name) for each in fields(Figures)}
+    shared = vars(sums) | vars(found)
     if not has_past:
         shared |= {"new_tracks": None, "new_artists": None}
     return Review(

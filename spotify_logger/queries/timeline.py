@@ -1,6 +1,5 @@
 """Answer `recent`, `day` and `on-this-day`: plays in chronological order, with the gaps between them."""
 
-import json
 from calendar import isleap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +78,7 @@ def recent(log: Log, question: Question, kind: str = "", text: str = "") -> Time
     return Timeline(found.lines[::-1], found.now_playing, older, newer[-1] + 1 if newer else None)
 
 
-def _condition(log: Log, question: Question, kind: str, text: str) -> tuple[str, Sequence[str]]:
+def _condition(log: Log, question: Question, kind: str, text: str) -> tuple[str, Sequence[object]]:
     """Return the SQL condition for a play to be of a thing, and its values."""
     if not kind:
         return "TRUE", ()
@@ -89,7 +88,7 @@ def _condition(log: Log, question: Question, kind: str, text: str) -> tuple[str,
     found = matches(find(log, text, kind, exact=question.exact))
     wanted = [grouped for grouped, match in found.items() if match == max(found.values())]
     same = f"SELECT item FROM ({sql.groups(kind, exact=question.exact)})"
-    return f"item IN ({same} WHERE grouped IN (SELECT value FROM json_each(?)))", (json.dumps(wanted),)
+    return f"item IN ({same} WHERE grouped {sql.ONE_OF})", (wanted,)
 
 
 def day(log: Log, question: Question, which: date) -> DayTimeline:
@@ -107,8 +106,8 @@ def day(log: Log, question: Question, which: date) -> DayTimeline:
 def _timeline(log: Log, seconds: Sequence[int], begin: int, end: int) -> Timeline:
     """Return plays in order, with a mark on those that are hidden, and the gaps that reach into a period."""
     gaps = log.rows("SELECT * FROM gaps WHERE end > ? AND begin < ?", begin, end)
-    query = "SELECT second FROM logged WHERE is_hidden AND second IN (SELECT value FROM json_each(?))"
-    marks = {second: {"hidden": True} for (second,) in log.rows(query, json.dumps(seconds))}
+    query = f"SELECT second FROM logged WHERE is_hidden AND second {sql.ONE_OF}"
+    marks = {second: {"hidden": True} for (second,) in log.rows(query, seconds)}
     lines: list[tuple[int, Line]] = [
         (play[0], {**play_data(play), **marks.get(play[0], {})}) for play in log.store.plays(seconds)
     ]

@@ -1,12 +1,10 @@
 """Answer `top`: the most played tracks, artists, albums and shows, and the most used devices and contexts."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from spotify_logger.core.periods import Period
 from spotify_logger.core.redis_keys import play_key
-from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.sql import Log
@@ -60,19 +58,13 @@ class RankedLine(Titled):
     text: str  # that selects it, see `Line`
 
 
-@dataclass(frozen=True, slots=True)
-class Top:
+@dataclass(frozen=True, kw_only=True)
+class Top(sql.MeasuredResult):
     """A ranking, and the sums of all things of its kind."""
 
     kind: str
-    from_: str | None
-    to: str | None
-    by: str
-    plays: int
-    heard_ms: int
     number: int  # of things with plays that count
     compared_with: str | None  # the period before, in words
-    unseen: sql.Unseen
     top: Sequence[RankedLine]
 
 
@@ -98,10 +90,16 @@ def top(log: Log, question: Question, kind: str) -> Top:
         earlier = before.get(group, unknown)
         amounts = line.plays, line.heard_ms, share, *earlier
         ranked.append(RankedLine(rank, line.name, line.artists, *amounts, line.key, line.text))
-    begin, end = utc_time(period.begin), utc_time(period.end)
-    compared_with = period.previous.words if period.previous else None
-    unseen = sql.unseen(log, question)
-    return Top(kind, begin, end, by, plays, heard_ms, number, compared_with, unseen, ranked)
+    return Top(
+        kind=kind,
+        by=by,
+        plays=plays,
+        heard_ms=heard_ms,
+        number=number,
+        compared_with=period.previous.words if period.previous else None,
+        top=ranked,
+        **sql.about_period(log, question),
+    )
 
 
 def _make_ranking(log: Log, question: Question, kind: str, period: Period, table: str) -> None:
@@ -207,8 +205,8 @@ def artist_names(log: Log, keys: Iterable[str]) -> dict[str, list[str]]:
     """Return the names under which the artists of items were played last, by the key of each item."""
     query = f"""SELECT DISTINCT key, ({NEWEST_NAME.format("credited.person")})
         FROM items JOIN credits ON item = items.id JOIN artists credited ON credited.id = artist
-        WHERE key IN (SELECT value FROM json_each(?)) ORDER BY key, position"""
+        WHERE key {sql.ONE_OF} ORDER BY key, position"""
     found: dict[str, list[str]] = {}
-    for key, name in log.rows(query, json.dumps([*keys])):
+    for key, name in log.rows(query, keys):
         found.setdefault(key, []).append(name)
     return found

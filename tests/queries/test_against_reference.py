@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spotify_logger.queries import item_page, summary, top
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.question import TIME
-from spotify_logger.queries.sql import ARTISTS, CHOICES, TRACKS, Log
+from spotify_logger.queries.sql import ARTISTS, CHOICES, TRACKS
 from spotify_logger.report.answers import to_json
 from tests.random_logs import logs, question_from, write
 
@@ -27,7 +27,7 @@ def test_figures_of_a_period(redis_server: EmbeddedServer, case: LogAndArguments
     log, words = case
     question = question_from(log, words)
     with closing(write(redis_server, log)) as store, closing(Index(store)) as index:
-        found = Log(index.sync(), store)
+        found = index.sync()
         for kind in CHOICES:
             whole = to_json(top.top(found, replace(question, limit=1000), kind))
             expected: Any = log.top(kind)
@@ -51,7 +51,7 @@ def test_figures_of_every_track_and_artist(redis_server: EmbeddedServer, case: L
     tracks = {(log.track(play.item), play.item.key) for play in log.inside if play.item.is_music}
     artists = {(name, name) for play in log.inside for name in log.things(ARTISTS, play)}
     with closing(write(redis_server, log)) as store, closing(Index(store)) as index:
-        found = Log(index.sync(), store)
+        found = index.sync()
         for kind, things in ((TRACKS, tracks), (ARTISTS, artists)):
             for thing, text in things:
                 data = to_json(item_page.page(found, question, kind, str(text)))["found"]

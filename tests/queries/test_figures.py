@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from spotify_logger.core.day_sums import LocalSums, date_of, sessions, streaks, total
 from spotify_logger.queries.charts import BY_HOUR, BY_WEEK_HOUR, sums_by
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.sql import Log
 from tests import reference
 from tests.random_logs import logs, question_from, write
 
@@ -42,7 +41,7 @@ def test_sums_by_local_hours(redis_server: EmbeddedServer, case: LogAndArguments
     log, words = case
     question = question_from(log, words)
     with closing(write(redis_server, log)) as store, closing(Index(store)) as index:
-        found = Log(index.sync(), store)
+        found = index.sync()
         assert numbers(sums_by(found, question, BY_HOUR)) == expected(log, log.inside, 24)
         week = sums_by(found, question, BY_WEEK_HOUR)
         assert numbers(week) == expected(log, log.inside, 7 * 24)

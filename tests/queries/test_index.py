@@ -20,7 +20,7 @@ from spotify_logger.queries import index as index_module
 from spotify_logger.queries import index_sync, top
 from spotify_logger.queries.index import SCHEMA_VERSION, Index, index_path
 from spotify_logger.queries.question import Question
-from spotify_logger.queries.sql import KINDS, Log
+from spotify_logger.queries.sql import KINDS
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.delete import delete
 from spotify_logger.transfer.hide import undo
@@ -174,10 +174,10 @@ def test_an_index_that_follows_is_as_one_made_anew(
                     index.sync()
                 else:
                     writer.change(what, *about)
-            followed = content(index.sync())
+            followed = content(index.sync().database)
         index.close()
         index_path(writer.store).unlink()
-        assert followed == content(index.sync())
+        assert followed == content(index.sync().database)
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def writer(redis_url: str) -> Iterator[Writer]:
 
 
 def plays(index: Index, store: Archive) -> int:
-    return top.top(Log(index.sync(), store), Question(time.time()), "tracks").plays
+    return top.top(index.sync(), Question(time.time()), "tracks").plays
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut", "older schema", "folder"])
@@ -221,7 +221,7 @@ def test_damage_that_only_the_question_meets_is_mended(writer: Writer) -> None:
         index.sync()
     writer.now += 100  # what was written a moment ago would be read again
     with closing(Index(writer.store)) as index:
-        database = index.sync()
+        database = index.sync().database
         ((page,),) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'logged'")
         ((size,),) = database.execute("PRAGMA page_size")
     with path.open("r+b") as file:

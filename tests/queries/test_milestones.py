@@ -8,7 +8,7 @@ from spotify_logger.core.play import TRACKDONE
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.milestones import milestones
-from spotify_logger.queries.sql import ANY, ARTISTS, TRACKS, Log
+from spotify_logger.queries.sql import ANY, ARTISTS, TRACKS
 from tests.queries.items import DUET, QUO, SEXY
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ HOUR = 3600
 def reached(log: IndexedLog, period: Period) -> list[tuple[str, str, int, str]]:
     """Return the milestones of a period: when, kind, number and name."""
     with closing(Index(log.store)) as index:
-        found = milestones(Log(index.sync(), log.store), log.ask(period=period))
+        found = milestones(index.sync(), log.ask(period=period))
     return [(each.when, each.kind, each.number, each.name) for each in found]
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.item_page import suggestions
-from spotify_logger.queries.sql import Log
 from tests.indexed_log import CatalogItem
 from tests.queries.items import DUET, EPISODE, LOSER, QUO, QUO_AGAIN
 
@@ -46,7 +45,7 @@ def test_of_each_kind_the_closest_and_most_played_come_first(
         for minute in range(plays)
     )
     with closing(Index(log.store)) as index:
-        suggested = suggestions(Log(index.sync(), log.store), log.ask(), text)
+        suggested = suggestions(index.sync(), log.ask(), text)
     found = {kind: [(line.title, line.plays) for line in lines] for kind, lines in suggested.found.items()}
     assert {kind: lines for kind, lines in found.items() if lines} == wanted
     assert suggested.close == ([] if wanted else [f"{DAFT}Veridis Quo", f"{DAFT}Veridis Quotidian"])

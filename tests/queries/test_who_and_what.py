@@ -9,7 +9,7 @@ import pytest
 
 from spotify_logger.queries import compare, count, item_page, summary, top
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.sql import ARTISTS, TRACKS, Log
+from spotify_logger.queries.sql import ARTISTS, TRACKS
 from tests.indexed_log import CatalogItem, IndexedLog, data_of
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_two_listeners_share_what_one_of_them_has_imported(log: IndexedLog) -> N
     other = IndexedLog(log.url, log.zone, log.now, "other:")
     to(other, ACCOUNT, "2026-11-22 12:00", WITHOUT_IDS)
     with closing(Index(log.store)) as ours, closing(Index(other.store)) as theirs:
-        logs = [Log(ours.sync(), log.store), Log(theirs.sync(), other.store)]
+        logs = [ours.sync(), theirs.sync()]
         found = compare.compare(logs, ["", "other"], log.ask())
     other.store.close()
     assert found.common == {"artists": 1, "tracks": 1}

@@ -11,7 +11,6 @@ from spotify_logger.core.play import BACKFILL, LIVE, SKIPPED, TRACKDONE
 from spotify_logger.queries import top
 from spotify_logger.queries.index import Index
 from spotify_logger.queries.question import Question
-from spotify_logger.queries.sql import Log
 from spotify_logger.simulator.demo_catalog import make_demo_catalog
 from spotify_logger.simulator.logged_history import LoggedHistory, make_logged_history
 from spotify_logger.storage.bulk import Archive
@@ -68,4 +67,4 @@ def test_it_is_written_as_the_logger_writes(past: LoggedHistory, redis_url: str)
         assert [fields for _, fields in store.recent(50)] == newest
         assert store.gaps() == past.gaps
         with closing(Index(store)) as index:
-            assert top.top(Log(index.sync(), store), Question(UNTIL), "tracks").plays > 0
+            assert top.top(index.sync(), Question(UNTIL), "tracks").plays > 0
