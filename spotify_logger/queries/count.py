@@ -16,7 +16,6 @@ from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import artist_names
 
 Edition = Mapping[str, Any]  # the `COLUMNS` of an item
-Editions = Mapping[str, Sequence[Edition]]  # by recording, the most played first
 
 EDITION = ("key", "name", "album", "plays", "heard_ms")
 COLUMNS = (*EDITION, "artists", "shorter", "skips", "first", "last")
@@ -94,17 +93,27 @@ def count(log: Log, question: Question, text: str) -> Count:
     log.make_table("wanted", query, [each.item for each in chosen], whole)
     sql.make_tally(log, question, question.period, sql.TRACKS)
     editions, closeness = _editions(log, question), matches(chosen)
-    amount = question.column
-    amounts = sorted(own for (own,) in log.rows(f"SELECT {amount} FROM tracks_of_tally WHERE plays > 0"))
-    query = f"""SELECT grouped, {amount} FROM tracks_of_tally
-        WHERE plays > 0 AND grouped IN (SELECT grouped FROM wanted)"""
-    ranks = {grouped: len(amounts) - bisect(amounts, own) + 1 for grouped, own in log.rows(query)}
-    counted = _tracks(log, editions, ranks)
+    played = f"{question.column} FROM tracks_of_tally WHERE plays > 0"
+    amounts = sorted(own for (own,) in log.rows(f"SELECT {played}"))
+    rows = log.rows(f"SELECT grouped, {played} AND grouped IN (SELECT grouped FROM wanted)")
+    ranks = {grouped: len(amounts) - bisect(amounts, own) + 1 for grouped, own in rows}
+    names = artist_names(log, [own[0]["key"] for own in editions.values()])
+    tracks = {
+        grouped: CountedTrack(
+            keys=[each["key"] for each in own],
+            artist_names=names.get(own[0]["key"], []),
+            **{name: own[0][name] for name in ("name", "artists", "album")},
+            **_sums(own),
+            rank=ranks.get(grouped),
+            editions=[{name: each[name] for name in EDITION} for each in own],
+        )
+        for grouped, own in editions.items()
+    }
 
-    def order(group: str) -> tuple[Any, ...]:
-        it = counted[group]
+    def order(grouped: str) -> tuple[Any, ...]:
+        it = tracks[grouped]
         most = measure(it, question.by)
-        return -closeness[group], -most, -it.plays, -it.heard_ms, it.title, it.keys
+        return -closeness[grouped], -most, -it.plays, -it.heard_ms, it.title, it.keys
 
     return Count(
         text=text,
@@ -115,7 +124,7 @@ def count(log: Log, question: Question, text: str) -> Count:
         less_close=len({each.grouped for each in found} - closeness.keys()),
         known=bool(found),
         close=[] if found else close_names(log, text, sql.ANY),
-        tracks=[counted[group] for group in sorted(counted, key=order)],
+        tracks=[tracks[grouped] for grouped in sorted(tracks, key=order)],
         **sql.about_period(log, question),
     )
 
@@ -132,21 +141,6 @@ def _editions(log: Log, question: Question) -> dict[str, list[Edition]]:
     for grouped, *row in log.rows(query, *sql.bounds(question.period)):
         groups.setdefault(grouped, []).append(dict(zip(COLUMNS, row, strict=True)))
     return groups
-
-
-def _tracks(log: Log, groups: Editions, ranks: Mapping[str, int]) -> dict[str, CountedTrack]:
-    names = artist_names(log, [editions[0]["key"] for editions in groups.values()])
-    return {
-        grouped: CountedTrack(
-            keys=[each["key"] for each in editions],
-            artist_names=names.get(editions[0]["key"], []),
-            **{name: editions[0][name] for name in ("name", "artists", "album")},
-            **_sums(editions),
-            rank=ranks.get(grouped),
-            editions=[{name: each[name] for name in EDITION} for each in editions],
-        )
-        for grouped, editions in groups.items()
-    }
 
 
 def _sums(editions: Sequence[Edition]) -> dict[str, Any]:

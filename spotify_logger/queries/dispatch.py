@@ -1,25 +1,21 @@
 """Map each query command to the function that answers it; shared by the command line and the web page."""
 
-from __future__ import annotations
-
+import argparse
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from spotify_logger.config.settings import Settings
 from spotify_logger.queries.index import Index
-from spotify_logger.storage.bulk import Archive
+from spotify_logger.queries.question import Question
+from spotify_logger.queries.sql import Log
+from spotify_logger.storage.bulk import Archive, Progress
 from spotify_logger.system.errors import SpotifyLoggerError
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from spotify_logger.config.settings import Settings
     from spotify_logger.queries.compare import Comparison
-    from spotify_logger.queries.question import Question
-    from spotify_logger.queries.sql import Log
-    from spotify_logger.storage.bulk import Progress
 
 NOBODY = "-"  # the listener without a name, where a name is given or chosen
 
@@ -55,7 +51,7 @@ def answer(
         return index.ask(lambda log: query(log, question, *(getattr(options, name) for name in names)))
 
 
-def compare(settings: Settings, log: Log, question: Question, other: str) -> Comparison:
+def compare(settings: Settings, log: Log, question: Question, other: str) -> "Comparison":
     """Return what the listener in the settings, whose log is given, has in common with another one."""
     from spotify_logger.queries.compare import compare  # noqa: PLC0415 - start-up time
 

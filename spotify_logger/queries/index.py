@@ -5,6 +5,7 @@ from Redis again, and where no file can be written, the index is kept in memory.
 """
 
 import hashlib
+import json
 import os
 import sqlite3
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from spotify_logger.config.sources import xdg_folder
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.queries.index_sync import PLAYS_OF_ITEM, IndexSync
 from spotify_logger.queries.sql import KINDS, TALLY, Log
@@ -103,19 +105,14 @@ PRAGMA user_version = {SCHEMA_VERSION};
 """
 
 
+for collection in (list, dict, set):  # values for `ONE_OF`
+    sqlite3.register_adapter(collection, lambda values: json.dumps([*values]))
+
+
 def cache_folder() -> Path:
     """Return the folder for indexes: systemd's, or that of the XDG Base Directory Specification."""
-    given = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "spotify-logger"
-
-
-def index_path(store: Archive) -> Path:
-    """Return the path of the index of a log: its name is made of server, prefix and listener."""
-    log = f"{store.where} {store.key('')}"
-    return cache_folder() / f"{hashlib.sha256(log.encode()).hexdigest()[:16]}.sqlite"
+    by_systemd = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+    return Path(by_systemd or xdg_folder("XDG_CACHE_HOME", "~/.cache", os.environ)).expanduser()
 
 
 class Index:
@@ -125,10 +122,11 @@ class Index:
         self._store, self._progress = store, progress
         self._database: sqlite3.Connection | None = None
         self.path: Path | None = None
+        name = hashlib.sha256(f"{store.where} {store.key('')}".encode()).hexdigest()[:16]
         with suppress(OSError, RuntimeError):  # no home, or one without permission
-            path = index_path(store)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path = path
+            folder = cache_folder()
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path = folder / f"{name}.sqlite"
 
     def sync(self) -> Log:
         """Bring the index up to date with Redis, and return the log; may raise StoreError."""

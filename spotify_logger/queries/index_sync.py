@@ -63,7 +63,7 @@ class IndexSync:
         gaps = self._store.gaps()
         hidden = sorted((key,) for key in self._store.hash(keys.HIDDEN) if key.partition(":")[2])
         is_known = (gaps, hidden) == (self._rows("SELECT * FROM gaps"), self._rows("SELECT * FROM hidden"))
-        newest = [tuple(values) for _, values in self._store.catalog([keys.REVISIONS], [keys.NEWEST])]
+        newest = [values for _, values in self._store.catalog([keys.REVISIONS], [keys.NEWEST])]
         if is_known and newest == self._rows("SELECT revision FROM days WHERE day = ?", keys.NEWEST):
             return  # nothing was written since the index was brought up to date
         with self._database:
@@ -132,14 +132,13 @@ class IndexSync:
         read = filter(None, map(keys.read_row, lines.keys(), lines.values()))
         rows = [row for row in read if span[0] <= row[0] < span[1]]
         unknown = dict.fromkeys(item for _, item, _, _ in rows if item not in self._items)
+        insert = """INSERT OR IGNORE INTO items (key, recording, is_episode)
+            VALUES (?1, ?1, ?1 GLOB 'episode:*')"""
+        self._database.executemany(insert, zip(unknown, strict=True))
         self._items.update(self._rows(f"SELECT key, id FROM items WHERE key {ONE_OF}", unknown))
-        insert = "INSERT INTO items (key, recording, is_episode) VALUES (?, ?, ?)"
-        for key in [key for key in unknown if key not in self._items]:
-            row = (key, key, key.startswith("episode:"))
-            self._items[key] = self._database.execute(insert, row).lastrowid or 0
         plays = {(second, self._items[item], ms, sql.ENDINGS.index(end)) for second, item, ms, end in rows}
         known = set(self._rows(f"SELECT second, item, ms_played, ending FROM logged {WITHIN}", *span))
-        self._rows(f"DELETE FROM logged WHERE second {ONE_OF}", (second for second, *_ in known - plays))
+        self._rows(f"DELETE FROM logged WHERE second {ONE_OF}", {second for second, *_ in known - plays})
         self._database.executemany("INSERT INTO logged VALUES (?, ?, ?, ?, FALSE)", sorted(plays - known))
         self._database.execute(f"DELETE FROM details {WITHIN}", span)
         self._touched.update(item for _, item, *_ in plays & known)

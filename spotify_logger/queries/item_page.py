@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from typing import Any
 
 from spotify_logger.core import day_sums
@@ -154,19 +155,18 @@ def _runs(log: Log, question: Question) -> dict[str, Any]:
     query = f"""WITH mine AS MATERIALIZED (SELECT second FROM {counting} AND second >= ? AND item IN ({OWN}))
         SELECT second, (SELECT second FROM {counting} AND second > mine.second ORDER BY second LIMIT 1)
         FROM mine ORDER BY second"""
-    longest: tuple[int, int | None] = (0, None)
-    plays, since, expected, first, second = 0, 0, None, None, None
-    milestones = []
-    for number, (second, following) in enumerate(log.database.execute(query, (end, begin, end)), 1):
-        if number in OF_ONE:
-            milestones.append({"number": number, "when": utc_time(second)})
-        first = second if first is None else first
-        if second != expected:
-            plays, since = 0, second
-        plays, expected = plays + 1, following
-        longest = max(longest, (plays, since), key=lambda run: run[0])
-    run = {"most_in_a_row": {"plays": longest[0], "from": utc_time(longest[1])}, "milestones": milestones}
-    return {"first": utc_time(first), "last": utc_time(second), **run}
+    seconds, expected, run, longest = [], None, (0, None), (0, None)
+    for second, following in log.database.execute(query, (end, begin, end)):
+        seconds.append(second)
+        run = (run[0] + 1, run[1]) if second == expected else (1, second)
+        longest, expected = max(longest, run, key=itemgetter(0)), following
+    reached = [(number, seconds[number - 1]) for number in OF_ONE if number <= len(seconds)]
+    return {
+        "first": utc_time(seconds[0] if seconds else None),
+        "last": utc_time(seconds[-1] if seconds else None),
+        "most_in_a_row": {"plays": longest[0], "from": utc_time(longest[1])},
+        "milestones": [{"number": number, "when": utc_time(second)} for number, second in reached],
+    }
 
 
 def _parts(log: Log, question: Question, kind: str) -> dict[str, Any]:

@@ -68,12 +68,12 @@ class Parameter(NamedTuple):
     problem: str
     example: str
 
-    def value(self, text: str) -> Any:  # noqa: ANN401 - of any parameter
-        """Return the value of a text, or raise ArgumentTypeError with a message for people."""
+    def value(self, text: str, sign: str = "") -> Any:  # noqa: ANN401 - of any parameter
+        """Return the value of a text, or raise ArgumentTypeError with a message that begins with `sign`."""
         try:
             return self.read(text)
         except ValueError:
-            raise ArgumentTypeError(f"{self.problem}: {text!r} (try {self.example})") from None
+            raise ArgumentTypeError(f"{sign}{self.problem}: {text!r} (try {self.example})") from None
 
 
 def from_mapping(texts: Mapping[str, str], now: float, **defaults: object) -> Question:
@@ -81,10 +81,7 @@ def from_mapping(texts: Mapping[str, str], now: float, **defaults: object) -> Qu
     values = dict(defaults)
     for name, parameter in PARAMETERS.items():
         if text := texts.get(name, "").strip():
-            try:
-                values[ATTRIBUTES.get(name, name)] = parameter.value(text)
-            except ArgumentTypeError as error:
-                raise ArgumentTypeError(f"{name}: {error}") from None
+            values[ATTRIBUTES.get(name, name)] = parameter.value(text, f"{name}: ")
     return from_values(values, now)
 
 

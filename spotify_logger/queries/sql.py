@@ -6,14 +6,12 @@ those of the index that have the same names, and are about all time.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.question import FINISHED, HALF, MIN_LISTENED_MS, TIME
+from spotify_logger.queries.question import FINISHED, HALF, MIN_LISTENED_MS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,11 +52,7 @@ class Log:
 
     def rows(self, query: str, *values: object) -> list[Any]:
         """Return the rows that a query of the index finds; its values may be collections, for `ONE_OF`."""
-        given = [
-            json.dumps([*each]) if isinstance(each, Iterable) and not isinstance(each, str) else each
-            for each in values
-        ]
-        return self.database.execute(query, given).fetchall()
+        return self.database.execute(query, values).fetchall()
 
     def make_table(self, name: str, query: str, *values: object, of: str = "", columns: str = "") -> None:
         """Make a temporary table of what a query finds in the index and the table `of`, unless it exists."""
@@ -193,5 +187,4 @@ def everything(kind: str) -> str:
 
 def order(question: Question) -> str:
     """Return the columns that a ranking is ordered by: what the question asks; the other breaks ties."""
-    first, second = ("ms_played", "plays") if question.by == TIME else ("plays", "ms_played")
-    return f"{first} DESC, {second} DESC, grouped"
+    return f"{question.column} DESC, plays DESC, ms_played DESC, grouped"

@@ -13,6 +13,11 @@ DETAILS = {sql.DEVICES: "device", sql.CONTEXTS: "context"}  # the columns that n
 DETAIL = "ifnull(nullif({}, ''), 'unknown')"  # plays have no context if they were started by search
 MORE_THAN_MS = 10**12  # more milliseconds than anything was ever played
 VARIOUS = "various artists"
+OWN_KEYS = {  # of what has no key of its own without an ID
+    sql.ARTISTS: "(SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = grouped)",
+    sql.ALBUMS: "nullif('album:' || album_id, 'album:')",
+    sql.SHOWS: "nullif('show:' || album_id, 'show:')",
+}
 NEWEST_NAME = "SELECT name FROM artists WHERE person = {} ORDER BY last DESC, name LIMIT 1"
 
 
@@ -73,19 +78,19 @@ def top(log: Log, question: Question, kind: str) -> Top:
     period, by, table = question.period, question.by, f"{kind}_of_tally"
     before: dict[str, tuple[int | None, int | None, int | None]] = {}
     _make_ranking(log, question, kind, period, "tally")
+    lines = best(log, question, kind, question.limit)
     if period.previous:
         _make_ranking(log, question, kind, period.previous, sql.PREVIOUS)
-        first = f"SELECT grouped FROM {table} WHERE plays > 0 ORDER BY {sql.order(question)} LIMIT ?"
         query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, rowid, NULL)
-            FROM {kind}_of_{sql.PREVIOUS} WHERE grouped IN ({first})"""
-        before = {grouped: rest for grouped, *rest in log.rows(query, question.limit)}
+            FROM {kind}_of_{sql.PREVIOUS} WHERE grouped {sql.ONE_OF}"""
+        before = {grouped: rest for grouped, *rest in log.rows(query, lines)}
     everything = table if kind in DETAILS else sql.everything(kind)
     query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
         (SELECT count(*) FROM {table} WHERE plays > 0) FROM {everything}"""
     ((plays, heard_ms, number),) = log.rows(query)
     whole, unknown = heard_ms if by == TIME else plays, (0, 0, None) if period.previous else (None,) * 3
     ranked = []
-    for rank, (group, line) in enumerate(best(log, question, kind, question.limit).items(), 1):
+    for rank, (group, line) in enumerate(lines.items(), 1):
         share = round(measure(line, by) / whole, 6) if whole else 0.0
         earlier = before.get(group, unknown)
         amounts = line.plays, line.heard_ms, share, *earlier
@@ -137,32 +142,20 @@ def best(  # noqa: PLR0913 - most have defaults
     table: str = "tally",
 ) -> dict[str, Line]:
     """Return the first lines of a ranking, of those for which `which` is true, by what identifies them."""
-    query = f"""SELECT grouped, plays, ms_played, grouped FROM {kind}_of_{table}
+    query = f"""SELECT grouped, plays, ms_played, grouped, grouped FROM {kind}_of_{table}
         WHERE {which} ORDER BY {sql.order(question)} LIMIT ?"""
     if kind not in DETAILS:  # their key is that of the item that was played most
         query = f"""SELECT grouped, line.plays AS plays, line.ms_played AS ms_played, key,
-                max(own.plays * {MORE_THAN_MS} + own.ms_played)
+                {OWN_KEYS.get(kind, "key")}, max(own.plays * {MORE_THAN_MS} + own.ms_played)
             FROM ({query}) AS line JOIN ({sql.groups(kind, exact=question.exact)}) USING (grouped)
             JOIN {table} AS own USING (item) JOIN items ON items.id = item
             GROUP BY grouped ORDER BY {sql.order(question)}"""
     lines = {}
-    for grouped, plays, ms_played, key, *_ in log.rows(query, *values, limit):
+    for grouped, plays, ms_played, key, own_key, *_ in log.rows(query, *values, limit):
         both = names(log, kind, grouped, key)
-        text = _own_key(log, kind, grouped, key) or " ".join(filter(None, reversed(both)))
+        text = own_key or " ".join(filter(None, reversed(both)))
         lines[grouped] = Line(*both, plays, ms_played, key, text)
     return lines
-
-
-def _own_key(log: Log, kind: str, grouped: str, key: str) -> str:
-    """Return the key of a group, by an item of it; "" for an artist, album or show without an ID."""
-    if kind == sql.ARTISTS:
-        query, value = "SELECT 'artist:' || spotify_id FROM artists WHERE spotify_id = ?", grouped
-    elif kind in (sql.ALBUMS, sql.SHOWS):
-        album = f"'{sql.NOUNS[kind]}:' || album_id"
-        query, value = f"SELECT {album} FROM items WHERE key = ? AND album_id <> ''", key
-    else:
-        return key
-    return next((str(own) for (own,) in log.rows(query, value)), "")
 
 
 def names(log: Log, kind: str, grouped: str, key: str) -> tuple[str, str]:

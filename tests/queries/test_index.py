@@ -18,7 +18,7 @@ from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.queries import index as index_module
 from spotify_logger.queries import index_sync, top
-from spotify_logger.queries.index import SCHEMA_VERSION, Index, index_path
+from spotify_logger.queries.index import SCHEMA_VERSION, Index
 from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import KINDS
 from spotify_logger.storage.bulk import Archive
@@ -149,6 +149,11 @@ def iso(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(second))
 
 
+def path_of(index: Index) -> Path:
+    assert index.path
+    return index.path
+
+
 def content(database: sqlite3.Connection) -> dict[str, list[Any]]:
     return {name: sorted(database.execute(query), key=repr) for name, query in TABLES.items()}
 
@@ -166,8 +171,8 @@ def test_an_index_that_follows_is_as_one_made_anew(
 ) -> None:
     writer = Writer(redis_server.url)
     flush(redis_server.url)
-    index_path(writer.store).unlink(missing_ok=True)
     with closing(writer.store), closing(Index(writer.store)) as index:
+        path_of(index).unlink(missing_ok=True)
         with patch.object(index_sync, "DAYS_APART", days_apart):
             for what, *about in history:
                 if what == "sync":
@@ -176,7 +181,7 @@ def test_an_index_that_follows_is_as_one_made_anew(
                     writer.change(what, *about)
             followed = content(index.sync().database)
         index.close()
-        index_path(writer.store).unlink()
+        path_of(index).unlink()
         assert followed == content(index.sync().database)
 
 
@@ -188,15 +193,15 @@ def writer(redis_url: str) -> Iterator[Writer]:
     writer.store.close()
 
 
-def plays(index: Index, store: Archive) -> int:
+def plays(index: Index) -> int:
     return top.top(index.sync(), Question(time.time()), "tracks").plays
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut", "older schema", "folder"])
 def test_a_file_that_is_no_index_is_made_anew(writer: Writer, damage: str) -> None:
-    path = index_path(writer.store)
     with closing(Index(writer.store)) as index:
-        assert plays(index, writer.store) == 1
+        path = path_of(index)
+        assert plays(index) == 1
     whole = path.read_bytes()
     for ending in ("-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
@@ -210,14 +215,14 @@ def test_a_file_that_is_no_index_is_made_anew(writer: Writer, damage: str) -> No
     else:
         path.write_bytes(os.urandom(len(whole)) if damage == "garbage" else whole[: len(whole) // 2 + 100])
     with closing(Index(writer.store)) as index:
-        assert plays(index, writer.store) == 1
+        assert plays(index) == 1
         writer.change("play", FIRST + 600, "track:b", 200_000)
-        assert plays(index, writer.store) == 2
+        assert plays(index) == 2
 
 
 def test_damage_that_only_the_question_meets_is_mended(writer: Writer) -> None:
-    path = index_path(writer.store)
     with closing(Index(writer.store)) as index:
+        path = path_of(index)
         index.sync()
     writer.now += 100  # what was written a moment ago would be read again
     with closing(Index(writer.store)) as index:
@@ -237,9 +242,9 @@ def test_without_a_folder_for_it_the_index_is_in_memory(
     (tmp_path / "file").touch()
     monkeypatch.setattr(index_module, "cache_folder", lambda: tmp_path / "file" / "cache")
     with closing(Index(writer.store)) as index:
-        assert (plays(index, writer.store), index.path) == (1, None)
+        assert (plays(index), index.path) == (1, None)
         writer.change("delete", FIRST)
-        assert plays(index, writer.store) == 0
+        assert plays(index) == 0
 
 
 def test_a_log_without_revisions_is_read_once_and_its_loss_is_noticed(writer: Writer, redis_url: str) -> None:
@@ -249,7 +254,7 @@ def test_a_log_without_revisions_is_read_once_and_its_loss_is_noticed(writer: Wr
         index.sync()
     writer.store.send([("DEL", writer.store.key("spotify_logger:revisions"))])
     with closing(Index(writer.store)) as index:
-        assert plays(index, writer.store) == 1
-        assert plays(index, writer.store) == 1
+        assert plays(index) == 1
+        assert plays(index) == 1
         flush(redis_url)
-        assert plays(index, writer.store) == 0
+        assert plays(index) == 0
