@@ -3,6 +3,7 @@
 Every writer touches the revision of a day together with the day, so only those days are read again.
 """
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
@@ -308,11 +309,11 @@ def read_entries(
     log: Log, condition: str, *values: object
 ) -> Iterator[tuple[int, str, str, CatalogEntry, Sequence[Artist]]]:
     """Yield ID, key, recording, name and ISRC, and the names of the artists of items."""
-    credited = """SELECT group_concat(name, char(10)) FROM (SELECT name
+    credited = """SELECT json_group_array(name) FROM (SELECT name
         FROM credits JOIN artists ON artists.id = artist WHERE item = items.id ORDER BY position)"""
     query = f"SELECT id, key, recording, name, isrc, ({credited}) FROM items WHERE {condition}"
     for *own, name, isrc, names in log.rows(query, *values):
-        yield *own, CatalogEntry(name, isrc=isrc), [*map(Artist, names.split("\n"))] if names else []
+        yield *own, CatalogEntry(name, isrc=isrc), [*map(Artist, json.loads(names))]
 
 
 def _span(day: str) -> Span:

@@ -78,19 +78,19 @@ def top(log: Log, question: Question, kind: str) -> Top:
     period, by, table = question.period, question.by, f"{kind}_of_tally"
     before: dict[str, tuple[int | None, int | None, int | None]] = {}
     _make_ranking(log, question, kind, period, "tally")
-    lines = best(log, question, kind, question.limit)
     if period.previous:
         _make_ranking(log, question, kind, period.previous, sql.PREVIOUS)
+        first = f"SELECT grouped FROM {table} WHERE plays > 0 ORDER BY {sql.order(question)} LIMIT ?"
         query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, rowid, NULL)
-            FROM {kind}_of_{sql.PREVIOUS} WHERE grouped {sql.ONE_OF}"""
-        before = {grouped: rest for grouped, *rest in log.rows(query, lines)}
+            FROM {kind}_of_{sql.PREVIOUS} WHERE grouped IN ({first})"""
+        before = {grouped: rest for grouped, *rest in log.rows(query, question.limit)}
     everything = table if kind in DETAILS else sql.everything(kind)
     query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
         (SELECT count(*) FROM {table} WHERE plays > 0) FROM {everything}"""
     ((plays, heard_ms, number),) = log.rows(query)
     whole, unknown = heard_ms if by == TIME else plays, (0, 0, None) if period.previous else (None,) * 3
     ranked = []
-    for rank, (group, line) in enumerate(lines.items(), 1):
+    for rank, (group, line) in enumerate(best(log, question, kind, question.limit).items(), 1):
         share = round(measure(line, by) / whole, 6) if whole else 0.0
         earlier = before.get(group, unknown)
         amounts = line.plays, line.heard_ms, share, *earlier
