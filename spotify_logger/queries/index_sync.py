@@ -133,10 +133,10 @@ class IndexSync:
         read = filter(None, map(keys.read_row, lines.keys(), lines.values()))
         rows = [row for row in read if span[0] <= row[0] < span[1]]
         unknown = dict.fromkeys(item for _, item, _, _ in rows if item not in self._items)
-        insert = """INSERT OR IGNORE INTO items (key, recording, is_episode)
-            VALUES (?1, ?1, ?1 GLOB 'episode:*')"""
-        self._database.executemany(insert, zip(unknown, strict=True))
-        self._items.update(self._rows(f"SELECT key, id FROM items WHERE key {ONE_OF}", unknown))
+        insert = """INSERT INTO items (key, recording, is_episode) VALUES (?1, ?1, ?1 GLOB 'episode:*')
+            ON CONFLICT DO UPDATE SET key = key RETURNING id"""
+        for key in unknown:
+            ((self._items[key],),) = self._rows(insert, key)
         plays = {(second, self._items[item], ms, sql.ENDINGS.index(end)) for second, item, ms, end in rows}
         known = set(self._rows(f"SELECT second, item, ms_played, ending FROM logged {WITHIN}", *span))
         self._rows(f"DELETE FROM logged WHERE second {ONE_OF}", {second for second, *_ in known - plays})
@@ -197,7 +197,7 @@ class IndexSync:
             entry = CatalogEntry._make(texts)
             if not key.startswith("episode:"):  # they have shows, no artists
                 changed[item] = entry
-                titles |= {fold(known[0]), fold(entry.name)}
+                titles.add(fold(known[0]))
             left.add(known[TEXTS.index("album_id")])
             self._changed.add(item)
             words = indexed_words(entry.name, entry.artists, entry.album)

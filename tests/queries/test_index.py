@@ -258,3 +258,12 @@ def test_a_log_without_revisions_is_read_once_and_its_loss_is_noticed(writer: Wr
         assert plays(index) == 1
         flush(redis_url)
         assert plays(index) == 0
+
+
+def test_a_key_with_a_nul_is_read_again_like_any_other(writer: Writer) -> None:
+    writer.change("play", FIRST + 600, "track:a\0b", 200_000)
+    with closing(Index(writer.store)) as index:
+        assert plays(index) == 2
+        writer.change("play", FIRST + 1200, "track:a\0b", 200_000)
+        path = path_of(index)
+        assert (plays(index), index.path) == (3, path)
