@@ -145,7 +145,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.demo:
         settings = options.demo.settings(settings)
     if options.command == "web":
-        return _serve(options, settings)
+        try:
+            from spotify_logger.web.app import serve  # noqa: PLC0415 - an optional extra, and slow to import
+        except ModuleNotFoundError as error:
+            problem = f"the web page needs a package that is not installed ({error.name})"
+            advice = "pip install 'spotify-logger[web]', or '.[web]' in a clone"
+            raise Misconfigured(f"{problem}: {advice}") from None
+        return serve(options, settings)
     answer = _login(settings, as_json=options.json) if need_login else _answer(options, settings)
     write_answer(answer, sys.stdout, "json" if options.json else "csv" if options.csv else "page")
     return answer.code
@@ -186,17 +192,6 @@ def _login(settings: Settings, *, as_json: bool) -> Answer:
         if oauth.account_conflict(token, owner):  # and it was confirmed
             store.set_owner(token.account)
     return Answer({"login_valid_until": utc_time(oauth.valid_until(token))}, [])
-
-
-def _serve(options: argparse.Namespace, settings: Settings) -> int:
-    """Serve the web page until the process is stopped, and return the exit code."""
-    try:
-        from spotify_logger.web.app import serve  # noqa: PLC0415 - an optional extra, and slow to import
-    except ModuleNotFoundError as error:
-        problem = f"the web page needs a package that is not installed ({error.name})"
-        advice = "pip install 'spotify-logger[web]', or '.[web]' in a clone"
-        raise Misconfigured(f"{problem}: {advice}") from None
-    return serve(options, settings)
 
 
 def _answer(options: argparse.Namespace, settings: Settings) -> Answer:

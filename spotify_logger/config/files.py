@@ -1,4 +1,4 @@
-"""Settings in files: `auth.py`, `.env`, and files that hold the value of one setting."""
+"""Settings in files: `auth.py` and `.env`."""
 
 import ast
 import io
@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from spotify_logger.config.sources import AUTH_FILE, RawSetting, printable, strip_pasted
-from spotify_logger.system import atomic_file, log, ownership
+from spotify_logger.config.sources import AUTH_FILE, RawSetting
+from spotify_logger.system import atomic_file, ownership
 from spotify_logger.system.errors import Misconfigured, bounded_nesting
 
 AUTH_NAMES = ("client_id", "client_secret", "redirect_uri")  # everything else in `auth.py` is ignored
@@ -30,20 +30,6 @@ def read_settings(path: Path) -> Iterator[RawSetting]:
     except OSError as error:
         raise Misconfigured(f"{path} cannot be read ({error.strerror}): correct its owner or mode") from None
     yield from parse_auth_file(source, path) if path.name == AUTH_FILE else _parse_dotenv(source, path)
-
-
-def read_value(name: str, path: Path, label: str) -> RawSetting | None:
-    """Return the setting whose value is the content of a file, which must exist; None if it is blank."""
-    try:
-        path.stat()
-        text = (atomic_file.read(path) or b"").decode()
-    except OSError as error:
-        trouble = f"{label} is {log.sanitize(str(path))}, which cannot be read ({error.strerror})"
-        raise Misconfigured(f"{trouble}: correct its name, owner or mode") from None
-    except UnicodeDecodeError:
-        raise Misconfigured(f"{name} in {path} is not UTF-8 text: write it again") from None
-    setting = RawSetting(name, strip_pasted(text), str(path))
-    return setting if printable(setting) else None
 
 
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 
 AUTH_FILE = "auth.py"
@@ -92,8 +93,8 @@ def find_settings(
             # The value would be shown, and with it the content of any file.
             raise pointer.error(f"only works for secrets: write {name}=... there instead")
     for name, setting in (environment | dotenv).items():
-        is_known = not name.startswith("FORWARD_") or name.removesuffix("_FILE") in DEFAULTS
-        if not is_known and re.fullmatch(r"FORWARD_[0-9]+_(URL|TOKEN)(_FILE)?", name):
+        receiver = re.fullmatch(r"(FORWARD_[0-9]+_(URL|TOKEN))(_FILE)?", name)
+        if receiver and receiver[1] not in DEFAULTS:
             raise setting.error("is not a setting: further receivers are FORWARD_2_URL to FORWARD_9_URL")
     auth = read(directory / AUTH_FILE)
     service = {name: each for path in SERVICE_FILES for name, each in read(path).items()} if is_reader else {}
@@ -156,6 +157,14 @@ def _from_credential(name: str, environ: Mapping[str, str]) -> RawSetting | None
 
 
 def _from_file(name: str, path: Path, label: str) -> RawSetting | None:
-    from spotify_logger.config import files  # noqa: PLC0415 - a logger may have none
-
-    return files.read_value(name, path, label)
+    """Return the setting whose value is the content of a file, which must exist; None if it is blank."""
+    try:
+        path.stat()
+        text = (atomic_file.read(path) or b"").decode()
+    except OSError as error:
+        trouble = f"{label} is {log.sanitize(str(path))}, which cannot be read ({error.strerror})"
+        raise Misconfigured(f"{trouble}: correct its name, owner or mode") from None
+    except UnicodeDecodeError:
+        raise Misconfigured(f"{name} in {path} is not UTF-8 text: write it again") from None
+    setting = RawSetting(name, strip_pasted(text), str(path))
+    return setting if printable(setting) else None

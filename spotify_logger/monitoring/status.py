@@ -208,19 +208,18 @@ def _late_copy(folder: Path | None, last: tuple[int, Mapping[str, str]] | None) 
     return None
 
 
-def statuses(settings: Settings, now: float) -> Statuses | Status:
+def statuses(store: Archive, settings: Settings, now: float) -> Statuses | Status:
     """Return whether the loggers of all listeners are alive and well; one status while Redis is away."""
-    with closing(Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)) as store:
-        try:
-            names = store.listeners()
-        except StoreError:
-            return status(store, now, 2 * settings.poll_max, settings.state_dir)
+    try:
+        names = store.listeners()
+    except StoreError:
+        return status(store, now, 2 * settings.poll_max, settings.state_dir)
     listeners, begun = {}, Clock().monotonic()
     for name in names:
         theirs = settings.for_listener(name)
-        with closing(Archive(settings.redis_url, theirs.redis_prefix)) as store:
+        with closing(Archive(settings.redis_url, theirs.redis_prefix)) as log:
             current = now + Clock().monotonic() - begun
-            listeners[name] = status(store, current, 2 * settings.poll_max, theirs.state_dir)
+            listeners[name] = status(log, current, 2 * settings.poll_max, theirs.state_dir)
     return Statuses(listeners)
 
 

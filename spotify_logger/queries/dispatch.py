@@ -38,7 +38,7 @@ def answer(
         from spotify_logger.monitoring import status  # noqa: PLC0415 - start-up time
 
         if options.command == "status" and options.all:
-            return status.statuses(settings, time.time())
+            return status.statuses(store, settings, time.time())
         observe = status.now_playing if options.command == "now" else status.status
         return observe(store, time.time(), pause, settings.state_dir)  # the imports may have taken seconds
     with closing(Index(store, progress)) as index:
