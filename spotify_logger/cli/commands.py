@@ -29,6 +29,7 @@ HIDEABLE = ("track", "artist", "show")
 HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # prefixes of the keys of what is hidden
 HOST = Parameter(lambda text: matched("[A-Za-z0-9_.-]{1,253}", text)[0], "not a host name", "music.example")
 SEARCH_TEXT = Parameter(lambda text: matched(r"(?s).*\S.*", text)[0], "nothing to search for", "a title")
+RANKED = ("by", "n", "exact")  # the options of a ranked list
 PERIOD = ("since", "until", "year", "month", "last", "tz")  # the options of the period
 _OPTIONS = {  # the placeholder of the value, and the help text, by the name of the parameter
     "since": ("DAY", f"start of the period: {periods.DAY_FORMS}"),
@@ -172,7 +173,7 @@ class _StoreIfGiven(argparse.Action):
 
 def _add_questions(add: Callable[..., CommandParser]) -> None:
     about_a_period = ("min", *PERIOD)
-    ranked = ("by", "n", "exact", *about_a_period)
+    ranked = (*RANKED, *about_a_period)
     status = add("status", "whether the logger is alive and well (exit code 1 if not)", csv=False)
     status.add_flag("--all", "show the loggers of all listeners")
     add("now", "what is playing right now (exit code 1 if unknown)", csv=False)
