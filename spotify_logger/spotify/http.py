@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response: header names are in lower case, the body is decoded of any coding, and bounded."""
+    """An HTTP response: names of headers are asked for in lower case; the body is decoded, and bounded."""
 
     status: int
     headers: Mapping[str, str]
@@ -123,8 +123,7 @@ class HttpSender(requests.Session):
         begun, self._thread = time.monotonic(), get_ident()
         try:
             with self._deadline, self._open(request) as answer:
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(answer.status_code, headers, self._body(answer))
+                return Response(answer.status_code, answer.headers, self._body(answer))
         except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
             self.close()
             words = _cause(error, time.monotonic() - begun)

@@ -320,17 +320,13 @@ class _CallbackHandler(BaseHTTPRequestHandler):
 
 def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:
     """Yield the lines that arrive within `POLL_SECONDS`, again and again; None once there will be no more."""
-    descriptor = None
-    with suppress(OSError, ValueError):  # it is closed, or not a real file
-        descriptor = stdin.fileno() if stdin else None
-    while descriptor is not None:
-        readable, _, _ = select.select([descriptor], [], [], POLL_SECONDS)
-        chunk = b""
-        with suppress(OSError):  # the terminal is gone
+    with suppress(OSError, ValueError):  # it is missing, closed or not a real file, or the terminal is gone
+        descriptor, is_open = stdin.fileno() if stdin else -1, True
+        while is_open:
+            readable, _, _ = select.select([descriptor], [], [], POLL_SECONDS)
             chunk = os.read(descriptor, MAX_LINE_BYTES) if readable else b""
-        if readable and not chunk:
-            descriptor = None
-        yield chunk.decode(errors="replace").splitlines()
+            is_open = chunk != b"" or not readable
+            yield chunk.decode(errors="replace").splitlines()
     while True:
         yield None
         time.sleep(POLL_SECONDS)

@@ -163,13 +163,13 @@ class TokenManager:
         return True
 
     def _save(self, token: Token) -> None:
-        was_unsaved, self._is_unsaved = self._is_unsaved, False
         try:
             self._file.save(token)
+            self._is_unsaved = False
         except OSError as error:
-            self._is_unsaved = True
-            if not was_unsaved:
+            if not self._is_unsaved:
                 log.warning(f"the login cannot be saved ({error.strerror}): kept in memory, and retried")
+            self._is_unsaved = True
 
 
 def valid_until(token: Token | None) -> float | None:
