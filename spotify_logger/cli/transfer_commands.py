@@ -17,7 +17,7 @@ from spotify_logger.system import log
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
-from spotify_logger.transfer.delete import Confirmation, Selection, forget
+from spotify_logger.transfer.delete import Confirmation, forget
 from spotify_logger.transfer.export import LogPeriod, export, export_file
 from spotify_logger.transfer.hide import hidden, hide, undo
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
@@ -29,7 +29,7 @@ from spotify_logger.transfer.second_copy import restore
 def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
     """Run the chosen command."""
     question = options.question
-    begin, end = question.period.begin or 0, question.period.end
+    period = LogPeriod(store, question.period.begin or 0, question.period.end)
     is_asked = "yes" in options and not options.yes
     confirmation = Confirmation(sys.stdin, sys.stderr, question.zone) if is_asked else None
     match options.command:
@@ -42,7 +42,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         case "import" | "restore":
             found = _import(options, store, settings)
         case "forget":
-            found = forget(store, Selection(options.text, begin, end), question.now, confirmation, sys.stderr)
+            found = forget(period, options.text, question.now, confirmation, sys.stderr)
         case "undo":
             found = undo(store, options.key or "")
         case "hide":
@@ -50,7 +50,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         case "check":
             found = check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr)
         case _:
-            found = _export(options, LogPeriod(store, begin, end))
+            found = _export(options, period)
     return found
 
 

@@ -25,7 +25,7 @@ from spotify_logger.report.words import count_cell, counted, filled, format_time
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
-from spotify_logger.transfer.delete import Confirmation, item_hashes, remove_items
+from spotify_logger.transfer.delete import Confirmation, remove_items
 
 INDEXED_FIELDS = ("uri", "type", "id", "started_at", "ended_at", "ms_played", "end_reason", "source")
 """The fields of a play that its index entry depends on."""
@@ -280,23 +280,20 @@ class LogCheck:
         """Check that the catalog holds exactly the items that are played, or the last trace of plays."""
         archive, played = self._archive, self._played
         self.findings.seen["items"] += len(played)
-        for batch in batched(sorted(played.keys() - self._catalog), HASHES_PER_BATCH):
-            found = archive.send([("EXISTS", archive.key(key)) for key in batch])
-            missing = [key for key, exists in zip(batch, found, strict=True) if not exists]
-            self.findings.add(FindingKind.UNKNOWN_ITEM, *missing)
-            if self.findings.repair:
-                plays = archive.hashes(keys.play_key(played[key]) for key in missing)
-                fields = ({name: play[name] for name in ITEM_FIELDS if name in play} for play in plays)
-                both = zip(missing, fields, strict=True)
-                archive.write([archive.hset(key, some) for key, some in both if some])
-        unused = self._catalog - played.keys()
-        if self.findings.why_kept:
-            unused.difference_update(self.lost.values())
-        for batch in batched(sorted(unused), HASHES_PER_BATCH):
-            items = item_hashes(archive, batch)
-            self.findings.add(FindingKind.UNUSED_ITEM, *items)
-            if self.findings.repair:
-                remove_items(archive, items, now)
+        new = archive.catalog(sorted(played.keys() - self._catalog), ["uri"])
+        missing = [key for key, (uri,) in new if not uri]
+        self.findings.add(FindingKind.UNKNOWN_ITEM, *missing)
+        for batch in batched(missing if self.findings.repair else (), HASHES_PER_BATCH):
+            plays = archive.hashes(keys.play_key(played[key]) for key in batch)
+            fields = ({name: play[name] for name in ITEM_FIELDS if name in play} for play in plays)
+            both = zip(batch, fields, strict=True)
+            archive.write([archive.hset(key, some) for key, some in both if some])
+        kept = self.lost.values() if self.findings.why_kept else ()
+        idle = archive.catalog(sorted(self._catalog - played.keys() - {*kept}), ["uri"])
+        unused = [key for key, (uri,) in idle if uri]
+        self.findings.add(FindingKind.UNUSED_ITEM, *unused)
+        if self.findings.repair:
+            remove_items(archive, unused, now)
 
     def check_artists(self) -> None:
         """Check that the catalog has artists as a list, and add those that can be told apart."""

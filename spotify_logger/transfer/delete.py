@@ -5,7 +5,7 @@ The writes are ordered so that another run completes an interrupted one: first w
 tombstone, then the play's hash and its index entry, and last its catalog item if no other play uses it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple, TextIO
 
@@ -19,8 +19,9 @@ from spotify_logger.core.times import utc_time
 from spotify_logger.report.answers import Answer, Block, Table, write_answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
-from spotify_logger.storage.bulk import FIRST_SECOND, Archive, Progress
+from spotify_logger.storage.bulk import FIRST_SECOND, Archive
 from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.transfer.export import LogPeriod
 from spotify_logger.transfer.hide import DeletedPlay, deleted_plays, keep
 
 KEYS_PER_BATCH = 200  # plays, or catalog items, deleted per pipeline
@@ -47,28 +48,17 @@ class Confirmation(NamedTuple):
         return "" if is_agreed else "you chose to keep them"
 
 
-class Selection(NamedTuple):
-    """A selection of plays that started at or after the second `begin`, and before `end`.
-
-    The text is a key ("listening:<second>", or only the second), which ignores the period; a title, an album
-    or an artist, in full or, if nothing has that name, in part; or "" for all plays.
-    """
-
-    text: str = ""
-    begin: int = FIRST_SECOND
-    end: int | None = None
-
-
 def forget(
-    archive: Archive,
-    selection: Selection,
+    log: LogPeriod,
+    text: str,
     now: float,
     confirmation: Confirmation | None,  # None if nobody is to be asked
     screen: TextIO | None = None,
 ) -> Answer:
     """Preview the selected plays, ask, and delete them; exit code 1 if there are none, or if they stay."""
+    archive = log.archive
     with progress_bar(screen) as show:
-        found = find_plays(archive, selection, partial(show, "looking for plays"))
+        found = find_plays(log._replace(progress=partial(show, "looking for plays")), text)
     seconds = without_open_play(archive, found, now)
     is_agreed = not seconds or confirmation is None or _is_confirmed(archive, seconds, confirmation)
     page = [] if is_agreed else ["Nothing was deleted."]
@@ -82,7 +72,6 @@ def forget(
     if deleted.unrecognized:
         some = ", ".join(deleted.unrecognized[:MAX_PLAYS_SHOWN])
         page.append(f"These keys do not hold plays, and were kept; inspect them with redis-cli: {some}.")
-    text = selection.text
     nothing = f"No play matches “{text}”." if text else "There are no plays in that period."
     data = {
         "plays": deleted.plays,
@@ -95,24 +84,27 @@ def forget(
     return Answer(data, page or [nothing], code=int(not page or not is_agreed))
 
 
-def find_plays(archive: Archive, selection: Selection, progress: Progress | None = None) -> list[int]:
-    """Return the seconds of the selected plays, in ascending order."""
-    text = selection.text
+def find_plays(log: LogPeriod, text: str) -> list[int]:
+    """Return the seconds of plays in ascending order.
+
+    The text is a key ("listening:<second>", or only the second), which ignores the period; a title, an album
+    or an artist, in full or, if nothing has that name, in part; or "" for all plays.
+    """
+    archive = log.archive
     is_bare = len(text) == len(str(FIRST_SECOND)) and text >= str(FIRST_SECOND)
     key = f"listening:{text}" if is_bare else text.removeprefix(archive.key(""))
     second = keys.second_of_key(key)
     if second is not None and key == keys.play_key(second):
         (exists,) = archive.send([("EXISTS", archive.key(key))])
         return [second] if exists or archive.index_lines([second]) else []
-    wanted = _matching_items(archive, selection) if text else None
-    rows = archive.rows(selection.begin, selection.end, progress)
-    return [second for second, item, _, _ in rows if wanted is None or item in wanted]
+    wanted = _matching_items(log._replace(progress=None), text) if text else None
+    return [second for second, item, _, _ in log.rows() if wanted is None or item in wanted]
 
 
-def _matching_items(archive: Archive, selection: Selection) -> set[str]:
-    search, found = TextSearch(selection.text), dict[str, Match]()
-    items = {item for _, item, _, _ in archive.rows(selection.begin, selection.end)}
-    for key, (name, artists, album) in archive.catalog(items, ("name", "artists", "album")):
+def _matching_items(log: LogPeriod, text: str) -> set[str]:
+    search, found = TextSearch(text), dict[str, Match]()
+    items = {item for _, item, _, _ in log.rows()}
+    for key, (name, artists, album) in log.archive.catalog(items, ("name", "artists", "album")):
         found[key] = search.match_item(name, search_words(artists), search_words(album))
     named = {key for key, match in found.items() if match >= Match.NAMED}
     return named or {key for key, match in found.items() if match}
@@ -194,14 +186,10 @@ def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:
     """Delete items from the catalog, except those whose play began meanwhile, and return their number."""
     removed = 0
     for batch in batched(sorted(items), KEYS_PER_BATCH):
-        hashes = item_hashes(archive, batch)
+        found = zip(batch, archive.hashes(batch), strict=True)
+        hashes = {key: fields for key, fields in found if "uri" in fields}  # others are not ours
         archive.send([("DEL", archive.key(key)) for key in hashes])
         back = hashes.keys() & {item for _, item, _, _ in archive.rows(int(now) - keys.ONE_DAY)}
         archive.write([archive.hset(key, hashes[key]) for key in back])
         removed += len(hashes) - len(back)
     return removed
-
-
-def item_hashes(archive: Archive, items: Sequence[str]) -> dict[str, Mapping[str, str]]:
-    """Return the catalog hashes of items, leaving out keys that hold anything else."""
-    return {key: fields for key, fields in zip(items, archive.hashes(items), strict=True) if "uri" in fields}

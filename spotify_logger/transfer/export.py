@@ -22,7 +22,7 @@ from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import CatalogEntry, artists_of
 from spotify_logger.core.play import LIVE, SKIPPED, STOPPED, TRACKDONE
 from spotify_logger.core.player_state import NUMERIC_FIELDS, FieldValue, whole_number
-from spotify_logger.core.redis_keys import HIDDEN, day_of, gap_key, play_key
+from spotify_logger.core.redis_keys import HIDDEN, Row, day_of, gap_key, play_key
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.report.answers import Answer, write_csv
 from spotify_logger.report.words import counted
@@ -73,6 +73,10 @@ class LogPeriod(NamedTuple):
     begin: int = FIRST_SECOND
     end: int | None = None
     progress: Progress | None = None  # gets how many of its days have been read
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of its plays, in chronological order."""
+        return self.archive.rows(self.begin, self.end, self.progress)
 
 
 class StoredPlay(NamedTuple):
@@ -242,7 +246,7 @@ _READERS: Mapping[ExportFormat, Callable[[LogPeriod], Iterator[JsonObject]]] = {
 def _read_plays(log: LogPeriod, names: Sequence[str] = ()) -> Iterator[list[StoredPlay]]:
     """Yield batches of the indexed plays, with the fields `names`, or with all, which is slower."""
     archive = log.archive
-    for batch in batched(archive.rows(log.begin, log.end, log.progress), PLAYS_PER_BATCH):
+    for batch in batched(log.rows(), PLAYS_PER_BATCH):
         keys = [play_key(second) for second, *_ in batch]
         found = archive.fields(keys, names) if names else archive.hashes(keys)
         both = zip(batch, found, strict=True)

@@ -14,11 +14,11 @@ from spotify_logger.transfer.delete import (
     OPEN_PLAY_NOTE,
     Confirmation,
     Deleted,
-    Selection,
     delete,
     find_plays,
     forget,
 )
+from spotify_logger.transfer.export import LogPeriod
 from spotify_logger.transfer.hide import undo
 from tests.redis_log import SECOND, RedisLog, item, play
 from tests.report.samples import TerminalStream
@@ -45,7 +45,7 @@ def tombstones(log: RedisLog) -> dict[int, int]:
     return {int(second) - SECOND: int(end) - SECOND for second, end in log.kept("forgotten").items()}
 
 
-class TestSelection:
+class TestFindPlays:
     PLAYS = (
         play(item("A", name="Veridis Quo", album="Discovery"), -DAY),
         play(item("B", name="Discovery Channel", artists="Bloodhound Gang", album="Hooray"), 0),
@@ -55,21 +55,23 @@ class TestSelection:
     )
 
     @pytest.mark.parametrize(
-        ("selection", "starts"),
+        ("text", "begin", "end", "starts"),
         [
-            (Selection("VERIDIS quo"), [-DAY, 600]),
-            (Selection("discovery"), [-DAY, 600]),
-            (Selection(f"listening:{SECOND}"), [0]),
-            (Selection(str(SECOND + 300), SECOND - 9, SECOND), [300]),
-            (Selection(f"listening:{SECOND + 1}"), []),
-            (Selection("1000000000"), [900]),
-            (Selection("", SECOND, SECOND + 600), [0, 300]),
-            (Selection(), [-DAY, 0, 300, 600, 900]),
+            ("VERIDIS quo", 0, None, [-DAY, 600]),
+            ("discovery", 0, None, [-DAY, 600]),
+            (f"listening:{SECOND}", 0, None, [0]),
+            (str(SECOND + 300), SECOND - 9, SECOND, [300]),
+            (f"listening:{SECOND + 1}", 0, None, []),
+            ("1000000000", 0, None, [900]),
+            ("", SECOND, SECOND + 600, [0, 300]),
+            ("", 0, None, [-DAY, 0, 300, 600, 900]),
         ],
     )
-    def test_selected_plays(self, log: RedisLog, selection: Selection, starts: list[int]) -> None:
+    def test_selected_plays(
+        self, log: RedisLog, text: str, begin: int, end: int | None, starts: list[int]
+    ) -> None:
         log.write(*self.PLAYS)
-        assert [second - SECOND for second in find_plays(log.store, selection)] == starts
+        assert [second - SECOND for second in find_plays(LogPeriod(log.store, begin, end), text)] == starts
 
 
 class TestDelete:
@@ -181,12 +183,12 @@ def test_interrupted_deletion_can_be_repeated(log: RedisLog, redis_url: str, wri
     before = log.everything()
     client = BreakingClient(redis_url, writes)
     archive = Archive("", connect=lambda _: client, utc=lambda: NOW)
-    selection = Selection("daft punk", SECOND, SECOND + 1000)
+    period = LogPeriod(archive, SECOND, SECOND + 1000)
     is_broken = writes < 5
     with pytest.raises(StoreError) if is_broken else nullcontext():
-        forget(archive, selection, NOW, None)
+        forget(period, "daft punk", NOW, None)
     client.remaining = 9999
-    forget(archive, selection, NOW, None)
+    forget(period, "daft punk", NOW, None)
     assert log.names() == {
         *(f"listening:{SECOND - DAY}", f"listening:{SECOND + 1200}"),
         *("plays:2026-11-21", INDEX, "track:A", "track:C", "forgotten"),
@@ -204,17 +206,17 @@ def test_refused_deletion_leaves_plays_that_another_run_finds(log: RedisLog) -> 
     log.raw.acl_setuser("default", enabled=True, commands=["-del"])
     try:
         with pytest.raises(StoreError):
-            forget(log.store, Selection("A"), NOW, None)
+            forget(LogPeriod(log.store), "A", NOW, None)
     finally:
         log.raw.acl_setuser("default", enabled=True, commands=["+del"])
-    assert forget(log.store, Selection("A"), NOW, None).code == 0
+    assert forget(LogPeriod(log.store), "A", NOW, None).code == 0
     assert log.names() == {f"listening:{SECOND + 300}", INDEX, "track:B", "forgotten"}
 
 
 def test_plays_that_redis_has_no_memory_for_can_be_brought_back_later(log: RedisLog) -> None:
     log.write(play("A"), play("B", 300))
     before = log.everything()
-    forget(log.store, Selection(), NOW, None)
+    forget(LogPeriod(log.store), "", NOW, None)
     log.raw.config_set("maxmemory", "1")
     try:
         with pytest.raises(StoreError, match="out of memory"):
@@ -228,8 +230,8 @@ def test_plays_that_redis_has_no_memory_for_can_be_brought_back_later(log: Redis
 def test_undo_takes_back_the_last_deletion_or_one_play(log: RedisLog) -> None:
     log.write(play("A"), play("A", 300), play("B", 600), play("C", 900))
     before = log.everything()
-    forget(log.store, Selection("A"), NOW, None)
-    forget(log.store, Selection("B"), NOW + 5, None)
+    forget(LogPeriod(log.store), "A", NOW, None)
+    forget(LogPeriod(log.store), "B", NOW + 5, None)
     log.store.close()
     assert 86_000 < int(str(log.raw.ttl("undo"))) <= 86_400
     log.raw.hset("undo", "nonsense", "{}")
@@ -262,7 +264,7 @@ class TestConfirmation:
 
     def test_plays_are_shown(self, log: RedisLog) -> None:
         log.write(*(play("A", 300 * number) for number in range(12)))
-        answer = forget(log.store, Selection("daft punk"), NOW, self.confirmation("y\n"))
+        answer = forget(LogPeriod(log.store), "daft punk", NOW, self.confirmation("y\n"))
         shown = self.screen.getvalue()
         assert "12 plays, 2026-11-22 19:00 to 2026-11-22 19:55" in shown
         assert "and 2 earlier plays" in shown
@@ -285,7 +287,7 @@ class TestConfirmation:
     def test_only_yes_agrees(self, log: RedisLog, text: str, *, is_agreed: bool) -> None:
         log.write(play("A"))
         before = log.everything()
-        answer = forget(log.store, Selection("a"), NOW, self.confirmation(text))
+        answer = forget(LogPeriod(log.store), "a", NOW, self.confirmation(text))
         assert answer.code == (not is_agreed)
         assert (log.everything() == before) != is_agreed
         assert "[y/N]" in self.screen.getvalue()
@@ -294,24 +296,24 @@ class TestConfirmation:
         log.write(play("A"))
         before = log.everything()
         with pytest.raises(SpotifyLoggerError, match="--yes"):
-            forget(log.store, Selection("a"), NOW, self.confirmation("y\n", io.StringIO))
+            forget(LogPeriod(log.store), "a", NOW, self.confirmation("y\n", io.StringIO))
         assert log.everything() == before
         assert self.screen.getvalue() == ""
 
     def test_without_plays_nobody_is_asked(self, log: RedisLog) -> None:
-        answer = forget(log.store, Selection("b"), NOW, self.confirmation(""))
+        answer = forget(LogPeriod(log.store), "b", NOW, self.confirmation(""))
         assert ("no play" in str(answer.page[0]).lower(), answer.code) == (True, 1)
         assert self.screen.getvalue() == ""
 
     def test_open_play_is_mentioned(self, log: RedisLog) -> None:
         log.write(play("A", 7000, 30, None))
-        answer = forget(log.store, Selection("a"), NOW, self.confirmation(""))
+        answer = forget(LogPeriod(log.store), "a", NOW, self.confirmation(""))
         assert answer.page == [OPEN_PLAY_NOTE]
         log.write(play("A"))
-        answer = forget(log.store, Selection("a"), NOW, self.confirmation("y\n"))
+        answer = forget(LogPeriod(log.store), "a", NOW, self.confirmation("y\n"))
         assert answer.page == ["Deleted: 1 play.", OPEN_PLAY_NOTE]
 
     def test_foreign_key_is_named(self, log: RedisLog) -> None:
         log.raw.set(f"listening:{SECOND}", "not ours")
-        (line,) = forget(log.store, Selection(f"listening:{SECOND}"), NOW, None).page
+        (line,) = forget(LogPeriod(log.store), f"listening:{SECOND}", NOW, None).page
         assert f"listening:{SECOND}" in str(line)

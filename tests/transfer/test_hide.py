@@ -16,7 +16,7 @@ from spotify_logger.queries.summary import stats
 from spotify_logger.queries.timeline import day, recent
 from spotify_logger.queries.top import top
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.delete import Selection, forget
+from spotify_logger.transfer.delete import forget
 from spotify_logger.transfer.export import LogPeriod, export_file, records
 from spotify_logger.transfer.hide import hidden, hidden_things, hide, undo
 from spotify_logger.transfer.importer.command import import_history
@@ -107,7 +107,7 @@ def test_a_name_that_means_several_hides_none(log: IndexedLog) -> None:
 
 def test_undo_takes_back_the_latest_of_what_was_hidden_and_deleted(log: IndexedLog) -> None:
     hide_in(log, "artists", "Air")
-    forget(log.store, Selection("loser"), log.ask().now + 60, None)
+    forget(LogPeriod(log.store), "loser", log.ask().now + 60, None)
     assert undo(log.store, "artist:Beck").code == 1
     assert undo(log.store).data == {"plays": 1}
     assert undo(log.store).data == {"plays": 0, "shown": "artist:Air"}

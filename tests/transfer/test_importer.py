@@ -20,7 +20,7 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.check import check
-from spotify_logger.transfer.delete import Selection, delete, forget
+from spotify_logger.transfer.delete import delete, forget
 from spotify_logger.transfer.export import LogPeriod, records
 from spotify_logger.transfer.importer import command
 from spotify_logger.transfer.importer.command import ImportOptions, import_history
@@ -443,7 +443,7 @@ def test_progress_is_shown_on_a_terminal_if_it_takes_long(
     monkeypatch.setattr(screen, "isatty", lambda: is_terminal)
     import_history(archive, [path], screen=screen)
     check(archive, NOON, screen=screen)
-    forget(archive, Selection("A"), NOON, None, screen)
+    forget(LogPeriod(archive), "A", NOON, None, screen)
     assert bool(screen.getvalue()) == is_shown
     for step in ("reading", "checking the plays", "looking for plays", "100%"):
         assert (step in screen.getvalue()) == is_shown

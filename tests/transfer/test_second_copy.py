@@ -23,7 +23,8 @@ from spotify_logger.system import program
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import second_copy
 from spotify_logger.transfer.check import check
-from spotify_logger.transfer.delete import Selection, forget
+from spotify_logger.transfer.delete import forget
+from spotify_logger.transfer.export import LogPeriod
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.second_copy import update
 from tests.redis_log import SECOND, RedisLog, item, play
@@ -206,7 +207,7 @@ def test_what_was_deleted_or_gave_way_to_a_better_record_leaves_the_copy(
 ) -> None:
     log.update()
     for second in (SECOND, SECOND - 60 * DAY):  # that is all of a month
-        forget(log.store, Selection(f"listening:{second}", 0, None), SECOND + 7200.0, None)
+        forget(LogPeriod(log.store), f"listening:{second}", SECOND + 7200.0, None)
     begun = SECOND - 30 * DAY + 1
     import_history(log.store, [export_of(log, "B", begun, 119_000)])
     assert log.update() == ""

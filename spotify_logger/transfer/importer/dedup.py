@@ -268,31 +268,26 @@ def _settle(accounts: Sequence[Candidate]) -> None:
     replaced = [each.entry.play for each in known if each is not best and each.entry.play.source != LIVE]
     for each in rows:
         each.decision = Decision(each.entry, best.known_as or RowStatus.DOUBLE)
-    if best.known_as is None:
-        is_improved = any(each.known_as is not RowStatus.DOUBLE for each in known)
-        status = RowStatus.IMPROVED if is_improved else RowStatus.DOUBLE if known else RowStatus.NEW
-        row.decision = Decision(row.entry, status, is_written=True, replaced=replaced)
-    else:
-        lacks = any(name in row.entry.play.fields and name not in best.entry.play.fields for name in NAMES)
-        named = best.entry.play if lacks else None
-        row.decision = Decision(row.entry, best.known_as, replaced=replaced, named=named)
+    is_improved = any(each.known_as is not RowStatus.DOUBLE for each in known)
+    written_as = RowStatus.IMPROVED if is_improved else RowStatus.DOUBLE if known else RowStatus.NEW
+    lacks = any(name in row.entry.play.fields and name not in best.entry.play.fields for name in NAMES)
+    named = best.entry.play if lacks else None
+    row.decision = Decision(row.entry, best.known_as or written_as, best is row, replaced, named)
 
 
 def _by_cost(
     rows: Sequence[Candidate],
     near: Callable[[PlayEvidence], Iterable[Candidate]],
     cost_of: Callable[[PlayEvidence, PlayEvidence], int | None],
-) -> Iterator[tuple[int, Candidate, Candidate]]:
-    """Yield rows and plays near them of the same recording, the best pairs first: mismatch, row and play."""
-    costs = []
-    for number, row in enumerate(rows):
-        for order, play in enumerate(near(row.evidence)):
-            value = cost_of(row.evidence, play.evidence)
-            recordings = row.evidence.recording, play.evidence.recording
-            if value is not None and row.may_be(play) and matching.is_same_recording(*recordings):
-                costs.append((value, number, order, play))
-    for value, number, _, play in sorted(costs, key=lambda found: found[:3]):
-        yield value, rows[number], play
+) -> list[tuple[int, Candidate, Candidate]]:
+    """Return rows and plays near them of the same recording, the best pairs first: mismatch, row and play."""
+    found = []
+    for row, play in ((each, play) for each in rows for play in near(each.evidence)):
+        value = cost_of(row.evidence, play.evidence)
+        recordings = row.evidence.recording, play.evidence.recording
+        if value is not None and row.may_be(play) and matching.is_same_recording(*recordings):
+            found.append((value, row, play))
+    return sorted(found, key=itemgetter(0))
 
 
 def _pair_exports(accounts: Sequence[Candidate], extended: Iterable[Candidate]) -> None:

@@ -75,11 +75,8 @@ def read_row(row: object, now_ms: int, *, private: bool = False) -> ParsedRow:
 
 def format_of(row: object) -> Format | None:
     """Return the format of a row, decoded from JSON or CSV; None if it is not a known one."""
-    if isinstance(row, dict):
-        for known in _FORMATS:
-            if not any(row.keys().isdisjoint(some) for some in known.fields):
-                return known
-    return None
+    fields = {*row} if isinstance(row, dict) else set()
+    return next((known for known in _FORMATS if not any(map(fields.isdisjoint, known.fields))), None)
 
 
 def user_of(row: object) -> str:
@@ -154,10 +151,10 @@ def _moment_ms(value: object) -> int | None:
 def _length_ms(logger: Logger, row: Row) -> int:
     for path in logger.length.split():
         length = dict_get(row, path)
-        if isinstance(length, int | float) and 0 < length <= MAX_ITEM_MS:
-            length_ms = round(length if path.endswith("_ms") else length * 1000)
-            if 0 < length_ms <= MAX_ITEM_MS:
-                return length_ms
+        if isinstance(length, int | float):
+            length_ms = length if path.endswith("_ms") else length * 1000
+            if 1 <= length_ms <= MAX_ITEM_MS:
+                return round(length_ms)
     return LEAST_LISTEN_MS
 
 

@@ -59,7 +59,7 @@ async def forget(page: ListenerPage, request: Request) -> Response:
     second = second_of_key((await read_form(request)).get("play", ""))
     if second is None:
         raise BadRequest("the form does not name a play")
-    await page.run(lambda store: delete.forget(store, delete.Selection(play_key(second)), time.time(), None))
+    await page.run(lambda store: delete.forget(LogPeriod(store), play_key(second), time.time(), None))
     return RedirectResponse(f"/day/{page.zone.day(second)}#deleted", 303)
 
 
