@@ -38,9 +38,9 @@ def milestones(log: Log, question: Question) -> Sequence[Milestone]:
     if question.threshold == MIN_LISTENED_MS:  # the index has what was played in later years
         year = keys.day_of(end - 1).year + 1
         their_begin = keys.second_of_day(date(year, 1, 1))
-    soon = "{0} >= ? AND {0} < ?".format(sql.second(question, end, their_begin))
-    query = f"""SELECT item, sum(plays) FROM (SELECT item, plays FROM years WHERE year >= ? UNION ALL
-        SELECT item, {sql.counts(question)} FROM {sql.source(question)} WHERE {soon}) GROUP BY item"""
+    soon = f"{sql.source(question)} WHERE {sql.within(question, end, their_begin)}"
+    query = f"""SELECT item, sum(plays) FROM (SELECT item, plays FROM years WHERE year >= ?
+        UNION ALL SELECT item, {sql.counts(question)} FROM {soon}) GROUP BY item"""
     log.make_table("later", query, year, end, their_begin, columns=columns)
     sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
     query = """SELECT item, until - ifnull(within.plays, 0) AS before, until AS plays

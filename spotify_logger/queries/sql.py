@@ -105,8 +105,8 @@ def about_period(log: Log, question: Question) -> dict[str, Any]:
         ((begin,),) = log.rows(f"SELECT ifnull(min(second), {LAST_SECOND}) FROM plays")
     query = "SELECT max(0, min(end, ?) - max(begin, ?)) FROM gaps WHERE begin < ? AND end > ?"
     seconds = [length for (length,) in log.rows(query, end, begin, end, begin)]
-    begin_and_end = {"from_": utc_time(question.period.begin), "to": utc_time(question.period.end)}
-    return {**begin_and_end, "unseen": Unseen(len(seconds), sum(seconds))}
+    unseen = Unseen(len(seconds), sum(seconds))
+    return {"from_": utc_time(question.period.begin), "to": utc_time(question.period.end), "unseen": unseen}
 
 
 def bounds(period: Period) -> tuple[int, int]:
@@ -129,9 +129,10 @@ def source(question: Question) -> str:
     return "plays JOIN items ON items.id = item" if question.threshold == HALF else "plays"
 
 
-def second(question: Question, begin: int, end: int = LAST_SECOND) -> str:
-    """Return the column of a play's second; for a long period, so that SQLite reads plays by item."""
-    return "+second" if min(end, question.now) - begin > LONG_PERIOD else "second"
+def within(question: Question, begin: int, end: int) -> str:
+    """Return the SQL condition for a play to be in a period; in a long one, SQLite reads plays by item."""
+    second = "+second" if min(end, question.now) - begin > LONG_PERIOD else "second"
+    return f"{second} >= ? AND {second} < ?"
 
 
 def make_tally(log: Log, question: Question, period: Period, *kinds: str, table: str = "tally") -> None:
@@ -142,18 +143,15 @@ def make_tally(log: Log, question: Question, period: Period, *kinds: str, table:
     if is_all and question.threshold == MIN_LISTENED_MS and table == "tally":  # the index has it
         log.drop_table(table)
     else:
-        within = "WHERE {0} >= ? AND {0} < ?".format(second(question, begin, end))
-        query = f"SELECT {SUMS.format(counts(question))} FROM {source(question)} {within} GROUP BY item"
+        plays = f"{source(question)} WHERE {within(question, begin, end)}"
+        query = f"SELECT {SUMS.format(counts(question))} FROM {plays} GROUP BY item"
         log.make_table(table, query, begin, end, columns=TALLY)
     for kind in kinds:
         make_ranking(log, question, kind, table)
 
 
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
-    """Make a temporary table, like `tracks_of_tally`, of how much the groups of a kind were played.
-
-    Those of a previous period have ranks as row IDs.
-    """
+    """Make a temporary table of how much groups were played; of a previous period, row IDs are ranks."""
     name = f"{kind}_of_{table}"
     if table == "tally" and table not in log.made and kind in KINDS and not question.exact:
         log.drop_table(name)
