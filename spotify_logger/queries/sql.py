@@ -157,7 +157,7 @@ def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") 
         log.drop_table(name)
         return
     plays = f"{table} CROSS JOIN ({groups(kind, exact=question.exact)}) USING (item)"
-    ranked = f"ORDER BY plays > 0 DESC, {order(question)}" if table == PREVIOUS else ""
+    ranked = f"ORDER BY sum(plays) > 0 DESC, {order(question)}" if table == PREVIOUS else ""
     log.make_table(name, f"{RANKING} FROM {plays} GROUP BY grouped {ranked}", of=table)
 
 

@@ -62,6 +62,15 @@ def test_all_time_is_compared_with_nothing(history: IndexedLog) -> None:
     assert texts(answer) == ["all time: 6 plays of at least 30 s, of 3 artists; 24 min heard in all"]
 
 
+def test_an_item_without_counted_plays_does_not_lower_the_earlier_rank(log: IndexedLog) -> None:
+    short = [QUO._replace(key=f"track:{key}", name=key, isrc="") for key in ("first", "last")]
+    for hour, item in enumerate((short[0], QUO, QUO, LOSER, short[1])):
+        log.to(item, f"2025-06-01 {10 + hour}:00", 20 if item in short else 200)
+        log.to(item, f"2026-06-01 {10 + hour}:00")
+    lines: Any = data_of(best(log, "artists", year=2026))["top"]
+    assert [(line["name"], line["rank_before"]) for line in lines] == [("Daft Punk", 1), ("Beck", 2)]
+
+
 def test_nothing_of_the_kind(log: IndexedLog) -> None:
     log.to(QUO, "2026-11-22 10:00", 20)
     answer = best(log, "shows", year=2026)
