@@ -55,11 +55,11 @@ class RequestParams:
         if ALL_TIME in values and not self.period and not all_time:
             self.period = {ALL_TIME: "1"}
 
-    def question(self, *names: str, limit: int = DEFAULT_LIMIT) -> Question:
-        """Return the question about the period, with the parameters `names` of "by", "min" and "n"."""
+    def question(self, *names: str, limit: int = DEFAULT_LIMIT, period: bool = True) -> Question:
+        """Return the question, with the parameters `names` of "by", "min" and "n", and maybe a period."""
         texts = {name: text for name, text in self.without_period.items() if name in names}
-        texts |= {name: text for name, text in self.period.items() if name != ALL_TIME}
-        if not self.period and not self._all_time:
+        texts |= {name: text for name, text in self.period.items() if period and name != ALL_TIME}
+        if period and not self.period and not self._all_time:
             texts["since"] = str(first_days(self._today)[TWELVE_MONTHS])
         if "since" in texts and texts["since"] <= str(self._today):  # an end makes it comparable
             texts.setdefault("until", str(self._today))

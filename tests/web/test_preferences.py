@@ -57,6 +57,12 @@ def test_views_follow_the_zone_and_the_threshold_of_the_browser(page: PageClient
     assert MACHINE in page.request("/", Cookie=reset).text
 
 
+@pytest.mark.parametrize("path", ["/", "/today", "/day/2026-11-22", "/suggest?q=quo"])
+def test_views_without_a_period_ignore_one(page: PageClient, path: str) -> None:
+    for query in ("year=x", "year=2025", "since=2026-12&until=2026"):
+        assert page.request(f"{path}{'&' if '?' in path else '?'}{query}").text == page.request(path).text
+
+
 @pytest.mark.parametrize("form", ["tz=Mars/Olympus", "tz=../../etc/passwd", "min=-1", "min=" + "9" * 99])
 def test_what_makes_no_sense_is_refused_in_a_form_and_ignored_in_a_cookie(
     page: PageClient, form: str

@@ -54,6 +54,8 @@ def test_takes_the_parameters_that_a_view_has() -> None:
     assert (question.by, question.threshold, question.limit, question.zone) == (TIME, HALF, 100, ZONE)
     question = RequestParams(given).question("min")
     assert (question.by, question.limit, question.period.begin) == (PLAYS, DEFAULT_LIMIT, begin)
+    question = RequestParams({"year": "x", "since": "2026"}).question("min", period=False)
+    assert question.period.begin is None
 
 
 @pytest.mark.parametrize(

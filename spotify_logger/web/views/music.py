@@ -97,7 +97,7 @@ async def search(page: ListenerPage, request: Request) -> Response:
 async def suggest(page: ListenerPage, request: Request) -> Response:
     """Render the suggestions below a search field."""
     text = search_text(request.query_params, "q")
-    question = page.params(request, all_time=True).question(limit=SUGGESTIONS)
+    question = page.params(request).question(limit=SUGGESTIONS, period=False)
     data = await page.ask(request, item_page.suggestions, question, text)
     return page.render(request, "suggest.html", text=text, data=data)
 

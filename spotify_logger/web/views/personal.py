@@ -69,7 +69,7 @@ async def hide(page: ListenerPage, request: Request) -> Response:
     kind, text = f"{form.get('kind')}s", form.get("text", "")
     if kind not in hiding.KEYS or not text.strip():
         raise BadRequest("the form does not name a track, an artist or a show")
-    question = page.params(request, all_time=True).question()
+    question = page.params(request).question(period=False)
     answer = await page.ask(request, hiding.hide, question, kind, text)
     if answer.code:
         tables = (part for part in answer.page if isinstance(part, Table))

@@ -126,7 +126,7 @@ async def recent(page: ListenerPage, request: Request) -> Response:
 
 async def day(page: ListenerPage, request: Request) -> Response:
     """Show the plays of a day."""
-    question = page.params(request, all_time=True).question("min")
+    question = page.params(request).question("min", period=False)
     this = read_day(question, request.path_params["day"])
     data = await page.ask(request, queries.day, question, this)
     return page.render(
@@ -143,7 +143,7 @@ async def day(page: ListenerPage, request: Request) -> Response:
 
 
 async def _memories(page: ListenerPage, request: Request, day: date) -> Memories:
-    question = page.params(request, all_time=True).question()
+    question = page.params(request).question(period=False)
     return await page.ask(request, queries.on_this_day, question, day)
 
 
@@ -161,7 +161,7 @@ async def pick_day(_: ListenerPage, request: Request) -> Response:
 
 
 async def _latest_plays(page: ListenerPage, request: Request) -> tuple[Timeline, DayTimeline]:
-    question = page.params(request, all_time=True).question(limit=LATEST_PLAYS)
+    question = page.params(request).question(limit=LATEST_PLAYS, period=False)
     return await page.ask(request, _latest, question, page.today)
 
 
