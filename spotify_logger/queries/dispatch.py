@@ -55,9 +55,8 @@ def compare(settings: Settings, log: Log, question: Question, other: str) -> "Co
     """Return what the listener in the settings, whose log is given, has in common with another one."""
     from spotify_logger.queries.compare import compare  # noqa: PLC0415 - start-up time
 
-    both = settings.listener, other
     with closing(open_store(settings.for_listener(other))) as store, closing(Index(store)) as index:
-        return index.ask(lambda theirs: compare((log, theirs), both, question))
+        return index.ask(lambda theirs: compare((log, theirs), (settings.listener, other), question))
 
 
 def load_query(command: str) -> Callable[..., object]:

@@ -116,6 +116,11 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
     log.make_table("own", query, grouped, of="tally")
     days = charts.sums_by(log, question, charts.BY_DAY, OWN)
     hours = charts.amounts(charts.sums_by(log, question, charts.BY_HOUR, OWN), charts.DAY_HOURS)
+    column, own = question.column, measure(line, question.by)
+    query = f"""SELECT count(*), count(*) FILTER (WHERE {column} > ?),
+        (SELECT sum({column}) FROM {sql.everything(kind)})
+        FROM {kind}_of_tally WHERE plays > 0"""
+    ((ranked, above, whole),) = log.rows(query, own)
     query = f"""SELECT album, '', plays, ms_played, key, key AS grouped FROM own JOIN items ON id = item
         ORDER BY {sql.order(question)} LIMIT ?"""
     sums, peak = day_sums.total(days), max(days, key=lambda day: measure(day, question.by))
@@ -125,7 +130,9 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
         shorter=sums.all_plays - sums.plays,
         skips=sums.skips,
         skip_rate=sums.skip_rate,
-        **_rank(log, question, kind, line),
+        rank=above + 1 if line.plays else None,
+        ranked=ranked,
+        share=round(own / whole, 6) if whole else 0.0,
         most_in_a_day=peak.as_day(),
         **_runs(log, question),
         periods=day_sums.by_year_or_month(days, question.period),
@@ -137,16 +144,6 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
 
 
 # Parts of the report, as its fields
-
-
-def _rank(log: Log, question: Question, kind: str, line: Line) -> dict[str, Any]:
-    column, own = question.column, measure(line, question.by)
-    query = f"""SELECT count(*), count(*) FILTER (WHERE {column} > ?),
-        (SELECT sum({column}) FROM {sql.everything(kind)})
-        FROM {kind}_of_tally WHERE plays > 0"""
-    ((number, above, whole),) = log.rows(query, own)
-    rank = above + 1 if line.plays else None
-    return {"rank": rank, "ranked": number, "share": round(own / whole, 6) if whole else 0.0}
 
 
 def _runs(log: Log, question: Question) -> dict[str, Any]:

@@ -28,17 +28,17 @@ class Stats(Result):
     new_tracks: int | None  # that count; None in a review if nothing was logged before
     new_artists: int | None
     skips: int
-    skip_rate: float | None  # of the plays that are over
     sessions: int
     longest_session: Session | None  # the first of equal ones
     days: int  # with plays that count
     longest_streak: Streak
-    current_streak: Streak
     busiest_day: Sums | None
     tracks: int  # different ones, with plays that count
     artists: int
     albums: int
     shows: int
+    skip_rate: float | None  # of the plays that are over
+    current_streak: Streak
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,6 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
     numbers: dict[str, Any] = {}
     for name, (kind, which) in counted.items():
         ((numbers[name],),) = log.rows(f"SELECT count(*) FROM {kind}_of_tally WHERE {which}")
-    sessions, longest_session = _session_figures(log, question)
     return Stats(
         plays=sums.plays,
         shorter=sums.all_plays - sums.plays,
@@ -99,8 +98,7 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
         **numbers,
         skips=sums.skips,
         skip_rate=sums.skip_rate,
-        sessions=sessions,
-        longest_session=longest_session,
+        **_session_figures(log, question),
         **day_sums.day_figures(days, question.today),
         **sql.about_period(log, question),
     )
@@ -140,7 +138,7 @@ def find_highlights(log: Log, question: Question) -> Highlights:
     )
 
 
-def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]:
+def _session_figures(log: Log, question: Question) -> dict[str, Any]:
     """Return the number of sessions and the longest; the bounds of the period cut those that reach beyond."""
     begin, end = sql.bounds(question.period)
     within = "FROM sessions WHERE begin >= ? AND begin < ?"
@@ -153,7 +151,7 @@ def _session_figures(log: Log, question: Question) -> tuple[int, Session | None]
     query = f"SELECT begin, end_ms {within} ORDER BY end_ms - begin * 1000 DESC, begin LIMIT 1"
     found = [(begin * 1000 - end_ms, begin) for begin, end_ms in at_the_edges + log.rows(query, first, last)]
     longest = [Session(str(utc_time(begin)), -length) for length, begin in sorted(found)]
-    return number + len(at_the_edges), longest[0] if longest else None
+    return {"sessions": number + len(at_the_edges), "longest_session": longest[0] if longest else None}
 
 
 def _is_new(question: Question, kind: str) -> str:

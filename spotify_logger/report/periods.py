@@ -106,7 +106,7 @@ def _(result: summary.Review) -> Sequence[answers.CsvRow]:
         return ()
     ranked = [(NOUNS[kind], *each) for kind in KINDS for each in enumerate(result.top[kind], 1)]
     return [
-        answers.columns(result, COLUMNS, what="year", name=str(result.year)),
+        answers.columns(result, COLUMNS, what="year", name=str(result.year), artists=None),
         *(answers.columns(each, COLUMNS, what="month", name=each.when, when=None) for each in result.months),
         *(answers.columns(line, COLUMNS, what=noun, rank=rank) for noun, rank, line in ranked),
         *(answers.columns(line, COLUMNS, what=what) for what, line in _lines(result)),

@@ -100,6 +100,7 @@ def test_csv(log: IndexedLog) -> None:
     log.to(QUO, "2026-06-01 12:00")
     answer = review(log)
     rows = [(row["what"], row["rank"], row["name"]) for row in answer.csv_rows if row["what"] != "month"]
+    assert answer.csv_rows[0]["artists"] is None
     assert rows == [
         ("year", None, "2026"),
         ("track", 1, "Veridis Quo"),
