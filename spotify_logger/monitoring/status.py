@@ -127,7 +127,7 @@ class Evidence(NamedTuple):
 # between two polls in seconds, and `state_dir` is the state folder of a logger on this machine.
 
 
-def status(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> Status:
+def status(store: Archive, now: float, max_interval: float, state_dir: Path) -> Status:
     """Return whether the logger is alive and well."""
     by_clock, monotonic = now, Clock().monotonic()  # at the same moment: Redis may take seconds
     try:
@@ -161,7 +161,7 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
         gaps_30_days=past,
         polls=from_json(dict[str, int], found.get("polls", "")) or {},
         forwarding=receivers(found),
-        copied_until=utc_time(_late_copy(state_dir, last)),
+        copied_until=utc_time(_late_copy(state_dir, last[0] if last else 0)),
         redis=redis if server else None,
         standby=evidence.standby or None,
         running_here=evidence.is_running,
@@ -172,15 +172,13 @@ def status(store: Archive, now: float, max_interval: float, state_dir: Path | No
 
 
 def _evidence(
-    store: Archive, found: Mapping[str, str], now: float, folder: Path | None, error: StoreError | None = None
+    store: Archive, found: Mapping[str, str], now: float, folder: Path, error: StoreError | None = None
 ) -> Evidence:
     """Return what Redis shows, unless it has failed with an error, and what the state folder shows."""
     refusal = error or store.write_refusal()
     if refusal and refusal.codes == {"READONLY"} and store.is_in_sync() and not is_overdue(found, now):
         refusal = None  # such a replica is fine to read from
     why, standby = str(refusal or ""), "" if error else store.standby_machine()
-    if folder is None:
-        return Evidence(why, standby)
     waiting = whole_number(look_up(folder / OUTBOX_FILE, COUNT_WAITING)) if refusal else None
     own = folder / "redis"
     if error and urlsplit(DEFAULTS["REDIS_URL"]).netloc == store.where and own.is_dir():
@@ -199,12 +197,11 @@ def true_time(found: Mapping[str, str], now: float, monotonic: float) -> float:
     return now if abs(now - told) <= DATE_TOLERANCE else told
 
 
-def _late_copy(folder: Path | None, last: tuple[int, Mapping[str, str]] | None) -> float | None:
+def _late_copy(folder: Path, last: int) -> float | None:
     """Return when the newest part of the second copy was written, if the last play is days later."""
-    files = folder.glob(f"{COPY_FOLDER}/*.jsonl.gz") if folder and last else ()
-    with suppress(OSError, ValueError):
-        written = max(files).stat().st_mtime
-        return written if last and last[0] > written + COPY_LATE_AFTER else None
+    with suppress(OSError, ValueError):  # there may be none
+        written = max(folder.glob(f"{COPY_FOLDER}/*.jsonl.gz")).stat().st_mtime
+        return written if last > written + COPY_LATE_AFTER else None
     return None
 
 
@@ -223,7 +220,7 @@ def statuses(store: Archive, settings: Settings, now: float) -> Statuses | Statu
     return Statuses(listeners)
 
 
-def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path | None = None) -> NowPlaying:
+def now_playing(store: Archive, now: float, max_interval: float, state_dir: Path) -> NowPlaying:
     """Return what is playing."""
     monotonic = Clock().monotonic()
     found, second = store.hash(STATUS), store.now_playing()

@@ -161,9 +161,9 @@ def cell(value: object, question: Question) -> Cell:
         case Session(begin, ms):
             return words.filled("{} from {}", heard(ms), cell(begin, question))
         case Streak(days, begin):
-            return words.phrase(words.count_cell(days, "day"), f"from {begin}") if days else None
+            return words.phrase(counted(days, "day"), f"from {begin}") if days else None
         case Sums(_, when, plays, heard_ms):
-            return words.filled("{}, {}, {}", str(when), heard(heard_ms), words.count_cell(plays, "play"))
+            return words.filled("{}, {}, {}", str(when), heard(heard_ms), counted(plays, "play"))
     return value if isinstance(value, int) else None
 
 

@@ -49,7 +49,7 @@ def _(result: compare.Comparison, question: Question) -> list[Block]:
     names = [each["name"] or words.UNNAMED for each in result.listeners]
     both = [{**each, "heard": words.heard(each["heard_ms"])} for each in result.listeners]
     sums = [[name, *(each[name] for each in both)] for name in ("plays", "heard", "artists", "tracks")]
-    in_common = ", ".join(words.counted(number, NOUNS[kind]) for kind, number in result.common.items())
+    in_common = ", ".join(f"{words.counted(number, NOUNS[kind])}" for kind, number in result.common.items())
     rows: list[list[words.Cell]] = []
     for noun, line in [*zip(repeat("artist"), result.artists), *zip(repeat("track"), result.tracks)]:
         amounts = map(words.heard, line.heard_ms) if question.by == TIME else line.plays
@@ -175,9 +175,9 @@ def _report(result: item_page.ItemPage, found: item_page.ItemReport, question: Q
 
 def _facts(result: item_page.ItemPage, found: item_page.ItemReport, question: Question) -> Table:
     by, ids, best, run = question.by, found.ids, found.most_in_a_day, found.most_in_a_row
-    of_all = f"{words.share(found.share, 1).for_people} of all {'time heard' if by == TIME else PLAYS}"
+    of_all = f"{words.share(found.share, 1)} of all {'time heard' if by == TIME else PLAYS}"
     things = f"{result.kind}{'s' * (found.ranked > 1)}, {of_all}"
-    skip_rate = "" if found.skip_rate is None else f"({words.share(found.skip_rate, 1).for_people})"
+    skip_rate = "" if found.skip_rate is None else f"({words.share(found.skip_rate, 1)})"
     in_a_row = words.phrase(run["plays"], f"from {answers.cell(run['from'], question)}")
     return figures(
         found,

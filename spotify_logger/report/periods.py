@@ -11,7 +11,7 @@ from spotify_logger.queries.question import PLAYS, TIME, Question, measure
 from spotify_logger.queries.sql import KINDS, NOUNS
 from spotify_logger.report import answers, words
 from spotify_logger.report.answers import Block, Chart, Columns, Note, Table, blocks, figures, gap_note
-from spotify_logger.report.words import MINUTE_MS, Cell, Formatted, count_cell, counted, filled, heard, phrase
+from spotify_logger.report.words import MINUTE_MS, Cell, Formatted, counted, filled, heard, phrase
 
 HOUR_MS = 60 * MINUTE_MS
 FEW_HOURS = 10  # below which minutes are shown
@@ -25,7 +25,7 @@ def _(result: summary.Stats, question: Question) -> Sequence[Block]:
     new = "{}, {} of them new" if result.from_ else "{}"
     tracks = filled(new, result.tracks, result.new_tracks)
     artists = filled(new, result.artists, result.new_artists)
-    rate = words.share(result.skip_rate or 0, result.skip_rate is not None).for_people
+    rate = words.share(result.skip_rate or 0, result.skip_rate is not None)
     new_ones = ("tracks", tracks), ("artists", artists)
     others = ("shows", result.shows or None), ("skips", phrase(result.skips, f"({rate})"))
     days = ("days", phrase(result.days, "with plays")), *OF_DAYS
@@ -48,7 +48,7 @@ def _(result: charts.Clock, question: Question) -> Sequence[Block]:
     values = [amount // unit_ms for amount in amounts]
     most, days = max(values), zip(WEEKDAYS, batched(values, charts.DAY_HOURS), strict=True)
     busiest = result.week[values.index(most)]
-    of = count_cell(most, unit.removesuffix("s"))
+    of = counted(most, unit.removesuffix("s"))
     when = phrase(f"{busiest.weekday} {busiest.hour}:00,", of) if most else None
     hours = [(str(hour), sum(values[hour :: charts.DAY_HOURS])) for hour in range(charts.DAY_HOURS)]
     by_day = [sum(day) for day in batched(amounts, charts.DAY_HOURS)]
@@ -122,7 +122,7 @@ def _highlights(result: summary.Review, question: Question) -> list[Sequence[Cel
     rows: list[Sequence[Cell]] = []
     for what, line in _lines(result):
         title = line.title
-        how: Cell = _rounded(line, TIME) if result.by == TIME else count_cell(line.plays or 0, "play")
+        how: Cell = _rounded(line, TIME) if result.by == TIME else counted(line.plays or 0, "play")
         if line is result.first_play:
             how = answers.cell(line.when, question)
             title = format_title(answers.to_json(line) | {"uri": line.key})

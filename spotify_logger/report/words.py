@@ -17,6 +17,9 @@ class Formatted(NamedTuple):
     for_people: str
     for_programs: str
 
+    def __str__(self) -> str:
+        return self.for_people
+
 
 Cell: TypeAlias = str | int | Formatted | None  # only a terminal gets thousands commas; None is blank
 
@@ -51,13 +54,8 @@ def listening_time(milliseconds: int) -> str:
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
 
 
-def counted(number: int, noun: str) -> str:
-    """Format a number with its noun: "1 play", "12,345 plays"."""
-    return count_cell(number, noun).for_people
-
-
-def count_cell(number: int, noun: str) -> Formatted:
-    """Return a number with its noun: "12,345 plays"; in a pipe "12345 plays"."""
+def counted(number: int, noun: str) -> Formatted:
+    """Return a number with its noun: "1 play", "12,345 plays"; in a pipe "12345 plays"."""
     return phrase(number, noun if number == 1 else f"{noun}s")
 
 

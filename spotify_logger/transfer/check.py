@@ -21,7 +21,7 @@ from spotify_logger.core.player_state import ITEM_FIELDS, encode_artists, whole_
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.progress import Progress, progress_bar
-from spotify_logger.report.words import count_cell, counted, filled, format_time
+from spotify_logger.report.words import counted, filled, format_time
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
@@ -134,7 +134,7 @@ class Findings:
             outcome = "the rest is up to you"
         else:
             outcome = "there are problems; --repair fixes those marked as repairable"
-        seen = [count_cell(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name]]
+        seen = [counted(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name]]
         heads = ", ".join(["{}"] * len(seen)) or "nothing is logged yet"
         page: list[Block] = [filled(f"{heads}: {outcome}", *seen)]
         if rows:

@@ -128,7 +128,7 @@ class Templates:
             "duration": words.listening_time,
             "minutes_seconds": format_duration,
             "number": "{:,}".format,
-            "pluralize": words.counted,
+            "pluralize": lambda number, noun: str(words.counted(number, noun)),
             "percent": lambda share: "–" if share is None else words.share(share, 1).for_people,
             "duration_in_words": words.rough_duration,
             "timestamp": lambda stamp: seconds_of(stamp) or 0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,6 @@ from tests.indexed_log import CatalogItem, IndexedLog, data_of, rows, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from spotify_logger.report.answers import Answer
 
@@ -41,6 +41,7 @@ WELL = {
     "pid": "77",
 }
 AN_HOUR_AGO = "2026-11-22T17:03:38.000Z"
+NOWHERE = Path("/nowhere")  # a state folder that is not there
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,7 @@ def play_now(log: IndexedLog, **fields: str | int) -> int:
 class TestStatusCommand:
     def status(self, log: IndexedLog, **changes: str) -> Answer:
         write_status(log, changes)
-        return log.shown(status.status(log.store, log.second(log.now), max_interval=60))
+        return log.shown(status.status(log.store, log.second(log.now), 60, NOWHERE))
 
     def test_all_is_well(self, log: IndexedLog) -> None:
         second = play_now(log)
@@ -140,7 +141,7 @@ class TestStatusCommand:
         assert "cellar is on standby" in rows(answer)["health"]
 
     def test_an_empty_log(self, log: IndexedLog) -> None:
-        answer = log.shown(status.status(log.store, log.second(log.now), 60))
+        answer = log.shown(status.status(log.store, log.second(log.now), 60, NOWHERE))
         assert answer.code == 1
         assert list(rows(answer)) == ["health", "last poll", "login", "Redis", "version"]
         assert (rows(answer)["last poll"], rows(answer)["login"]) == ("never", "unknown")
@@ -157,7 +158,7 @@ class TestStatusCommand:
         assert (answer.code, rows(answer)["login"], data_of(answer)["login"]) == (1, words, "needed")
 
     def test_redis_cannot_be_reached(self, log: IndexedLog) -> None:
-        answer = log.shown(status.status(Archive("redis://127.0.0.1:1"), log.second(log.now), 60))
+        answer = log.shown(status.status(Archive("redis://127.0.0.1:1"), log.second(log.now), 60, NOWHERE))
         assert answer.code == 1
         (line,) = texts(answer)
         assert line.startswith("NOT WELL: Redis at 127.0.0.1:1 cannot be reached (Connection refused)")
@@ -242,7 +243,7 @@ NOTHING_PLAYS = {"now": None, "unknown_since": None, "problem": None}
 class TestNowCommand:
     def now(self, log: IndexedLog, after: int = 0) -> Answer:
         now = log.second(log.now) + after
-        return log.shown(status.now_playing(log.store, now, 60), now)
+        return log.shown(status.now_playing(log.store, now, 60, NOWHERE), now)
 
     def assert_unknown(self, answer: Answer, since: str | None, why: str) -> None:
         data: dict[str, Any] = data_of(answer)

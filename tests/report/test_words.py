@@ -49,7 +49,7 @@ def test_listening_time_has_no_days() -> None:
 
 
 def test_counts_percentages_and_changes() -> None:
-    assert [counted(number, "play") for number in (1, 12345)] == ["1 play", "12,345 plays"]
+    assert [str(counted(number, "play")) for number in (1, 12345)] == ["1 play", "12,345 plays"]
     assert [share(2, 3).for_people, share(0, 0).for_people] == ["66.7 %", "–"]
     assert [change(*both, is_time=False).for_people for both in ((2001, 1), (1, 4), (5, 0), (5, 5))] == [
         "+2,000",

@@ -21,7 +21,7 @@ from spotify_logger.core.player_state import PlayerState
 from spotify_logger.core.redis_keys import play_key
 from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.progress import Progress, progress_bar
-from spotify_logger.report.words import Cell, Formatted, count_cell, filled, phrase
+from spotify_logger.report.words import Cell, Formatted, counted, filled, phrase
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -105,7 +105,7 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
             writer.write(decisions, lifted)
             progress("importing", done, len(seconds))
     results = writer.results
-    counts = count_cell(results.total(), "play"), count_cell(len(seconds), "sample"), empty
+    counts = counted(results.total(), "play"), counted(len(seconds), "sample"), empty
     head = filled("{} in {}, {} of which name no item", *counts)
     data = {"dry_run": dry_run, "samples": len(seconds), "empty": empty, "plays": results.total()}
     data |= {status.name.lower(): results[status] for status in RowStatus}
@@ -219,13 +219,13 @@ def _answer(writer: PlayWriter, found: FoundFiles) -> Answer:
     results, problems = writer.results, writer.problems
     notes: list[Cell] = [filled("{}, row {}: {}", *problem) for problem in problems]
     if (more := results[SkipReason.BAD] - MAX_ROWS_SHOWN) > 0:
-        notes.append(phrase(count_cell(more, "more row"), "not understood"))
+        notes.append(phrase(counted(more, "more row"), "not understood"))
     notes += [f"{name}: {words}" for name, words in found.refused]
     if found.other_users:
-        notes.append(phrase(count_cell(found.other_users, "file"), "of other users skipped"))
+        notes.append(phrase(counted(found.other_users, "file"), "of other users skipped"))
     if found.others:
-        notes.append(phrase(count_cell(found.others, "other file"), "skipped"))
-    head = phrase(count_cell(results.total(), "row"), "in", count_cell(len(found.sources), "file"))
+        notes.append(phrase(counted(found.others, "other file"), "skipped"))
+    head = phrase(counted(results.total(), "row"), "in", counted(len(found.sources), "file"))
     page = _page(head, writer)
     if notes:
         page.append(Table([(note,) for note in notes], flexible=0))
