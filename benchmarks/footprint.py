@@ -122,7 +122,7 @@ class RunningLogger:
         self._folder = folder or Path(tempfile.mkdtemp(prefix="spotify-logger-footprint-"))
         resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
         server, _ = start_server(self._folder / "redis")
-        self.server = server.pid
+        self.server = server.process.pid if server.process else None
         resources.callback(server.stop)
         self._store = Archive(server.url)
         resources.callback(self._store.close)

@@ -137,11 +137,6 @@ class EmbeddedServer:
         self.url = f"redis://{self.address}/0"  # for a Redis client
 
     @property
-    def pid(self) -> int | None:
-        """The server's process ID, or None before the first start."""
-        return self.process.pid if self.process else None
-
-    @property
     def is_alive(self) -> bool:
         """Whether the process is running."""
         return self.process is not None and self.process.poll() is None
@@ -231,9 +226,10 @@ class EmbeddedServer:
 
     def _answers(self) -> bool:
         # INFO, not PING: it tells our server from one that already had the port.
+        pid = self.process.pid if self.process else 0
         with suppress(OSError), socket.socket() as connection:
             connection.settimeout(1.0)
             connection.connect((self._host, self._port))
             connection.sendall(b"INFO server\r\n")
-            return b"\r\nprocess_id:%d\r\n" % (self.pid or 0) in connection.recv(65536)
+            return b"\r\nprocess_id:%d\r\n" % pid in connection.recv(65536)
         return False

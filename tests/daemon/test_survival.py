@@ -71,7 +71,8 @@ class FaultInjector:
         start_again(self.server)
 
     def stop_redis(self) -> None:
-        self.life.stop_for(self.life.chance.uniform(0.2, 2.5), self.server.pid)
+        assert self.server.process is not None
+        self.life.stop_for(self.life.chance.uniform(0.2, 2.5), self.server.process.pid)
 
     def kill_redis_and_loop(self) -> None:
         self.kill_redis()

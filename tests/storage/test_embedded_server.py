@@ -30,7 +30,7 @@ from spotify_logger.storage.embedded_server import EmbeddedServer
 
 server = EmbeddedServer(sys.argv[1], "127.0.0.1", int(sys.argv[2]))
 server.start()
-print(server.pid, flush=True)
+print(server.process.pid, flush=True)
 time.sleep(60)
 """
 
@@ -57,9 +57,10 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., E
 
 def test_its_settings_and_files(tmp_path: Path, server: EmbeddedServer, client: redis.Redis) -> None:
     assert server.is_alive
-    assert server.pid
-    assert client.info("server")["process_id"] == server.pid
-    assert os.getsid(server.pid) == server.pid, "Ctrl-C does not reach it"
+    assert server.process
+    pid = server.process.pid
+    assert client.info("server")["process_id"] == pid
+    assert os.getsid(pid) == pid, "Ctrl-C does not reach it"
     client.hset("listening:1", mapping={"name": "x" * 1024})
     client.hset("plays:2026-01-01", mapping={str(number): "track:x 1" for number in range(1024)})
     assert {client.object("encoding", key) for key in client.scan_iter()} == {"listpack"}
@@ -87,7 +88,7 @@ def test_stop_ends_it_and_may_be_called_at_any_time(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path, "127.0.0.1", 1)
     server.stop()
     assert not server.is_alive
-    assert server.pid is None
+    assert server.process is None
     assert server.last_log_line() == "nothing logged"
     server = start_server(tmp_path)
     for _ in range(2):

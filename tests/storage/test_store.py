@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
@@ -523,14 +522,14 @@ class TestStoreOutages:
         self, server: EmbeddedServer, impatient: RecordedStore
     ) -> None:
         impatient.write_poll()
-        assert server.pid
-        os.kill(server.pid, signal.SIGSTOP)
+        assert server.process
+        server.process.send_signal(signal.SIGSTOP)
         try:
             for _ in range(2):  # over the old connection, then because there is no new one
                 with pytest.raises(StoreError, match="did not answer in time"):
                     impatient.write_play(fields={**FIELDS, "ms_played": 216000})
         finally:
-            os.kill(server.pid, signal.SIGCONT)
+            server.process.send_signal(signal.SIGCONT)
         assert impatient.raw.ping()
         impatient.sent()
         impatient.write_play(fields={**FIELDS, "ms_played": 217000})

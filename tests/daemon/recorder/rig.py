@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -200,9 +199,10 @@ class BreakableRig(RecorderRig):
             yield
             start_again(self.server)
         elif how == "hanging":
-            os.kill(self.server.pid or 0, signal.SIGSTOP)
+            assert self.server.process
+            self.server.process.send_signal(signal.SIGSTOP)
             yield
-            os.kill(self.server.pid or 0, signal.SIGCONT)
+            self.server.process.send_signal(signal.SIGCONT)
         elif how == "READONLY":
             self.raw.replicaof("127.0.0.1", "1")
             yield
