@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         requirements.refuse("spotify-logger", [error.name], alert=False)
     except SpotifyLoggerError as error:
-        return _fail(str(error), os.EX_CONFIG if isinstance(error, Misconfigured) else 1)
+        problem, code = str(error), os.EX_CONFIG if isinstance(error, Misconfigured) else 1
     except OSError as error:
         if error.errno not in {errno.EPIPE, errno.ENOSPC}:
             raise
@@ -59,13 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno == errno.EPIPE:
             return EXIT_BROKEN_PIPE
-        return _fail("the disk is full: the output is not complete", 1)
+        problem, code = "the disk is full: the output is not complete", 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    return code
-
-
-def _fail(problem: str, code: int) -> int:
+    else:
+        return code
     sys.stderr.write(f"spotify-logger: {log.sanitize(problem)}\n")
     return code
 
