@@ -21,7 +21,7 @@ from spotify_logger.core.player_state import ITEM_FIELDS, encode_artists, whole_
 from spotify_logger.core.times import from_iso, to_iso
 from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.progress import Progress, progress_bar
-from spotify_logger.report.words import counted, filled, format_time
+from spotify_logger.report.words import counted, format_time, phrase
 from spotify_logger.storage.bulk import DAYS_PER_BATCH, ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.storage.store import HASHES_PER_BATCH, ITEMS_PER_BATCH
@@ -76,75 +76,28 @@ def check(
     consent, or if `confirmation` is None. The exit code is 1 if there are problems, or some are left.
     """
     found = LogCheck(archive, repair=repair)
-    findings = found.findings
     with progress_bar(screen) as progress:
         found.scan()
         found.check_plays(progress)
-    findings.seen["days"] += len(found.days)
     if repair:
         found.rebuild_lost()
     if found.lost:
-        findings.why_kept = archive.eviction()
-        if repair and not findings.why_kept and confirmation is not None:
+        found.why_kept = archive.eviction()
+        if repair and not found.why_kept and confirmation is not None:
             ends = (format_time(confirmation.zone, second) for second in (min(found.lost), max(found.lost)))
             left = f"all that is left of {counted(len(found.lost), 'play')}, {' to '.join(ends)}"
-            findings.why_kept = confirmation.refusal(f"Permanently delete {left}? ({RESTORE_ADVICE})")
-        if repair and not findings.why_kept:
+            found.why_kept = confirmation.refusal(f"Permanently delete {left}? ({RESTORE_ADVICE})")
+        if repair and not found.why_kept:
             found.delete_lost()
     found.check_catalog(now)
     found.check_artists()
     found.check_gaps()
-    names = [keys.play_key(second) for second in sorted(archive.tombstones())]
-    findings.seen["forgotten"] += len(names)
-    findings.add(FindingKind.BACK, *compress(names, archive.fields(names, ["started_at"])))
+    found.forgotten = [keys.play_key(second) for second in sorted(archive.tombstones())]
+    found.add(FindingKind.BACK, *compress(found.forgotten, archive.fields(found.forgotten, ["started_at"])))
     if repair:  # readers do not know what people have changed with redis-cli
         touched = {*map(str, found.days), *archive.hash(keys.REVISIONS), keys.CATALOG}
         archive.write([archive.touch(sorted(touched))])
-    return findings.answer()
-
-
-class Findings:
-    """What a check finds, and repairs as far as possible if `repair` is set."""
-
-    def __init__(self, *, repair: bool) -> None:
-        self.repair = repair
-        self._counts: Counter[FindingKind] = Counter()
-        self._examples: defaultdict[FindingKind, list[str]] = defaultdict(list)
-        self.seen = dict.fromkeys(NOUNS, 0)  # how many plays, items and so on were checked
-        self.why_kept = ""  # why what is left of plays stays; "" if a repair deletes it
-
-    def add(self, kind: FindingKind, *names: str) -> None:
-        """Count findings at the keys `names`."""
-        self._counts[kind] += len(names)
-        self._examples[kind] = [*self._examples[kind], *names][:MAX_EXAMPLES]
-
-    def answer(self) -> Answer:
-        """Return the findings; exit code 1 if there is damage, or any is left after a repair."""
-        rows, found, is_healthy = [], {}, True
-        for kind in filter(self._counts.__getitem__, FindingKind):
-            number, examples = self._counts[kind], self._examples[kind]
-            is_repairable = kind not in LEFT_TO_THE_USER and not (kind in LOST_KINDS and self.why_kept)
-            is_healthy &= kind in HARMLESS or (self.repair and is_repairable)
-            action = ("repaired" if self.repair else "repairable") if is_repairable else "not repairable"
-            rows.append((number, kind.value, action, ", ".join(examples)))
-            found[kind.name.lower()] = {"count": number, "first": examples}
-        if is_healthy:
-            outcome = "no problems left" if self.repair else "no problems"
-        elif self.repair:
-            outcome = "the rest is up to you"
-        else:
-            outcome = "there are problems; --repair fixes those marked as repairable"
-        seen = [counted(self.seen[name], noun) for name, noun in NOUNS.items() if self.seen[name]]
-        heads = ", ".join(["{}"] * len(seen)) or "nothing is logged yet"
-        page: list[Block] = [filled(f"{heads}: {outcome}", *seen)]
-        if rows:
-            page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
-        if any(self._counts[kind] for kind in LOST_KINDS) and not self.repair:
-            page.append(f"{RESTORE_ADVICE}.")
-        if self.why_kept:
-            page.append(f"What is left of plays is kept: {self.why_kept}.")
-        data = {"well": is_healthy, "repaired": self.repair, "seen": self.seen, "found": found}
-        return Answer(data, page, code=not is_healthy)
+    return found.answer()
 
 
 PlayFinding = tuple[FindingKind, Play | None, str]
@@ -155,8 +108,12 @@ class LogCheck:
     """Compares what is in a log, and reads differences again: the open play changes all the time."""
 
     def __init__(self, archive: Archive, *, repair: bool) -> None:
-        self._archive = archive
-        self.findings = Findings(repair=repair)
+        self._archive, self._repair = archive, repair
+        self._counts: Counter[FindingKind] = Counter()
+        self._examples: defaultdict[FindingKind, list[str]] = defaultdict(list)
+        self._checked = 0  # how many plays
+        self.forgotten: list[str] = []  # the keys of deleted plays
+        self.why_kept = ""  # why what is left of plays stays; "" if a repair deletes it
         self._catalog: set[str] = set()  # the keys of all items
         self._plays: set[int] = set()  # the seconds of all plays
         self._gaps: set[int] = set()
@@ -201,27 +158,27 @@ class LogCheck:
         for day, found in zip(days, self._archive.hashes(map(keys.index_key, days)), strict=True):
             index, wrong = keys.index_key(day), list[str]()
             if not found and day in self.days:  # its key has something, but no hash
-                self.findings.add(FindingKind.STRANGE, index)
+                self.add(FindingKind.STRANGE, index)
             for name, line in found.items():
                 second = keys.second_of_key(f"listening:{name}")
                 if second is not None and str(second) == name and keys.day_of(second) == day:
                     lines[second] = line
                 else:
                     wrong.append(name)
-            self.findings.add(FindingKind.ASTRAY, *(f"{index} {name}" for name in wrong))
-            if wrong and self.findings.repair:
+            self.add(FindingKind.ASTRAY, *(f"{index} {name}" for name in wrong))
+            if wrong and self._repair:
                 self._archive.write([("HDEL", self._archive.key(index), *wrong)])
         return lines
 
     def _check_play(self, play: Play) -> None:
         self._played[play.item.key] = play.second
-        self.findings.seen["plays"] += 1
+        self._checked += 1
         if play.second not in naming_seconds(play.started_ms // 1000):
-            self.findings.add(FindingKind.MISNAMED, keys.play_key(play.second))
+            self.add(FindingKind.MISNAMED, keys.play_key(play.second))
         if play.source != BACKFILL:
             tolerance_ms = SAME_END_MS if play.source == LIVE else MINUTE_MS
             if play.started_ms < self._until_ms - tolerance_ms:
-                self.findings.add(FindingKind.OVERLAPPING, keys.play_key(play.second))
+                self.add(FindingKind.OVERLAPPING, keys.play_key(play.second))
             self._until_ms = max(self._until_ms, play.ended_ms)
 
     def _inspect(self, seconds: Sequence[int]) -> dict[int, PlayFinding]:
@@ -243,10 +200,10 @@ class LogCheck:
         for second, (kind, _, line) in findings.items():
             is_of_play = kind in {FindingKind.UNLISTED, FindingKind.INCOMPLETE, FindingKind.STRANGE}
             entry = f"{keys.index_key(keys.day_of(second))} {second}"
-            self.findings.add(kind, keys.play_key(second) if is_of_play else entry)
+            self.add(kind, keys.play_key(second) if is_of_play else entry)
             if kind in LOST_KINDS:
                 self.lost[second] = line.partition(" ")[0]
-        for _ in range(MAX_TRIES if findings and self.findings.repair else 0):
+        for _ in range(MAX_TRIES if findings and self._repair else 0):
             plays = [(second, play) for second, (_, play, _) in findings.items() if play is not None]
             self._archive.write([("HSET", self._index(second), second, play.index) for second, play in plays])
             findings = self._inspect([second for second, _ in plays])
@@ -266,7 +223,7 @@ class LogCheck:
                     if play is not None:
                         batch.write_play(second, play.to_hash(), play.index)
                         self._played[play.item.key] = second
-                        self.findings.seen["plays"] += 1
+                        self._checked += 1
                         del self.lost[second]
 
     def delete_lost(self) -> None:
@@ -279,20 +236,19 @@ class LogCheck:
     def check_catalog(self, now: float) -> None:
         """Check that the catalog holds exactly the items that are played, or the last trace of plays."""
         archive, played = self._archive, self._played
-        self.findings.seen["items"] += len(played)
         new = archive.catalog(sorted(played.keys() - self._catalog), ["uri"])
         missing = [key for key, (uri,) in new if not uri]
-        self.findings.add(FindingKind.UNKNOWN_ITEM, *missing)
-        for batch in batched(missing if self.findings.repair else (), HASHES_PER_BATCH):
+        self.add(FindingKind.UNKNOWN_ITEM, *missing)
+        for batch in batched(missing if self._repair else (), HASHES_PER_BATCH):
             plays = archive.hashes(keys.play_key(played[key]) for key in batch)
             fields = ({name: play[name] for name in ITEM_FIELDS if name in play} for play in plays)
             both = zip(batch, fields, strict=True)
             archive.write([archive.hset(key, some) for key, some in both if some])
-        kept = self.lost.values() if self.findings.why_kept else ()
+        kept = self.lost.values() if self.why_kept else ()
         idle = archive.catalog(sorted(self._catalog - played.keys() - {*kept}), ["uri"])
         unused = [key for key, (uri,) in idle if uri]
-        self.findings.add(FindingKind.UNUSED_ITEM, *unused)
-        if self.findings.repair:
+        self.add(FindingKind.UNUSED_ITEM, *unused)
+        if self._repair:
             remove_items(archive, unused, now)
 
     def check_artists(self) -> None:
@@ -304,23 +260,22 @@ class LogCheck:
             # Without IDs there is only one name: the album's artist of an export.
             if found[key] and entry.artist_ids and not entry.artist_list:
                 kind = FindingKind.DOUBTFUL_ARTISTS if key in doubtful else FindingKind.JOINED_ARTISTS
-                self.findings.add(kind, key)
+                self.add(kind, key)
                 if key not in doubtful and (text := encode_artists(found[key])):
                     lists.append(("HSETNX", self._archive.key(key), "artist_list", text))
-        for batch in batched(lists if self.findings.repair else (), ITEMS_PER_BATCH):
+        for batch in batched(lists if self._repair else (), ITEMS_PER_BATCH):
             self._archive.write(batch)
 
     def check_gaps(self) -> None:
         """Check that gaps and their index agree."""
-        self.findings.seen["gaps"] += len(self._gaps)
         key, commands = self._archive.key(keys.GAPS), list[Command]()
         wrong, again = self._wrong_gaps(), self._wrong_gaps()  # one that is still open may grow meanwhile
         for name in sorted(wrong.keys() & again.keys()):
             kind, line = again[name]
-            self.findings.add(kind, f"{keys.GAPS} {name}" if kind is FindingKind.LOST_GAP else f"gap:{name}")
+            self.add(kind, f"{keys.GAPS} {name}" if kind is FindingKind.LOST_GAP else f"gap:{name}")
             if kind is not FindingKind.STRANGE:
                 commands.append(("HSET", key, name, line) if line else ("HDEL", key, name))
-        if self.findings.repair:
+        if self._repair:
             self._archive.write(commands)
 
     def _wrong_gaps(self) -> dict[str, tuple[FindingKind, str]]:
@@ -333,6 +288,41 @@ class LogCheck:
             if not line or line != lines.get(name):
                 wrong[name] = FindingKind.UNLISTED_GAP if line else FindingKind.STRANGE, line
         return wrong
+
+    def add(self, kind: FindingKind, *names: str) -> None:
+        """Count findings at the keys `names`."""
+        self._counts[kind] += len(names)
+        self._examples[kind] = [*self._examples[kind], *names][:MAX_EXAMPLES]
+
+    def answer(self) -> Answer:
+        """Return the findings; exit code 1 if there is damage, or any is left after a repair."""
+        rows, found, is_healthy = [], {}, True
+        for kind in filter(self._counts.__getitem__, FindingKind):
+            number, examples = self._counts[kind], self._examples[kind]
+            is_repairable = kind not in LEFT_TO_THE_USER and not (kind in LOST_KINDS and self.why_kept)
+            is_healthy &= kind in HARMLESS or (self._repair and is_repairable)
+            action = ("repaired" if self._repair else "repairable") if is_repairable else "not repairable"
+            rows.append((number, kind.value, action, ", ".join(examples)))
+            found[kind.name.lower()] = {"count": number, "first": examples}
+        if is_healthy:
+            outcome = "no problems left" if self._repair else "no problems"
+        elif self._repair:
+            outcome = "the rest is up to you"
+        else:
+            outcome = "there are problems; --repair fixes those marked as repairable"
+        numbers = self._checked, *map(len, (self.days, self._played, self._gaps, self.forgotten))
+        seen = dict(zip(NOUNS, numbers, strict=True))
+        heads = [counted(seen[name], noun) for name, noun in NOUNS.items() if seen[name]]
+        head = phrase(*heads, sep=", ") if heads else "nothing is logged yet"
+        page: list[Block] = [phrase(head, outcome, sep=": ")]
+        if rows:
+            page.append(Table(rows, ("", "what", "", "examples"), right_aligned=[0], flexible=3))
+        if any(self._counts[kind] for kind in LOST_KINDS) and not self._repair:
+            page.append(f"{RESTORE_ADVICE}.")
+        if self.why_kept:
+            page.append(f"What is left of plays is kept: {self.why_kept}.")
+        data = {"well": is_healthy, "repaired": self._repair, "seen": seen, "found": found}
+        return Answer(data, page, code=not is_healthy)
 
 
 def _compare(play: Play | None, line: str | None, fields: Mapping[str, str] | None) -> FindingKind | None:
