@@ -11,14 +11,14 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from spotify_logger.core.matching import AccountRank
 from spotify_logger.core.matching_exports import LEAST_LISTEN_MS
-from spotify_logger.core.play import PLAY_FIELDS, Play
+from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import PlayerState
-from spotify_logger.core.redis_keys import play_key
 from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.progress import Progress, progress_bar
 from spotify_logger.report.words import Cell, Formatted, counted, filled, phrase
@@ -188,9 +188,7 @@ def decide_plays(
     for batch in _batches(entries):
         begin_ms, end_ms = batch[0].play.started_ms, max(entry.play.ended_ms for entry in batch)
         rows = archive.rows((begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000)
-        seconds = [second for second, *_ in rows]
-        hashes = archive.fields(map(play_key, seconds), [*PLAY_FIELDS])
-        known = list(filter(None, map(Play.from_hash, seconds, hashes)))
+        known = list(filter(None, starmap(Play.from_hash, archive.plays(second for second, *_ in rows))))
         keys = {play.item.key for play in (*known, *(entry.play for entry in batch))} if known else ()
         isrcs = {key: isrc for key, (isrc,) in archive.catalog(keys, ["isrc"]) if isrc}
         yield deduplicator.decide(batch, known, isrcs)

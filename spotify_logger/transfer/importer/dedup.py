@@ -65,15 +65,12 @@ class Candidate:
         self.is_claimed = False  # whether an account of another kind matches it
         self.decision = Decision(entry, RowStatus.NEW)  # the result, if it is a row
 
-    @property
-    def logs(self) -> set[bool]:
-        """Whether the play is in our log (True), or in that of which a file is the export (False)."""
-        known = {True for each in self.accounts if each.known_as is not None}
-        return known | {False for each in self.accounts if each.entry.stored_hash is not None}
-
     def may_be(self, other: "Candidate") -> bool:
-        """Return whether another account may be of the same play: no log has both."""
-        return self.logs.isdisjoint(other.logs)
+        """Return whether another account may be of the same play: no log, ours or exported, has both."""
+        both = self.accounts, other.accounts
+        are_known = all(any(each.known_as is not None for each in some) for some in both)
+        are_exported = all(any(each.entry.stored_hash is not None for each in some) for some in both)
+        return not (are_known or are_exported)
 
     @property
     def origin(self) -> tuple[object, bool]:
@@ -89,10 +86,7 @@ class Candidate:
 
 
 class Deduplicator:
-    """Decides about batches of rows in chronological order, and remembers the new plays.
-
-    Deleted plays, of which tombstones have the first and the last second, come back only with `restore`.
-    """
+    """Decides about batches of rows in chronological order; deleted plays come back only with `restore`."""
 
     def __init__(self, tombstones: Iterable[tuple[int, int]] = (), *, restore: bool = False) -> None:
         spans = ((begin * 1000, end * 1000, (begin, end)) for begin, end in tombstones)
@@ -106,8 +100,7 @@ class Deduplicator:
     ) -> tuple[list[Decision], set[int]]:
         """Return the result for each row of a batch, by start, and the tombstones of plays that come back.
 
-        No other row is near, unless the batch is full. The logged plays within `CONTEXT_MS` of them are
-        `known`. The ISRCs are given by item key.
+        No other row is near, unless the batch is full. `known` are the logged plays within `CONTEXT_MS`.
         """
         rows = [Candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
         found = [(row, second) for row in rows for second in self._tombstones_on(row.evidence)]

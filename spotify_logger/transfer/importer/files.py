@@ -279,16 +279,15 @@ def _json_rows(text: TextIO) -> Iterator[object]:
 def _csv_rows(text: TextIO) -> Iterator[object]:
     lines = iter(partial(text.readline, MAX_ROW_CHARS), "")
     first = next(lines, "")
-    rows = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count))
+    rows: Iterator[list[str]] = csv.reader(chain([first], lines), delimiter=max(",;\t", key=first.count))
     header = next(rows, [])
     # lastfmstats.com appends the user to the name of the last column.
     names = [name.strip().lower().partition("#")[0] for name in header]
-    has_header = len(names) != len(_CSV_COLUMNS) or not _CSV_DATE.fullmatch(header[-1])
-    for values in rows if has_header else chain([header], rows):
-        line = ", ".join(values)
-        if line:
-            known = zip(names if has_header else _CSV_COLUMNS, values, strict=False)
-            yield line if is_damaged(line) else dict(known)
+    if len(names) == len(_CSV_COLUMNS) and _CSV_DATE.fullmatch(header[-1]):
+        names, rows = _CSV_COLUMNS, chain([header], rows)
+    for values in rows:
+        if line := ", ".join(values):
+            yield line if is_damaged(line) else dict(zip(names, values, strict=False))
 
 
 def describe_error(error: Exception) -> str:
