@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.times import utc_time
-from spotify_logger.queries.question import FINISHED, HALF, MIN_LISTENED_MS
+from spotify_logger.queries.question import FINISHED, HALF, MIN_LISTENED_MS, TIME
 
 if TYPE_CHECKING:
     import sqlite3
@@ -185,4 +185,5 @@ def everything(kind: str) -> str:
 
 def order(question: Question) -> str:
     """Return the columns that a ranking is ordered by: what the question asks; the other breaks ties."""
-    return f"{question.column} DESC, plays DESC, ms_played DESC, grouped"
+    other = "plays" if question.by == TIME else "ms_played"
+    return f"{question.column} DESC, {other} DESC, grouped"
