@@ -298,9 +298,7 @@ def why_unknown(found: Mapping[str, str], now: float, max_interval: float, evide
     sees = not found.get("blind") and unobserved_since(found, now, max_interval) is None
     if answered is not None and (sees or now <= answered + OVERDUE_AFTER):
         return ""
-    reason = sanitize(found.get("blind", ""))
-    why = f" ({reason})" if reason else ""
-    return _login_trouble(found, now) or f"Spotify is not answering{why}"
+    return _login_trouble(found, now) or unanswered(found.get("blind", ""))
 
 
 def is_overdue(found: Mapping[str, str], now: float, patience: float = OVERDUE_AFTER) -> bool:
@@ -316,9 +314,9 @@ def unobserved_since(found: Mapping[str, str], now: float, max_interval: float) 
     return answered if answered is not None and now > answered + patience else None
 
 
-def unanswered(state: str) -> str:
-    """Say that Spotify is not answering, and why and until when as the state of the logger has it."""
-    return f"Spotify is not answering: {sanitize(state) or 'check the log of the logger'}"
+def unanswered(why: str) -> str:
+    """Say that Spotify is not answering, and why, and maybe until when, as the logger has it."""
+    return f"Spotify is not answering: {sanitize(why) or 'check the log of the logger'}"
 
 
 def receivers(found: Mapping[str, str]) -> list[ReceiverStatus]:
