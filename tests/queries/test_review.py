@@ -108,6 +108,7 @@ def test_csv(log: IndexedLog) -> None:
         ("album", 1, "Discovery"),
         ("first play", None, "Veridis Quo"),
     ]
+    assert answer.csv_rows[0]["artists"] is None
 
 
 def test_a_full_review_fits_on_a_screen(log: IndexedLog, monkeypatch: pytest.MonkeyPatch) -> None:
