@@ -62,6 +62,10 @@ class Supervisor:
         page: Sequence[str] | None = None,
         copy: Sequence[str] | None = None,
     ) -> None:
+        # What is closed of 0, 1 and 2 becomes /dev/null, so that no pipe becomes the stderr of the children.
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - positional-only
+        os.close(descriptor)
         self._command, self._timings = loop, timings
         self._preflight = processes.PreflightProcess(check, timings)
         self._loop: processes.LoopProcess | None = None
@@ -75,10 +79,6 @@ class Supervisor:
 
     def run(self) -> int:
         """Supervise until asked to stop, and return the exit code."""
-        # What is closed of 0, 1 and 2 becomes /dev/null, so that no pipe becomes the stderr of the children.
-        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-            os.set_inheritable(descriptor, True)  # noqa: FBT003 - positional-only
-        os.close(descriptor)
         wake_fd = program.catch_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
         # A terminal may stop background processes that write to it, as the loop does, which inherits this.
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)

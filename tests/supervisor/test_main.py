@@ -407,7 +407,7 @@ class TestProcess:
         supervised.wait_for_start()
         wait_until(lambda: is_asleep(process.pid))
 
-    @pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", "2>/dev/full"])
+    @pytest.mark.parametrize("redirection", ["<&- >&- 2>&-", "2>&-", "2>/dev/full"])
     def test_the_log_cannot_be_written(self, supervised: SupervisedFolder, redirection: str) -> None:
         supervised.loop("""
             Path("new").write_text(os.readlink("/proc/self/fd/2"))
