@@ -88,6 +88,7 @@ class Recorder:
         self._saved_at = float("-inf")
         self._refused: dict[int, float] = {}  # keys of plays, and when they are retried
         self._connection = 0
+        self._compared_at = -1  # `Outbox.changes` when the tombstones were asked for
         self.session = RedisSession(clock, backoff, self._connect)
         self._tombstones = Tombstones(store, outbox)
         self._takeover = Takeover(store, outbox, self._tombstones)
@@ -243,8 +244,10 @@ class Recorder:
         excluded = {*self._refused}
         if self._open is not None:
             excluded.add(self._open_row(self._open).key)
-        if self._outbox.waiting(1, excluded):
+        # What was deleted must neither be sent, nor be forwarded, nor stay on the disk for long.
+        if self._outbox.changes != self._compared_at or self._outbox.waiting(1, excluded):
             self._tombstones.refresh()
+            self._compared_at = self._outbox.changes
         self._takeover.index.cache_clear()
         rows = []
         for row in self._outbox.waiting(PLAYS_PER_QUERY, excluded):

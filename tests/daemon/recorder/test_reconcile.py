@@ -191,6 +191,15 @@ def test_a_deleted_play_stays_away(rig: RecorderRig) -> None:
     assert rig.raw.hkeys("forgotten") == [str(SECOND)]
 
 
+def test_a_deletion_is_noticed_with_the_next_save_of_the_open_play(rig: RecorderRig) -> None:
+    rig.write(ended("A"), play("B", 30))
+    rig.raw.hset("forgotten", str(SECOND), SECOND + 30)
+    assert rig.write()
+    rig.recorder.save()
+    assert rig.write()
+    assert rig.outbox.is_deleted(ended("A"))
+
+
 def test_a_newer_state_of_another_logger_stays(rig: RecorderRig) -> None:
     rig.write(ended("A"))
     rig.raw.hset(f"listening:{SECOND}", mapping={"ended_at": "2026-11-22T18:01:00.000Z", "ms_played": 60_000})
