@@ -135,7 +135,7 @@ class Failover:
             self._is_active, self._has_role = False, True
             self.poller.alerts.follow(_VOID, "")
         silence = self._lease.silent_seconds
-        trouble = f"{self._lease.machine} is on standby, but the logger on {self._other_machine} has written"
+        trouble = f"the logger on {self._lease.machine} is on standby, but {self._other_machine} has written"
         trouble += f" nothing for {silence / 60:.0f} minutes: check that machine, or stop its logger"
         self.poller.alerts.follow(_SILENT, trouble if silence >= MAX_SILENCE else "")
         self.poller.send_alerts()
