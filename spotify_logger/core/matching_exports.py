@@ -48,7 +48,8 @@ class PlayEvidence:
 
 def evidence_of(play: Play, kind: AccountRank, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
     """Return what a source reports about a play as evidence."""
-    recording = matching.recording_of(play.item, {**play.fields, "isrc": isrc})
+    # Two loggers may know other lengths and guests of one recording; their times tell it from others.
+    recording = matching.recording_of(play.item, {**play.fields, "isrc": isrc})._replace(duration_ms=None)
     begin_ms, end_ms = play.started_ms, play.ended_ms + (MINUTE_MS if kind is AccountRank.ACCOUNT_DATA else 0)
     return PlayEvidence(kind, recording, begin_ms, end_ms, reported_end_ms, play.ms_played, play.end_reason)
 

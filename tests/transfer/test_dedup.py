@@ -134,6 +134,17 @@ def test_same_recording_is_recognized_by_its_isrc() -> None:
     assert statuses([extended(OTHER_ID, 0, 200)], known, {"track:A": "1", "track:Z": "2"}) == [NEW]
 
 
+def test_live_play_of_another_log_is_recognized_under_another_id_and_length() -> None:
+    known = [logged(A, 0, 200, source="backfill")]
+    known = [replace(play, item=replace(play.item, duration_ms=200_000)) for play in known]
+    other = logged(OTHER_ID, 0.4, 200)
+    fields = {**other.fields, "artists": A.artist}
+    other = replace(other, item=replace(other.item, duration_ms=204_000), fields=fields)
+    row = ImportedPlay(other, kind_of(other), other.ended_ms, {"uri": OTHER_ID.uri})
+    (found,), _ = Deduplicator().decide([row], known, {})
+    assert (found.status, found.replaced) == (IMPROVED, known)
+
+
 def test_episode_is_recognized_by_its_show() -> None:
     row: Row = {
         "endTime": "2026-01-01 12:05",
