@@ -3,9 +3,11 @@
 import re
 import unicodedata
 from collections.abc import Iterable
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from enum import IntEnum
 from functools import lru_cache
+from heapq import nlargest
+from itertools import pairwise
 
 from spotify_logger.core.text import fold
 
@@ -99,6 +101,14 @@ class TextSearch:
 
 def spellings(word: str, vocabulary: Iterable[str]) -> dict[str, float]:
     """Return the words of a vocabulary that `word` may be a misspelling of, with their similarity up to 1."""
-    near = (other for other in vocabulary if abs(len(other) - len(word)) <= LENGTHS_APART)
-    best = get_close_matches(word, near, MAX_SPELLINGS, MIN_SIMILARITY)
-    return {other: SequenceMatcher(None, word, other).ratio() for other in best}
+    pairs = set(pairwise(f" {word} "))
+    # Comparing all of a large vocabulary would take long: those that share most pairs of characters are it.
+    near = (
+        (len(pairs.intersection(pairwise(f" {other} "))) / (len(other) + 1), other)
+        for other in vocabulary
+        if abs(len(other) - len(word)) <= LENGTHS_APART
+    )
+    likely = nlargest(10 * MAX_SPELLINGS, near)
+    ratios = {other: SequenceMatcher(None, word, other).ratio() for _, other in likely}
+    best = nlargest(MAX_SPELLINGS, ratios, key=lambda other: ratios[other])
+    return {other: ratios[other] for other in best if ratios[other] >= MIN_SIMILARITY}

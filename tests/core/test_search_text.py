@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
+from itertools import permutations
+from unittest.mock import patch
+
 import pytest
 
 from spotify_logger.core.search_text import Match, TextSearch, bare_title, search_words, spellings
@@ -69,3 +73,10 @@ def test_scripts_without_spaces_match_anywhere() -> None:
 def test_misspelled_words(word: str, meant: str) -> None:
     assert meant in spellings(word, ["daft", "veridis", "quo", "punk", "discovery", "fat"])
     assert spellings("nirvana", ["daft", "quo"]) == {}
+
+
+def test_few_words_of_a_large_vocabulary_are_compared_letter_by_letter() -> None:
+    vocabulary = map("".join, permutations("versidi"))
+    with patch.object(SequenceMatcher, "ratio", autospec=True, side_effect=SequenceMatcher.ratio) as ratio:
+        assert "veridis" in spellings("veridis", vocabulary)
+    assert ratio.call_count < 200
