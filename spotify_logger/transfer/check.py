@@ -105,7 +105,7 @@ PlayFinding = tuple[FindingKind, Play | None, str]
 
 
 class LogCheck:
-    """Compares what is in a log, and reads differences again: the open play changes all the time."""
+    """Compares what is in a log, repairs it if asked, and reads differences again: open plays change."""
 
     def __init__(self, archive: Archive, *, repair: bool) -> None:
         self._archive, self._repair = archive, repair
