@@ -67,6 +67,15 @@ def test_rows_before_a_fault_are_kept(content: bytes, expected: list[object], pr
     assert bool(problem) == bool(found)
 
 
+@pytest.mark.parametrize("form", ["[%s]", "%s"])
+def test_numbers_may_be_read_in_pieces(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[object] = [12345, {"a": 1}, -1.5, 2e21, {"a": 2}]
+    text = form % "\n".join(map(json.dumps, rows))
+    for size in range(1, 9):
+        monkeypatch.setattr(files, "CHARS_PER_READ", size)
+        assert read(text.encode()) == (rows, "")
+
+
 PAGES = (
     '{"version": "1", "about": {"a": 1}, "listens": [{}, {}]}',
     '{\n"scrobbles": [{},\n{}\n]\n}\n',

@@ -257,9 +257,8 @@ def _json_rows(text: TextIO) -> Iterator[object]:
         first, last = first or read.strip()[:1], read.strip()[-1:] or last
         with suppress(ValueError), bounded_nesting():
             while rest := rest.lstrip(between):
-                row, end = _DECODER.raw_decode(rest)
-                yield rest[:end] if is_damaged(rest[:end]) else row
-                rest = rest[end:]
+                row, rest = _first_row(rest, more=more)
+                yield row
         is_complete = not more or len(rest) > MAX_ROW_CHARS
         if between is _BETWEEN_ENTRIES and rest.startswith("]"):
             if following := _NEXT_LIST.search(rest):
@@ -274,6 +273,14 @@ def _json_rows(text: TextIO) -> Iterator[object]:
     is_in_list = between is _BETWEEN_ENTRIES and not rest.startswith("]")
     if is_in_list or (first == "[" and last != "]"):
         raise UnreadableFile(CUT_OFF)
+
+
+def _first_row(text: str, *, more: bool) -> tuple[object, str]:
+    """Return the row that a text begins with, and the rest; raise ValueError if it is not complete."""
+    row, end = _DECODER.raw_decode(text)
+    if more and not text[end:].strip("+-.Ee"):
+        raise ValueError("a number may have more digits")
+    return text[:end] if is_damaged(text[:end]) else row, text[end:]
 
 
 def _csv_rows(text: TextIO) -> Iterator[object]:
