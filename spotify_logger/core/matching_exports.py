@@ -4,6 +4,7 @@ Each source has its own times for a play, may use another ID, and may report it 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from spotify_logger.core import matching
 from spotify_logger.core.matching import LISTEN_TOLERANCE_MS, MINUTE_MS, SAME_END_MS, AccountRank
@@ -23,17 +24,25 @@ LEAST_LISTEN_MS = 30_000  # for an unknown length: other loggers count from abou
 _KINDS = {AccountRank.SAMPLED: AccountRank.LIVE, AccountRank.WITHOUT_ID: AccountRank.EXTENDED}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PlayEvidence:
     """What a source reports about a play."""
 
     kind: AccountRank  # as `kind_of` returns it
-    recording: matching.Recording
+    play: Play
+    isrc: str
     begin_ms: int  # no part of it was played before
     end_ms: int  # no part of it was played after
     reported_end_ms: int  # the end that the source reports; after a pause, long after the last playback
     ms_played: int
     end_reason: str | None
+
+    @cached_property
+    def recording(self) -> matching.Recording:
+        """What tells its recording; most rows are told apart without it."""
+        found = matching.recording_of(self.play.item, {**self.play.fields, "isrc": self.isrc})
+        # Two loggers may know other lengths and guests of one recording; their times tell it from others.
+        return found._replace(duration_ms=None)
 
     @property
     def has_start(self) -> bool:
@@ -48,10 +57,8 @@ class PlayEvidence:
 
 def evidence_of(play: Play, kind: AccountRank, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
     """Return what a source reports about a play as evidence."""
-    # Two loggers may know other lengths and guests of one recording; their times tell it from others.
-    recording = matching.recording_of(play.item, {**play.fields, "isrc": isrc})._replace(duration_ms=None)
     begin_ms, end_ms = play.started_ms, play.ended_ms + (MINUTE_MS if kind is AccountRank.ACCOUNT_DATA else 0)
-    return PlayEvidence(kind, recording, begin_ms, end_ms, reported_end_ms, play.ms_played, play.end_reason)
+    return PlayEvidence(kind, play, isrc, begin_ms, end_ms, reported_end_ms, play.ms_played, play.end_reason)
 
 
 def kind_of(play: Play) -> AccountRank:
@@ -74,17 +81,16 @@ def account_order(play: Play) -> tuple[object, ...]:
     has_second = rank is AccountRank.LISTEN and not has_only_minute(play.started_ms, play.ms_played)
     second, rest_ms = divmod(play.started_ms, 1000)
     times = (-second, rest_ms, play.ms_played, -play.ended_ms, play.item.uri, str(play.end_reason))
-    texts = [str(play.fields.get(name)) for name in IMPORTED_FIELDS]
+    texts = (str(play.fields.get(name)).replace(" ", "").replace("\ufffd", "") for name in IMPORTED_FIELDS)
     # Without what CSV for spreadsheets replaces, so that it is no other account.
-    visible = ("".join(c for c in text if c.isprintable() and c not in " \ufffd") for text in texts)
-    return rank, has_length, has_second, *times, *visible
+    return rank, has_length, has_second, *times, *("".join(filter(str.isprintable, text)) for text in texts)
 
 
 def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     """Return whether two rows of extended streaming histories are one play reported twice."""
     is_as_long, have_starts = one.ms_played == other.ms_played, one.has_start and other.has_start
     begin_apart_ms = abs(one.begin_ms - other.begin_ms)
-    if one.recording.uri == other.recording.uri and begin_apart_ms < SAME_START_MS:
+    if one.play.item.uri == other.play.item.uri and begin_apart_ms < SAME_START_MS:
         return is_as_long or have_starts or not begin_apart_ms
     # Nobody heard one item twice in a shorter time than that takes; older exports have no IDs, or other ones.
     span_ms = max(one.end_ms, other.end_ms) - min(one.begin_ms, other.begin_ms)

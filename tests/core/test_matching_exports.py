@@ -4,16 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from spotify_logger.core.matching import AccountRank, Recording
-from spotify_logger.core.matching_exports import PlayEvidence, cost
+from spotify_logger.core.matching import AccountRank
+from spotify_logger.core.matching_exports import PlayEvidence, cost, evidence_of
+from spotify_logger.core.play import Play
+from spotify_logger.core.player_state import Item
 
-RECORDING = Recording("spotify:track:a", "", "a", frozenset(), "", None)
+ITEM = Item("track:a", "spotify:track:a", None, {"name": "a"})
 
 
 def evidence(kind: AccountRank, begin: float, end: float, played: float, reason: str) -> PlayEvidence:
     """Return what a source reports; times are in seconds."""
     begin_ms, end_ms, ms_played = (round(1000 * each) for each in (begin, end, played))
-    return PlayEvidence(kind, RECORDING, begin_ms, end_ms, end_ms, ms_played, reason)
+    return evidence_of(Play(0, ITEM, begin_ms, end_ms, ms_played, reason), kind, end_ms)
 
 
 @pytest.mark.parametrize(

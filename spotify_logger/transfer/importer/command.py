@@ -11,14 +11,14 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from spotify_logger.core.matching import AccountRank
 from spotify_logger.core.matching_exports import LEAST_LISTEN_MS
-from spotify_logger.core.play import Play
+from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.player_state import PlayerState
+from spotify_logger.core.redis_keys import play_key
 from spotify_logger.report.answers import Answer, Block, Table
 from spotify_logger.report.progress import Progress, progress_bar
 from spotify_logger.report.words import Cell, Formatted, counted, filled, phrase
@@ -40,6 +40,9 @@ ROWS_PER_BATCH = 1000  # rows after which the progress is reported, and records 
 PLAYS_PER_BATCH = 1000  # plays after which a silence ends a batch; after twice as many it ends anyway
 SILENCE_MS = 120_000  # milliseconds of silence that separate rows which have nothing to do with each other
 LONGEST_LISTEN_MS = 900_000  # milliseconds for which a listen of another logger may have gone on
+_NEEDLESS = {"explicit", "repeat_state", "context_uri", "timestamp", "progress_ms"}
+# Those of a logged play that matching needs: each one more takes time.
+_FIELDS = sorted(PLAY_FIELDS - _NEEDLESS - {"device_type", "device_volume"})
 
 _SCHEMA = """
     PRAGMA journal_mode = OFF;
@@ -188,7 +191,9 @@ def decide_plays(
     for batch in _batches(entries):
         begin_ms, end_ms = batch[0].play.started_ms, max(entry.play.ended_ms for entry in batch)
         rows = archive.rows((begin_ms - CONTEXT_MS) // 1000, (end_ms + CONTEXT_MS) // 1000)
-        known = list(filter(None, starmap(Play.from_hash, archive.plays(second for second, *_ in rows))))
+        seconds = [second for second, *_ in rows]
+        hashes = archive.fields(map(play_key, seconds), _FIELDS)
+        known = list(filter(None, map(Play.from_hash, seconds, hashes)))
         keys = {play.item.key for play in (*known, *(entry.play for entry in batch))} if known else ()
         isrcs = {key: isrc for key, (isrc,) in archive.catalog(keys, ["isrc"]) if isrc}
         yield deduplicator.decide(batch, known, isrcs)

@@ -276,9 +276,9 @@ def _by_cost(
     """Return rows and plays near them of the same recording, the best pairs first: mismatch, row and play."""
     found = []
     for row, play in ((each, play) for each in rows for play in near(each.evidence)):
-        value = cost_of(row.evidence, play.evidence)
-        recordings = row.evidence.recording, play.evidence.recording
-        if value is not None and row.may_be(play) and matching.is_same_recording(*recordings):
+        one, it = row.evidence, play.evidence
+        value = cost_of(one, it)
+        if value is not None and row.may_be(play) and matching.is_same_recording(one.recording, it.recording):
             found.append((value, row, play))
     return sorted(found, key=itemgetter(0))
 
