@@ -253,8 +253,10 @@ class LogCheck:
 
     def check_artists(self) -> None:
         """Check that the catalog has artists as a list, and add those that can be told apart."""
-        read = self._archive.catalog(sorted(self._played), CatalogEntry._fields)
-        entries, lists = {key: CatalogEntry(*values) for key, values in read}, list[Command]()
+        names = ("artists", "artist_ids", "artist_list")  # all others would take much memory
+        items, lists = sorted(self._played), list[Command]()
+        read = zip(items, self._archive.fields(items, names), strict=True)
+        entries = {key: CatalogEntry(**fields) for key, fields in read}
         found, doubtful = tell_apart(entries)
         for key, entry in entries.items():
             # Without IDs there is only one name: the album's artist of an export.
