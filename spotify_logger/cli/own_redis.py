@@ -51,8 +51,9 @@ def copy_of_own_data(settings: Settings) -> Iterator[str]:
     own = folder / "redis"
     if not own.is_dir():
         raise SpotifyLoggerError(
-            f"there is no log to copy in {own}: use sudo if a systemd service keeps the log; if another Redis"
-            " has it, name that one with --from, or, if REDIS_URL names it, the new one with --to"
+            f"there is no log in {own} to copy to REDIS_URL: use sudo if a systemd service keeps it; if"
+            " another Redis has it, name that one with --from, or, if it is to leave REDIS_URL, a new one"
+            " with --to"
         )
     with ExitStack() as stack:
         try:

@@ -112,6 +112,7 @@ def _move(options: argparse.Namespace, store: Archive, settings: Settings) -> An
             source = stack.enter_context(copy_of_own_data(settings))
         source, target = source or settings.redis_url, target or settings.redis_url
         if source == target:
-            raise SpotifyLoggerError("source and target are the same: change one with --from or --to")
+            advice = "name the Redis that has the log with --from, and the new one with --to"
+            raise SpotifyLoggerError(f"source and target are the same: {advice}")
         show = stack.enter_context(progress_bar(sys.stderr))
         return move(settings, source, target, show)

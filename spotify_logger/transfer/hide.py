@@ -125,9 +125,12 @@ def undo(archive: Archive, key: str = "") -> Answer:
         return Answer({"plays": 0, "shown": shown[0].key}, page)
     found = (play for play in deleted_plays(archive, span) if play[1].deleted_at == latest)
     restored = sum(_restore(archive, dict(batch)) for batch in batched(found, PLAYS_PER_BATCH))
-    words = f"{counted(restored, 'play')} brought back."
-    page = [words if latest else "There is nothing to undo: a deletion can be undone for a day."]
-    return Answer({"plays": restored}, page, code=int(not latest))
+    words = "There is nothing to undo: a deletion can be undone for a day."
+    if latest:
+        words = f"{counted(restored, 'play')} brought back."
+    elif key:
+        words = f"{key} is not hidden, and was not deleted in the last day: see `spotify-logger hide`."
+    return Answer({"plays": restored}, [words], code=int(not latest))
 
 
 def _restore(archive: Archive, plays: Mapping[int, DeletedPlay]) -> int:

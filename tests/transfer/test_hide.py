@@ -108,7 +108,8 @@ def test_a_name_that_means_several_hides_none(log: IndexedLog) -> None:
 def test_undo_takes_back_the_latest_of_what_was_hidden_and_deleted(log: IndexedLog) -> None:
     hide_in(log, "artists", "Air")
     forget(LogPeriod(log.store), "loser", log.ask().now + 60, None)
-    assert undo(log.store, "artist:Beck").code == 1
+    answer = undo(log.store, "artist:Beck")
+    assert (answer.code, "artist:Beck is not hidden" in str(answer.page)) == (1, True)
     assert undo(log.store).data == {"plays": 1}
     assert undo(log.store).data == {"plays": 0, "shown": "artist:Air"}
     assert undo(log.store).code == 1
