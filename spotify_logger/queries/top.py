@@ -145,9 +145,12 @@ def best(  # noqa: PLR0913 - most have defaults
     query = f"""SELECT grouped, plays, ms_played, grouped, grouped FROM {kind}_of_{table}
         WHERE {which} ORDER BY {sql.order(question)} LIMIT ?"""
     if kind not in DETAILS:  # their key is that of the item that was played most
+        groups = sql.groups(kind, exact=question.exact)
+        if question.exact:  # where SQLite makes an index for the join, if they are in a table
+            groups = f"WITH of_items AS MATERIALIZED ({groups}) SELECT * FROM of_items"
         query = f"""SELECT grouped, line.plays AS plays, line.ms_played AS ms_played, key,
                 {OWN_KEYS.get(kind, "key")}, max(own.plays * {MORE_THAN_MS} + own.ms_played)
-            FROM ({query}) AS line JOIN ({sql.groups(kind, exact=question.exact)}) USING (grouped)
+            FROM ({query}) AS line JOIN ({groups}) USING (grouped)
             JOIN {table} AS own USING (item) JOIN items ON items.id = item
             GROUP BY grouped ORDER BY {sql.order(question)}"""
     lines = {}
