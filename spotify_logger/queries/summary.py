@@ -105,7 +105,7 @@ def stats(log: Log, question: Question, days: Sequence[LocalSums] | None = None)
 
 
 def review(log: Log, question: Question, highlights: Highlights | None = None) -> Review:
-    """Return the calendar year or month of the question in review; `highlights` saves finding them."""
+    """Return the calendar year or month of the question in review."""
     days = charts.sums_by(log, question, BY_DAY)
     sums, whole = stats(log, question, days), day_sums.days_of(question.zone, question.period)
     unit, layout = ("month", "%Y-%m") if len(whole) > day_sums.LONGEST_MONTH else ("day", "%Y-%m-%d")
