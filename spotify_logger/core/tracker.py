@@ -40,9 +40,11 @@ class Tracker:
         is_current = remembered == (newest.second, newest.ms_played)
         if is_open:
             self.play, self._begun, self._played_until = newest, newest.started_ms, newest.ended_ms
-            if not is_current and self.seen.now - newest.ended_ms > 2 * OVER_AFTER_MS:
-                # The play would have ended long before: this memory belongs to another one.
-                self.seen = Observations()
+            # A play may be seen only long after its end; `last` is that answer then.
+            seen_at = self.seen.last.at if is_current and self.seen.last is not None else 0
+            if self.seen.now - max(newest.ended_ms, seen_at) > 2 * OVER_AFTER_MS:
+                # It would have ended long before: this memory is damaged, or belongs to another one.
+                self.seen = Observations().recall(newest)
         else:
             self._free_from_ms = newest.ended_ms
         last = self.seen.last

@@ -484,6 +484,15 @@ def test_the_saved_json_is_read_and_written_also_that_of_0_5_0() -> None:
         ]
 
 
+def test_a_wrong_moment_in_the_saved_json_ends_no_play_centuries_later() -> None:
+    tracker = Tracker()
+    newest = list(follow(played(A, 0, (1, 31)), tracker).values())[-1]
+    saved = json.loads(tracker.serialize()) | {"answered": 10**13}
+    restored = Tracker(reread(newest), json.dumps(saved))
+
+    assert heard(follow([at(36, A, 36)], restored)) == [ExpectedPlay("track:A", 0, None, 36, None)]
+
+
 def spoken(speed: float, report: float, timestamp: str) -> tuple[list[Play], int]:
     """Follow an episode at a speed, and the track after it; return the plays and the requests of an hour.
 
