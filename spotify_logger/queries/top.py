@@ -146,7 +146,7 @@ def best(  # noqa: PLR0913 - most have defaults
         WHERE {which} ORDER BY {sql.order(question)} LIMIT ?"""
     if kind not in DETAILS:  # their key is that of the item that was played most
         groups = sql.groups(kind, exact=question.exact)
-        if question.exact:  # where SQLite makes an index for the join, if they are in a table
+        if question.exact and kind == sql.ALBUMS:  # in a table, for which SQLite makes an index
             groups = f"WITH of_items AS MATERIALIZED ({groups}) SELECT * FROM of_items"
         query = f"""SELECT grouped, line.plays AS plays, line.ms_played AS ms_played, key,
                 {OWN_KEYS.get(kind, "key")}, max(own.plays * {MORE_THAN_MS} + own.ms_played)
