@@ -71,6 +71,7 @@ LIES: dict[str, Lie] = {
     "zeros": b"\0" * 64,
     "a line that drips": Drip(b"+" + b"a" * 10_000),
     "an array that drips": Drip(b"*2147483647\r\n" + b":1\r\n" * 10_000),
+    "a setting among what it says of itself": {b"INFO": b"$6\r\nsave:1\r\n", b"CONFIG": b"*0\r\n"},
     "right types": {
         **dict.fromkeys((b"GET", b"HGET"), b"$2\r\nhi\r\n"),
         **dict.fromkeys((b"HGETALL", b"HKEYS"), b"*2\r\n$1\r\na\r\n$1\r\nb\r\n"),

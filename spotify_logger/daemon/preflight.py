@@ -75,10 +75,10 @@ def prepare(settings: Settings, orphan_timeout: float, resources: contextlib.Exi
 
 def _own_address(settings: Settings) -> tuple[str, int] | None:
     """Return where to start a server; None where another one is configured, shared, or has the log."""
-    address = urlsplit(settings.redis_url)
-    host, port = address.hostname or "127.0.0.1", address.port or 6379
     if not settings.redis_is_default:
         return None
+    address = urlsplit(settings.redis_url)
+    host, port = address.hostname or "127.0.0.1", address.port or 6379
     if settings.listener:  # a shared server must not stop with the logger of one of them
         if not is_listening(host, port):
             reason = f"nothing is listening on {host}:{port}, and listeners with names share a server"

@@ -172,7 +172,8 @@ class RedisClient:
         """Return how the server persists data, as far as it says."""
         runs, words = [], []
         for info in self.infos():
-            by_snapshots = UNKNOWN if "save" not in info else SNAPSHOTS if info["save"].strip() else FORGETS
+            saves = str(info.get("save", "")).strip()
+            by_snapshots = UNKNOWN if "save" not in info else SNAPSHOTS if saves else FORGETS
             runs.append(str(info.get("run_id", "")))
             words.append(APPEND_ONLY_FILE if info.get("aof_enabled") == 1 else by_snapshots)
         return Persistence(" ".join(sorted(runs)), min(words, key=_WORST_FIRST.index))

@@ -210,7 +210,14 @@ def test_without_a_terminal_one_line_names_what_is_missing(
     assert words in line
 
 
-@pytest.mark.parametrize("settings", [{"REDIS_URL": "redis://127.0.0.1:6379/0"}, {"LISTENER": "anna"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"REDIS_URL": "redis://127.0.0.1:6379/0"},
+        {"REDIS_URL": "redis+sentinel://10.0.0.1:26379,10.0.0.2:26379/log"},
+        {"LISTENER": "anna"},
+    ],
+)
 def test_no_redis_is_reported_where_one_is_set_or_shared(
     in_process: PreflightInProcess, settings: dict[str, str]
 ) -> None:
