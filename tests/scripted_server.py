@@ -36,6 +36,10 @@ class ServerConnection:
         self._server.requests.append(head + b"\r\n\r\n" + body)
         return heard
 
+    def start_tls(self, tls: ssl.SSLContext) -> None:
+        """Speak TLS from now on, as a server that a proxy has connected to."""
+        self._socket = tls.wrap_socket(self._socket, server_side=True)
+
     def send(self, *pieces: bytes) -> None:
         for piece in pieces:
             self._socket.sendall(piece)

@@ -170,6 +170,8 @@ def _cause(error: BaseException, seconds: float) -> str:
             return f"TLS certificate not accepted ({message}): is the machine's date right?"
         case ssl.SSLError(reason=reason):
             return f"TLS failed ({reason})"
+        case urllib3.exceptions.SSLError(args=(ssl.SSLError() as wrapped,)):  # behind a proxy
+            return _cause(wrapped, seconds)
         case OSError() as root if not isinstance(root, requests.RequestException):
             return sanitize(root.strerror or str(root), DETAIL_LIMIT)
         case root:

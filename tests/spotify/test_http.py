@@ -335,6 +335,19 @@ def test_untrusted_certificate_is_refused_with_a_hint_at_the_date(
     assert "is the machine's date right?" in reason
 
 
+def test_untrusted_certificate_behind_a_proxy_is_refused_in_the_same_words(
+    send: HttpSender, serve: Serve, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(connection: ServerConnection) -> None:
+        connection.read_request()
+        connection.send(http_response(b""))
+        connection.start_tls(tls)
+
+    monkeypatch.setenv("https_proxy", serve(connect).url)
+    with pytest.raises(Unreachable, match=r"^api.test: .*self-signed certificate.*the machine's date right"):
+        send(get("https://api.test/v1"))
+
+
 @pytest.mark.usefixtures("_trusted")
 def test_certificate_of_another_host_is_refused(send: HttpSender, serve: Serve, tls: ssl.SSLContext) -> None:
     port = serve(respond_with(http_response()), tls=tls).port
