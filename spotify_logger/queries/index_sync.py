@@ -94,7 +94,7 @@ class IndexSync:
 
     def _changed_days(self, revisions: dict[str, str]) -> dict[str, str]:
         """Return the days to read, and the revisions to keep for them."""
-        known = dict(self._rows("SELECT day, revision FROM days"))
+        known = dict(self._database.execute("SELECT day, revision FROM days"))
         # A log of earlier versions has no revisions; it may have been emptied or replaced.
         without = [date.fromisoformat(day) for day, revision in known.items() if not revision]
         if not known or self._store.count_days(without) < len(without):
@@ -102,10 +102,11 @@ class IndexSync:
             revisions = dict.fromkeys(map(str, self._store.days()), "") | revisions
         changed = {day: "" for day in known.keys() - revisions.keys() if known[day]}
         now_ms = int(self._store.revision())
-        for day, revision in revisions.items() - known.items():  # of thousands, most are the same
+        # Of thousands, most are the same.
+        for day in [day for day, revision in revisions.items() if known.get(day) != revision]:
             if keys.read_date(day) or day in NOT_DAYS:
-                is_settled = abs(now_ms - (whole_number(revision) or 0)) >= SETTLED_MS
-                changed[day] = revision if is_settled else UNSETTLED
+                is_settled = abs(now_ms - (whole_number(revisions[day]) or 0)) >= SETTLED_MS
+                changed[day] = revisions[day] if is_settled else UNSETTLED
         if UNSETTLED in changed.values():
             changed[keys.NEWEST] = UNSETTLED
         return changed
