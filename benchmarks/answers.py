@@ -230,8 +230,11 @@ def measure_index(url: str, plays: int) -> None:
         time.sleep(12)  # readers trust no revision of the last ten seconds
         sync(store)
         print(f"sync: {sync(store):.3f} s", end="; ")
-        store.write([("HSET", index_key(day_of(last.second)), str(last.second), last.index)])
-        print(f"when a day changed: {sync(store):.3f} s")
+        changed = []
+        for _ in range(RUNS):
+            store.write([("HSET", index_key(day_of(last.second)), str(last.second), last.index)])
+            changed.append(sync(store))
+        print(f"when a day changed: {min(changed):.3f} s")
 
 
 def measure_questions(questions: Sequence[str], plain_seconds: float, before: str) -> None:
