@@ -134,10 +134,10 @@ class IndexSync:
         read = filter(None, map(keys.read_row, lines.keys(), lines.values()))
         rows = [row for row in read if span[0] <= row[0] < span[1]]
         unknown = dict.fromkeys(item for _, item, _, _ in rows if item not in self._items)
-        insert = """INSERT INTO items (key, recording, is_episode) VALUES (?1, ?1, ?1 GLOB 'episode:*')
+        insert = """INSERT INTO items (key, recording, is_episode) VALUES (?, ?, ? GLOB 'episode:*')
             ON CONFLICT DO UPDATE SET key = key RETURNING id"""
         for key in unknown:
-            ((self._items[key],),) = self._rows(insert, key)
+            ((self._items[key],),) = self._rows(insert, key, key, key)
         plays = {(second, self._items[item], ms, sql.ENDINGS.index(end)) for second, item, ms, end in rows}
         known = set(self._rows(f"SELECT second, item, ms_played, ending FROM logged {WITHIN}", *span))
         self._rows(f"DELETE FROM logged WHERE second {ONE_OF}", {second for second, *_ in known - plays})

@@ -38,14 +38,17 @@ def milestones(log: Log, question: Question) -> Sequence[Milestone]:
     if question.threshold == MIN_LISTENED_MS:  # the index has what was played in later years
         year = keys.day_of(end - 1).year + 1
         their_begin = keys.second_of_day(date(year, 1, 1))
-    soon = f"{sql.source(question)} WHERE {sql.within(question, end, their_begin)}"
-    query = f"""SELECT item, sum(plays) FROM (SELECT item, plays FROM years WHERE year >= ?
-        UNION ALL SELECT item, {sql.counts(question)} FROM {soon}) GROUP BY item"""
-    log.make_table("later", query, year, end, their_begin, columns=columns)
+    # Two tables, not a union: SQLite would sort it, but has the years in order.
+    query = "SELECT item, sum(plays) FROM years WHERE year >= ? GROUP BY item"
+    log.make_table("later", query, year, columns=columns)
+    query = f"""SELECT item, sum({sql.counts(question)}) FROM {sql.source(question)}
+        WHERE {sql.within(question, end, their_begin)} GROUP BY item"""
+    log.make_table("soon", query, end, their_begin, columns=columns)
     sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
     query = """SELECT item, until - ifnull(within.plays, 0) AS before, until AS plays
-        FROM (SELECT item, tally.plays - ifnull(later.plays, 0) AS until
-            FROM tally LEFT JOIN later USING (item)) LEFT JOIN within USING (item)"""
+        FROM (SELECT item, tally.plays - ifnull(later.plays, 0) - ifnull(soon.plays, 0) AS until
+            FROM tally LEFT JOIN later USING (item) LEFT JOIN soon USING (item))
+        LEFT JOIN within USING (item)"""
     log.make_table("counted", query, of="within")
     kinds = sql.ANY, sql.ARTISTS, sql.TRACKS
     return sorted(each for kind in kinds for each in _of_kind(log, question, kind))
