@@ -3,8 +3,9 @@
     python benchmarks/page.py [--plays 100000 1000000]
 
 The page runs as in its unit in `deploy/`, and is requested over loopback as by a browser: compressed, and
-with the ETag of what it has already. "First" is the first request after the start, "again" the fastest of a
-few later ones; "bytes" is the size of that response, headers and body.
+with the ETag of what it has already. It is "idle" once it has made what all views need. "First" is the first
+request after that, "again" the fastest of a few later ones; "bytes" is the size of that response, headers and
+body.
 """
 
 from __future__ import annotations
@@ -81,6 +82,14 @@ def memory(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def wait_until_idle(pid: int) -> None:
+    """Wait until a process has not used the processor for half a second."""
+    used: list[str] = []
+    while (now := Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]) != used:
+        used = now
+        time.sleep(0.5)
+
+
 def measure(url: str, folder: Path) -> None:
     """Start the page, request everything, and print the measurements."""
     environment = {**os.environ, **UNIT, "REDIS_URL": url, "STATE_DIR": str(folder)}
@@ -91,6 +100,8 @@ def measure(url: str, folder: Path) -> None:
             line = page.stdout.readline() if page.stdout else ""
             address = line.rpartition(" ")[2].strip()
             print(f"  ready after {time.perf_counter() - begun:.2f} s, {memory(page.pid):.1f} MB resident")
+            wait_until_idle(page.pid)
+            print(f"  idle after {time.perf_counter() - begun:.2f} s, {memory(page.pid):.1f} MB resident")
             measure_views(address, page.pid)
             measure_sizes(address)
         finally:

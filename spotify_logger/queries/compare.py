@@ -5,7 +5,7 @@ first in every year.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from spotify_logger.core.batched import batched
@@ -17,7 +17,7 @@ from spotify_logger.queries.question import TIME, Question
 from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import Line, best
 
-NAMED_AT_ONCE = 500  # values of a query
+ASKED_AT_ONCE = 500  # values of a query
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,13 @@ class _Played(NamedTuple):
 
     plays: int
     ms_played: int
-    first: int  # the second of the first play
-    grouped: str
+    groups: Sequence[str]  # several if its log takes for different what the other one knows to be the same
 
 
 def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Question) -> Comparison:
     """Compare two listeners by their logs and names."""
     listeners: list[dict[str, Any]] = []
     for log, name in zip(logs, names_of_both, strict=True):
-        sql.make_tally(log, question, replace(question.period, begin=None))
-        log.make_table("firsts", "SELECT item, first FROM tally WHERE first IS NOT NULL", of="tally")
         sql.make_tally(log, question, question.period, sql.ARTISTS, sql.TRACKS)
         ((plays, heard_ms),) = log.rows("SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0) FROM tally")
         listeners.append({"name": name, "plays": plays, "heard_ms": heard_ms})
@@ -69,29 +66,36 @@ def compare(logs: Sequence[Log], names_of_both: Sequence[str], question: Questio
     artists = {name: person for _, name, person in sorted(row for log in logs for row in log.rows(query))}
     tracks = {} if question.exact else _same_recordings(logs)
     for kind, same in ((sql.ARTISTS, artists), (sql.TRACKS, tracks)):
-        ours, theirs = played = [_played(log, kind, question, same) for log in logs]
+        ours, theirs = played = [_played(log, kind, same) for log in logs]
         for listener, found in zip(listeners, played, strict=True):
             listener[kind] = len(found)
         pairs = [(each, theirs[name]) for name, each in ours.items() if name in theirs]
-        common[kind], lines[kind] = len(pairs), _lines(logs[0], kind, question, pairs)
+        common[kind], lines[kind] = len(pairs), _lines(logs, kind, question, pairs)
     begin, end = utc_time(question.period.begin), utc_time(question.period.end)
     return Comparison(begin, end, question.by, listeners, common, **lines)
 
 
-def _played(log: Log, kind: str, question: Question, same: Mapping[str, str]) -> dict[str, _Played]:
+def _played(log: Log, kind: str, same: Mapping[str, str]) -> dict[str, _Played]:
     """Return what a listener played of a kind; `same` names groups as the other log does."""
-    first = f"""SELECT grouped, min(first) AS first
-        FROM firsts JOIN ({sql.groups(kind, exact=question.exact)}) USING (item) GROUP BY grouped"""
-    query = f"""SELECT plays, ms_played, first, grouped
-        FROM {kind}_of_tally JOIN ({first}) USING (grouped) WHERE plays > 0"""
+    rows = log.rows(f"SELECT plays, ms_played, grouped FROM {kind}_of_tally WHERE plays > 0")
     found: dict[str, _Played] = {}
-    rows = map(_Played._make, log.rows(query))
-    for each in sorted(rows, key=lambda row: (-row.plays, -row.ms_played)):  # SQLite would be slow at it
-        known = found.setdefault(same.get(each.grouped, each.grouped), each)
-        if known is not each:
-            plays, ms_played = known.plays + each.plays, known.ms_played + each.ms_played
-            both = known._replace(plays=plays, ms_played=ms_played, first=min(known.first, each.first))
-            found[same.get(each.grouped, each.grouped)] = both
+    for plays, ms_played, grouped in sorted(rows, reverse=True):  # SQLite would be slow at it
+        name = same.get(grouped, grouped)
+        known = found.get(name, _Played(0, 0, ()))
+        found[name] = _Played(known.plays + plays, known.ms_played + ms_played, (*known.groups, grouped))
+    return found
+
+
+def _first_plays(log: Log, kind: str, question: Question, groups: Sequence[str]) -> dict[str, int]:
+    """Return the second of the first play that counts of groups, even before the period."""
+    end, found = sql.bounds(question.period)[1], dict[str, int]()
+    for some in batched(groups, ASKED_AT_ONCE):
+        # Not as JSON, in which a NUL ends a text for SQLite.
+        query = f"""SELECT grouped, min(second) FROM ({sql.groups(kind, exact=question.exact)}) AS members
+                CROSS JOIN plays ON plays.item = members.item JOIN items ON items.id = plays.item
+            WHERE grouped IN ({", ".join("?" * len(some))}) AND second < ? AND {sql.counts(question)}
+            GROUP BY grouped"""
+        found |= log.rows(query, *some, end)
     return found
 
 
@@ -112,22 +116,27 @@ def _same_recordings(logs: Sequence[Log]) -> dict[str, str]:
 
 
 def _lines(
-    log: Log, kind: str, question: Question, pairs: Iterable[tuple[_Played, _Played]]
+    logs: Sequence[Log], kind: str, question: Question, pairs: Iterable[tuple[_Played, _Played]]
 ) -> list[SharedLine]:
     """Return the lines of what both played; names are those in the log of the first listener."""
 
     def order(pair: tuple[_Played, _Played]) -> tuple[int, int, str]:
         measures = [each.ms_played if question.by == TIME else each.plays for each in pair]
-        return -min(measures), -sum(measures), pair[0].grouped
+        return -min(measures), -sum(measures), pair[0].groups[0]
 
     shown = sorted(pairs, key=order)[: question.limit]
     named = dict[str, Line]()
-    for some in batched([ours.grouped for ours, _ in shown], NAMED_AT_ONCE):
-        # Not as JSON, in which a NUL ends a text for SQLite.
-        named |= best(log, question, kind, -1, f"grouped IN ({', '.join('?' * len(some))})", *some)
+    for some in batched([ours.groups[0] for ours, _ in shown], ASKED_AT_ONCE):
+        named |= best(logs[0], question, kind, -1, f"grouped IN ({', '.join('?' * len(some))})", *some)
+    first_plays = [
+        _first_plays(log, kind, question, [group for each in played for group in each.groups])
+        for log, played in zip(logs, zip(*shown, strict=True), strict=False)
+    ]
     lines = []
     for rank, (ours, theirs) in enumerate(shown, 1):
-        line, plays = named[ours.grouped], (ours.plays, theirs.plays)
-        times, firsts = (ours.ms_played, theirs.ms_played), (utc_time(ours.first), utc_time(theirs.first))
-        lines.append(SharedLine(rank, line.title, plays, times, firsts, line.key))
+        line, both = named[ours.groups[0]], (ours, theirs)
+        plays, times = [each.plays for each in both], [each.ms_played for each in both]
+        heard = zip(first_plays, both, strict=True)
+        began = [utc_time(min(map(first.__getitem__, each.groups))) for first, each in heard]
+        lines.append(SharedLine(rank, line.title, plays, times, began, line.key))
     return lines

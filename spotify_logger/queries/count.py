@@ -1,6 +1,5 @@
 """Answer `count`: how often something was played, with all its editions."""
 
-from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -93,10 +92,12 @@ def count(log: Log, question: Question, text: str) -> Count:
     log.make_table("wanted", query, [each.item for each in chosen], whole)
     sql.make_tally(log, question, question.period, sql.TRACKS)
     editions, closeness = _editions(log, question), matches(chosen)
-    played = f"{question.column} FROM tracks_of_tally WHERE plays > 0"
-    amounts = sorted(own for (own,) in log.rows(f"SELECT {played}"))
-    rows = log.rows(f"SELECT grouped, {played} AND grouped IN (SELECT grouped FROM wanted)")
-    ranks = {grouped: len(amounts) - bisect(amounts, own) + 1 for grouped, own in rows}
+    amount, played, ranked = question.column, "FROM tracks_of_tally WHERE plays > 0", 0
+    first_ranks = {}
+    for own, number in log.rows(f"SELECT {amount}, count(*) {played} GROUP BY 1 ORDER BY 1 DESC"):
+        first_ranks[own], ranked = ranked + 1, ranked + number
+    rows = log.rows(f"SELECT grouped, {amount} {played} AND grouped IN (SELECT grouped FROM wanted)")
+    ranks = {grouped: first_ranks[own] for grouped, own in rows}
     names = artist_names(log, [own[0]["key"] for own in editions.values()])
     tracks = {
         grouped: CountedTrack(
@@ -120,7 +121,7 @@ def count(log: Log, question: Question, text: str) -> Count:
         whole=is_whole,
         at_least_ms=None if question.threshold in (HALF, FINISHED) else int(question.threshold),
         **_sums([*chain.from_iterable(editions.values())]),
-        ranked=len(amounts),
+        ranked=ranked,
         less_close=len({each.grouped for each in found} - closeness.keys()),
         known=bool(found),
         close=[] if found else close_names(log, text, sql.ANY),

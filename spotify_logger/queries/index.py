@@ -16,22 +16,20 @@ from typing import TypeVar
 from spotify_logger.config.sources import xdg_folder
 from spotify_logger.core.catalog import CatalogEntry
 from spotify_logger.queries.index_sync import PLAYS_OF_ITEM, IndexSync
-from spotify_logger.queries.sql import KINDS, TALLY, Log
+from spotify_logger.queries.sql import KINDS, RANKING, TALLY, Log
 from spotify_logger.storage.bulk import Archive, Progress
 
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 60.0  # seconds to wait for another process that synchronizes the same index
-SCHEMA_VERSION = 9  # an index of another version is rebuilt
+SCHEMA_VERSION = 10  # an index of another version is rebuilt
 TEXTS = ", ".join(f"{name} TEXT NOT NULL DEFAULT ''" for name in CatalogEntry._fields)
 OF_A_KIND = """
 CREATE TABLE IF NOT EXISTS items_of_{0} ( -- as `sql.groups` returns them
     item INTEGER, grouped TEXT, PRIMARY KEY (item, grouped)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS groups_of_{0} ON items_of_{0} (grouped);
-CREATE TABLE IF NOT EXISTS {0}_of_tally ( -- as `sql.make_ranking` makes it
-    grouped TEXT PRIMARY KEY, plays INTEGER, ms_played INTEGER
-) WITHOUT ROWID;"""
+CREATE TABLE IF NOT EXISTS {0}_of_tally {1}; -- as `sql.make_ranking` makes it"""
 SCHEMA = f"""
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = OFF; -- it can be made anew
@@ -95,10 +93,10 @@ CREATE TABLE IF NOT EXISTS credits ( -- of music
     item INTEGER NOT NULL, position INTEGER NOT NULL, artist INTEGER NOT NULL, PRIMARY KEY (item, position)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS credits_of_artist ON credits (artist, item);
-{"".join(map(OF_A_KIND.format, KINDS))}
-CREATE TABLE IF NOT EXISTS tally ({TALLY}); -- of all time, where half a minute counts
-CREATE TABLE IF NOT EXISTS years ( -- the plays of each UTC year, where half a minute counts
-    item INTEGER, year INTEGER, plays INTEGER NOT NULL, PRIMARY KEY (item, year)
+{"".join(OF_A_KIND.format(kind, RANKING) for kind in KINDS)}
+CREATE TABLE IF NOT EXISTS tally {TALLY}; -- of all time, where half a minute counts
+CREATE TABLE IF NOT EXISTS years ( -- as the tally, of each UTC year
+    item INTEGER, year INTEGER, plays INTEGER, ms_played INTEGER, PRIMARY KEY (item, year)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gaps (begin INTEGER PRIMARY KEY, end INTEGER NOT NULL, reason TEXT NOT NULL);
 PRAGMA user_version = {SCHEMA_VERSION};

@@ -291,7 +291,10 @@ class IndexSync:
         items = [*items, *mates]  # of albums that may have got another artist
         counts, one_of = f"ms_played >= {MIN_LISTENED_MS}", f"WHERE item {ONE_OF}"
         year = "CAST(strftime('%Y', second, 'unixepoch') AS INTEGER)"
-        sums = {"tally": (sql.SUMS.format(counts), "item"), "years": (f"item, {year}, sum({counts})", "1, 2")}
+        sums = {
+            "tally": (f"item, sum({counts}), sum(ms_played)", "item"),
+            "years": (f"item, {year}, sum({counts}), sum(ms_played)", "1, 2"),
+        }
         for table, (columns, groups_of) in sums.items():
             self._rows(f"DELETE FROM main.{table} {one_of}", items)
             insert = f"INSERT INTO main.{table} SELECT {columns} FROM plays {one_of} GROUP BY {groups_of}"
@@ -301,8 +304,8 @@ class IndexSync:
             insert = f"INSERT INTO items_of_{kind} SELECT * FROM ({belonging}) {one_of} RETURNING grouped"
             groups.update(self._rows(insert, items))
             self._database.executemany(f"DELETE FROM main.{kind}_of_tally WHERE grouped = ?", groups)
-            plays = f"items_of_{kind} CROSS JOIN main.tally USING (item) WHERE grouped = ? GROUP BY grouped"
-            insert = f"INSERT INTO main.{kind}_of_tally {sql.RANKING} FROM {plays}"
+            insert = f"""INSERT INTO main.{kind}_of_tally SELECT grouped, sum(plays), sum(ms_played)
+                FROM items_of_{kind} CROSS JOIN main.tally USING (item) WHERE grouped = ? GROUP BY grouped"""
             self._database.executemany(insert, groups)
 
 

@@ -12,7 +12,7 @@ from spotify_logger.core.text import fold
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import charts, sql
 from spotify_logger.queries.milestones import OF_ONE
-from spotify_logger.queries.question import Question, measure
+from spotify_logger.queries.question import TIME, Question, measure
 from spotify_logger.queries.search import close_names, find, matches
 from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import Line, artist_names, best
@@ -117,10 +117,9 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
     days = charts.sums_by(log, question, charts.BY_DAY, OWN)
     hours = charts.amounts(charts.sums_by(log, question, charts.BY_HOUR, OWN), charts.DAY_HOURS)
     column, own = question.column, measure(line, question.by)
-    query = f"""SELECT count(*), count(*) FILTER (WHERE {column} > ?),
-        (SELECT sum({column}) FROM {sql.everything(kind)})
-        FROM {kind}_of_tally WHERE plays > 0"""
-    ((ranked, above, whole),) = log.rows(query, own)
+    query = f"SELECT count(*), count(*) FILTER (WHERE {column} > ?) FROM {kind}_of_tally WHERE plays > 0"
+    ((ranked, above),) = log.rows(query, own)
+    whole = sql.everything(log, kind)[question.by == TIME]
     query = f"""SELECT album, '', plays, ms_played, key, key AS grouped FROM own JOIN items ON id = item
         ORDER BY {sql.order(question)} LIMIT ?"""
     sums, peak = day_sums.total(days), max(days, key=lambda day: measure(day, question.by))

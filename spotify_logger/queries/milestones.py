@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import MAXYEAR, date
 
-from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.periods import Period
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
-from spotify_logger.queries.question import MIN_LISTENED_MS, Question
+from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import Log
 from spotify_logger.queries.top import names
 
@@ -30,41 +28,30 @@ class Milestone:
 
 def milestones(log: Log, question: Question) -> Sequence[Milestone]:
     """Return the milestones of a period, in order."""
-    columns = "item INTEGER PRIMARY KEY, plays INTEGER"
-    sql.make_tally(log, question, question.period)
-    log.make_table("within", "SELECT item, plays FROM tally", of="tally", columns=columns)
     _, end = sql.bounds(question.period)
-    year, their_begin = MAXYEAR, sql.LAST_SECOND
-    if question.threshold == MIN_LISTENED_MS:  # the index has what was played in later years
-        year = keys.day_of(end - 1).year + 1
-        their_begin = keys.second_of_day(date(year, 1, 1))
-    # Two tables, not a union: SQLite would sort it, but has the years in order.
-    query = "SELECT item, sum(plays) FROM years WHERE year >= ? GROUP BY item"
-    log.make_table("later", query, year, columns=columns)
-    query = f"""SELECT item, sum({sql.counts(question)}) FROM {sql.source(question)}
-        WHERE {sql.within(question, end, their_begin)} GROUP BY item"""
-    log.make_table("soon", query, end, their_begin, columns=columns)
-    sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
-    query = """SELECT item, until - ifnull(within.plays, 0) AS before, until AS plays
-        FROM (SELECT item, tally.plays - ifnull(later.plays, 0) - ifnull(soon.plays, 0) AS until
-            FROM tally LEFT JOIN later USING (item) LEFT JOIN soon USING (item))
-        LEFT JOIN within USING (item)"""
-    log.make_table("counted", query, of="within")
+    sql.make_tally(log, question, question.period)
+    log.make_table("within", "SELECT * FROM tally", of="tally", columns=sql.TALLY)
+    sql.make_tally(log, question, Period(end), table="later")
     kinds = sql.ANY, sql.ARTISTS, sql.TRACKS
+    sql.make_tally(log, question, Period(), sql.ARTISTS, sql.TRACKS)
     return sorted(each for kind in kinds for each in _of_kind(log, question, kind))
 
 
 def _of_kind(log: Log, question: Question, kind: str) -> Iterator[Milestone]:
-    counted, is_of_group = "(SELECT *, '' AS grouped FROM counted)", "'' = ?"
+    numbers, is_of_group = OF_ALL, "'' = ?"
+    sums = """SELECT '' AS grouped, (SELECT ifnull(sum(plays), 0) FROM within) AS inside,
+        (SELECT sum(plays) FROM tally) - (SELECT ifnull(sum(plays), 0) FROM later) AS plays"""
     if kind:
         often = f"SELECT grouped FROM {kind}_of_tally WHERE plays >= {OF_ONE[0]}"
         groups = f"SELECT * FROM ({sql.groups(kind, exact=question.exact)}) WHERE grouped"
-        counted = f"counted JOIN ({groups} IN ({often})) USING (item)"
-        is_of_group = f"item IN (SELECT item FROM ({groups} = ?))"
-    numbers = ", ".join(f"({number})" for number in (OF_ONE if kind else OF_ALL))
-    sums = f"SELECT grouped, sum(before) AS before, sum(plays) AS plays FROM {counted} GROUP BY grouped"
-    query = f"""SELECT grouped, column1, column1 - before - 1
-        FROM ({sums}) JOIN (VALUES {numbers}) ON column1 > before AND column1 <= plays
+        numbers, is_of_group = OF_ONE, f"item IN (SELECT item FROM ({groups} = ?))"
+        sums = f"""SELECT grouped, ifnull(sum(within.plays), 0) AS inside,
+                sum(tally.plays) - ifnull(sum(later.plays), 0) AS plays
+            FROM ({groups} IN ({often})) CROSS JOIN tally USING (item)
+                LEFT JOIN within USING (item) LEFT JOIN later USING (item) GROUP BY grouped"""
+    values = ", ".join(f"({number})" for number in numbers)
+    query = f"""SELECT grouped, column1, column1 - plays + inside - 1
+        FROM ({sums}) JOIN (VALUES {values}) ON column1 > plays - inside AND column1 <= plays
         ORDER BY column1 DESC, plays DESC, grouped LIMIT {MOST}"""
     for grouped, number, offset in log.rows(query):
         query = f"""SELECT second, (SELECT key FROM items named WHERE named.id = item)

@@ -7,6 +7,7 @@ those of the index that have the same names, and are about all time.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from spotify_logger.core import redis_keys as keys
@@ -15,6 +16,7 @@ from spotify_logger.queries.question import FINISHED, HALF, MIN_LISTENED_MS, TIM
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from spotify_logger.core.periods import Period
     from spotify_logger.queries.question import Question
@@ -29,14 +31,15 @@ ANY = ""  # recordings and episodes
 CHOICES = (*KINDS, DEVICES, CONTEXTS)
 NOUNS = {kind: kind.removesuffix("s") for kind in (*CHOICES, EPISODES)}
 PREVIOUS = "previous"  # a tally of the period before
-LAST_SECOND = 2**40
+LAST_SECOND = 10**10  # keys have no more digits
 ONE_OF = "IN (SELECT value FROM json_each(?))"  # of the values in a collection
-LONG_PERIOD = 3 * 366 * 86_400  # in seconds: its plays are read faster by item than by second
 
 FIRST_ARTISTS = "JOIN artists ON artists.id = first_artist"
-TALLY = "item INTEGER PRIMARY KEY, plays INTEGER, ms_played INTEGER, first INTEGER"
-SUMS = "item, sum({0}), sum(ms_played), min(CASE WHEN {0} THEN second END)"  # by `counts`, for a tally
-RANKING = "SELECT grouped, sum(plays) AS plays, sum(ms_played) AS ms_played"
+TALLY = "(item INTEGER PRIMARY KEY, plays INTEGER, ms_played INTEGER)"
+RANKING = "(grouped TEXT PRIMARY KEY, plays INTEGER, ms_played INTEGER) WITHOUT ROWID"
+# Makes one row of those with the same key. sum() would allocate memory for each key, one thread at a time.
+ADD_UP = """ON CONFLICT DO UPDATE
+    SET plays = plays + excluded.plays, ms_played = ms_played + excluded.ms_played"""
 ALBUMS_OF_ITEMS = f"""SELECT items.id AS item,
     album || char(10) || CASE WHEN {{}} THEN album_id ELSE ifnull(person, '') END AS grouped
     FROM items LEFT {FIRST_ARTISTS} WHERE NOT is_episode AND album <> ''"""
@@ -60,7 +63,7 @@ class Log:
         if self.made.get(name) != made:
             self.drop_table(name)
             if columns:
-                self.database.execute(f"CREATE TEMP TABLE {name} ({columns})")
+                self.database.execute(f"CREATE TEMP TABLE {name} {columns}")
             make = f"INSERT INTO temp.{name}" if columns else f"CREATE TEMP TABLE {name} AS"
             self.rows(f"{make} {query}", *values)
             self.made[name] = made
@@ -129,10 +132,21 @@ def source(question: Question) -> str:
     return "plays JOIN items ON items.id = item" if question.threshold == HALF else "plays"
 
 
-def within(question: Question, begin: int, end: int) -> str:
-    """Return the SQL condition for a play to be in a period; in a long one, SQLite reads plays by item."""
-    second = "+second" if min(end, question.now) - begin > LONG_PERIOD else "second"
-    return f"{second} >= ? AND {second} < ?"
+def _amounts(question: Question, begin: int, end: int) -> tuple[str, Sequence[int]]:
+    """Return the query for the rows of a tally of a period, and its values."""
+    counting, plays = counts(question), source(question)
+    query = f"SELECT item, {counting}, ms_played FROM {plays} WHERE second >= ? AND second < ?"
+    first, last = keys.day_of(begin - 1).year + 1, keys.day_of(end).year  # whole UTC years: from, until
+    if first >= last:
+        return f"{query} {ADD_UP}", (begin, end)
+    if question.threshold == MIN_LISTENED_MS:  # the index has their sums
+        years = "SELECT item, plays, ms_played FROM years WHERE year >= ? AND year < ?"
+        since, until = (keys.second_of_day(date(year, 1, 1)) for year in (first, last))
+        values = first, last, begin, since, until, end
+        return f"{years} UNION ALL {query} UNION ALL {query} {ADD_UP}", values
+    query = f"SELECT item, sum({counting}), sum(ms_played) FROM {plays}"
+    # Because of the signs, SQLite reads plays by item: of a long period, that is faster.
+    return f"{query} WHERE +second >= ? AND +second < ? GROUP BY item", (begin, end)
 
 
 def make_tally(log: Log, question: Question, period: Period, *kinds: str, table: str = "tally") -> None:
@@ -143,22 +157,21 @@ def make_tally(log: Log, question: Question, period: Period, *kinds: str, table:
     if is_all and question.threshold == MIN_LISTENED_MS and table == "tally":  # the index has it
         log.drop_table(table)
     else:
-        plays = f"{source(question)} WHERE {within(question, begin, end)}"
-        query = f"SELECT {SUMS.format(counts(question))} FROM {plays} GROUP BY item"
-        log.make_table(table, query, begin, end, columns=TALLY)
+        query, values = _amounts(question, begin, end)
+        log.make_table(table, query, *values, columns=TALLY)
     for kind in kinds:
         make_ranking(log, question, kind, table)
 
 
 def make_ranking(log: Log, question: Question, kind: str, table: str = "tally") -> None:
-    """Make a temporary table of how much groups were played; of a previous period, row IDs are ranks."""
+    """Make a temporary table of how much groups were played."""
     name = f"{kind}_of_{table}"
     if table == "tally" and table not in log.made and kind in KINDS and not question.exact:
         log.drop_table(name)
         return
     plays = f"{table} CROSS JOIN ({groups(kind, exact=question.exact)}) USING (item)"
-    ranked = f"ORDER BY sum(plays) > 0 DESC, {order(question)}" if table == PREVIOUS else ""
-    log.make_table(name, f"{RANKING} FROM {plays} GROUP BY grouped {ranked}", of=table)
+    query = f"SELECT grouped, plays, ms_played FROM {plays} WHERE TRUE {ADD_UP}"
+    log.make_table(name, query, of=table, columns=RANKING)
 
 
 def groups(kind: str, *, exact: bool) -> str:
@@ -175,12 +188,14 @@ def groups(kind: str, *, exact: bool) -> str:
     return f"SELECT item, grouped FROM items_of_{kind}"
 
 
-def everything(kind: str) -> str:
-    """Return what to select from for the sums of the tally: those of music, or of podcasts."""
-    spoken = "FROM tally WHERE item IN (SELECT id FROM items WHERE is_episode)"
-    if kind in (SHOWS, EPISODES):
-        return f"(SELECT plays, ms_played {spoken})"
-    return f"(SELECT plays, ms_played FROM tally UNION ALL SELECT -plays, -ms_played {spoken})"
+def everything(log: Log, kind: str) -> tuple[int, int]:
+    """Return the plays and the milliseconds of the tally: of all music, or of all podcasts."""
+    name, which = ("podcasts", "IN") if kind in (SHOWS, EPISODES) else ("music", "NOT IN")
+    query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0) FROM tally
+        WHERE item {which} (SELECT id FROM items WHERE is_episode)"""
+    log.make_table(name, query, of="tally")
+    ((plays, ms_played),) = log.rows(f"SELECT * FROM {name}")
+    return plays, ms_played
 
 
 def order(question: Question) -> str:

@@ -195,8 +195,8 @@ def _most_repeated(log: Log, question: Question) -> ReviewLine | None:
 
 def _late_night(log: Log, question: Question) -> ReviewLine | None:
     """Return the track that was played most after midnight."""
-    query = f"""SELECT item, sum(plays) AS plays, sum(ms_played) AS ms_played
-        FROM ({charts.local_plays(question)}) WHERE local % {DAY} < {NIGHT_ENDS} GROUP BY item"""
-    log.make_table("night", query)
+    query = f"""SELECT item, plays, ms_played FROM ({charts.local_plays(question)})
+        WHERE local % {DAY} < {NIGHT_ENDS} {sql.ADD_UP}"""
+    log.make_table("night", query, columns=sql.TALLY)
     sql.make_ranking(log, question, sql.TRACKS, "night")
     return next(iter(_review_lines(best(log, question, sql.TRACKS, 1, table="night"))), None)

@@ -81,13 +81,16 @@ def top(log: Log, question: Question, kind: str) -> Top:
     if period.previous:
         _make_ranking(log, question, kind, period.previous, sql.PREVIOUS)
         first = f"SELECT grouped FROM {table} WHERE plays > 0 ORDER BY {sql.order(question)} LIMIT ?"
+        in_order = f"""SELECT grouped, plays, ms_played FROM {kind}_of_{sql.PREVIOUS}
+            ORDER BY plays > 0 DESC, {sql.order(question)}"""
+        log.make_table("in_order", in_order, of=f"{kind}_of_{sql.PREVIOUS}")
         query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, rowid, NULL)
-            FROM {kind}_of_{sql.PREVIOUS} WHERE grouped IN ({first})"""
+            FROM in_order WHERE grouped IN ({first})"""
         before = {grouped: rest for grouped, *rest in log.rows(query, question.limit)}
-    everything = table if kind in DETAILS else sql.everything(kind)
-    query = f"""SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0),
-        (SELECT count(*) FROM {table} WHERE plays > 0) FROM {everything}"""
-    ((plays, heard_ms, number),) = log.rows(query)
+    query = "SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0), ifnull(sum(plays > 0), 0) FROM "
+    ((plays, heard_ms, number),) = log.rows(query + table)
+    if kind not in DETAILS:
+        plays, heard_ms = sql.everything(log, kind)
     whole, unknown = heard_ms if by == TIME else plays, (0, 0, None) if period.previous else (None,) * 3
     ranked = []
     for rank, (group, line) in enumerate(best(log, question, kind, question.limit).items(), 1):
@@ -113,11 +116,10 @@ def _make_ranking(log: Log, question: Question, kind: str, period: Period, table
         sql.make_tally(log, question, period, kind, table=table)
         return
     read_details(log, period)
-    query = f"""SELECT {DETAIL.format(DETAILS[kind])} AS grouped,
-        sum({sql.counts(question)}) AS plays, sum(ms_played) AS ms_played
+    query = f"""SELECT {DETAIL.format(DETAILS[kind])}, {sql.counts(question)}, ms_played
         FROM {sql.source(question)} LEFT JOIN details USING (second)
-        WHERE second >= ? AND second < ? GROUP BY 1 ORDER BY plays > 0 DESC, {sql.order(question)}"""
-    log.make_table(f"{kind}_of_{table}", query, *sql.bounds(period))
+        WHERE second >= ? AND second < ? {sql.ADD_UP}"""
+    log.make_table(f"{kind}_of_{table}", query, *sql.bounds(period), columns=sql.RANKING)
 
 
 def read_details(log: Log, period: Period) -> None:

@@ -200,10 +200,11 @@ class Listeners:
         return answer
 
     async def warm(self) -> None:
-        """Make the index of the default listener before the first visitor comes."""
+        """Make the index of the default listener, and compile the templates, before anybody comes."""
         page = await self.default_page()
         with suppress(SpotifyLoggerError):  # Redis is unreachable; visitors will see that
             await page.in_thread(lambda _, index: index.sync())
+        await self._templates.compile()
 
     async def stop(self) -> None:
         """End open streams and login attempts."""

@@ -42,7 +42,8 @@ TABLES = {
     "artists": "SELECT spotify_id, name, person, first, last FROM artists",
     "hours": "SELECT * FROM hours",
     "sessions": "SELECT * FROM sessions",
-    "tally": "SELECT key, plays, ms_played, tally.first FROM main.tally JOIN items ON id = item",
+    "tally": "SELECT key, plays, ms_played FROM main.tally JOIN items ON id = item",
+    "years": "SELECT key, year, plays, ms_played FROM years JOIN items ON id = item",
     "gaps": "SELECT * FROM gaps",
     **{
         f"items_of_{kind}": f"SELECT key, grouped FROM items_of_{kind} LEFT JOIN items ON id = item"

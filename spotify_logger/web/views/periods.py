@@ -1,12 +1,11 @@
 """Listening over time: by hour, the history chart, the calendar and the year in review."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,12 +16,10 @@ from spotify_logger.queries import charts, milestones, summary, top
 from spotify_logger.queries.charts import HourOfWeek
 from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import KINDS, Log
+from spotify_logger.queries.summary import Review
 from spotify_logger.queries.top import Top
 from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.request_params import BadRequest, RequestParams
-
-T = TypeVar("T")
-WITHOUT_HIGHLIGHTS = partial(summary.review, highlights=summary.Highlights())
 
 
 async def clock(page: ListenerPage, request: Request) -> Response:
@@ -65,7 +62,7 @@ async def review(page: ListenerPage, request: Request) -> Response:
     """Show a year or a month in review."""
     question, about = about_period(page, request)
     (data, ranked), (highlights, reached) = await asyncio.gather(  # the two parts take equally long
-        page.ask(request, with_tops, replace(question, limit=summary.TOP_COUNT), WITHOUT_HIGHLIGHTS),
+        page.ask(request, _review, replace(question, limit=summary.TOP_COUNT)),
         page.ask(request, _moments, question),
     )
     data = replace(data, **vars(highlights))
@@ -74,13 +71,17 @@ async def review(page: ListenerPage, request: Request) -> Response:
     return page.render(request, "review.html", data=data, tops=ranked, milestones=reached, **about)
 
 
+def _review(log: Log, question: Question) -> tuple[Review, dict[str, Top]]:
+    return summary.review(log, question, summary.Highlights()), rankings(log, question, *KINDS)
+
+
 def _moments(log: Log, question: Question) -> tuple[summary.Highlights, Sequence[milestones.Milestone]]:
     return summary.find_highlights(log, question), milestones.milestones(log, question)
 
 
-def with_tops(log: Log, question: Question, query: Callable[[Log, Question], T]) -> tuple[T, dict[str, Top]]:
-    """Return the result of a query, and the ranking of each kind, with its movement."""
-    return query(log, question), {kind: top.top(log, question, kind) for kind in KINDS}
+def rankings(log: Log, question: Question, *kinds: str) -> dict[str, Top]:
+    """Return the ranking of each kind, with its movement."""
+    return {kind: top.top(log, question, kind) for kind in kinds}
 
 
 def about_period(page: ListenerPage, request: Request) -> tuple[Question, dict[str, Any]]:

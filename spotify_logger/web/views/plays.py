@@ -21,16 +21,16 @@ from spotify_logger.monitoring.status import now_playing
 from spotify_logger.queries import charts, summary
 from spotify_logger.queries import timeline as queries
 from spotify_logger.queries.question import Question
-from spotify_logger.queries.sql import CONTEXTS, NOUNS, Log
+from spotify_logger.queries.sql import ALBUMS, ARTISTS, CONTEXTS, NOUNS, SHOWS, TRACKS, Log
 from spotify_logger.queries.timeline import DayTimeline, Line, Memories, Timeline
-from spotify_logger.queries.top import names
+from spotify_logger.queries.top import Top, names
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.hide import deleted_plays
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, first_days, read_day, search_text
 from spotify_logger.web.templating import catalog_key_of_play
-from spotify_logger.web.views.periods import ranked_keys, with_tops
+from spotify_logger.web.views.periods import ranked_keys, rankings
 
 PERIODS = {
     "day": "today",
@@ -58,14 +58,16 @@ async def home(page: ListenerPage, request: Request) -> Response:
     year_ago = first_days(page.today)[TWELVE_MONTHS]
     monday = year_ago - timedelta(days=year_ago.weekday())
     twelve_months = RequestParams({"since": str(monday)}).question()
-    (stats, ranked), activity, (timeline, day), memories, now = await asyncio.gather(
-        page.ask(request, with_tops, question, summary.stats),
+    (stats, ranked), more, activity, (timeline, day), memories, now = await asyncio.gather(
+        page.ask(request, _stats, question),  # one half of the figures, which take equally long
+        page.ask(request, rankings, question, ARTISTS, ALBUMS),
         page.ask(request, charts.course, twelve_months, DAY),
         _latest_plays(page, request),
         _memories(page, request, page.today),
         page.observe(now_playing),
     )
     state = await page.live.status()
+    ranked |= more
     keys = [*ranked_keys(ranked), *([catalog_key_of_play(now.now)] if now.now else [])]
     answer = page.render(
         request,
@@ -163,6 +165,10 @@ async def pick_day(_: ListenerPage, request: Request) -> Response:
 async def _latest_plays(page: ListenerPage, request: Request) -> tuple[Timeline, DayTimeline]:
     question = page.params(request).question(limit=LATEST_PLAYS, period=False)
     return await page.ask(request, _latest, question, page.today)
+
+
+def _stats(log: Log, question: Question) -> tuple[summary.Stats, dict[str, Top]]:
+    return summary.stats(log, question), rankings(log, question, TRACKS, SHOWS)
 
 
 def _latest(log: Log, question: Question, today: date) -> tuple[Timeline, DayTimeline]:
