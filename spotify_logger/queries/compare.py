@@ -8,16 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from spotify_logger.core.batched import batched
 from spotify_logger.core.catalog import Artist, CatalogEntry, recordings
 from spotify_logger.core.times import utc_time
 from spotify_logger.queries import sql
 from spotify_logger.queries.index_sync import read_entries
 from spotify_logger.queries.question import TIME, Question
 from spotify_logger.queries.sql import Log
-from spotify_logger.queries.top import Line, best
-
-ASKED_AT_ONCE = 500  # values of a query
+from spotify_logger.queries.top import best
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +83,16 @@ def _played(log: Log, kind: str, same: Mapping[str, str]) -> dict[str, _Played]:
     return found
 
 
-def _first_plays(log: Log, kind: str, question: Question, groups: Sequence[str]) -> dict[str, int]:
-    """Return the second of the first play that counts of groups, even before the period."""
-    end, found = sql.bounds(question.period)[1], dict[str, int]()
-    for some in batched(groups, ASKED_AT_ONCE):
-        # Not as JSON, in which a NUL ends a text for SQLite.
-        query = f"""SELECT grouped, min(second) FROM ({sql.groups(kind, exact=question.exact)}) AS members
-                CROSS JOIN plays ON plays.item = members.item JOIN items ON items.id = plays.item
-            WHERE grouped IN ({", ".join("?" * len(some))}) AND second < ? AND {sql.counts(question)}
-            GROUP BY grouped"""
-        found |= log.rows(query, *some, end)
-    return found
+def _first_plays(log: Log, kind: str, question: Question, groups: Iterable[str]) -> dict[str, int]:
+    """Return the seconds of the first plays that count of groups, even before the period. Makes `shown`."""
+    log.drop_table("shown")
+    log.database.execute("CREATE TEMP TABLE shown (grouped TEXT PRIMARY KEY) WITHOUT ROWID")
+    log.database.executemany("INSERT INTO shown VALUES (?)", ((group,) for group in groups))
+    query = f"""SELECT grouped, min(second) FROM shown
+            JOIN ({sql.groups(kind, exact=question.exact)}) AS members USING (grouped)
+            JOIN plays ON plays.item = members.item JOIN items ON items.id = plays.item
+        WHERE second < ? AND {sql.counts(question)} GROUP BY grouped"""
+    return dict(log.rows(query, sql.bounds(question.period)[1]))
 
 
 def _same_recordings(logs: Sequence[Log]) -> dict[str, str]:
@@ -125,13 +121,11 @@ def _lines(
         return -min(measures), -sum(measures), pair[0].groups[0]
 
     shown = sorted(pairs, key=order)[: question.limit]
-    named = dict[str, Line]()
-    for some in batched([ours.groups[0] for ours, _ in shown], ASKED_AT_ONCE):
-        named |= best(logs[0], question, kind, -1, f"grouped IN ({', '.join('?' * len(some))})", *some)
     first_plays = [
-        _first_plays(log, kind, question, [group for each in played for group in each.groups])
-        for log, played in zip(logs, zip(*shown, strict=True), strict=False)
+        _first_plays(log, kind, question, [group for pair in shown for group in pair[number].groups])
+        for number, log in enumerate(logs)
     ]
+    named = best(logs[0], question, kind, -1, "grouped IN shown")
     lines = []
     for rank, (ours, theirs) in enumerate(shown, 1):
         line, both = named[ours.groups[0]], (ours, theirs)
