@@ -131,10 +131,10 @@ class PlayChecker:
     def observe(self, body: object, stamp_ms: int, monotonic_ms: int) -> None:
         player_state, last = read_player_state(body), self.tracker.seen.last
         check_fields(player_state.fields)
-        may_begin = can_be_played(body) and (player_state.playing or (last is not None and last.playing))
+        may_begin = can_be_played(body) and (player_state.playing or last.playing)
         changed = self.tracker.observe(player_state, stamp_ms, monotonic_ms)
-        elapsed = 0 if last is None else self.tracker.seen.now - last.at
-        if last is not None and last.progress_ms is None:
+        elapsed = self.tracker.seen.now - last.at if last.at else 0
+        if last.at and last.progress_ms is None:
             elapsed = sys.maxsize  # its position was unknown: it was played since it began, at most
         for play in changed:
             check_play(play)

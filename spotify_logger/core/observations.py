@@ -30,8 +30,8 @@ SEAMLESS_MS = 5_000  # an item that starts this soon after the previous one coul
 class Observation:
     """What is kept of an answer, to compare later ones with."""
 
-    uri: str  # of the item; empty for an advertisement and in a private session
-    at: int  # the moment of the answer
+    uri: str = ""  # of the item; empty for an advertisement and in a private session
+    at: int = 0  # the moment of the answer; 0 if there was none
     progress_ms: int | None = None  # the position; None if the answer lacked it
     playing: bool = False  # in public
     changed_ms: int | None = None  # Spotify's `timestamp`
@@ -46,8 +46,8 @@ class Pace:
     jump whenever the player reports where it is; from its first answer on, both make the same line.
     """
 
-    at: int  # the moment of the first answer, and its position
-    progress_ms: int
+    at: int = 0  # the moment of the first answer, and its position; 0 if there was none
+    progress_ms: int = 0
     rate: float = 1.0
     estimate: float = 1.0  # the latest one; it is the rate when the next one confirms it
 
@@ -82,14 +82,14 @@ class Observations:
     """What is known about the player from its states so far."""
 
     play: tuple[int, int] | None = None  # the second and `ms_played` of the open play
-    last: Observation | None = None  # the last answer that brought information
-    previous: Observation | None = None  # the last one about the item before that of `last`
+    last: Observation = Observation()  # the last answer that brought information
+    previous: Observation = Observation()  # the last one about the item before that of `last`
     unseen: int | None = None  # when the first answer without information came after `last`
     answered: int | None = None  # when the answer before the current one came
     hidden: PrivateSession | None = None  # the private session since `last`
     blind: bool = False  # whether there was a gap since `last`: what happened meanwhile is unknown
     left: dict[str, int] = field(default_factory=dict)  # the positions at which items were left, by URI
-    pace: Pace | None = None  # of the latest episode
+    pace: Pace = Pace()  # of the latest episode
     state: PlayerState = NO_STATE  # the current answer
     before: PlayerState = NO_STATE  # the answer before it
     now: int = 0  # the moment of the current answer; before it came, that of the last one before a restart
@@ -111,13 +111,11 @@ class Observations:
 
     def is_in_order(self) -> bool:
         """Return whether the moments are in chronological order; those of damaged JSON may not be."""
-        seen, answered = [each for each in (self.previous, self.last) if each is not None], self.answered or 0
+        seen, pace, answered = (self.previous, self.last), self.pace, self.answered or 0
         hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
         moments = [0, *(each.at for each in seen), *hidden, answered, MAX_STAMP_MS]
         is_plausible = all(0 <= (each.doubted or 0) <= each.at for each in seen)
-        if self.pace is not None:
-            rates = (self.pace.rate, self.pace.estimate)
-            is_plausible &= self.pace.at <= answered and MIN_RATE <= min(rates) <= max(rates)
+        is_plausible &= pace.at <= answered and min(pace.rate, pace.estimate) >= MIN_RATE
         return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= answered
 
     def recall(self, play: Play) -> Self:
@@ -148,7 +146,7 @@ class Observations:
         """Return these observations with the current answer as the last one with information."""
         state, last, previous, left = self.state, self.last, self.previous, self.left
         uri, is_playing = ("", False) if state.private else (state.uri, state.playing)
-        if last is not None and last.uri != uri:
+        if last.uri != uri:
             previous = last
             if last.uri and last.progress_ms is not None:
                 others = [(other, position) for other, position in left.items() if other != last.uri]
@@ -159,13 +157,12 @@ class Observations:
             self, last=kept, previous=previous, left=left, pace=pace, unseen=None, hidden=None, blind=False
         )
 
-    def _learnt_pace(self) -> Pace | None:
+    def _learnt_pace(self) -> Pace:
         """Return the pace after the current answer; a pause or another episode begins another line."""
         last, pace, position = self.last, self.pace, self.state.progress_ms
         if not is_episode(self.state.item) or position is None or not self.state.playing:
             return pace
-        pace = pace or Pace(self.now, position)
-        is_same = last is not None and last.uri == self.state.uri and last.playing
+        is_same = pace.at > 0 and last.uri == self.state.uri and last.playing
         is_sought = pace.rate != 1 and self.changed_within(self.last_at, self.now) is not None
         if not is_same or self.advanced is None or self.blind or self.hidden is not None or is_sought:
             return Pace(self.now, position, pace.rate)
@@ -176,7 +173,7 @@ class Observations:
 
     def rate_of(self, item: Item | None) -> float:
         """Return the milliseconds that the position of an item advances in one while it plays."""
-        return self.pace.rate if self.pace is not None and is_episode(item) else 1.0
+        return self.pace.rate if is_episode(item) else 1.0
 
     def longest_ms(self, progress: int) -> int:
         """Return the most milliseconds in which the current item, at any rate, has reached its position."""
@@ -186,13 +183,12 @@ class Observations:
 
     def position_after(self, item: Item, played: int) -> int:
         """Return the position of an item after it has played for so long since `last`."""
-        known = 0 if self.last is None else self.last.progress_ms or 0
-        position, at = known + played, self.last_at + played
-        return self._foreseen(item, position, at) if self.was_playing else position
+        position = (self.last.progress_ms or 0) + played
+        return self._foreseen(item, position, self.last_at + played) if self.last.playing else position
 
     def _foreseen(self, item: Item | None, position: int, at: int) -> int:
         """Return the position of an item at a moment, from its pace, or else a position."""
-        return position if self.pace is None or self.rate_of(item) == 1 else self.pace.position(at)
+        return position if self.rate_of(item) == 1 else self.pace.position(at)
 
     def hide(self) -> Self:
         """Return these observations with the current answer as one from a private session."""
@@ -211,7 +207,7 @@ class Observations:
 
     def natural_end(self, play: Play | None) -> int | None:
         """Return when a play that was playing would end if it simply played on; None if unknown."""
-        if play is None or self.last is None or not self.last.playing:
+        if play is None or not self.last.playing:
             return None
         left = self._left_ms(play.item, self.last.progress_ms, self.last.at)
         return None if left is None else self.last.at + max(0, left)
@@ -225,7 +221,7 @@ class Observations:
     @property
     def last_at(self) -> int:
         """When information last came; `now` if never."""
-        return self.now if self.last is None else self.last.at
+        return self.last.at or self.now
 
     @property
     def elapsed(self) -> int:
@@ -233,14 +229,9 @@ class Observations:
         return self.now - self.last_at
 
     @property
-    def was_playing(self) -> bool:
-        """Whether it was playing, not in private, when information last came."""
-        return self.last is not None and self.last.playing
-
-    @property
     def advanced(self) -> int | None:
         """By how many milliseconds the position differs from the last known one; None if unknown."""
-        if self.last is None or self.last.progress_ms is None or self.state.progress_ms is None:
+        if self.last.progress_ms is None or self.state.progress_ms is None:
             return None
         return self.state.progress_ms - self.last.progress_ms
 
@@ -249,7 +240,7 @@ class Observations:
         """The earliest moment at which a new item can have begun; None if there is no limit."""
         if self.answered is not None and self.unseen is not None and self.answered - self.unseen >= BLIP_MS:
             return self.answered
-        return None if self.last is None else self.last.at
+        return self.last.at or None
 
     def changed_within(self, earliest: int, latest: int) -> int | None:
         """Return when the state changed, by Spotify's `timestamp`; None unless within the two moments."""
@@ -265,22 +256,22 @@ class Observations:
             return not state.private
         if self.starts_again(play):
             return False
-        if previous is not None and previous.uri == state.uri and previous.changed_ms is not None:
+        if previous.uri == state.uri and previous.changed_ms is not None:
             # A cached answer about the previous item, exactly repeated, while another already plays.
             return (previous.progress_ms, previous.changed_ms) == (state.progress_ms, state.changed_ms)
-        if last is None or not last.uri or last.uri != state.uri or state.private:
+        if not last.uri or last.uri != state.uri or state.private:
             return False
         if self.advanced is None:
-            return state.progress_ms is None and not (state.playing or self.was_playing)
+            return state.progress_ms is None and not (state.playing or self.last.playing)
         stands_still = -step_back_ms(state.duration_ms) <= self.advanced <= 0
-        return stands_still and self.was_playing and state.playing
+        return stands_still and self.last.playing and state.playing
 
     def may_be_over(self) -> bool:
         """Return whether an item that should have ended long ago is said to play: the answer may be stale."""
         last, state, earliest = self.last, self.state, self.earliest_start
         if state.duration_ms is None or state.changed_ms is None or not state.playing:
             return False
-        if last is not None and last.doubted is not None and last.uri == state.uri:
+        if last.doubted is not None and last.uri == state.uri:
             return False
         was_away = earliest is None or self.now - earliest > AWAY_MS
         return was_away and self.stamp_ms - state.changed_ms > state.duration_ms + AWAY_MS
@@ -295,7 +286,7 @@ class Observations:
             return False
         position, duration = self.state.progress_ms or 0, play.item.duration_ms
         has_fallen = self.advanced < -step_back_ms(duration)
-        reached = self.position_after(play.item, self.elapsed if self.was_playing else 0)
+        reached = self.position_after(play.item, self.elapsed if self.last.playing else 0)
         if has_fallen and duration is not None:
             beyond_end = reached - duration + near_end_ms(duration)
             if beyond_end >= 0 and position <= beyond_end + JITTER_MS:
@@ -305,14 +296,14 @@ class Observations:
             return False
         changed = self.changed_within(self.last_at, self.now)
         if not self.state.playing:
-            return has_fallen and (self.was_playing or position <= SILENT_MS)
+            return has_fallen and (self.last.playing or position <= SILENT_MS)
         is_behind = has_fallen or (changed is not None and reached - position > SEAMLESS_MS)
         return is_behind and (changed is None or abs(self.now - position - changed) <= SILENT_MS)
 
     def is_relinked(self, play: Play) -> bool:
         """Return whether a play goes on under another ID of its recording: at the same position."""
         last, item, advanced = self.last, self.state.item, self.advanced
-        if item is None or item.uri == play.item.uri or last is None or last.uri != play.item.uri:
+        if item is None or item.uri == play.item.uri or last.uri != play.item.uri:
             return False
         if advanced is None or not -step_back_ms(item.duration_ms) <= advanced <= self.elapsed + JITTER_MS:
             return False
@@ -325,7 +316,8 @@ class Observations:
         Where Spotify's `timestamp` says when the state changed last, what was played after that is known, and
         the position tells the rest. A position that the time cannot explain was sought: then only time tells.
         """
-        advanced, elapsed, was, is_playing = self.advanced, self.elapsed, self.was_playing, self.state.playing
+        advanced, elapsed = self.advanced, self.elapsed
+        was, is_playing = self.last.playing, self.state.playing
         if self.hidden is not None and advanced is not None:
             # It turned private and public again somewhere between two answers each: half of that is public.
             return max(0, min(advanced, elapsed) - (self.hidden.ended - self.hidden.begun)) // 2
@@ -344,9 +336,9 @@ class Observations:
 
     def _is_position_real(self, changed: int | None) -> bool:
         """Return whether the position advances in real time, which that of an episode may not do."""
-        if self.blind or self.last is None or not is_episode(self.state.item):
+        if self.blind or not is_episode(self.state.item):
             return True
-        if not self.was_playing or not self.state.playing:
+        if not self.last.playing or not self.state.playing:
             return changed is None
         is_back = abs(self.elapsed - (self.advanced or 0) - SKIP_BUTTON_MS) <= JITTER_MS
         is_report = self.state.changed_ms == self.last.changed_ms

@@ -27,34 +27,32 @@ class Tracker:
     """
 
     def __init__(self, newest: Play | None = None, memory: str = "") -> None:
-        self.play: Play | None = None  # the open play
         self.seen = Observations.restore(memory)
-        self._begun = 0  # where the open play starts on the timeline
-        self._played_until = 0  # when the open play last advanced
-        self._free_from_ms = 0  # stamp of the end of the previous play: the next may not start earlier
-        self._second = 0  # names the newest play
+        self._newest = newest
+        self._ahead_ms = 0  # of the timeline: how far the stamps of the open play are
         if newest is None:
             return
-        remembered = self.seen.play
-        self._second, is_open = newest.second, newest.end_reason is None
+        remembered, is_open = self.seen.play, newest.end_reason is None
         is_current = remembered == (newest.second, newest.ms_played)
-        if is_open:
-            self.play, self._begun, self._played_until = newest, newest.started_ms, newest.ended_ms
-            # A play may be seen only long after its end; `last` is that answer then.
-            seen_at = self.seen.last.at if is_current and self.seen.last is not None else 0
-            if self.seen.now - max(newest.ended_ms, seen_at) > 2 * OVER_AFTER_MS:
-                # It would have ended long before: this memory is damaged, or belongs to another one.
-                self.seen = Observations().recall(newest)
-        else:
-            self._free_from_ms = newest.ended_ms
+        # A play may be seen only long after its end; `last` is that answer then.
+        seen_at = self.seen.last.at if is_current else 0
+        if is_open and self.seen.now - max(newest.ended_ms, seen_at) > 2 * OVER_AFTER_MS:
+            # It would have ended long before: this memory is damaged, or belongs to another one.
+            self.seen = Observations().recall(newest)
         last = self.seen.last
         # A memory without a play, from after the newest one's end, knows of that end.
         is_complete = not is_open and remembered is None and self.seen.now >= newest.ended_ms
-        is_older = not is_complete and (last is None or last.at < newest.ended_ms)
-        is_garbled = is_open and last is not None and last.at < newest.started_ms
+        is_older = not is_complete and last.at < newest.ended_ms
+        is_garbled = is_open and 0 < last.at < newest.started_ms
         if is_garbled or (is_older and not is_current):
             # The process died between writing the play and writing its memory: the play is newer.
             self.seen = self.seen.recall(newest)
+
+    @property
+    def play(self) -> Play | None:
+        """The open play."""
+        newest = self._newest
+        return newest if newest is not None and newest.end_reason is None else None
 
     def serialize(self) -> str:
         """Return the JSON that another process needs to continue, besides the newest play."""
@@ -86,20 +84,20 @@ class Tracker:
     def note_gap(self) -> None:
         """Note that no answer came for longer than planned: what was played meanwhile is unknown."""
         seen = self.seen
-        if seen.last is not None:
+        if seen.last.at:
             self.seen = replace(seen, blind=True, unseen=seen.last.at if seen.unseen is None else seen.unseen)
 
     def _time_out(self, until: int) -> list[Play]:
         """Close a play that was paused or unobserved for too long, where it last advanced."""
         seen, play, natural = self.seen, self.play, self.seen.natural_end(self.play) or until
-        if play is None or until - self._played_until < OVER_AFTER_MS:
+        if play is None or until - self._played_until(play) < OVER_AFTER_MS:
             return []
         if seen.hidden is not None:
             return [self._lose(play)]
-        reason = self._reason(play, 0, UNKNOWN if seen.unseen is None and seen.was_playing else STOPPED)
+        reason = self._reason(play, 0, UNKNOWN if seen.unseen is None and seen.last.playing else STOPPED)
         is_hidden = seen.blind or natural < (seen.unseen or 0)
-        is_unknown = is_hidden and seen.was_playing and natural > seen.last_at
-        return [self._close(play, self._played_until, 0, UNKNOWN if is_unknown else reason)]
+        is_unknown = is_hidden and seen.last.playing and natural > seen.last_at
+        return [self._close(play, self._played_until(play), 0, UNKNOWN if is_unknown else reason)]
 
     @staticmethod
     def _longest(play: Play) -> int:
@@ -116,17 +114,15 @@ class Tracker:
             played = min(played, self._longest(play))
         if over := self._time_out(seen.now - played):
             return over + self._other(state)
-        if played:
-            end = seen.now if state.playing else seen.last_at + played
-            self._played_until = max(self._played_until, min(end, seen.now))
-        self.play = replace(self._extended(play, self._played_until, played), fields=state.fields)
+        end = seen.now if state.playing else min(seen.last_at + played, seen.now)
+        self._newest = replace(self._extended(play, end, played) if played else play, fields=state.fields)
         self.seen = seen.keep()
-        return [] if self.play == play else [self.play]
+        return [] if self._newest == play else [self._newest]
 
     def _other(self, state: PlayerState) -> list[Play]:
         """Leave the open play for another item, an advertisement, or the beginning of its own item."""
         seen, changed = self.seen, []
-        if self.play is None and seen.last is not None and seen.last.uri == state.uri:
+        if self.play is None and seen.last.uri == state.uri:
             begun = self._beginning_of_resumed(state)
         elif state.playing or state.is_advertisement:
             begun = self._beginning_of_playing(state)
@@ -147,17 +143,17 @@ class Tracker:
         longest = self._longest(play) if natural is None else natural - seen.last_at
         if seen.hidden is not None:
             # After a gap, the start of the private session is unknown.
-            is_known = seen.was_playing and not seen.blind
+            is_known = seen.last.playing and not seen.blind
             return min((seen.hidden.begun - seen.last_at) // 2, longest) if is_known else 0
         was_seen = seen.unseen is None or left - seen.last_at <= BLIP_MS
         if natural is None:
             # Its natural end is unknown; while it was observed, it played until it was left.
-            return min(left - seen.last_at, longest) if seen.was_playing and was_seen else 0
+            return min(left - seen.last_at, longest) if seen.last.playing and was_seen else 0
         if seen.rate_of(play.item) != 1:
             natural = max(natural, min(left, natural + BLIP_MS))  # it is only estimated
         if left > natural + SEAMLESS_MS:
             return 0  # only `recently-played` can tell whether it was played to its end
-        was_followed = natural - left <= near_end_ms(natural - self._begun)
+        was_followed = natural - left <= near_end_ms(natural + self._ahead_ms - play.started_ms)
         return min(left, natural) - seen.last_at if was_seen or was_followed else 0
 
     def _beginning_of_playing(self, state: PlayerState) -> int:
@@ -167,7 +163,7 @@ class Tracker:
             return self._guess(seen.now if earliest is None else earliest, seen.now)
         rate, is_spoken = seen.rate_of(state.item), is_episode(state.item)
         begun = seen.now - round(progress / rate)
-        last_at = begun if seen.last is None else seen.last.at
+        last_at = seen.last.at or begun
         is_confirmed = seen.changed_within(begun - SILENT_MS, begun + SILENT_MS) is not None
         if is_confirmed and begun >= last_at and not is_spoken:
             return begun
@@ -191,7 +187,7 @@ class Tracker:
     def _beginning_of_paused(self, state: PlayerState) -> int | None:
         """Return where a paused item began, if it took over from a playing one at its own beginning."""
         seen, progress, earliest = self.seen, state.progress_ms, self.seen.earliest_start
-        if progress is None or not seen.was_playing or earliest is None:
+        if progress is None or not seen.last.playing or earliest is None:
             return None
         if not SILENT_MS < progress <= seen.now - earliest + JITTER_MS:
             return None
@@ -202,7 +198,7 @@ class Tracker:
     def _beginning_of_resumed(self, state: PlayerState) -> int | None:
         """Return where an item without a play continues, e.g. after a long pause or a private session."""
         seen, last, progress = self.seen, self.seen.last, state.progress_ms
-        if last is None or not state.playing or progress is None:
+        if not state.playing or progress is None:
             return None
         if last.doubted is not None:
             return last.doubted
@@ -223,54 +219,58 @@ class Tracker:
         return (earliest + latest) // 2 if changed is None else changed
 
     def _open(self, item: Item, state: PlayerState, begun: int) -> Play:
-        now = self.seen.now
-        begun_ms = self.seen.stamp_ms - (now - begun)
-        started_ms = max(begun_ms, self._free_from_ms)
-        self._begun = min(now, begun + started_ms - begun_ms)
-        played = now - self._begun
+        now, stamp_ms, second, free_from_ms = self.seen.now, self.seen.stamp_ms, 0, 0
+        if self._newest is not None:  # the next may not start before it ended
+            second, free_from_ms = self._newest.second + 1, self._newest.ended_ms
+        started_ms = max(stamp_ms - (now - begun), free_from_ms)
+        self._ahead_ms = max(started_ms, stamp_ms) - now
+        lasted = played = now + self._ahead_ms - started_ms
         if not (state.playing and is_episode(item)):
             known = item.duration_ms if state.progress_ms is None else state.progress_ms
-            played = played if known is None else min(played, known)
-        self._played_until = now if state.playing else self._begun + played
-        self._second = max(started_ms // 1000, self._second + 1)
-        opened = Play(self._second, item, started_ms, started_ms, 0, fields=state.fields)
-        self.play = self._extended(opened, self._played_until, played)
-        return self.play
+            played = lasted if known is None else min(lasted, known)
+        ended_ms = started_ms + (lasted if state.playing else played)
+        second = max(started_ms // 1000, second)
+        self._newest = Play(second, item, started_ms, ended_ms, played, fields=state.fields)
+        return self._newest
 
     def _leave(self, play: Play, left: int) -> Play:
         """Close a play that another item, or an advertisement, followed at the moment `left`."""
-        seen, left = self.seen, max(left, self._played_until)
+        seen, played_until = self.seen, self._played_until(play)
+        left = max(left, played_until)
         played = max(0, self._played_before_leaving(play, left))
-        played_until = seen.last_at + played if played else self._played_until
-        may_have_gone_on = seen.was_playing and (seen.natural_end(play) or left) > seen.last_at
+        may_have_gone_on = seen.last.playing and (seen.natural_end(play) or left) > seen.last_at
         if may_have_gone_on and not played and left - seen.last_at > SEAMLESS_MS:
-            return self._close(play, self._played_until, 0, UNKNOWN)
+            return self._close(play, played_until, 0, UNKNOWN)
+        played_until = seen.last_at + played if played else played_until
         if left - played_until >= OVER_AFTER_MS:
             return self._close(play, played_until, played, self._reason(play, played, STOPPED))
-        shown_until = played_until if seen.was_playing or seen.unseen is not None else seen.last_at
+        shown_until = played_until if seen.last.playing or seen.unseen is not None else seen.last_at
         end = left if left - shown_until <= SEAMLESS_MS else shown_until  # followed by silence
         return self._close(play, end, played, self._reason(play, played, SKIPPED))
 
     def _lose(self, play: Play) -> Play:
         """Close a play that continued in private: where it last advanced, or a little later."""
         played = self._played_before_leaving(play, self.seen.now)
-        return self._close(play, self._played_until + played, played, UNKNOWN)
+        return self._close(play, self._played_until(play) + played, played, UNKNOWN)
 
     def _close(self, play: Play, end: int, played: int, reason: str) -> Play:
         """Close the open play at a moment, `played` milliseconds longer than before."""
-        closed = replace(self._extended(play, max(end, self._played_until), played), end_reason=reason)
-        self._free_from_ms, self.play = closed.ended_ms, None
-        return closed
+        self._newest = replace(self._extended(play, end, played), end_reason=reason)
+        return self._newest
+
+    def _played_until(self, play: Play) -> int:
+        """Return the moment at which the open play last advanced."""
+        return play.ended_ms - self._ahead_ms
 
     def _extended(self, play: Play, end: int, played: int) -> Play:
-        """Return the open play with another end, `played` milliseconds longer, never longer than it took."""
-        length = end - self._begun
-        ms_played = min(play.ms_played + played, length)
-        return replace(play, ended_ms=play.started_ms + length, ms_played=ms_played)
+        """Return the open play with a later end, `played` milliseconds longer, never longer than it took."""
+        ended_ms = max(play.ended_ms, end + self._ahead_ms)
+        ms_played = min(play.ms_played + played, ended_ms - play.started_ms)
+        return replace(play, ended_ms=ended_ms, ms_played=ms_played)
 
     def _reason(self, play: Play, played: int, otherwise: str) -> str:
         duration, position = play.item.duration_ms, self.seen.position_after(play.item, played)
-        if self.seen.last is not None and self.seen.last.progress_ms is None:
+        if self.seen.last.progress_ms is None:
             position = play.ms_played + played
         rate = self.seen.rate_of(play.item)
         is_unfinished = duration is None or position < duration - rate * near_end_ms(duration)
