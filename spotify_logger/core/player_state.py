@@ -82,12 +82,12 @@ def dict_get(d: object, path: str) -> object | None:
 
 
 def redis_convert(d: Mapping[str, object]) -> dict[str, FieldValue]:
-    """Convert values for a Redis hash: booleans become 1 and 0; only text and whole numbers are kept."""
+    """Convert values for a Redis hash: booleans become 1 and 0; blanks and other types are left out."""
     flat: dict[str, FieldValue] = {}
     for key, value in d.items():
         if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
             flat[key] = int(value)
-        elif isinstance(value, str):
+        elif isinstance(value, str) and value:
             flat[key] = storable(value)
     return flat
 
@@ -137,12 +137,12 @@ def read_item(raw: object) -> Item | None:
         "duration_ms": duration,
         "cover": dict_get(covers[0], "url") if isinstance(covers, list) and covers else None,
     }
-    return Item(key, uri, duration or None, _without_blanks(catalog))
+    return Item(key, uri, duration or None, redis_convert(catalog))
 
 
 def playback_fields(item: Item, body: object) -> dict[str, FieldValue]:
     """Return the fields of the `listening:` hash of an item in a response; invalid values are left out."""
-    fields = _without_blanks(
+    fields = redis_convert(
         {
             "id": "" if item.key.startswith("local:") else item.key.partition(":")[2],
             **{name: item.catalog.get(name) for name in ITEM_FIELDS},
@@ -183,10 +183,6 @@ def _artists(values: object) -> list[tuple[str, str]]:
     listed = values if isinstance(values, list) else []
     found = [redis_convert(value) for value in listed if isinstance(value, Mapping)]
     return [(str(each.get("name", "")), str(each.get("id", ""))) for each in found]
-
-
-def _without_blanks(d: Mapping[str, object]) -> dict[str, FieldValue]:
-    return {key: value for key, value in redis_convert(d).items() if value != ""}
 
 
 def whole_number(value: object) -> int | None:
