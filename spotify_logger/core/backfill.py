@@ -142,9 +142,8 @@ def _fitted(plays: Sequence[Play], recent: RecentPlay, since_ms: int, now_ms: in
 def _make_room(log: dict[matching.Identity, Play], new: Play) -> None:
     """Shorten the backfilled plays that overlap a newly found one."""
     for key, play in log.items():
-        overlaps = play.started_ms < new.ended_ms < play.ended_ms
         free_ms = play.ended_ms - new.ended_ms
-        if play.source == BACKFILL and overlaps and play.ms_played > free_ms:
+        if play.source == BACKFILL and 0 < free_ms < play.ms_played:
             log[key] = replace(play, ms_played=free_ms, end_reason=_reason(play, free_ms))
 
 

@@ -113,8 +113,7 @@ def distance_ms(
         return apart_ms if apart_ms <= SAME_END_MS else None
     if _ended_at_start(play, ended_ms) or _may_be_repetition(play, ended_ms):
         return None
-    is_within = play.end_reason is None and ended_ms <= play_ended_ms
-    if ended_ms >= play.started_ms - SAME_END_MS and (is_within or apart_ms <= UNSEEN_END_MS):
+    if ended_ms >= play.started_ms - SAME_END_MS and (play.end_reason is None or apart_ms <= UNSEEN_END_MS):
         return apart_ms
     moments = (other.ended_ms if other.source == BACKFILL else other.started_ms for other in later)
     # Something else was played after it and well before the item ended.
