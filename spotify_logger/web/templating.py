@@ -1,17 +1,17 @@
 """Jinja templates, and what they refer to: filters, static files, and the covers and links of rows."""
 
 import asyncio
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
+from zlib import crc32
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -61,10 +61,6 @@ class Assets(StaticFiles):
         paths = (path for folder in self.all_directories for path in sorted(Path(folder).iterdir()))
         digest = sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
         self.path = f"/static/{digest[:12]}"
-
-    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """Return the path and the state of a file, if there is one."""
-        return super().lookup_path(path) if path.isprintable() else ("", None)  # up to 0.52, NUL is an error
 
     def file_response(self, *about: Any, **more: Any) -> Response:  # noqa: ANN401 - those of Starlette
         """Return a response that browsers cache."""
@@ -139,10 +135,7 @@ class Templates:
             "day": partial(_written, DAY_FORM),
             "long_date": partial(_written, f"%A, {DAY_FORM}"),
             "week_end": lambda monday: str(date.fromisoformat(monday) + timedelta(days=6)),
-            # Always the same for one name.
-            "tile_color": lambda name: (
-                blake2b(name.encode(errors="replace"), digest_size=1).digest()[0] % TILE_COLORS
-            ),
+            "tile_color": lambda name: crc32(name.encode(errors="replace")) % TILE_COLORS,
             "initial": lambda name: next(filter(str.isalnum, name), "?").upper()[:1],
             "small_cover": lambda cover: cover.replace(MIDDLE, SMALL),
             "shade": lambda value, most: value and most and max(1, -int(-value * SHADES // most)),
