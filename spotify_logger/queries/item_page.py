@@ -47,7 +47,7 @@ class ItemReport(Line):
     number_of_albums: int
     tracks: Sequence[Line]  # of an artist or an album; the episodes of a show
     albums: Sequence[Line]  # of an artist
-    ids: Sequence[Line]  # of a track, each with the name of its album
+    ids: Sequence[Line]  # of a track or an episode, each with the name of its album
     others: Sequence[Mapping[str, str | int]]  # of the same name: the text that selects each, and its plays
 
 
@@ -137,7 +137,7 @@ def _report(log: Log, question: Question, kind: str, grouped: str, lines: Sequen
         periods=day_sums.by_year_or_month(days, question.period),
         hours=[Sums("hour", hour, *amount) for hour, amount in enumerate(hours)],
         **_parts(log, question, kind),
-        ids=[Line(*row) for row in log.rows(query, question.limit)] if kind == sql.TRACKS else [],
+        ids=[] if kind in PARTS else [Line(*row) for row in log.rows(query, question.limit)],
         others=[{"text": other.text, "plays": other.plays} for other in others],
     )
 

@@ -62,10 +62,9 @@ async def item(page: ListenerPage, request: Request) -> Response:
     data = await page.ask(request, item_page.page, params.question("by", "min"), f"{kind}s", text)
     found = data.found
     keys = [line.key for line in data.candidates[:DEFAULT_LIMIT]]
-    album, latest = "", None
+    latest = None
     if found:
         keys = [found.key, *(line.key for part in (found.tracks, found.albums, found.ids) for line in part)]
-        (album,) = (await page.run(lambda store: next(store.catalog([found.key], ["album"]))))[1]
         question = params.question("min", limit=PLAYS_OF_ITEM)
         latest = await page.ask(request, timeline.recent, question, f"{kind}s", found.text)
         keys += [catalog_key_of_play(line) for line in latest.lines]
@@ -76,7 +75,6 @@ async def item(page: ListenerPage, request: Request) -> Response:
         text=text,
         data=data,
         params=params,
-        album=album,
         links=await page.links(keys),
         latest=latest,
         lines=DEFAULT_LIMIT,
