@@ -33,7 +33,6 @@ from spotify_logger.web.templating import API_PATH, JSON, cacheable, problem
 Families = dict[str, CounterMetricFamily | GaugeMetricFamily]
 COUNTED = ("min", *(PERIOD := ("since", "until", "year", "month", "last", "tz")))
 NOUNS = ("track", "artist", "album", "episode", "show")
-KINDS_OF_KEY = {*NOUNS, "spotify", "local"}  # what keys and URIs begin with
 RANKED = ("by", "n", "exact", *COUNTED)
 MAX_WRONG_TOKENS = 100  # in a minute, from an address: a dashboard with an old one sends many
 OF_A_YEAR = ("year", "tz", "min", "by")
@@ -144,9 +143,9 @@ class Api:
         query, names = load_query(endpoint.command), QUERIES[endpoint.command][2:]
         options = {**endpoint.options, "day": read_day(question, texts.get("day", "today"))}
         candidates = [search_text(texts, "q")]
-        for noun, text in request.path_params.items():  # a key or a URI, or else an ID, or a name
-            is_key = text.partition(":")[0] in KINDS_OF_KEY
-            candidates = [text] if is_key or not text.strip() else [f"{noun}:{text}", text]
+        for noun, text in request.path_params.items():  # an ID, which has no colon; or a key, a URI or a name
+            is_whole = ":" in text or not text.strip()
+            candidates = [text] if is_whole else [f"{noun}:{text}", text]
         for text in candidates:
             about = [{**options, "text": text}[name] for name in names]
             is_known, body = await page.ask(request, _answered, question, query, *about)
