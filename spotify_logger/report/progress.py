@@ -19,10 +19,7 @@ def progress_bar(screen: TextIO | Progress | None) -> Iterator[Progress]:
     if callable(screen):
         yield screen
         return
-    if screen is None or not screen.isatty():
-        yield lambda *_: None
-        return
-    shown_from = time.monotonic() + SHOWN_AFTER
+    is_shown, shown_from = screen is not None and screen.isatty(), time.monotonic() + SHOWN_AFTER
     with ExitStack() as stack:
 
         @cache
@@ -34,7 +31,7 @@ def progress_bar(screen: TextIO | Progress | None) -> Iterator[Progress]:
         task = cache(lambda step: bars().add_task(step))
 
         def show(step: str, done: int, total: int) -> None:
-            if time.monotonic() >= shown_from:
+            if is_shown and time.monotonic() >= shown_from:
                 bars().update(task(step), completed=done, total=total)
 
         yield show
