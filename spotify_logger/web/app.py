@@ -33,7 +33,7 @@ from spotify_logger.web.auth import (
     SecurityMiddleware,
     set_cookie,
 )
-from spotify_logger.web.listeners import Listeners
+from spotify_logger.web.listeners import Listeners, View
 from spotify_logger.web.request_params import read_form
 from spotify_logger.web.server import UPLOAD, ErrorLog, PageServer, listen
 from spotify_logger.web.templating import SCRIPT, TOKEN_PATHS, Assets, Templates, problem
@@ -44,13 +44,12 @@ MIN_PASSWORD_LENGTH = 10  # if other machines can reach the page
 STATUSES = {ArgumentTypeError: 400, ClientDisconnect: 400, SpotifyLoggerError: 503, Exception: 500}
 TITLES = {400: "Bad request", 404: "Page not found", 500: "Internal error", 503: "Something went wrong"}
 
-VIEWS = {
+VIEWS: dict[str, View] = {
     "/": plays.home,
     "/today": plays.today,
     "/live": plays.live,
     "/recent": plays.recent,
-    "/day": plays.pick_day,
-    "/day/{day}": plays.day,
+    **dict.fromkeys(("/day", "/day/{day}"), plays.day),
     "/top/{kind}": music.top,
     "/top/{kind}/image.svg": pictures.top,
     "/compare": music.compare,
@@ -66,7 +65,6 @@ VIEWS = {
     "/settings": personal.settings,
     UPLOAD: personal.import_state,
     "/health": personal.health,
-    "/health/login": personal.login_state,
 }
 FORMS = {
     "/health/login": personal.log_in,

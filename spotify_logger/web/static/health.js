@@ -1,5 +1,5 @@
 "use strict";
-// Polls for the login and reloads the page once it has arrived.
+// Asks for this page again until the login has arrived, and then shows the new one.
 
 {
   const POLL_MS = 2000;
@@ -7,12 +7,14 @@
 
   async function poll() {
     try {
-      const state = await (await fetch(`/health/login${query}`)).json();
-      if (state.done || !state.waiting) {
+      const text = await (await fetch(`/health${query}`)).text();
+      const login = new DOMParser().parseFromString(text, "text/html").getElementById("login");
+      const status = login.querySelector("#login-status"); // an error page has no login: the next poll tries again
+      if (!status) {
         location.reload();
         return;
       }
-      if (state.lines.length) document.getElementById("login-status").textContent = state.lines.at(-1);
+      document.getElementById("login-status").textContent = status.textContent;
     } catch {
       // The server is briefly unreachable; the next poll tries again.
     }

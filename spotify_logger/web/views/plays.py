@@ -6,11 +6,10 @@ from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from spotify_logger.core.day_sums import DAY
 from spotify_logger.core.periods import Zone
@@ -22,13 +21,13 @@ from spotify_logger.queries import charts, summary
 from spotify_logger.queries import timeline as queries
 from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import ALBUMS, ARTISTS, CONTEXTS, NOUNS, SHOWS, TRACKS, Log
-from spotify_logger.queries.timeline import DayTimeline, Line, Memories, Timeline
+from spotify_logger.queries.timeline import DayTimeline, Line, Timeline
 from spotify_logger.queries.top import Top, names
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.transfer.hide import deleted_plays
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.listeners import ListenerPage
-from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, first_days, read_day, search_text
+from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, read_day, search_text
 from spotify_logger.web.templating import catalog_key_of_play
 from spotify_logger.web.views.periods import ranked_keys, rankings
 
@@ -55,15 +54,12 @@ async def home(page: ListenerPage, request: Request) -> Response:
     period = next((each for each in wanted if each in PERIODS), DEFAULT_PERIOD)
     query = page.params(request).choices()[PERIODS[period]]
     question = RequestParams(query).question(limit=summary.TOP_COUNT)
-    year_ago = first_days(page.today)[TWELVE_MONTHS]
-    monday = year_ago - timedelta(days=year_ago.weekday())
-    twelve_months = RequestParams({"since": str(monday)}).question()
     (stats, ranked), more, activity, (timeline, day), memories, now = await asyncio.gather(
         page.ask(request, _stats, question),  # one half of the figures, which take equally long
         page.ask(request, rankings, question, ARTISTS, ALBUMS),
-        page.ask(request, charts.course, twelve_months, DAY),
+        page.ask(request, charts.course, RequestParams({}).question(), DAY),
         _latest_plays(page, request),
-        _memories(page, request, page.today),
+        page.ask(request, queries.on_this_day, page.params(request).question(period=False), page.today),
         page.observe(now_playing),
     )
     state = await page.live.status()
@@ -129,7 +125,8 @@ async def recent(page: ListenerPage, request: Request) -> Response:
 async def day(page: ListenerPage, request: Request) -> Response:
     """Show the plays of a day."""
     question = page.params(request).question("min", period=False)
-    this = read_day(question, request.path_params["day"])
+    text = request.path_params.get("day") or search_text(request.query_params, "day")  # of the date form
+    this = read_day(question, text or "today")
     data = await page.ask(request, queries.day, question, this)
     return page.render(
         request,
@@ -138,15 +135,10 @@ async def day(page: ListenerPage, request: Request) -> Response:
         before=str(this - timedelta(days=1)),
         after=str(this + timedelta(days=1)) if this < page.today else "",
         segments=day_segments(page.zone, this, data.timeline),
-        memories=await _memories(page, request, this),
+        memories=await page.ask(request, queries.on_this_day, question, this),
         deleted=await page.run(lambda store: _deleted(store, page.zone, this)),
         **await _about_plays(page, data.timeline),
     )
-
-
-async def _memories(page: ListenerPage, request: Request, day: date) -> Memories:
-    question = page.params(request).question(period=False)
-    return await page.ask(request, queries.on_this_day, question, day)
 
 
 def _deleted(store: Archive, zone: Zone, day: date) -> list[tuple[str, str | None, Mapping[str, str]]]:
@@ -154,12 +146,6 @@ def _deleted(store: Archive, zone: Zone, day: date) -> list[tuple[str, str | Non
     begin, end = zone.midnight(day), zone.midnight(day + timedelta(days=1))
     plays = deleted_plays(store, range(begin, end))
     return [(play_key(second), utc_time(second), {**it.item, **it.play}) for second, it in plays]
-
-
-async def pick_day(_: ListenerPage, request: Request) -> Response:
-    """Redirect from the date form to a day."""
-    wanted = search_text(request.query_params, "day") or "today"
-    return RedirectResponse(f"/day/{quote(wanted, safe='')}", 303)
 
 
 async def _latest_plays(page: ListenerPage, request: Request) -> tuple[Timeline, DayTimeline]:
