@@ -6,7 +6,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from spotify_logger.core.search_text import TextSearch
-from spotify_logger.core.text import fold
 from spotify_logger.queries import count, item_page, timeline
 from spotify_logger.queries import top as rankings
 from spotify_logger.queries.count import CountedTrack
@@ -102,11 +101,11 @@ async def suggest(page: ListenerPage, request: Request) -> Response:
 
 def _matching_pages(text: str, tracks: Iterable[CountedTrack]) -> list[tuple[str, str]]:
     """Return the kind and the name of the artists and albums whose words all occur in `text`."""
-    wanted, found = set(TextSearch(text).words), {}
+    wanted, found = set(TextSearch(text).words), dict[tuple[str, ...], tuple[str, str]]()
     for track in tracks:
         names = [*(("artist", name) for name in (track.artists, *track.artist_names)), ("album", track.album)]
         for kind, name in names:
             words = TextSearch(name).words
             if words and wanted.issuperset(words):
-                found[kind, fold(name)] = name
-    return [(kind, name) for (kind, _), name in found.items()]
+                found[kind, *words] = kind, name
+    return list(found.values())

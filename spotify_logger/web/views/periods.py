@@ -1,7 +1,7 @@
 """Listening over time: by hour, the history chart, the calendar and the year in review."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import groupby
@@ -66,8 +66,9 @@ async def review(page: ListenerPage, request: Request) -> Response:
         page.ask(request, _moments, question),
     )
     data = replace(data, **vars(highlights))
-    shown = (*reached, data.first_play, data.most_repeated, data.late_night, data.discovery)
-    about["links"] = await page.links([*ranked_keys(ranked), *(each.key for each in shown if each)])
+    lines = [line for each in ranked.values() for line in each.top]
+    shown = (*lines, *reached, data.first_play, data.most_repeated, data.late_night, data.discovery)
+    about["links"] = await page.links(each.key for each in shown if each)
     return page.render(request, "review.html", data=data, tops=ranked, milestones=reached, **about)
 
 
@@ -112,8 +113,3 @@ def _sum(hours: Sequence[HourOfWeek]) -> HourOfWeek:
     """Return the first of some hours, with what was played in all of them."""
     plays, heard_ms = sum(each.plays for each in hours), sum(each.heard_ms for each in hours)
     return replace(hours[0], plays=plays, heard_ms=heard_ms)
-
-
-def ranked_keys(rankings: Mapping[str, Top]) -> list[str]:
-    """Return the catalog keys of the lines of rankings."""
-    return [line.key for each in rankings.values() for line in each.top]

@@ -29,7 +29,7 @@ from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, read_day, search_text
 from spotify_logger.web.templating import catalog_key_of_play
-from spotify_logger.web.views.periods import ranked_keys, rankings
+from spotify_logger.web.views.periods import rankings
 
 PERIODS = {
     "day": "today",
@@ -64,7 +64,8 @@ async def home(page: ListenerPage, request: Request) -> Response:
     )
     state = await page.live.status()
     ranked |= more
-    keys = [*ranked_keys(ranked), *([catalog_key_of_play(now.now)] if now.now else [])]
+    keys = [line.key for each in ranked.values() for line in each.top]
+    keys += [catalog_key_of_play(now.now)] if now.now else []
     answer = page.render(
         request,
         "home.html",
