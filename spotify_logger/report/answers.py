@@ -96,7 +96,7 @@ def blocks(result: object, question: Question) -> Sequence[Block]:
 @singledispatch
 def csv_rows(result: object) -> Sequence[CsvRow]:
     """Return the result of a query as CSV rows: by default those of its list, in all columns."""
-    names = ("top", "week", "calendar", "periods")
+    names = ("top", "week", "calendar", "periods", "lines")
     return next((list(map(to_json, getattr(result, name))) for name in names if hasattr(result, name)), [])
 
 

@@ -59,11 +59,6 @@ def _(result: Timeline | DayTimeline) -> list[CsvRow]:
     ]
 
 
-@csv_rows.register
-def _(result: Memories) -> list[CsvRow]:
-    return [answers.columns(day, ("day", "plays", "heard_ms", "most")) for day in result.lines]
-
-
 def _row(zone: Zone, line: Mapping[str, Any], now_playing: str) -> tuple[str, str, str, str, str]:
     """Return when a play or gap began, what it was, and how much of it was heard, how it ended, and where."""
     if gap := line.get("gap"):
