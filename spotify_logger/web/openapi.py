@@ -20,7 +20,6 @@ from spotify_logger.web.templating import API_PATH, JSON, PROBLEM_JSON, cacheabl
 
 Schema = dict[str, Any]
 
-QUERIES = {each: OBSERVATIONS.get(each) or load_query(each) for each, *_ in ENDPOINTS.values()}
 TYPES = [{"type": name} for name in ("string", "integer", "number", "boolean", "null")]
 SIMPLE: Mapping[Any, Schema] = {
     **dict(zip((str, int, float, bool, type(None)), TYPES, strict=True)),
@@ -56,7 +55,7 @@ def description() -> str:
 
 def _operation(path: str, schemas: dict[str, Schema]) -> Schema:
     endpoint = ENDPOINTS[path]
-    query = QUERIES[endpoint.command]
+    query = OBSERVATIONS.get(endpoint.command) or load_query(endpoint.command)
     answer = _of(get_type_hints(query)["return"], schemas)
     problem = {"$ref": "#/components/schemas/Problem"}
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", path)]
