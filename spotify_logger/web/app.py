@@ -63,7 +63,6 @@ VIEWS: dict[str, View] = {
     **dict.fromkeys(("/year", "/year/{year:int}", "/month", "/month/{month}"), periods.review),
     **dict.fromkeys(("/year/{year:int}/image.svg", "/month/{month}/image.svg"), pictures.review),
     "/settings": personal.settings,
-    UPLOAD: personal.import_state,
     "/health": personal.health,
 }
 FORMS = {

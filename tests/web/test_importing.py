@@ -38,8 +38,8 @@ class Served(NamedTuple):
 
     def result(self) -> str:
         """Wait for the end of the import, and return what the page says."""
-        wait_until(lambda: "data-busy" not in self.page.request("/import").text)
-        return self.page.request("/import").text
+        wait_until(lambda: "data-busy" not in self.page.request("/settings").text)
+        return self.page.request("/settings").text
 
     def uploaded(self) -> list[str]:
         return [path.name for path in self.folder.glob("page-*/*")]
@@ -143,7 +143,7 @@ def test_a_slow_upload_arrives_while_no_other_import_begins(
     head = HEAD.format(len(body))
     with served.page.connect() as slow:
         slow.sendall(head.encode() + body[:200])
-        wait_until(lambda: "Receiving files" in served.page.request("/import").text)
+        wait_until(lambda: "Receiving files" in served.page.request("/settings").text)
         (path,) = served.folder.glob("page-*/*")
         assert (path.name, path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (
             "file",

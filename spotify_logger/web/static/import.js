@@ -3,16 +3,17 @@
 (() => {
   const state = document.getElementById("import-state");
   const query = document.documentElement.dataset.listener || "";
+  const parse = (text) => new DOMParser().parseFromString(text, "text/html");
+  const show = (found) => (state.innerHTML = found.getElementById("import-state").innerHTML);
   const say = (text) => (document.getElementById("upload-status").textContent = text);
 
   async function follow() {
     while (state.querySelector("[data-busy]")) {
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await new Promise((resolve) => setTimeout(resolve, 2000));
       try {
-        const answer = await fetch(`/import${query}`);
-        if (answer.ok) state.innerHTML = await answer.text();
+        show(parse(await (await fetch(`/settings${query}`)).text()));
       } catch {
-        // The page cannot be reached: ask again.
+        // The page cannot be reached, or answers with an error: ask again.
       }
     }
   }
@@ -27,9 +28,9 @@
     request.upload.onprogress = (event) => say(`Uploading: ${Math.floor((100 * event.loaded) / event.total)} %`);
     request.onerror = () => say("The upload failed: try again.");
     request.onload = () => {
-      const found = new DOMParser().parseFromString(request.responseText, "text/html");
+      const found = parse(request.responseText);
       if (request.status === 200) {
-        state.innerHTML = found.getElementById("import-state").innerHTML;
+        show(found);
         follow();
       } else {
         say(found.querySelector("main p")?.textContent || "The upload failed: try again.");

@@ -109,11 +109,6 @@ async def choose_user(page: ListenerPage, request: Request) -> Response:
     return RedirectResponse("/settings", 303)
 
 
-async def import_state(page: ListenerPage, request: Request) -> Response:
-    """Render how far the import is, the part of the settings that changes."""
-    return page.render(request, "import.html", job=page.importing, limit=MAX_UPLOAD_BYTES)
-
-
 async def save_settings(_: ListenerPage, request: Request) -> Response:
     """Keep what the listener has chosen for the page."""
     answer, form = RedirectResponse("/settings", 303), await read_form(request)
