@@ -122,16 +122,12 @@ def _(result: item_page.ItemPage, question: Question) -> Sequence[Block]:
     noun, lines = result.kind, result.candidates
     if not lines:
         return [_not_found(result, question, f"No {noun} is called “{result.text}”.")]
-    # Several: with the commands that select the first of them.
-    first = lines[0]
-    by_name = [] if first.artists == top.VARIOUS else [f"{first.artists} {first.name}".strip()]
-    texts = dict.fromkeys([*by_name, first.text])
     candidates = Table([(line.title, line.plays) for line in lines], (noun, PLAYS), [1], flexible=0)
-    commands = [f"spotify-logger {noun} {shlex.quote(text)}" for text in texts]
+    command = f"spotify-logger {noun} {shlex.quote(lines[0].text)}"  # selects the first of them
     return [
         Note(f"{words.counted(len(lines), noun)} match “{result.text}”:"),
         *_first(candidates, question.limit),
-        Note(Table(list(zip(("try", "or"), commands, strict=False)))),
+        Note(Table([("try", command)])),
     ]
 
 

@@ -110,8 +110,7 @@ class TestItemSearch:
             "",
             "and 1 more track",
             "",
-            "try  spotify-logger track 'Daft Punk Veridis Quo'",
-            "or   spotify-logger track track:quo",
+            "try  spotify-logger track track:quo",
         ]
         for kind, text in ((ARTISTS, "ai"), (ALBUMS, "hits"), (TRACKS, "veridis")):
             answer = self.page(log, kind, text)
