@@ -34,7 +34,6 @@ class Failover:
         self._environment = environment._replace(send=send, send_alert=send_alert, may_write=self._may_write)
         self._turn: Turn | None = None
         self._has_role = False
-        self._reported = ""
         self._other_machine = "another machine"
         self.poller = Poller(settings, self._environment)
         outbox = self.poller.outbox
@@ -53,9 +52,6 @@ class Failover:
         now = self._clock.monotonic()
         left = 0.0 if self._turn is None else max(0.0, self._turn.due - now)
         state = self._lease.ensure(left)
-        if self._lease.refusal not in ("", self._reported):
-            log.warning(f"{self._lease.refusal}; cannot tell whether another logger for this listener runs")
-        self._reported = self._lease.refusal
         if state is LeaseState.HELD_BY_OTHER or (state is LeaseState.UNKNOWN and not self._is_active):
             return self._stand_by()
         self._begin(state)

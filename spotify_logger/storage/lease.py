@@ -15,8 +15,8 @@ from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.redis_keys import FENCE, LEASE, STANDBY, STATUS
 from spotify_logger.core.times import seconds_of
 from spotify_logger.storage.client import SKIP_LOG, RedisClient, StoreError
+from spotify_logger.system import log
 from spotify_logger.system.clock import Clock
-from spotify_logger.system.log import sanitize
 
 # Seconds until the lease expires while a standby waits: longer than the 20 s that a request to Spotify may
 # take, and short enough for a takeover within 30 s.
@@ -53,7 +53,7 @@ class Lease:
         renewal: float = RENEW_INTERVAL,
     ) -> None:
         self.renewal = renewal
-        self.machine = re.sub(r"[^ -~]", "?", sanitize(machine, 80)) or "?"
+        self.machine = re.sub(r"[^ -~]", "?", log.sanitize(machine, 80)) or "?"
         self.client, self._clock, self._logger_id, self._stood_by = client, clock, logger_id, stood_by
         names = LEASE, STANDBY, STATUS, FENCE
         self._lease, self._standby, self._status, self._fence = (prefix + name for name in names)
@@ -68,7 +68,7 @@ class Lease:
         self.fence = 0  # the fencing token of the current or last lease; 0 before the first
         self.other_machine = ""  # the machine of the holder, or of the standby; "" if there is none
         self.was_overwritten = False  # whether an earlier holder has written after this logger took over
-        self.refusal = ""  # the error if Redis refused a command
+        self._refusal = ""  # the error if Redis refused a command
         self.was_invalid = False  # whether a lease was replaced before it expired
         self.silent_seconds = 0.0  # since the active logger should have written, while this one stands by
 
@@ -97,10 +97,12 @@ class Lease:
         try:
             self._connect()
             self.state = self._renew(due) if self._held else self._acquire(due)
-            self._retry_at, self.refusal = float("-inf"), ""
+            self._retry_at, self._refusal = float("-inf"), ""
         except StoreError as error:
             self.state = LeaseState.UNKNOWN
-            self.refusal = str(error) if error.codes else ""
+            known, self._refusal = self._refusal, str(error) if error.codes else ""
+            if self._refusal not in ("", known):
+                log.warning(f"{error}; cannot tell whether another logger for this listener runs")
             self._retry_at = self._clock.monotonic() + RETRY_DELAY
         return self.state
 
