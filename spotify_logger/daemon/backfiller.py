@@ -1,7 +1,8 @@
 """Records when Spotify could not be observed, and finds plays that were missed, in `recently-played`.
 
-It is fetched after every unobserved span, again a few minutes later for plays that Spotify reports late, and
-after every half hour of listening for plays too short to be polled or not shown by the player.
+It is fetched after every start and every unobserved span, again a few minutes later for plays that Spotify
+reports late, and after every half hour of listening for plays too short to be polled or not shown by the
+player.
 """
 
 from collections.abc import Sequence
@@ -22,16 +23,12 @@ from spotify_logger.system.state import from_json, to_json
 LAST_ANSWER_NOTE = "beat"
 GAP_NOTE = "gap"
 UNOBSERVED_NOTE = "blind"
-SAVE_INTERVAL = 120.0  # seconds between saves of what changes with every answer: what a power cut loses
-IDLE_SAVE_INTERVAL = 900.0  # the same while nothing plays: only the time of the last answer changes
 GAP_SAVE_INTERVAL = 900.0  # seconds between saves of a growing gap
 MAX_SPANS = 50  # latest unobserved spans kept: more than the fifty items of `recently-played` reach back to
 FOLLOW_UP_DELAY = 360.0  # seconds between two requests after a gap: Spotify reports some plays minutes late
 LISTENED_INTERVAL_MS = 30 * 60_000  # milliseconds of listening between two requests without a gap
 LISTENED_RETRY_MS = 10 * 60_000  # milliseconds of listening before such a request is retried after a failure
 LOOKBACK_MS = 24 * 3600_000  # milliseconds before the oldest item in which known plays are looked for
-RESTART_GRACE_MS = 120_000  # milliseconds after a request in which a restart does not send another one
-BACKFILL_NOTE = "repair"
 
 
 class GapMonitor:
@@ -40,7 +37,7 @@ class GapMonitor:
     def __init__(self, outbox: Outbox, clock: Clock, expect_within: float) -> None:
         self._outbox, self._clock = outbox, clock
         self._expect_within = expect_within  # seconds that an earlier process may have planned to wait
-        self._saved_at = self._gap_saved_at = float("-inf")
+        self._gap_saved_at = float("-inf")
         self._coverage = Coverage(None, expect_within, clock.monotonic())
         self.resume(None)
         spans = from_json(list[tuple[int, int]], outbox.note(UNOBSERVED_NOTE)) or []
@@ -87,14 +84,8 @@ class GapMonitor:
         """Note when the next turn is due, in seconds of the monotonic clock."""
         self._coverage.end_turn(self._clock.monotonic(), due)
 
-    def is_save_due(self, *, is_playing: bool) -> bool:
-        """Return whether what changes with every answer should be saved now."""
-        interval = SAVE_INTERVAL if is_playing else IDLE_SAVE_INTERVAL
-        return not self._coverage.reasons and self._clock.monotonic() - self._saved_at >= interval
-
     def to_notes(self) -> dict[str, str]:
-        """Return the notes to save then."""
-        self._saved_at = self._clock.monotonic()
+        """Return the notes to be saved now and then, and when answers stop."""
         answered_ms = self._coverage.answered_ms
         return {} if answered_ms is None else {LAST_ANSWER_NOTE: str(answered_ms)}
 
@@ -109,26 +100,14 @@ class Backfiller:
     def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock, recorder: Recorder) -> None:
         self._spotify, self._recorder = spotify, recorder
         self._outbox, self._clock = outbox, clock
-        note = from_json(dict[str, int], outbox.note(BACKFILL_NOTE)) or {}
-        self._asked_ms = note.get("asked_ms", 0)  # the last request; 0 if never
-        self.listened_ms = min(max(0, note.get("listened_ms", 0)), LISTENED_INTERVAL_MS)  # played since then
+        self.listened_ms = 0  # played since the last request
         self._due: list[float] = []
-        self._may_repeat = False  # one request is planned, and a second one if it fails
         self._trouble = ""
 
-    def on_start(self, now_ms: int) -> None:
-        """Plan a request: plays may have been missed before this process started."""
-        if not 0 <= now_ms - self._asked_ms < RESTART_GRACE_MS:
-            self._due, self._may_repeat = [self._clock.monotonic()], True
-
-    def on_gap(self) -> None:
-        """Plan two requests: an unobserved span has ended."""
+    def plan(self) -> None:
+        """Plan two requests: an unobserved span, or the time before this process started, has ended."""
         now = self._clock.monotonic()
-        self._due, self._may_repeat = [now, now + FOLLOW_UP_DELAY], False
-
-    def to_note(self) -> dict[str, str]:
-        """Return the note to be saved."""
-        return {BACKFILL_NOTE: to_json({"asked_ms": self._asked_ms, "listened_ms": self.listened_ms})}
+        self._due = [now, now + FOLLOW_UP_DELAY]
 
     def fetch_if_due(self, open_play: Play | None, unobserved: Sequence[tuple[int, int]]) -> list[Play]:
         """Fetch `recently-played` if it is due, and return plays that are new or better known now."""
@@ -137,22 +116,20 @@ class Backfiller:
         if not is_planned and self.listened_ms < LISTENED_INTERVAL_MS:
             return []
         self._due = [due for due in self._due if due > now]
-        self._asked_ms = round(self._clock.utc() * 1000)
+        asked_ms = round(self._clock.utc() * 1000)
         try:
             body = self._spotify.recently_played().body
         except SpotifyLoggerError as error:
             self.listened_ms = min(self.listened_ms, LISTENED_INTERVAL_MS - LISTENED_RETRY_MS)
-            if self._may_repeat:
-                self._due, self._may_repeat = [now + FOLLOW_UP_DELAY], False
             if str(error) != self._trouble:
                 log.warning(f"cannot fetch recently played items ({error}); retrying later")
             self._trouble = str(error)
             return []
-        self.listened_ms, self._trouble, self._may_repeat = 0, "", False
-        return self._new_plays(body, open_play, unobserved)
+        self.listened_ms, self._trouble = 0, ""
+        return self._new_plays(body, asked_ms, open_play, unobserved)
 
     def _new_plays(
-        self, body: object, open_play: Play | None, unobserved: Sequence[tuple[int, int]]
+        self, body: object, asked_ms: int, open_play: Play | None, unobserved: Sequence[tuple[int, int]]
     ) -> list[Play]:
         tombstones, horizon_ms = self._recorder.tombstones(), self._outbox.horizon_ms()
         items = [item for item in read_recently_played(body) if item.ended_ms >= horizon_ms]
@@ -165,7 +142,7 @@ class Backfiller:
         closed = (play for play in logged.values() if play.end_reason is not None)
         known = [play for play in closed if account_rank(play) >= AccountRank.BACKFILLED]
         known += [] if open_play is None else [open_play]
-        found = backfill_plays(known, history, self._asked_ms, unobserved)
+        found = backfill_plays(known, history, asked_ms, unobserved)
         plays = [play for play in found if not self._outbox.is_deleted(play)]
         for play in plays:
             log.info(f"recently played: {format_play(play)}")

@@ -37,6 +37,8 @@ from spotify_logger.system.clock import Clock, boot_id
 from spotify_logger.system.errors import LoginNeeded, NotBefore, TryLater, Unreachable
 from spotify_logger.system.state import to_json
 
+SAVE_INTERVAL = 120.0  # seconds between saves of what changes with every answer: what a power cut loses
+IDLE_SAVE_INTERVAL = 900.0  # the same while nothing plays: only the time of the last answer changes
 MAX_PENDING_ANSWERS = 20  # answers held back, with a new state folder, until Redis tells what to continue
 REFUSAL_PATIENCE = 60.0  # seconds for which Redis may refuse writes, as in a failover, without an alert
 REQUESTS_NOTE = "requests"
@@ -171,8 +173,7 @@ class Poller:
             self.recorder.save()
 
     def _notes(self) -> dict[str, str]:
-        requests = {REQUESTS_NOTE: self._usage.to_text()}
-        return {**self._gap_monitor.to_notes(), **requests, **self._backfiller.to_note()}
+        return {**self._gap_monitor.to_notes(), REQUESTS_NOTE: self._usage.to_text()}
 
     def _answered(self, answer: ApiResponse) -> Turn:
         player_state, stamp_ms = read_player_state(answer.body), round(answer.utc * 1000)
@@ -180,13 +181,13 @@ class Poller:
         if self._trouble is not None:
             log.info(f"Spotify answers{' again' if self._trouble else ''}: {words}")
             if not self._trouble:
-                self._backfiller.on_start(stamp_ms)
+                self._backfiller.plan()
             self._trouble = None
         before = self._tracker.seen.state
         resumes = not before.playing and (player_state.playing or player_state.uri != before.uri)
         span = self._gap_monitor.on_answer(stamp_ms, answer.monotonic, resumes=resumes)
         if span is not None:
-            self._backfiller.on_gap()
+            self._backfiller.plan()
 
         def feed(tracker: Tracker) -> list[Play]:
             if span is not None:
@@ -265,7 +266,8 @@ class Poller:
         self._status["login_valid_until"] = "" if until is None else to_iso(round(until * 1000))
         if not self._is_restored:  # the rest of the status in Redis is not read yet, and has to stay
             return self.recorder.write(None, wait, self._status)
-        if self._gap_monitor.is_save_due(is_playing=self._tracker.seen.state.playing):
+        interval = SAVE_INTERVAL if self._tracker.seen.state.playing else IDLE_SAVE_INTERVAL
+        if self._trouble is None and self._clock.monotonic() >= self.recorder.saved_at + interval:
             self.flush()
         self._status["forwarding"] = self.forwarder.status() if self.forwarder else ""
         self._status["requests_24h"] = self._usage.total()

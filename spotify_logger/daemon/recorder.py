@@ -85,7 +85,7 @@ class Recorder:
         self._has_ended = False  # Redis may still have a closed play in `now_playing`
         self._last_key: int | None = None
         self._memory = ""  # the state of the tracker
-        self._saved_at = float("-inf")
+        self.saved_at = float("-inf")  # monotonic seconds
         self._refused: dict[int, float] = {}  # keys of plays, and when they are retried
         self._connection = 0
         self._compared_at = -1  # `Outbox.changes` when the tombstones were asked for
@@ -152,7 +152,7 @@ class Recorder:
         """Save plays to disk, or else the open one, with the tracker's state and the notes of others."""
         plays = plays or ([] if self._open is None else [self._open])
         self._outbox.put(plays, {TRACKER_NOTE: self._memory, **self.notes()})
-        self._saved_at = self._clock.monotonic()
+        self.saved_at = self._clock.monotonic()
         for play in plays:
             self._takeover.remember(play)
 
@@ -162,7 +162,7 @@ class Recorder:
         # Another logger may have taken over while Redis was away.
         if self.session.attempt(lambda: self.may_write() and self._send(finish), otherwise=False):
             return True
-        if self._open is not None and self._clock.monotonic() - self._saved_at >= OPEN_SAVE_INTERVAL:
+        if self._open is not None and self._clock.monotonic() - self.saved_at >= OPEN_SAVE_INTERVAL:
             self.save()
         return False
 

@@ -22,8 +22,8 @@ from spotify_logger.core import redis_keys
 from spotify_logger.core.player_state import NO_STATE, PlayerState, read_player_state
 from spotify_logger.core.times import from_iso
 from spotify_logger.daemon import poller
-from spotify_logger.daemon.backfiller import LAST_ANSWER_NOTE, SAVE_INTERVAL
-from spotify_logger.daemon.poller import DaemonTimings, Turn, describe
+from spotify_logger.daemon.backfiller import LAST_ANSWER_NOTE
+from spotify_logger.daemon.poller import SAVE_INTERVAL, DaemonTimings, Turn, describe
 from spotify_logger.simulator.accounts import DEMO_REFRESH_TOKEN
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.comparison import compare
@@ -171,6 +171,17 @@ def test_the_last_answer_is_saved_when_a_play_begins_and_two_minutes_later(
     begin, same, later = saved
     assert 100 <= begin == same < 112
     assert begin + SAVE_INTERVAL <= later
+
+
+def test_while_nothing_plays_the_last_answer_is_saved_every_quarter_of_an_hour(
+    make_rig: Callable[..., PollerRig],
+) -> None:
+    rig = make_rig(VirtualWorld.of(History(T).play(song("A", 100)).gone(5000).finish()))
+    saved = set()
+    for moment in range(200, 5000, 100):
+        rig.run(moment)
+        saved.add(rig.virtual_run.poller.outbox.note(LAST_ANSWER_NOTE))
+    assert 5 <= len(saved) <= 7
 
 
 class TestFaults:
