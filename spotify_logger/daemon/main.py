@@ -1,19 +1,70 @@
-"""The logger process: settings, lock, signals, and the poll loop."""
+"""The logger process: settings, lock, signals, heartbeat, and the poll loop. `log.py` runs it."""
 
 import os
 import signal
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+import sys
+import threading
+from collections.abc import MutableMapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Literal, Self
+
+if __name__ == "__main__":  # for an installed package
+    from spotify_logger.config import requirements
+
+    requirements.check("log.py", alert=True, imports=("dotenv", "redis", "requests"))
 
 from spotify_logger.config.settings import Settings, load
 from spotify_logger.daemon.failover import Failover
 from spotify_logger.daemon.poller import DaemonTimings, Environment, Poller
 from spotify_logger.spotify.http import HttpSender
-from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.system import log, program
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError
+
+MAX_STATUS_LENGTH = 200  # characters: writes to a pipe are atomic up to 4096 bytes (pipe(7), PIPE_BUF)
+
+
+class HeartbeatPipe:
+    """The loop's end of the two pipes from its supervisor; does nothing without one.
+
+    The beat pipe carries one line per turn, "<seconds> <state> <status>": the longest time until the next
+    line, "ok" or "trouble", and a status text for people. The liveness pipe carries nothing: when it closes,
+    the supervisor is gone, and the loop exits.
+    """
+
+    def __init__(self, beat_fd: int | None = None) -> None:
+        self._beat_fd = beat_fd
+        self.is_supervised = beat_fd is not None  # if so, that one holds the lock and runs Redis
+
+    @classmethod
+    def from_environment(cls, environ: MutableMapping[str, str]) -> Self:
+        """Open the inherited pipes; from now on, this process exits as soon as its supervisor does."""
+        try:  # the variable is removed, so that no child inherits it
+            descriptors = [int(number) for number in environ.pop(program.PIPES_VARIABLE, "").split(",")]
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional-only
+            beat_fd, liveness_fd, _lock_fd = descriptors
+        except (ValueError, OSError):
+            return cls()
+        threading.Thread(target=_exit_with_supervisor, args=(liveness_fd,), daemon=True).start()
+        return cls(beat_fd)
+
+    def beat(self, seconds: float, state: Literal["ok", "trouble"], status: str) -> None:
+        """Report that the loop is alive, and calls this again within `seconds`."""
+        if self._beat_fd is None:
+            return
+        line = f"{seconds:.3f} {state} {log.sanitize(status, MAX_STATUS_LENGTH)}\n"
+        # The pipe fills up while the supervisor is stopped; the liveness pipe tells when it is gone.
+        with suppress(BlockingIOError, BrokenPipeError):
+            os.write(self._beat_fd, line.encode(errors="replace"))
+
+
+def _exit_with_supervisor(liveness_fd: int) -> None:
+    # Leave signals to the main thread: one delivered to this thread would not interrupt its sleep.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    os.read(liveness_fd, 1)
+    os._exit(1)
 
 
 def run(logger: Failover | Poller, clock: Clock, heartbeat_pipe: HeartbeatPipe, max_turn: float) -> None:
@@ -61,3 +112,7 @@ def _run_logger(settings: Settings, clock: Clock, timings: DaemonTimings) -> Non
         run(failover, clock, heartbeat_pipe, timings.max_turn)
         failover.flush()
         log.info("stopped")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

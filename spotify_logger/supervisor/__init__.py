@@ -1,1 +1,1 @@
-"""Keeps the poll loop alive: restart policy, child processes, heartbeat, systemd."""
+"""Keeps the poll loop alive: restart policy, child processes, systemd."""

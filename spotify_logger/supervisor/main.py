@@ -68,6 +68,7 @@ class Supervisor:
         os.close(descriptor)
         self._command, self._timings = loop, timings
         self._preflight = processes.PreflightProcess(check, timings)
+        self._children: list[ChildProcess] = [self._preflight]
         self._loop: processes.LoopProcess | None = None
         self._redis: processes.RedisProcess | None = None
         policy = RestartPolicy(timings, final={os.EX_CONFIG, EXIT_USAGE})
@@ -93,7 +94,7 @@ class Supervisor:
 
     def _turn(self, wake_fd: int) -> None:
         watched = [wake_fd, self._loop.beat_fd] if self._loop else [wake_fd]
-        deadlines = [child.policy.deadline for child in self._children()] + [self._systemd.deadline]
+        deadlines = [child.policy.deadline for child in self._children] + [self._systemd.deadline]
         soonest = min((deadline for deadline in deadlines if deadline is not None), default=None)
         timeout = None if soonest is None else max(0.0, soonest - time.monotonic())
         readable, _, _ = select.select(watched, [], [], timeout)
@@ -106,15 +107,10 @@ class Supervisor:
                 self._loop.policy.on_beat(time.monotonic(), beat)
                 if not self._stopping:
                     self._systemd.on_beat(time.monotonic(), beat)
-        for child in self._children():
+        for child in self._children:
             self._perform(child, child.reap(time.monotonic()))
-        for child in self._children():
             self._perform(child, child.policy.on_deadline(time.monotonic()))
         self._systemd.on_deadline(time.monotonic())
-
-    def _children(self) -> list[ChildProcess]:
-        children = (self._redis, self._page, self._copy, self._loop or self._preflight)
-        return [child for child in children if child]
 
     def _on_signal(self, number: int) -> None:
         child = self._loop or self._preflight
@@ -160,8 +156,8 @@ class Supervisor:
         except (OSError, SpotifyLoggerError) as error:
             self._perform(child, child.policy.on_failure(time.monotonic(), str(error)))
         else:
-            if should_log and child is not self._preflight:
-                log.info(f"{child.name} started, pid {child.pid}")
+            if should_log and child.process and child is not self._preflight:
+                log.info(f"{child.name} started, pid {child.process.pid}")
 
     def _start_services(self) -> None:
         state_dir, redis = self._preflight.report()
@@ -179,11 +175,12 @@ class Supervisor:
             else:
                 self._redis = processes.RedisProcess(server, self._timings)
         self._loop = processes.LoopProcess(self._command, lock_fd, self._timings)
-        for child in (self._redis, self._loop, self._page):
-            if child:
-                self._perform(child, child.policy.start(time.monotonic()))
+        self._children = [child for child in (self._redis, self._loop, self._page) if child]
+        for child in self._children:
+            self._perform(child, child.policy.start(time.monotonic()))
         if self._copy:
             self._copy.policy.start_later(time.monotonic(), self._timings.first_copy)
+            self._children.append(self._copy)
 
 
 class Notifier:

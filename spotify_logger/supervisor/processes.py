@@ -9,20 +9,18 @@ import subprocess
 from collections.abc import Sequence
 
 from spotify_logger.storage.embedded_server import EmbeddedServer, bound_to_parent
-from spotify_logger.supervisor.heartbeat import ENVIRONMENT_VARIABLE
 from spotify_logger.supervisor.restart_policy import Action, Beat, RestartPolicy, SupervisorTimings, describe
 from spotify_logger.system import log
-from spotify_logger.system.program import EXIT_INTERRUPTED
+from spotify_logger.system.program import EXIT_INTERRUPTED, PIPES_VARIABLE
 
 PIPE_BYTES = 1 << 20  # at least as many as a pipe holds (pipe(7)), so that no line is cut
-MAX_BEAT_INTERVAL = 3600.0  # seconds; a bug in the loop must not hide that it hangs
 _LINE = re.compile(rb"^([0-9]+(?:\.[0-9]+)?) (ok|trouble) (.*)$", re.MULTILINE)
 
 
 def parse_beats(data: bytes) -> list[Beat]:
     """Return the beats in what arrived on the beat pipe; invalid lines are ignored."""
     return [
-        Beat(min(float(seconds), MAX_BEAT_INTERVAL), state == b"ok", status.decode(errors="replace"))
+        Beat(float(seconds), state == b"ok", status.decode(errors="replace"))
         for seconds, state, status in _LINE.findall(data)
     ]
 
@@ -34,33 +32,28 @@ class ChildProcess:
 
     def __init__(self, name: str, command: Sequence[str], policy: RestartPolicy) -> None:
         self.name, self._command, self.policy = name, command, policy
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The process ID, or None while it does not run."""
-        return self._process.pid if self._process else None
+        self.process: subprocess.Popen[bytes] | None = None  # while it runs
 
     def launch(self) -> None:
         """Start it in a process group of its own, until the supervisor ends; OSError, SpotifyLoggerError."""
-        self._process = subprocess.Popen(  # noqa: S603 - this project
+        self.process = subprocess.Popen(  # noqa: S603 - this project
             bound_to_parent(self._command), stdin=subprocess.DEVNULL, stderr=self._stderr, process_group=0
         )
 
     def send(self, number: int) -> None:
         """Send SIGTERM to it, or SIGKILL to its process group."""
-        if self._process and number == signal.SIGKILL:
+        if self.process and number == signal.SIGKILL:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-        elif self._process:
-            self._process.send_signal(number)
+                os.killpg(self.process.pid, number)
+        elif self.process:
+            self.process.send_signal(number)
 
     def reap(self, now: float) -> list[Action]:
         """Return the actions that follow if the process has exited, and none if it has not."""
-        process = self._process
+        process = self.process
         if process is None or process.poll() is None:
             return []
-        self._process = None
+        self.process = None
         return self._on_exit(now, process)
 
     def _on_exit(self, now: float, process: subprocess.Popen[bytes]) -> list[Action]:
@@ -79,12 +72,12 @@ class PreflightProcess(ChildProcess):
     def launch(self) -> None:
         """Start the check, with a pipe for its report."""
         command, fd = [*self._command, "--report-fd", str(self._report_write_fd)], self._report_write_fd
-        self._process = subprocess.Popen(command, pass_fds=[fd])  # noqa: S603 - this project
+        self.process = subprocess.Popen(command, pass_fds=[fd])  # noqa: S603 - this project
 
     def send(self, number: int) -> None:
         """Send SIGINT for SIGTERM, as a terminal would: echo is on again even if a secret is half typed."""
-        if self._process and (number == signal.SIGKILL or not self.interrupted):
-            self._process.send_signal(signal.SIGKILL if number == signal.SIGKILL else signal.SIGINT)
+        if self.process and (number == signal.SIGKILL or not self.interrupted):
+            self.process.send_signal(signal.SIGKILL if number == signal.SIGKILL else signal.SIGINT)
 
     def report(self) -> tuple[str, tuple[str, int] | None]:
         """Return the state folder, and where to start a Redis server if that is needed, once it has ended."""
@@ -106,9 +99,9 @@ class LoopProcess(ChildProcess):
     def launch(self) -> None:
         """Start the loop."""
         self.beats()  # the last ones of an earlier process
-        self._process = subprocess.Popen(  # noqa: S603 - this project
+        self.process = subprocess.Popen(  # noqa: S603 - this project
             self._command,
-            env={**os.environ, ENVIRONMENT_VARIABLE: ",".join(map(str, self._inherited))},
+            env={**os.environ, PIPES_VARIABLE: ",".join(map(str, self._inherited))},
             stdin=subprocess.DEVNULL,
             pass_fds=self._inherited,
             process_group=0,
@@ -131,7 +124,7 @@ class RedisProcess(ChildProcess):
     def launch(self) -> None:
         """Start the server, and wait until it answers."""
         self.server.start()
-        self._process = self.server.process
+        self.process = self.server.process
 
     def _on_exit(self, now: float, process: subprocess.Popen[bytes]) -> list[Action]:
         # A process that is killed outright cannot log why.

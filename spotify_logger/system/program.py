@@ -8,6 +8,7 @@ import signal
 import sys
 
 MINIMUM_PYTHON = (3, 11)
+PIPES_VARIABLE = "SPOTIFY_LOGGER_FDS"  # "<beat pipe, write end>,<liveness pipe, read end>,<lock>"
 EXIT_INTERRUPTED = 130  # the exit code after Ctrl-C, by shell convention: 128 + SIGINT
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - see the module

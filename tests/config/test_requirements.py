@@ -30,7 +30,7 @@ LOGGERS = (
     ["log.py"],
     ["-m", "spotify_logger", "run"],
     ["-m", "spotify_logger", "--listener", "anna", "run", "--web"],
-    ["-m", "spotify_logger.daemon"],
+    ["-m", "spotify_logger.daemon.main"],
     ["-m", "spotify_logger.supervisor"],
 )
 

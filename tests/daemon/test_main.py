@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from spotify_logger.core.times import from_iso
-from spotify_logger.daemon.main import main, run
+from spotify_logger.daemon.main import HeartbeatPipe, main, run
 from spotify_logger.daemon.poller import Turn
 from spotify_logger.daemon.preflight import prepare
 from spotify_logger.simulator.catalog import song
@@ -24,7 +24,6 @@ from spotify_logger.simulator.history import History
 from spotify_logger.storage import embedded_server
 from spotify_logger.storage.embedded_server import is_listening
 from spotify_logger.storage.outbox import OUTBOX_FILE, Outbox
-from spotify_logger.supervisor.heartbeat import HeartbeatPipe
 from spotify_logger.supervisor.processes import parse_beats
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.program import catch_signals

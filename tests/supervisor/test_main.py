@@ -36,7 +36,7 @@ os.write(int(sys.argv[2]), json.dumps(report).encode() + b"\\n")
 LOOP = """
 import os, select, signal, sys, time
 from pathlib import Path
-from spotify_logger.supervisor.heartbeat import HeartbeatPipe
+from spotify_logger.daemon.main import HeartbeatPipe
 
 line = HeartbeatPipe.from_environment(os.environ)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

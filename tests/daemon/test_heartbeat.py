@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotify_logger.supervisor import heartbeat
-from spotify_logger.supervisor.heartbeat import HeartbeatPipe
+from spotify_logger.daemon.main import HeartbeatPipe
 from spotify_logger.supervisor.processes import parse_beats
 from spotify_logger.supervisor.restart_policy import Beat
+from spotify_logger.system import program
 from tests.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHILD = """
 import os, sys, time
-from spotify_logger.supervisor.heartbeat import HeartbeatPipe
+from spotify_logger.daemon.main import HeartbeatPipe
 
 line = HeartbeatPipe.from_environment(os.environ)
 line.beat(5, "ok", "here" if line.is_supervised else "alone")
@@ -52,10 +52,10 @@ class TestBeats:
     def test_a_beat_arrives_as_it_was_sent(self, pipes: list[int]) -> None:
         line = HeartbeatPipe(pipes[1])
         line.beat(30, "ok", "Daft Punk – Veridis Quo")
-        line.beat(0.25, "trouble", "")
+        line.beat(25_200, "trouble", "")
         assert parse_beats(os.read(pipes[0], 4096)) == [
             Beat(30.0, ok=True, status="Daft Punk – Veridis Quo"),
-            Beat(0.25, ok=False, status=""),
+            Beat(25_200.0, ok=False, status=""),
         ]
 
     def test_a_beat_is_one_line_and_written_at_once(self, pipes: list[int]) -> None:
@@ -88,7 +88,7 @@ class TestInheritance:
         names = ",".join(map(str, inherited))
         return subprocess.Popen(
             [sys.executable, "-c", CHILD, *map(str, inherited)],
-            env={**os.environ, heartbeat.ENVIRONMENT_VARIABLE: names},
+            env={**os.environ, program.PIPES_VARIABLE: names},
             pass_fds=inherited,
             stdout=subprocess.PIPE,
         )
@@ -114,7 +114,7 @@ class TestInheritance:
 
     @pytest.mark.parametrize("names", ["", "1", "one,two,three", "3,4,999", "-1,-1,-1"])
     def test_an_invalid_variable_means_no_supervisor(self, names: str) -> None:
-        environ = {heartbeat.ENVIRONMENT_VARIABLE: names}
+        environ = {program.PIPES_VARIABLE: names}
         pipe = HeartbeatPipe.from_environment(environ)
         pipe.beat(1, "ok", "for nobody")
         assert (pipe.is_supervised, environ) == (False, {})
