@@ -99,7 +99,9 @@ class Observations:
 
     def serialize(self) -> str:
         """Return the JSON that another process needs to continue."""
-        return to_json({name: getattr(self, name) for name in SAVED} | {"answered": self.now or None})
+        saved = {name: getattr(self, name) for name in SAVED} | {"answered": self.now or None}
+        # Earlier versions know no empty ones.
+        return to_json({name: value for name, value in saved.items() if value not in (Observation(), Pace())})
 
     @classmethod
     def restore(cls, memory: str) -> Self:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from spotify_logger.core.observations import Observation, Observations, Pace
+from spotify_logger.core.observations import Observation, Observations
 from spotify_logger.core.poll_schedule import PollSchedule
 from spotify_logger.core.tracker import Tracker
 from tests.histories import (
@@ -476,7 +476,7 @@ def test_the_saved_json_is_read_and_written_also_that_of_0_5_0() -> None:
     newest = list(follow(history, tracker).values())[-1]
     tracker.note_gap()
 
-    assert json.loads(tracker.serialize()) == json.loads(SAVED_JSON) | {"pace": asdict(Pace())}
+    assert json.loads(tracker.serialize()) == json.loads(SAVED_JSON.replace(',"pace":null', ""))
     for saved in (SAVED_JSON, SAVED_JSON.replace(',"pace":null', "")):
         assert heard(follow(played(A, 900, (910,)), Tracker(reread(newest), saved))) == [
             ExpectedPlay("track:B", 40, 51, 11, "unknown"),
