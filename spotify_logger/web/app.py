@@ -81,13 +81,7 @@ class WebApp:
     """The ASGI application `app`, and the `listeners` that it shows; see `SecurityMiddleware`."""
 
     def __init__(
-        self,
-        settings: Settings,
-        names: Iterable[str],
-        auth: PasswordAuth | None,
-        *,
-        covers: bool,
-        behind_proxy: bool = False,
+        self, settings: Settings, names: Iterable[str], auth: PasswordAuth | None, *, covers: bool
     ) -> None:
         assets = Assets()
         self._auth = auth
@@ -112,7 +106,7 @@ class WebApp:
             exception_handlers=dict.fromkeys((HTTPException, *STATUSES), self._show_error),
         )
         zipped = GZipMiddleware(self._app, compresslevel=6)
-        self.app = SecurityMiddleware(zipped, names, auth, covers=covers, behind_proxy=behind_proxy)
+        self.app = SecurityMiddleware(zipped, names, auth, covers=covers)
 
     async def _sign_in(self, request: Request) -> Response:
         target = request.query_params.get("to", "/")
@@ -180,19 +174,19 @@ def serve(options: Namespace, settings: Settings) -> int:
         print(f"The password is {auth.password}", flush=True)  # noqa: T201 - a command prints
     elif auth and not password:  # stdout is a log, which is no place for a password
         log.info(f"the password of the page is in {auth.path}; set WEB_PASSWORD to choose another one")
-    names = [*options.names, host]
-    page = WebApp(settings, names, auth, covers=options.covers, behind_proxy=options.behind_proxy)
+    page = WebApp(settings, [*options.names, host], auth, covers=options.covers)
+    server = PageServer(page.app, page.listeners.stop, behind_proxy=options.behind_proxy)
     name = socket.gethostname() if host in WILDCARD_HOSTS else f"[{host}]" if ":" in host else host
     ready = f"The page is at http://{name}:{sockets[0].getsockname()[1]}/"
     logging.getLogger().addHandler(ErrorLog())
-    asyncio.run(_serve(page, sockets, ready))
+    asyncio.run(_serve(page, server, sockets, ready))
     return os.EX_OK
 
 
-async def _serve(page: WebApp, sockets: list[socket.socket], ready: str) -> None:
+async def _serve(page: WebApp, server: PageServer, sockets: list[socket.socket], ready: str) -> None:
     # Once the server waits for requests, and handles signals.
     asyncio.get_running_loop().call_soon(partial(print, ready, flush=True))
     warming = asyncio.create_task(page.listeners.warm())
-    await PageServer(page.app, page.listeners.stop).serve(sockets)
+    await server.serve(sockets)
     warming.cancel()
     page.listeners.close()

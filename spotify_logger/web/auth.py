@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spotify_logger.config.settings import is_loopback
 from spotify_logger.system import atomic_file, log
 from spotify_logger.system.errors import Misconfigured
 from spotify_logger.system.state import from_json, to_json
@@ -183,19 +182,13 @@ class SecurityMiddleware:
     """Refuses requests that may not reach the page, and adds security headers to all answers.
 
     `names` are host names to answer to, besides those of this machine; without a password, `auth` is None;
-    `covers` allows images from Spotify's host; `behind_proxy` trusts what a proxy on this machine forwards.
+    `covers` allows images from Spotify's host.
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        names: Iterable[str],
-        auth: PasswordAuth | None,
-        *,
-        covers: bool,
-        behind_proxy: bool,
+        self, app: ASGIApp, names: Iterable[str], auth: PasswordAuth | None, *, covers: bool
     ) -> None:
-        self._app, self._auth, self._behind_proxy = app, auth, behind_proxy
+        self._app, self._auth = app, auth
         host = socket.gethostname().lower().partition(".")[0]
         own = ("localhost", host, socket.getfqdn(), *(f"{host}.{suffix}" for suffix in LOCAL_SUFFIXES))
         self._names = {name.lower().rstrip(".") for name in (*own, *names)}
@@ -212,7 +205,6 @@ class SecurityMiddleware:
                     headers.setdefault(name, value)
             await send(message)
 
-        scope = forwarded(scope) if self._behind_proxy else scope
         request = Request(scope)
         refusal = self._refusal(request)
         if refusal and request.scope["path"].startswith(TOKEN_PATHS):
@@ -279,21 +271,3 @@ def _is_cross_site(request: Request) -> bool:
     if site is not None:
         return site != "same-origin"
     return origin is not None and origin.partition("://")[2] != request.headers.get("host")
-
-
-def forwarded(scope: Scope) -> Scope:
-    """Return a request with the scheme and the client's address that a proxy on this machine names.
-
-    Only the last value of each header counts: the proxy wrote it, while the others may come from the client.
-    """
-    if not scope["client"] or not is_loopback(scope["client"][0]):
-        return scope
-    scheme, address = (
-        ",".join(Headers(scope=scope).getlist(name)).rpartition(",")[2].strip()
-        for name in ("x-forwarded-proto", "x-forwarded-for")
-    )
-    return {
-        **scope,
-        "scheme": scheme if scheme in ("http", "https") else scope["scheme"],
-        "client": (address, 0) if address else scope["client"],
-    }

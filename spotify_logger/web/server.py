@@ -28,6 +28,7 @@ SEND_TIMEOUT = 20.0  # seconds that a client may take to read buffered data
 KEEP_ALIVE_TIMEOUT = 30  # seconds that an idle connection stays open
 MAX_CONNECTIONS = 128  # open ones, idle ones included; further ones are closed at once
 MAX_CONNECTIONS_PER_ADDRESS = MAX_CONNECTIONS // 2  # a proxy is one address for all its clients
+LOOPBACK = ["127.0.0.1", "::1"]  # the addresses that a proxy on this machine connects from
 MAX_HEAD_BYTES = 16 * 1024  # of the request line and headers
 LOG_PERIOD = 60.0  # seconds for which a kind is not logged again
 MAX_KINDS = 20  # of errors to log within a period
@@ -90,9 +91,14 @@ class TimeoutProtocol(H11Protocol):
 
 
 class PageServer(uvicorn.Server):
-    """A uvicorn server that calls `on_shutdown` when it is told to stop."""
+    """A uvicorn server that calls `on_shutdown` when it is told to stop.
 
-    def __init__(self, app: ASGIApp, on_shutdown: Callable[[], Awaitable[None]]) -> None:
+    `behind_proxy` trusts what a proxy on this machine says of its clients.
+    """
+
+    def __init__(
+        self, app: ASGIApp, on_shutdown: Callable[[], Awaitable[None]], *, behind_proxy: bool
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -103,7 +109,8 @@ class PageServer(uvicorn.Server):
                 log_config=None,
                 log_level="error",  # not malformed requests
                 access_log=False,
-                proxy_headers=False,
+                proxy_headers=behind_proxy,
+                forwarded_allow_ips=LOOPBACK,
                 server_header=False,
                 # asyncio accepts this many at once before it hands over the first one.
                 backlog=MAX_CONNECTIONS,

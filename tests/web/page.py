@@ -169,8 +169,8 @@ def serve_page(
     servers: list[_ThreadedServer] = []
 
     async def serve() -> None:
-        page = WebApp(settings, ["music.example"], auth, covers=covers, behind_proxy=behind_proxy)
-        servers.append(_ThreadedServer(page.app, page.listeners.stop))
+        page = WebApp(settings, ["music.example"], auth, covers=covers)
+        servers.append(_ThreadedServer(page.app, page.listeners.stop, behind_proxy=behind_proxy))
         ready.set()
         await servers[0].serve(sockets)
         page.listeners.close()
