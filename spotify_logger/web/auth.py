@@ -2,7 +2,6 @@
 
 import hmac
 import ipaddress
-import re
 import secrets
 import socket
 import time
@@ -59,7 +58,6 @@ FORWARDED_HEADERS = ("forwarded", "via", "x-real-ip", "x-forwarded-")  # the beg
 class Secrets:
     """What the file holds; `sessions` are the end of each, in seconds since the epoch, by its digest."""
 
-    key: str = ""  # hexadecimal
     password: str = ""  # for when WEB_PASSWORD is not set
     sessions: dict[str, int] = field(default_factory=dict)  # missing in files of version 0.5.0
 
@@ -67,9 +65,9 @@ class Secrets:
 class PasswordAuth:
     """Signs browsers in and out, with a password, or with one that is generated once if that is empty.
 
-    The file in `folder` holds a keyed digest of each session's token, never the token itself. The key depends
-    on the password: a new one ends all sessions. Several processes may share the file, so every request looks
-    at it. Misconfigured if it cannot be read or written.
+    The file in `folder` holds a digest of each session's token, never the token itself. Its key is the
+    password: a new one ends all sessions. Several processes may share the file, so every request looks at it.
+    Misconfigured if it cannot be read or written.
     """
 
     def __init__(
@@ -82,17 +80,16 @@ class PasswordAuth:
         try:
             atomic_file.make_state_dir(folder)
             self._secrets = self._read()
-            if not re.fullmatch(r"[0-9a-f]{64,}", self._secrets.key) or not self._secrets.password:
+            if not self._secrets.password:
                 letters = [secrets.choice(READABLE_LETTERS) for _ in range(GROUPS * GROUP_LENGTH)]
                 generated = "-".join("".join(letters[number::GROUPS]) for number in range(GROUPS))
-                self._secrets = Secrets(secrets.token_hex(32), generated)
+                self._secrets = Secrets(generated)
                 self._write()
         except OSError as error:
             trouble = f"cannot read or write {self.path} ({error.strerror})"
             raise Misconfigured(f"{trouble}: fix its owner or mode, or set STATE_DIR") from None
         self.password = password or self._secrets.password
         log.add_secret(self.password)
-        self._key = hmac.digest(bytes.fromhex(self._secrets.key), self.password.encode(), "sha256")
 
     def sign_in(self, password: str, address: str) -> str | None:
         """Return the token of a new session; None if the password is wrong, which `throttle` counts."""
@@ -114,7 +111,7 @@ class PasswordAuth:
         return self._now() < self._sessions().get(self._digest(token), 0)
 
     def _digest(self, token: str) -> str:
-        return hmac.digest(self._key, token.encode(), "sha256").hex()
+        return hmac.digest(self.password.encode(), token.encode(), "sha256").hex()
 
     def _sessions(self) -> dict[str, int]:
         with suppress(OSError):  # keep what was read last

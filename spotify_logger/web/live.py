@@ -50,7 +50,7 @@ class NowPlayingStream:
     def __init__(self, page: "ListenerPage") -> None:
         self._page = page
         self._found: dict[str, Any] = {"latest": None, "links": None, "unknown_since": None}
-        self._stream_count = 0
+        self._slots = asyncio.Semaphore(MAX_STREAMS)
         self._is_closed = False
         self._now_playing = Shared(self._read).get
         self.status = Shared(partial(page.observe, status.status)).get
@@ -58,14 +58,13 @@ class NowPlayingStream:
     @property
     def is_full(self) -> bool:
         """Whether the maximum number of streams is open."""
-        return self._stream_count >= MAX_STREAMS
+        return self._slots.locked()
 
     async def events(self, is_signed_in: Callable[[], bool] = lambda: True) -> AsyncGenerator[str, None]:
         """Yield what is playing, and each change, for one browser; end it once `is_signed_in` is false."""
-        self._stream_count += 1
         sent: dict[str, Any] = {}
         sent_at = written_at = time.monotonic()
-        try:
+        async with self._slots:
             yield "retry: 3000\n\n"
             while is_signed_in() and not self._is_closed:
                 now = time.monotonic()
@@ -79,8 +78,6 @@ class NowPlayingStream:
                     yield ": keep-alive\n\n"
                     written_at = now
                 await asyncio.sleep(POLL_SECONDS)
-        finally:
-            self._stream_count -= 1
 
     def stop(self) -> None:
         """End every stream within `POLL_SECONDS`."""

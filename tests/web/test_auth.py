@@ -49,15 +49,14 @@ class TestSecrets:
         auth = PasswordAuth(folder, "")
         assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", auth.password)
         again, other = PasswordAuth(folder, ""), PasswordAuth(tmp_path / "other", "")
-        assert (again.password, again._key) == (auth.password, auth._key)
+        assert again.password == auth.password
         assert other.password != auth.password
-        assert other._secrets.key != auth._secrets.key
         assert (folder / "web.json").stat().st_mode & 0o777 == 0o600
         assert folder.stat().st_mode & 0o777 == 0o700
         assert log.sanitize(f"it is {auth.password}") == "it is ***"
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", '{"key": "ab", "password": "x"}', '{"key": 1, "password": "x"}', "null"]
+        "text", ["", "[]", '{"key": "ab", "password": ""}', '{"key": "ab", "password": 1}', "null"]
     )
     def test_replaces_a_malformed_file(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "web.json").write_text(text)
