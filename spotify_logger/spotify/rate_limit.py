@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from spotify_logger.system import log
 from spotify_logger.system.clock import Clock
 from spotify_logger.system.errors import NotBefore
 from spotify_logger.system.state import from_json, to_json
@@ -68,9 +67,9 @@ class RateLimit:
             if cooldown := getattr(self._kept, group):
                 # A reboot sets the clock to 0. If it has gone further by now, less counts than has passed.
                 began = cooldown.monotonic if cooldown.monotonic <= clock.monotonic() else 0.0
-                bounded = replace(cooldown, seconds=min(cooldown.seconds, MAX_COOLDOWN), monotonic=began)
-                reason = log.sanitize(cooldown.reason, log.DETAIL_LIMIT)
-                setattr(self._kept, group, replace(bounded, reason=reason, is_resumed=True))
+                seconds = min(cooldown.seconds, MAX_COOLDOWN)
+                resumed = replace(cooldown, seconds=seconds, monotonic=began, is_resumed=True)
+                setattr(self._kept, group, resumed)
 
     def check(self, group: EndpointGroup) -> None:
         """Raise NotBefore if nothing may be sent yet."""
