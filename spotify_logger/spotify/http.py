@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from threading import get_ident
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -127,10 +128,12 @@ class HttpSender(requests.Session):
         except Exception as error:  # noqa: BLE001 - whatever the libraries make of odd bytes is a call that failed
             self.close()
             words = _cause(error, time.monotonic() - begun)
-            raise Unreachable(f"{_host_and_port(request.url)}: {words}") from None
+            # Nothing else of the URL, which may hold secrets.
+            host = urlsplit(request.url).netloc.rpartition("@")[2]
+            raise Unreachable(f"{host}: {words}") from None
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Know of no redirects: even where it is not to follow one, `requests` reads its body to the end."""
+        """Follow no redirect; with `allow_redirects=False`, `requests` would read its body to the end."""
 
     def _open(self, request: Request) -> requests.Response:
         text_type = {} if request.text is None else {"Content-Type": "text/plain; charset=utf-8"}
@@ -140,7 +143,6 @@ class HttpSender(requests.Session):
             headers={**text_type, **request.headers},
             data=request.form if request.text is None else request.text.encode(),
             timeout=self._timeouts,
-            allow_redirects=False,
             stream=True,
         )
 
@@ -176,13 +178,6 @@ def _cause(error: BaseException, seconds: float) -> str:
             return sanitize(root.strerror or str(root), DETAIL_LIMIT)
         case root:
             return f"the request failed ({type(root).__name__})"
-
-
-def _host_and_port(url: str) -> str:
-    """Return the host of `url`, and its port if it has one: the part that holds no secret."""
-    with suppress(ValueError):
-        return sanitize(urllib3.util.parse_url(url).netloc or "", DETAIL_LIMIT)
-    return "an invalid URL"
 
 
 _sockets: dict[int, socket.socket | None] = {}  # by thread: the one that its last request waits for
