@@ -102,11 +102,10 @@ class FuzzedSpotify:
 
     def client(self) -> Spotify:
         """Return a client that has just logged in."""
-        token_file = TokenFile(self.folder / TOKEN_FILE)
-        token_file.save(Token("refresh-1", "access-1", authorized_at=float(SECOND)))
+        TokenFile(self.folder / TOKEN_FILE).save(Token("refresh-1", "access-1", authorized_at=float(SECOND)))
         self.clock = VirtualClock(SECOND)
         rate_limit = RateLimit("", lambda _: None, self.clock)
-        return Spotify(self.send, self.settings, token_file, self.clock, rate_limit)
+        return Spotify(self.send, self.settings, self.clock, rate_limit)
 
     def send(self, request: Request) -> Response:
         self.clock.sleep(0.5)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from spotify_logger import __version__
 from spotify_logger.config.settings import Settings
-from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core.backoff import Backoff
 from spotify_logger.core.coverage import LOGIN_DEAD, OFFLINE, RATE_LIMITED, SPOTIFY_DOWN
 from spotify_logger.core.matching import identity, remaining_ms
@@ -25,7 +24,7 @@ from spotify_logger.daemon.backfiller import LISTENED_INTERVAL_MS, Backfiller, G
 from spotify_logger.daemon.recorder import Recorder
 from spotify_logger.spotify.api import ApiResponse, Spotify
 from spotify_logger.spotify.http import Send
-from spotify_logger.spotify.oauth import TokenFile, valid_until
+from spotify_logger.spotify.oauth import valid_until
 from spotify_logger.spotify.rate_limit import OLD_RATE_LIMIT_FILE, RATE_LIMIT_NOTE, Quota, RateLimit
 from spotify_logger.storage.client import RedisClient
 from spotify_logger.storage.lease import RENEW_INTERVAL
@@ -94,8 +93,7 @@ class Poller:
         with suppress(OSError):
             limits = limits or atomic_file.read(settings.state_dir / OLD_RATE_LIMIT_FILE) or ""
         rate_limit = RateLimit(limits, partial(self.outbox.set_note, RATE_LIMIT_NOTE), clock)
-        token_file = TokenFile(settings.state_dir / TOKEN_FILE)
-        self.spotify = Spotify(environment.send, settings, token_file, clock, rate_limit)
+        self.spotify = Spotify(environment.send, settings, clock, rate_limit)
         self.recorder = Recorder(self.store, self.outbox, clock, Backoff(1.0, timings.max_wait, chance))
         self.recorder.may_write, self.recorder.notes = environment.may_write, self._notes
         self.alerts = Alerts(environment.send_alert, settings, clock, self.outbox, chance)

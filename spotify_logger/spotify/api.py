@@ -60,16 +60,14 @@ class _Refusal:
 class Spotify:
     """The player endpoints, for one listener; the `Date` of the responses sets the clock."""
 
-    def __init__(
-        self, send: Send, settings: Settings, token_file: oauth.TokenFile, clock: Clock, rate_limit: RateLimit
-    ) -> None:
+    def __init__(self, send: Send, settings: Settings, clock: Clock, rate_limit: RateLimit) -> None:
         self.requests = 0  # sent, including those to the token endpoint
         self.is_time_known = False  # whether a response has set the clock in this process
         self.slowdown = rate_limit.slowdown
         self.owner: str | None = None  # whose plays the log has, "" if nobody's; None until it is known
         self._send, self._settings, self._clock, self._rate_limit = send, settings, clock, rate_limit
         self._asked_with = ""  # the access token with which the account was asked for
-        self._token_manager = oauth.TokenManager(self._send_counted, settings, token_file, clock, rate_limit)
+        self._token_manager = oauth.TokenManager(self._send_counted, settings, clock, rate_limit)
         self._renewal = _Refusal(clock, MAX_RENEWAL_RETRY_DELAY)
         paths = (PLAYER_PATH, RECENTLY_PLAYED_PATH)
         self._refusals = {path: _Refusal(clock, MAX_REFUSAL_RETRY_DELAY) for path in paths}

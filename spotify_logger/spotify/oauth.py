@@ -13,6 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from spotify_logger.config.settings import Settings, is_visible_ascii
+from spotify_logger.config.sources import TOKEN_FILE
 from spotify_logger.core.times import EPOCH, MAX_STAMP_MS
 from spotify_logger.spotify.http import Request, Response, Send
 from spotify_logger.spotify.rate_limit import DEFAULT_COOLDOWN, RateLimit
@@ -37,8 +38,7 @@ class Token:
     access_token: str = field(default="", repr=False)  # "" if there is none yet
     scope: str = ""  # the granted ones, separated by spaces; "" if unknown
     authorized_at: float | None = None  # when the listener consented
-    dead_at: float | None = None  # when the token endpoint first refused the refresh token
-    dead_reason: str = ""
+    dead_reason: str = ""  # why the token endpoint refuses the refresh token; "" if it does not
     asked_at: float | None = None  # when a refused refresh token was last tried
     account: str = ""  # the ID of the Spotify account; "" if unknown, as in files of version 0.5
 
@@ -92,12 +92,10 @@ def _parse_token(content: bytes) -> Token | None:
 class TokenManager:
     """Provides the token for calls to the API; the file is shared with the login command, which wins."""
 
-    def __init__(
-        self, send: Send, settings: Settings, token_file: TokenFile, clock: Clock, rate_limit: RateLimit
-    ) -> None:
+    def __init__(self, send: Send, settings: Settings, clock: Clock, rate_limit: RateLimit) -> None:
         self.login_count = 0  # how often a token was loaded from the file; grows with every login
-        self._send, self._settings, self._file = send, settings, token_file
-        self._clock, self._rate_limit = clock, rate_limit
+        self._send, self._settings, self._clock, self._rate_limit = send, settings, clock, rate_limit
+        self._file = TokenFile(settings.state_dir / TOKEN_FILE)
         self.current = Token(settings.refresh_token) if settings.refresh_token else None  # without a file
         self._is_unsaved = False
         self._load()
@@ -109,7 +107,7 @@ class TokenManager:
         elif self._is_unsaved and self.current is not None:
             self._save(self.current)
         token = self._require()
-        if token.dead_at is None:
+        if not token.dead_reason:
             return token if token.access_token else self.renew(token)
         now = self._clock.utc()
         if 0 <= now - (token.asked_at or 0.0) < DEAD_LOGIN_RETRY_INTERVAL:  # not below 0, by a wrong clock
@@ -129,8 +127,7 @@ class TokenManager:
             reason = "Spotify's accounts service asks us to wait"
             raise self._rate_limit.start_cooldown("accounts", limit.seconds, reason) from None
         except (LoginNeeded, Misconfigured) as refusal:
-            now = self._clock.utc()
-            dead = replace(token, dead_at=token.dead_at or now, dead_reason=str(refusal), asked_at=now)
+            dead = replace(token, dead_reason=str(refusal), asked_at=self._clock.utc())
             if self.adopt(dead, token):
                 raise LoginNeeded(str(refusal)) from None
         else:

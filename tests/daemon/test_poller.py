@@ -203,7 +203,7 @@ class TestFaults:
             if name in RATE_LIMITS and path is None:
                 assert rig.requests_since(began, PLAYER)[1] - began >= 60, name
             assert rig.token().refresh_token == DEMO_REFRESH_TOKEN, name
-            assert rig.token().dead_at is None, name
+            assert not rig.token().dead_reason, name
             assert rig.status()["login"] == "ok", name
         assert [line for line in log_lines(capsys) if line.startswith("The Band of A")] == []
         rig.run_to_end()

@@ -89,8 +89,7 @@ class ScriptedClient:
         limits = self.folder / "limits.json"
         kept = limits.read_text() if limits.exists() else ""
         rate_limit = RateLimit(kept, limits.write_text, self.clock)
-        token_file = TokenFile(self.path)
-        self.spotify = Spotify(self.script, settings or self.settings, token_file, self.clock, rate_limit)
+        self.spotify = Spotify(self.script, settings or self.settings, self.clock, rate_limit)
         return self.spotify
 
     def log_in(self, token: Token) -> None:
@@ -330,11 +329,10 @@ def test_revoked_login_is_kept_and_retried_once_an_hour_until_it_works(client: S
         if minute % 7 == 0:
             client.start()
     assert client.script.order == "p" + 5 * "t"
-    assert client.saved.dead_at == pytest.approx(NOON, abs=1)
-    assert replace(client.saved, dead_at=None, dead_reason="", asked_at=None) == TOKEN
+    assert replace(client.saved, dead_reason="", asked_at=None) == TOKEN
     client.script.always = {"accounts": RENEWED, "api": PLAYING}
     assert client.poll() == PLAYING_BODY
-    assert (client.saved.dead_at, client.saved.dead_reason, client.saved.asked_at) == (None, "", None)
+    assert (client.saved.dead_reason, client.saved.asked_at) == ("", None)
 
 
 def test_corrected_client_secret_is_tried_at_the_next_start(client: ScriptedClient) -> None:

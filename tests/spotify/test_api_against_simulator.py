@@ -57,10 +57,9 @@ def spotify(world: VirtualWorld, tmp_path: Path) -> Spotify:
         "SPOTIFY_API_URL": "https://simulator.test",
         "SPOTIFY_ACCOUNTS_URL": "https://simulator.test",
     }
-    token_file = TokenFile(tmp_path / TOKEN_FILE)
-    token_file.save(Token(DEMO_REFRESH_TOKEN, account="me"))
+    TokenFile(tmp_path / TOKEN_FILE).save(Token(DEMO_REFRESH_TOKEN, account="me"))
     rate_limit = RateLimit("", lambda _: None, world.clock)
-    return Spotify(world.send, settings.load(tmp_path, environ), token_file, world.clock, rate_limit)
+    return Spotify(world.send, settings.load(tmp_path, environ), world.clock, rate_limit)
 
 
 def poll(spotify: Spotify) -> object:

@@ -106,7 +106,7 @@ class LoginUser:
         token = TokenFile(self.token_file.path).load()
         assert token
         assert token.refresh_token.startswith("AQ")
-        assert (token.authorized_at, token.dead_at, token.scope) == (CONSENT, None, login_module.SCOPES)
+        assert (token.authorized_at, token.dead_reason, token.scope) == (CONSENT, "", login_module.SCOPES)
         assert "Logged in. Spotify will ask for a new login by 2027-03-2" in self.screen.getvalue()
         for secret in (token.refresh_token, token.access_token, DEMO_CLIENT_SECRET):
             assert secret not in self.screen.getvalue()
@@ -141,7 +141,7 @@ def user(tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_redirect_arrives_from_the_browser_and_replaces_the_old_login(user: LoginUser) -> None:
-    user.token_file.save(Token("old", "old", dead_at=CONSENT - 1, dead_reason="revoked"))
+    user.token_file.save(Token("old", "old", dead_reason="revoked", asked_at=CONSENT - 1))
     user.has_browser = True
     with user.logging_in() as done:
         status, page = visit(user.consent())
