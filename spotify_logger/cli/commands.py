@@ -9,7 +9,6 @@ from spotify_logger import __version__
 from spotify_logger.config.settings import URL_FORMS, is_redis_url, is_visible_ascii
 from spotify_logger.core import day_sums, periods
 from spotify_logger.core.periods import matched
-from spotify_logger.core.redis_keys import second_of_key
 from spotify_logger.queries.question import ATTRIBUTES, PARAMETERS, Parameter
 from spotify_logger.queries.sql import CHOICES
 
@@ -26,7 +25,6 @@ Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78
 """
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 HIDEABLE = ("track", "artist", "show")
-HIDDEN_KEYS = ("track:", "local:", "artist:", "show:")  # prefixes of the keys of what is hidden
 HOST = Parameter(lambda text: matched("[A-Za-z0-9_.-]{1,253}", text)[0], "not a host name", "music.example")
 SEARCH_TEXT = Parameter(lambda text: matched(r"(?s).*\S.*", text)[0], "nothing to search for", "a title")
 RANKED = ("by", "n", "exact")  # the options of a ranked list
@@ -150,13 +148,6 @@ def command_parser(only: str = "help") -> CommandParser:
     return parser if commands.choices else command_parser()
 
 
-def _key(text: str) -> str:
-    key = text if ":" in text else f"listening:{text}"
-    if second_of_key(key) is None and not key.startswith(HIDDEN_KEYS):
-        raise ValueError(text)
-    return key
-
-
 def _redis_url(text: str) -> str:
     if not text or (is_visible_ascii(text) and is_redis_url(text)):  # or the default
         return text
@@ -263,9 +254,10 @@ def _add_maintenance(add: Callable[..., CommandParser]) -> None:
     hide.add_argument("text", nargs="*", metavar="NAME", type=SEARCH_TEXT.value, help="its name or key")
     hide.add_options("tz")
     undo = add("undo", "bring back what was deleted last, for a day, or show what was hidden last", csv=False)
-    key = Parameter(_key, "not a key", "listening:1795377734").value
-    what = "key of a play, or of something hidden (default: the latest)"
-    undo.add_argument("key", nargs="?", type=key, metavar="KEY", help=what)
+    what = "key of a play, such as listening:1795377734, or of something hidden (default: the latest)"
+    undo.add_argument(
+        "key", nargs="?", type=lambda key: key if ":" in key else f"listening:{key}", metavar="KEY", help=what
+    )
     check = add("check", "verify that the index, catalog and plays agree (exit code 1 if not)", csv=False)
     check.add_flag("--repair", "rebuild the index, and complete plays that have lost fields")
     check.add_flag("--yes", "do not ask before deleting what is left of lost plays")

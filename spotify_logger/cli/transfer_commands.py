@@ -32,26 +32,19 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
     period = LogPeriod(store, question.period.begin or 0, question.period.end)
     is_asked = "yes" in options and not options.yes
     confirmation = Confirmation(sys.stdin, sys.stderr, question.zone) if is_asked else None
-    match options.command:
-        case "forward":
-            found = forwarding.answer(options, store, settings)
-        case "move":
-            found = _move(options, store, settings)
-        case "token":
-            found = tokens.answer(options, store, settings.listener)
-        case "import" | "restore":
-            found = _import(options, store, settings)
-        case "forget":
-            found = forget(period, options.text, question.now, confirmation, sys.stderr)
-        case "undo":
-            found = undo(store, options.key or "")
-        case "hide":
-            found = _hide(options, store)
-        case "check":
-            found = check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr)
-        case _:
-            found = _export(options, period)
-    return found
+    answers = {
+        "forward": lambda: forwarding.answer(options, store, settings),
+        "move": lambda: _move(options, store, settings),
+        "token": lambda: tokens.answer(options, store, settings.listener),
+        "import": lambda: _import(options, store, settings),
+        "restore": lambda: _import(options, store, settings),
+        "export": lambda: _export(options, period),
+        "forget": lambda: forget(period, options.text, question.now, confirmation, sys.stderr),
+        "undo": lambda: undo(store, options.key or ""),
+        "hide": lambda: _hide(options, store),
+        "check": lambda: check(store, question.now, confirmation, repair=options.repair, screen=sys.stderr),
+    }
+    return answers[options.command]()
 
 
 def _import(options: argparse.Namespace, store: Archive, settings: Settings) -> Answer:
