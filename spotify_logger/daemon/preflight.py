@@ -24,6 +24,7 @@ if __name__ == "__main__":
 
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 from spotify_logger.config.files import parse_auth_file
@@ -133,7 +134,7 @@ def _set_up(directory: Path) -> None:
     path = directory / AUTH_FILE
     with _writing(path):  # permissions do not show that the kernel remounted a failing disk read-only
         tempfile.TemporaryFile(dir=directory).close()
-    say = login.Prompt(sys.stdout).say
+    say = partial(login.write_line, sys.stdout)
     say("Spotify Logger needs a Spotify app of your own. Create it once, in a browser:")
     say("1. Open https://developer.spotify.com/dashboard and create an app: any name, for the Web API.")
     say(f"2. Enter this redirect URI: {settings.redirect_uri}")

@@ -66,16 +66,16 @@ def login(settings: Settings, stdin: TextIO | None, stdout: TextIO, owner: str =
     has to be confirmed. Raises LoginNeeded if the redirect can neither be pasted nor received, Misconfigured
     if Spotify does not know the client, or the token cannot be written, and NotBefore for a rate limit.
     """
-    prompt, lines = Prompt(stdout), _input_lines(stdin)
+    write, lines = partial(write_line, stdout), _input_lines(stdin)
     token, is_shown = None, None
     while token is None:
-        attempt = LoginAttempt(settings, prompt)
+        attempt = LoginAttempt(settings, write)
         with attempt.listen() as is_listening:
-            prompt.say("To log in to Spotify, open this address in a browser:")
-            prompt.show(f"\n{attempt.url}\n")
+            attempt.say("To log in to Spotify, open this address in a browser:")
+            write(f"\n{attempt.url}\n")
             if is_shown is None:
                 is_shown = open_browser(attempt.url)
-                prompt.explain(settings.redirect_uri, shown=is_shown, listening=is_listening)
+                attempt.explain(shown=is_shown, listening=is_listening)
             while not attempt.answer:
                 pasted = next(lines)
                 if pasted is None and not is_listening:
@@ -124,25 +124,35 @@ def authorize_url(settings: Settings, state: str, verifier: str) -> str:
     return f"{settings.accounts_url}/authorize?{urlencode(query)}"
 
 
-class Prompt:
-    """Prints instructions for the person who logs in."""
+def write_line(stdout: TextIO, text: str) -> None:
+    """Print a text for the person who logs in."""
+    with suppress(OSError, ValueError):  # the terminal is gone; the browser may still answer
+        print(text, file=stdout, flush=True)
 
-    def __init__(self, stdout: TextIO) -> None:
-        self._stdout = stdout
-        self.last = ""
+
+class LoginAttempt:
+    """One authorization URL, its PKCE code verifier, and the fields of the redirect once it has arrived.
+
+    The person who logs in is told what happens by `write`, a line at a time.
+    """
+
+    def __init__(self, settings: Settings, write: Callable[[str], object]) -> None:
+        self.settings, self._write = settings, write
+        self.last = ""  # the line that was written last
+        self.answer: dict[str, str] = {}
+        self.is_done = False  # the token is saved
+        self._result: Future[str] = Future()
+        self._state, self._verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(64)
+        self.url = authorize_url(settings, self._state, self._verifier)
 
     def say(self, text: str) -> None:
-        """Print one line, and keep it as the `last` one."""
+        """Write one line."""
         self.last = log.sanitize(text)
-        self.show(self.last)
+        self._write(self.last)
 
-    def show(self, text: str) -> None:
-        """Print a text as it is."""
-        with suppress(OSError, ValueError):  # the terminal is gone; the browser may still answer
-            print(text, file=self._stdout, flush=True)
-
-    def explain(self, redirect_uri: str, *, shown: bool, listening: bool) -> None:
-        """Print how the redirect gets here, which depends on where the browser runs."""
+    def explain(self, *, shown: bool, listening: bool) -> None:
+        """Write how the redirect gets here, which depends on where the browser runs."""
+        redirect_uri = self.settings.redirect_uri
         if not listening:
             self.say("Then paste the address that the browser ends up at here.")
         elif shown:
@@ -150,25 +160,11 @@ class Prompt:
             self.say("If not, paste the address that the browser ends up at here.")
         else:
             parts = urlsplit(redirect_uri)
-            self.show(
-                "This machine has no browser: open the address on another one. The browser there will\n"
-                "end on a page that does not load: paste that page's address here. Or connect to this\n"
-                f"machine with ssh -L {parts.port}:{parts.netloc} user@host first: then the answer arrives\n"
-                "automatically."
-            )
+            self.say("This machine has no browser: open the address on another one. The browser there will")
+            self.say("end on a page that does not load: paste that page's address here. Or connect to this")
+            self.say(f"machine with ssh -L {parts.port}:{parts.netloc} user@host first: then the answer")
+            self.say("arrives automatically.")
         self.say(f'If Spotify says "Invalid redirect URI": register exactly {redirect_uri} in its dashboard.')
-
-
-class LoginAttempt:
-    """One authorization URL, its PKCE code verifier, and the fields of the redirect once it has arrived."""
-
-    def __init__(self, settings: Settings, prompt: Prompt) -> None:
-        self.settings, self.prompt = settings, prompt
-        self.answer: dict[str, str] = {}
-        self.is_done = False  # the token is saved
-        self._result: Future[str] = Future()
-        self._state, self._verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(64)
-        self.url = authorize_url(settings, self._state, self._verifier)
 
     def take_request(self, target: str) -> tuple[HTTPStatus, str]:
         """Handle a request to the callback server, in its thread; return status and text of the page."""
@@ -176,7 +172,7 @@ class LoginAttempt:
         if path != (urlsplit(self.settings.redirect_uri).path or "/"):
             return HTTPStatus.NOT_FOUND, "Not found."
         if trouble := self._take(f"?{query}"):
-            self.prompt.say(f"The browser returned an answer that cannot be used. {trouble}")
+            self.say(f"The browser returned an answer that cannot be used. {trouble}")
             return HTTPStatus.BAD_REQUEST, trouble
         text = self._result.result()
         if self.is_done:
@@ -194,7 +190,7 @@ class LoginAttempt:
             try:
                 server = CallbackServer(parts.hostname or "", parts.port or 0, self.take_request)
             except OSError as error:
-                self.prompt.say(
+                self.say(
                     f"cannot listen on port {parts.port} ({os.strerror(error.errno or 0)}): perhaps another"
                     " login or program uses it (`ss -ltnp` shows which). You can still paste the address."
                 )
@@ -205,7 +201,7 @@ class LoginAttempt:
                 self.show(f"{error}.")
                 raise
             finally:
-                self.show(self.prompt.last)
+                self.show(self.last)
 
     def show(self, text: str) -> None:
         """Let the browser show a text if it waits for one."""
@@ -217,9 +213,8 @@ class LoginAttempt:
 
         A conflict with the account `owner` of the log has to be confirmed. The errors are those of `login`.
         """
-        say = self.prompt.say
         if refusal := self.answer.get("error"):
-            say(f"Spotify did not log you in ({log.sanitize(refusal, log.DETAIL_LIMIT)}).")
+            self.say(f"Spotify did not log you in ({log.sanitize(refusal, log.DETAIL_LIMIT)}).")
             return None
         form = {
             "grant_type": "authorization_code",
@@ -231,13 +226,13 @@ class LoginAttempt:
             try:
                 token = oauth.request_token(send, self.settings, form, Token(""), time.time())
             except (LoginNeeded, TryLater) as error:
-                say(f"{error}.")
+                self.say(f"{error}.")
                 return None
             with suppress(TryLater):
                 token, _ = oauth.with_account(send, self.settings, token)
         granted = (token.scope or SCOPES).split()
         if missing := ", ".join(scope for scope in SCOPES.split() if scope not in granted):
-            say(f"Spotify did not grant {missing}, which is required.")
+            self.say(f"Spotify did not grant {missing}, which is required.")
             return None
         if (conflict := oauth.account_conflict(token, owner)) and not confirm(conflict):
             return None
@@ -250,14 +245,14 @@ class LoginAttempt:
             ) from None
         end = oauth.valid_until(token)
         day = f"{local(end):%Y-%m-%d}" if end else "an unknown day"
-        say(f"Logged in. Spotify will ask for a new login by {day}.")
+        self.say(f"Logged in. Spotify will ask for a new login by {day}.")
         self.is_done = True
         return token
 
     def take_line(self, text: str) -> None:
         """Handle a pasted line."""
         if text.strip() and (trouble := self._take(text)):
-            self.prompt.say(trouble)
+            self.say(trouble)
 
     def _take(self, address: str) -> str:
         """Keep a redirect of this attempt, given by URL or query, and return ""; else, what is wrong."""
@@ -334,12 +329,11 @@ def _input_lines(stdin: TextIO | None) -> Iterator[list[str] | None]:
 
 def _is_wanted(attempt: LoginAttempt, lines: Iterator[list[str] | None], conflict: str) -> bool:
     """Ask whether a login that conflicts with the account of the log is meant; no answer means no."""
-    prompt = attempt.prompt
-    prompt.say(f"{conflict[:1].upper()}{conflict[1:]}.")
-    attempt.show(prompt.last)
-    prompt.say("Add what this account plays to the log from now on? [y/N]")
+    attempt.say(f"{conflict[:1].upper()}{conflict[1:]}.")
+    attempt.show(attempt.last)
+    attempt.say("Add what this account plays to the log from now on? [y/N]")
     answer = next(found for found in lines if found is None or found) or [""]
     is_wanted = answer[0].strip().casefold() in {"y", "yes"}
     if not is_wanted:
-        prompt.say("Not saved. Log out of Spotify in the browser, and try again with the other account:")
+        attempt.say("Not saved. Log out of Spotify in the browser, and try again with the other account:")
     return is_wanted

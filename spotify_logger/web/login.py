@@ -1,6 +1,5 @@
 """The Spotify login from the page: a URL to open, whose answer comes by redirect or is pasted."""
 
-import io
 import threading
 import time
 
@@ -27,20 +26,14 @@ class LoginThread(threading.Thread):
             trouble = f"{settings.state_dir} cannot be created ({error.strerror})"
             raise Misconfigured(f"{trouble}: set STATE_DIR to the folder that the logger uses") from None
         self._owner = owner
-        self._output = io.StringIO()
-        self._prompt = login.Prompt(self._output)
-        self.attempt = login.LoginAttempt(settings, self._prompt)
+        self.lines: list[str] = []  # the messages so far
+        self.attempt = login.LoginAttempt(settings, self.lines.append)
         self._stopped = threading.Event()
 
     @property
     def url(self) -> str:
         """The URL to open; "" if the attempt is over."""
         return self.attempt.url if self.is_alive() else ""
-
-    @property
-    def lines(self) -> list[str]:
-        """The messages so far."""
-        return self._output.getvalue().splitlines()
 
     def stop(self) -> None:
         """Cancel the attempt and wait until the port is free."""
@@ -57,9 +50,9 @@ class LoginThread(threading.Thread):
                 if attempt.answer:
                     attempt.finish(self._owner, self._refuse)
         except SpotifyLoggerError as error:
-            self._prompt.say(f"{error}.")
+            self.attempt.say(f"{error}.")
 
     def _refuse(self, conflict: str) -> bool:
         advice = "log out of Spotify in the browser first; `spotify-logger login` also accepts this account"
-        self._prompt.say(f"Not saved: {conflict}. To log in with that account, {advice}.")
+        self.attempt.say(f"Not saved: {conflict}. To log in with that account, {advice}.")
         return False
