@@ -23,6 +23,10 @@ URL_FORMS = (
     "unix://[user:password@]/path[?db=database], redis+sentinel://host[:port],host,host/service[/database] "
     "or redis+cluster://host[:port],host,host; a password's / ? # @ are written %2F %3F %23 %40"
 )
+# In any other URL, a part of a password with special characters was taken for host, port, path or query.
+_SERVER_URL = re.compile(
+    r"(unix://[^/?#]*/[^?#]+|rediss?://[^/?#]*(/[0-9]{0,5})?)(\?[^=&#]+=[^&#]*(&[^=&#]+=[^&#]*)*)?"
+)
 
 
 class NotConfigured(Misconfigured):
@@ -226,10 +230,9 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
 def is_redis_url(value: str) -> bool:
     """Return whether `value` has one of the `URL_FORMS`."""
     with suppress(ValueError):  # whose text could contain a password
-        topology, parts = parse_topology(value), urlsplit(value)
-        path = r"/*[^/].*" if parts.scheme == "unix" else r"/?|/\d{1,5}"
-        is_server = parts.scheme in {"redis", "rediss", "unix"} and parts.port != 0
-        return bool(topology or (is_server and re.fullmatch(path, parts.path, re.ASCII)))
+        topology = parse_topology(value)
+        server_url = topology.server_url if topology else value
+        return urlsplit(server_url).port != 0 and _SERVER_URL.fullmatch(server_url) is not None
     return False
 
 

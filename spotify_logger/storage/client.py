@@ -1,6 +1,5 @@
 """The client for Redis, made of redis-py's, for one server, Sentinels or a cluster; what its errors mean."""
 
-import re
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, parse_url
 from redis.retry import Retry
 
-from spotify_logger.config.settings import URL_FORMS, RedisTopology, parse_topology
+from spotify_logger.config.settings import URL_FORMS, RedisTopology, is_redis_url, parse_topology
 from spotify_logger.system.clock import Deadline
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, chain
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
@@ -34,10 +33,6 @@ _FIXED = {
     "retry": Retry(NoBackoff(), 0),
 }
 SENTINEL_ONLY = frozenset({"sentinel_username", "sentinel_password"})
-# In any other URL, a part of a password with special characters was taken for host, port, path or query.
-_SERVER_URL = re.compile(
-    r"(unix://[^/?#]*/[^?#]+|rediss?://[^/?#]*(/[0-9]*)?)(\?[^=&#]+=[^&#]*(&[^=&#]+=[^&#]*)*)?"
-)
 
 # Commands with a number for a reply; redis-py makes True or None of that of `SET`.
 _NUMBERS = {
@@ -257,7 +252,7 @@ def _parse(url: str) -> tuple[RedisTopology | None, dict[str, Any]]:
     with suppress(ValueError, TypeError, redis.RedisError):
         topology = parse_topology(url)
         server_url = url if topology is None else topology.server_url
-        if _SERVER_URL.fullmatch(server_url):
+        if is_redis_url(url):
             options = {**_DEFAULTS, **parse_url(server_url), **_FIXED}  # type: ignore[no-untyped-call]
             known = {name: options[name] for name in options.keys() - SENTINEL_ONLY}
             known.pop("connection_class", Connection)(**known)  # refuses the options that it does not know
