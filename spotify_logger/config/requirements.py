@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module, metadata
 from pathlib import Path
@@ -92,17 +92,12 @@ def _install_command(root: Path, program: str) -> str:
     return f"{make} && {install}" + ("" if is_in_venv else f" && {quote(str(venv))}/bin/{start}")
 
 
-def alert_url(directory: Path, environ: Mapping[str, str]) -> str:
-    """Return ALERT_URL; "" if it is not set, or a setting is wrong."""
-    try:
-        return hook_url(find_settings(directory, environ)["ALERT_URL"])
-    except Misconfigured:
-        return ""
-
-
 def _send_alert(text: str) -> None:
     """Send a line to ALERT_URL, if set; with the standard library, since `requests` may be missing."""
-    if not (url := alert_url(Path.cwd(), os.environ)):
+    url = ""
+    with suppress(Misconfigured):
+        url = hook_url(find_settings(Path.cwd(), os.environ)["ALERT_URL"])
+    if not url:
         return
     from http.client import HTTPException  # noqa: PLC0415 - slow to import, and rarely needed
     from urllib.request import Request, urlopen  # noqa: PLC0415 - the same

