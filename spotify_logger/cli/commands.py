@@ -26,6 +26,7 @@ Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 HIDEABLE = ("track", "artist", "show")
 HOST = Parameter(lambda text: matched("[A-Za-z0-9_.-]{1,253}", text)[0], "not a host name", "music.example")
+PORT = Parameter(lambda text: range(65536).index(int(text)), "not a port from 0 to 65535", "8877")
 SEARCH_TEXT = Parameter(lambda text: matched(r"(?s).*\S.*", text)[0], "nothing to search for", "a title")
 RANKED = ("by", "n", "exact")  # the options of a ranked list
 PERIOD = ("since", "until", "year", "month", "last", "tz")  # the options of the period
@@ -40,12 +41,6 @@ _OPTIONS = {  # the placeholder of the value, and the help text, by the name of 
     "n": ("N", "maximum number of lines (default: %(default)s)"),
     "min": ("30s|half|finished|0", "how much has to be heard for a play to count (default: 30s)"),
 }
-
-
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text[:6]) < 65536:  # noqa: PLR2004 - the number of TCP ports
-        return int(text)
-    raise argparse.ArgumentTypeError(f"not a port: {text!r} (0 to 65535)")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -80,7 +75,7 @@ class CommandParser(argparse.ArgumentParser):
         what = "address to listen on, 0.0.0.0 for all (default: %(default)s)"
         self.add_argument("--host", default=PAGE_DEFAULTS["--host"], metavar="ADDRESS", help=what)
         what = "port to listen on (default: %(default)s)"
-        self.add_argument("--port", type=_port, default=PAGE_DEFAULTS["--port"], help=what)
+        self.add_argument("--port", type=PORT.value, default=PAGE_DEFAULTS["--port"], help=what)
         named: dict[str, Any] = {"dest": "names", "metavar": "HOST", "type": HOST.value}
         what = "another hostname by which browsers may reach this machine"
         self.add_argument("--name", action="append", default=[], help=what, **named)
@@ -133,11 +128,8 @@ def command_parser(only: str = "help") -> CommandParser:
     what = "try it without a Spotify account, with a simulated listener and its own Redis server"
     demo = add("demo", what, json=False)
     demo.add_flag("--web", "also serve the web page, with a made-up year")
-    positive = Parameter(
-        lambda text: float(matched("[0-9.]*[1-9][0-9.]*", text)[0]), "not a number of seconds", "20"
-    )
     what = "stop after this many seconds"
-    demo.add_argument("--for", dest="seconds", type=positive.value, metavar="SECONDS", help=what)
+    demo.add_argument("--for", dest="seconds", type=float, metavar="SECONDS", help=what)
     add("login", "log in to Spotify (required every six months)", csv=False)
     _add_questions(add)
     _add_imports_and_exports(add)

@@ -134,7 +134,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "run":
         _run_logger(options, folder)
     if options.command == "demo":
-        limit = [f"--for={options.seconds}"] if options.seconds else []
+        limit = [] if options.seconds is None else [f"--for={options.seconds}"]
         _replace_process("spotify_logger.simulator.demo", *["--web"] * options.web, *limit)
     need_login, environ = options.command == "login", dict(os.environ)
     if options.command not in {"login", "web"} and os.access(SERVICE_STATE_DIR, os.R_OK):
