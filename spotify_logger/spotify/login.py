@@ -140,6 +140,7 @@ class LoginAttempt:
         self.settings, self._write = settings, write
         self.last = ""  # the line that was written last
         self.answer: dict[str, str] = {}
+        self.is_over = threading.Event()  # an answer has arrived, or none is awaited any more
         self.is_done = False  # the token is saved
         self._result: Future[str] = Future()
         self._state, self._verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(64)
@@ -263,6 +264,7 @@ class LoginAttempt:
         if redirect["state"] != self._state:
             return "This belongs to another login attempt. Open the last address printed here."
         self.answer = self.answer or redirect
+        self.is_over.set()
         return ""
 
 

@@ -1,7 +1,6 @@
 """The Spotify login from the page: a URL to open, whose answer comes by redirect or is pasted."""
 
 import threading
-import time
 
 from spotify_logger.config.settings import Settings
 from spotify_logger.spotify import login
@@ -28,7 +27,6 @@ class LoginThread(threading.Thread):
         self._owner = owner
         self.lines: list[str] = []  # the messages so far
         self.attempt = login.LoginAttempt(settings, self.lines.append)
-        self._stopped = threading.Event()
 
     @property
     def url(self) -> str:
@@ -37,18 +35,16 @@ class LoginThread(threading.Thread):
 
     def stop(self) -> None:
         """Cancel the attempt and wait until the port is free."""
-        self._stopped.set()
+        self.attempt.is_over.set()
         self.join(STOP_TIMEOUT)
 
     def run(self) -> None:
         """Wait for the answer, exchange it for a token and save that."""
-        attempt, due = self.attempt, time.monotonic() + ATTEMPT_TIMEOUT
         try:
-            with attempt.listen():
-                while not self._stopped.is_set() and not attempt.answer and time.monotonic() < due:
-                    self._stopped.wait(login.POLL_SECONDS)
-                if attempt.answer:
-                    attempt.finish(self._owner, self._refuse)
+            with self.attempt.listen():
+                self.attempt.is_over.wait(ATTEMPT_TIMEOUT)
+                if self.attempt.answer:
+                    self.attempt.finish(self._owner, self._refuse)
         except SpotifyLoggerError as error:
             self.attempt.say(f"{error}.")
 
