@@ -145,7 +145,4 @@ class Alerts:
             self._state.queue[key] = log.sanitize(f"Spotify Logger: {text}", MAX_TEXT_LENGTH)
 
     def _save(self) -> None:
-        """Write the note if it changed: with a dead login, this runs every turn, and SD cards wear out."""
-        text = to_json(self._state)
-        if text != self._outbox.note(ALERTS_NOTE):
-            self._outbox.set_note(ALERTS_NOTE, text)
+        self._outbox.set_note(ALERTS_NOTE, to_json(self._state))

@@ -112,10 +112,10 @@ class Backfiller:
     def fetch_if_due(self, open_play: Play | None, unobserved: Sequence[tuple[int, int]]) -> list[Play]:
         """Fetch `recently-played` if it is due, and return plays that are new or better known now."""
         now = self._clock.monotonic()
-        is_planned = bool(self._due) and self._due[0] <= now
-        if not is_planned and self.listened_ms < LISTENED_INTERVAL_MS:
+        later = [due for due in self._due if due > now]
+        if later == self._due and self.listened_ms < LISTENED_INTERVAL_MS:
             return []
-        self._due = [due for due in self._due if due > now]
+        self._due = later
         asked_ms = round(self._clock.utc() * 1000)
         try:
             body = self._spotify.recently_played().body

@@ -63,9 +63,8 @@ class Failover:
         if self._turn is None or left <= 0:
             self._turn = self.poller.turn()
             # Not before the outbox has what others wrote under earlier fencing tokens.
-            outbox, fence = self.poller.outbox, str(self._fence)
-            if not self.poller.recorder.must_relearn and outbox.note(FENCE_NOTE) != fence:
-                outbox.set_note(FENCE_NOTE, fence)
+            if not self.poller.recorder.must_relearn:
+                self.poller.outbox.set_note(FENCE_NOTE, str(self._fence))
             self._lease.ensure(max(0.0, self._turn.due - self._clock.monotonic()))
         elif self.poller.forwarder:
             self.poller.forwarder.turn(left)
@@ -115,8 +114,7 @@ class Failover:
                 self._rebuild()
                 self.poller.recorder.must_relearn = True
             self._fence = fence
-        if takes_over or not self._has_role:
-            self.poller.outbox.set_note(ROLE_NOTE, ACTIVE)
+        self.poller.outbox.set_note(ROLE_NOTE, ACTIVE)
         self._is_active = self._has_role = True
         self.poller.recorder.role_fields = {"fence": self._fence, "machine": self._lease.machine}
 

@@ -128,8 +128,7 @@ class Poller:
         if account != self.spotify.owner:
             read, known = partial(self.store.owner, account), self.outbox.note(OWNER_NOTE)
             self.spotify.owner = self.recorder.session.attempt(read, otherwise=known)
-            if self.spotify.owner != known:
-                self.outbox.set_note(OWNER_NOTE, self.spotify.owner)
+            self.outbox.set_note(OWNER_NOTE, self.spotify.owner)
         login_trouble = ""
         try:
             answer = self.spotify.player_state()

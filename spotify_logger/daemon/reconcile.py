@@ -47,8 +47,7 @@ class Tombstones:
         found = self._store.tombstones()
         self._outbox.mark_deleted(found)
         known = dict(sorted((self.plays | found).items())[-MAX_TOMBSTONES:])
-        if known != self.plays:
-            self._outbox.set_note(TOMBSTONES, to_json(known))
+        self._outbox.set_note(TOMBSTONES, to_json(known))
         self.plays, self._count = known, count
 
     def restore(self) -> None:
@@ -236,8 +235,7 @@ class Reconciler:
             plays = "a play" if len(self._lost) == 1 else f"{len(self._lost):,} plays"
             log.warning(f"Redis has lost {plays}, from {since} onward; restoring what is missing ({why})")
             self.status = {"restored_plays": len(self._lost), "restored_at": now, "restored_why": why}
-        if self.persistence.run != known_run:
-            self._outbox.set_note(REDIS_RUN_NOTE, self.persistence.run)
+        self._outbox.set_note(REDIS_RUN_NOTE, self.persistence.run)
         self._lost, self._is_suspicious = [], False
         self._due = self._clock.monotonic() + INTERVAL
 

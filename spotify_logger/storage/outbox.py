@@ -126,8 +126,9 @@ class Outbox(SqliteFile):
                 add_listens(database, self.listens_of(OutboxPlay(key, saved)))
 
     def set_note(self, name: str, text: str) -> None:
-        """Save a note."""
-        self.put((), {name: text})
+        """Save a note if it changed: some are set every turn, and SD cards wear out."""
+        if text != self.note(name):
+            self.put((), {name: text})
 
     def waiting(self, limit: int, exclude: Collection[int] = ()) -> list[OutboxPlay]:
         """Return up to `limit` queued plays, oldest first, without the keys in `exclude`."""

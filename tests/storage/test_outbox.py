@@ -119,6 +119,11 @@ class TestFile:
         assert file.outbox.read("PRAGMA synchronous") == [(2,)]  # FULL
         file.close()
 
+    def test_a_note_that_is_set_again_is_not_written_again(self, file: OutboxFile) -> None:
+        for text in ("a", "a", "b", "b"):
+            file.outbox.set_note("x", text)
+        assert (file.outbox.changes, file.outbox.note("x")) == (2, "b")
+
     def test_another_process_finds_everything(self, file: OutboxFile) -> None:
         plays = [closed_play("A", 0.123), closed_play("B", 30), open_play("C", 60)]
         file.outbox.put(plays, {"tracker": "x"})
@@ -490,9 +495,9 @@ class TestDisk:
         for failing in ("DELETE", "UPDATE plays", "REPLACE INTO gaps", "COMMIT", ""):
             disk.error, disk.at = failing and FULL, (failing,)
             fragile.clock.sleep(DISK_RETRY)
-            fragile.outbox.set_note("x", "")
+            fragile.outbox.put([], {"x": ""})
             assert bool(fragile.outbox.trouble) is bool(failing)
-        expected.outbox.set_note("x", "")
+        expected.outbox.put([], {"x": ""})
         assert content(fragile.reopen()) == content(expected.outbox)
         expected.close()
 
