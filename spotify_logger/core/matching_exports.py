@@ -3,7 +3,6 @@
 Each source has its own times for a play, may use another ID, and may report it in more or fewer pieces.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from spotify_logger.core import matching
@@ -24,41 +23,30 @@ LEAST_LISTEN_MS = 30_000  # for an unknown length: other loggers count from abou
 _KINDS = {AccountRank.SAMPLED: AccountRank.LIVE, AccountRank.WITHOUT_ID: AccountRank.EXTENDED}
 
 
-@dataclass(frozen=True)
 class PlayEvidence:
     """What a source reports about a play."""
 
-    kind: AccountRank  # as `kind_of` returns it
-    play: Play
-    isrc: str
-    begin_ms: int  # no part of it was played before
-    end_ms: int  # no part of it was played after
-    reported_end_ms: int  # the end that the source reports; after a pause, long after the last playback
-    ms_played: int
-    end_reason: str | None
+    def __init__(self, play: Play, kind: AccountRank, reported_end_ms: int, isrc: str = "") -> None:
+        self.play = play
+        self.kind = kind  # as `kind_of` returns it
+        self.begin_ms = play.started_ms  # no part of it was played before
+        # No part of it was played after.
+        self.end_ms = play.ended_ms + (MINUTE_MS if kind is AccountRank.ACCOUNT_DATA else 0)
+        self.reported_end_ms = reported_end_ms  # after a pause, long after the last playback
+        self.ms_played = play.ms_played
+        self.end_reason = play.end_reason
+        # Whether the source reports the start, rather than it being the end minus the time played.
+        self.has_start = self.end_ms - self.begin_ms != self.ms_played
+        self.has_only_minute = kind is AccountRank.LISTEN and has_only_minute(play)
+        self.latest_start_ms = self.begin_ms + (MINUTE_MS - 1) * self.has_only_minute
+        self._isrc = isrc
 
     @cached_property
     def recording(self) -> matching.Recording:
         """What tells its recording; most rows are told apart without it."""
-        found = matching.recording_of(self.play.item, {**self.play.fields, "isrc": self.isrc})
+        found = matching.recording_of(self.play.item, {**self.play.fields, "isrc": self._isrc})
         # Two loggers may know other lengths and guests of one recording; their times tell it from others.
         return found._replace(duration_ms=None)
-
-    @property
-    def has_start(self) -> bool:
-        """Whether the source reports the start, rather than it being the end minus the time played."""
-        return self.end_ms - self.begin_ms != self.ms_played
-
-    @property
-    def has_only_minute(self) -> bool:
-        """Whether it is a listen of a file that has the minutes only."""
-        return self.kind is AccountRank.LISTEN and has_only_minute(self.begin_ms, self.ms_played)
-
-
-def evidence_of(play: Play, kind: AccountRank, reported_end_ms: int, isrc: str = "") -> PlayEvidence:
-    """Return what a source reports about a play as evidence."""
-    begin_ms, end_ms = play.started_ms, play.ended_ms + (MINUTE_MS if kind is AccountRank.ACCOUNT_DATA else 0)
-    return PlayEvidence(kind, play, isrc, begin_ms, end_ms, reported_end_ms, play.ms_played, play.end_reason)
 
 
 def kind_of(play: Play) -> AccountRank:
@@ -78,7 +66,7 @@ def account_order(play: Play) -> tuple[object, ...]:
     if play.source != IMPORT:
         return (rank,)
     has_length = rank is AccountRank.LISTEN and play.ms_played != LEAST_LISTEN_MS
-    has_second = rank is AccountRank.LISTEN and not has_only_minute(play.started_ms, play.ms_played)
+    has_second = rank is AccountRank.LISTEN and not has_only_minute(play)
     second, rest_ms = divmod(play.started_ms, 1000)
     times = (-second, rest_ms, play.ms_played, -play.ended_ms, play.item.uri, str(play.end_reason))
     texts = (str(play.fields.get(name)).replace(" ", "").replace("\ufffd", "") for name in IMPORTED_FIELDS)
@@ -140,11 +128,10 @@ def listen_cost(listen: PlayEvidence, known: PlayEvidence) -> int | None:
     """Return how far a listen is from a play, which some loggers note at its end; None for another play."""
     if listen.kind is not AccountRank.LISTEN:
         return None
-    latest_ms, known_latest_ms = _latest_start_ms(listen), _latest_start_ms(known)
     since_ms = known.begin_ms - LISTEN_TOLERANCE_MS
-    until_ms = max(known.end_ms, known_latest_ms) + LISTEN_TOLERANCE_MS
-    apart_ms = max(0, listen.begin_ms - known_latest_ms, known.begin_ms - latest_ms)
-    return apart_ms if since_ms <= latest_ms and listen.begin_ms <= until_ms else None
+    until_ms = max(known.end_ms, known.latest_start_ms) + LISTEN_TOLERANCE_MS
+    apart_ms = max(0, listen.begin_ms - known.latest_start_ms, known.begin_ms - listen.latest_start_ms)
+    return apart_ms if since_ms <= listen.latest_start_ms and listen.begin_ms <= until_ms else None
 
 
 def may_be_one_listen(listen: Play, other: Play) -> bool:
@@ -156,17 +143,12 @@ def may_be_one_listen(listen: Play, other: Play) -> bool:
         return True
     if listen.started_ms // MINUTE_MS != other.started_ms // MINUTE_MS:
         return False
-    one, two = (has_only_minute(each.started_ms, each.ms_played) for each in (listen, other))
-    return one != two or listen.started_ms == other.started_ms
+    return has_only_minute(listen) != has_only_minute(other) or listen.started_ms == other.started_ms
 
 
-def has_only_minute(started_ms: int, ms_played: int) -> bool:
+def has_only_minute(listen: Play) -> bool:
     """Return whether a listen is of a file that has minutes only, as some of Last.fm; it has no lengths."""
-    return started_ms % MINUTE_MS == 0 and ms_played == LEAST_LISTEN_MS
-
-
-def _latest_start_ms(row: PlayEvidence) -> int:
-    return row.begin_ms + (MINUTE_MS - 1) * row.has_only_minute
+    return listen.started_ms % MINUTE_MS == 0 and listen.ms_played == LEAST_LISTEN_MS
 
 
 def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
@@ -222,7 +204,7 @@ def tombstone_cost(row: PlayEvidence, from_ms: int, to_ms: int) -> int | None:
     """Return the mismatch of a listen or a row of account data and a tombstone; None if they do not match."""
     span_ms = to_ms - from_ms
     if row.kind is AccountRank.LISTEN:  # other loggers have no shorter ones
-        apart_ms = max(0, from_ms - _latest_start_ms(row), row.begin_ms - from_ms)
+        apart_ms = max(0, from_ms - row.latest_start_ms, row.begin_ms - from_ms)
         return apart_ms if apart_ms <= LISTEN_TOLERANCE_MS and span_ms >= LEAST_LISTEN_MS else None
     differs_ms = abs(span_ms - row.ms_played)
     outside_ms = max(0, row.reported_end_ms - to_ms, to_ms - row.reported_end_ms - MINUTE_MS)

@@ -121,8 +121,8 @@ def _copy_month(archive: Archive, month: date, path: Path) -> int:
         sys.stderr.write(f"{path} is damaged: kept as {bad.name}, writing a new one\n")
     # A play is lost unless it was deleted, or has given way to a better account of it.
     plays = sorted(filter(None, map(_play, missing)), key=lambda entry: entry.play.started_ms)
-    decisions = chain.from_iterable(decided for decided, _ in decide_plays(archive, plays))
-    lost_plays = {identity(each.entry.play): each.replaced for each in decisions if each.is_written}
+    decided = chain.from_iterable(some for some, _ in decide_plays(archive, plays))
+    lost_plays = {identity(each.entry.play): each.replaced for each in decided if each.is_written}
     for worse in chain.from_iterable(lost_plays.values()):
         rows.pop(identity(worse), None)
     lost = [row for row in missing if row.get("kind") == "gap" or _name(row) in lost_plays]

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from spotify_logger.core.matching import AccountRank
-from spotify_logger.core.matching_exports import PlayEvidence, cost, evidence_of
+from spotify_logger.core.matching_exports import PlayEvidence, cost
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
 
@@ -15,7 +13,7 @@ ITEM = Item("track:a", "spotify:track:a", None, {"name": "a"})
 def evidence(kind: AccountRank, begin: float, end: float, played: float, reason: str) -> PlayEvidence:
     """Return what a source reports; times are in seconds."""
     begin_ms, end_ms, ms_played = (round(1000 * each) for each in (begin, end, played))
-    return evidence_of(Play(0, ITEM, begin_ms, end_ms, ms_played, reason), kind, end_ms)
+    return PlayEvidence(Play(0, ITEM, begin_ms, end_ms, ms_played, reason), kind, end_ms)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +33,8 @@ def test_a_row_that_has_a_play_in_it_is_that_play(
 
 
 def test_a_play_that_was_resumed_before_the_player_was_left_is_the_row() -> None:
-    row = replace(evidence(AccountRank.EXTENDED, 10, 123, 113, "stopped"), reported_end_ms=9_000_000)
+    row = evidence(AccountRank.EXTENDED, 10, 123, 113, "stopped")
+    row.reported_end_ms = 9_000_000
     assert cost(row, evidence(AccountRank.LIVE, 257, 369.8, 112.7, "stopped")) is not None
     assert cost(row, evidence(AccountRank.LIVE, 257, 387, 130, "stopped")) is None
     assert cost(row, evidence(AccountRank.LIVE, 9257, 9369, 112, "stopped")) is None

@@ -13,7 +13,7 @@ from spotify_logger.core.matching import identity
 from spotify_logger.core.matching_exports import kind_of
 from spotify_logger.core.play import SKIPPED, STOPPED, TRACKDONE, Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.transfer.importer.dedup import Decision, Deduplicator, RowStatus
+from spotify_logger.transfer.importer.dedup import Candidate, Deduplicator, RowStatus
 from spotify_logger.transfer.importer.export_rows import ImportedPlay
 from tests.exports import NOON, A, B, C, Song, account, entry, extended, stamp
 
@@ -52,7 +52,7 @@ def decide(
     known: Iterable[Play] = (),
     isrcs: dict[str, str] | None = None,
     tombstones: Iterable[tuple[int, int]] = (),
-) -> list[Decision]:
+) -> list[Candidate]:
     return Deduplicator(tombstones).decide(map(entry, rows), known, isrcs or {})[0]
 
 

@@ -26,7 +26,7 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.delete import remove_unused
-from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Decision, Deduplicator, RowStatus
+from spotify_logger.transfer.importer.dedup import CONTEXT_MS, Candidate, Deduplicator, RowStatus
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkipReason
 from spotify_logger.transfer.importer.files import FoundFiles, SourceFile, UnreadableFile, find_sources
 from spotify_logger.transfer.importer.formats import read_row, user_of
@@ -78,9 +78,9 @@ def import_history(
         database.executescript(_SCHEMA)
         for done in _read_files(found.sources, database, writer, private=private):
             progress("reading", done, size)
-        for decisions, lifted in decide_plays(archive, _sorted_plays(database), restore=restore):
-            writer.write(decisions, lifted)
-            imported += len(decisions)
+        for rows, lifted in decide_plays(archive, _sorted_plays(database), restore=restore):
+            writer.write(rows, lifted)
+            imported += len(rows)
             progress("importing", imported, database.total_changes)
         if writer.loose_items:
             # Items whose plays were deleted before, or replaced now, may not be used any more.
@@ -104,8 +104,8 @@ def import_samples(archive: Archive, *, dry_run: bool = False, screen: TextIO | 
 
         if not seconds:
             raise SpotifyLoggerError(f"no samples {SAMPLE_KEYS} at {archive.where} (check REDIS_PREFIX)")
-        for decisions, lifted in decide_plays(archive, plays_of(samples())):
-            writer.write(decisions, lifted)
+        for plays, lifted in decide_plays(archive, plays_of(samples())):
+            writer.write(plays, lifted)
             progress("importing", done, len(seconds))
     results = writer.results
     counts = counted(results.total(), "play"), counted(len(seconds), "sample"), empty
@@ -182,7 +182,7 @@ def _sorted_plays(database: sqlite3.Connection) -> Iterator[ImportedPlay]:
 
 def decide_plays(
     archive: Archive, entries: Iterable[ImportedPlay], *, restore: bool = False
-) -> Iterator[tuple[list[Decision], set[int]]]:
+) -> Iterator[tuple[list[Candidate], set[int]]]:
     """Yield what to do with plays, given in order of their starts, and which tombstones to lift.
 
     Each batch has to be written before the next one. Deleted plays stay away, unless `restore` is set.

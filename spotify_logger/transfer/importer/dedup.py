@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import Enum
 from itertools import chain, product, starmap
 from operator import itemgetter
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from spotify_logger.core import matching
 from spotify_logger.core import matching_exports as rules
@@ -40,30 +40,26 @@ class RowStatus(Enum):
     FORGOTTEN = "deleted before (--restore imports them again)"
 
 
-class Decision(NamedTuple):
-    """The result for a row."""
-
-    entry: ImportedPlay
-    status: RowStatus
-    is_written: bool = False  # its play is new, or the best account of a known play
-    replaced: Sequence[Play] = ()  # known plays of which there is a better account, here or in the log
-    named: Play | None = None  # the known play that takes over names that it lacks from this row
-
-
 class Candidate:
-    """An account of a play: a row, or a known play, which is logged already or new in this import."""
+    """An account of a play: a row, or a known play, which is logged already or new in this import.
+
+    The result for a row is in `status`, and in what follows it.
+    """
 
     def __init__(
         self, entry: ImportedPlay, isrcs: Mapping[str, str], known_as: RowStatus | None = None
     ) -> None:
         isrc = isrcs.get(entry.play.item.key, "")
         self.entry = entry
-        self.evidence = rules.evidence_of(entry.play, entry.kind, entry.reported_end_ms, isrc)
+        self.evidence = PlayEvidence(entry.play, entry.kind, entry.reported_end_ms, isrc)
         self.known_as = known_as  # the result for rows with a known play that is the best account
         self.accounts = [self]  # all of the same play, this one included
         self.used_ms = 0  # of a known play, how much matching rows account for
         self.is_claimed = False  # whether an account of another kind matches it
-        self.decision = Decision(entry, RowStatus.NEW)  # the result, if it is a row
+        self.status = RowStatus.NEW
+        self.is_written = False  # whether its play is new, or the best account of a known play
+        self.replaced: Sequence[Play] = ()  # known plays with a better account, here or in the log
+        self.named: Play | None = None  # the known play that takes over names that it lacks from this row
 
     def may_be(self, other: "Candidate") -> bool:
         """Return whether another account may be of the same play: no log, ours or exported, has both."""
@@ -92,61 +88,55 @@ class Deduplicator:
         spans = ((begin * 1000, end * 1000, (begin, end)) for begin, end in tombstones)
         self._tombstones_near = _overlapping(spans, LISTEN_TOLERANCE_MS + MINUTE_MS)
         self._restore = restore
-        self._new_plays: dict[Identity, Candidate] = {}
-        self._replaced: set[Identity] = set()
+        self._changed: dict[Identity, Candidate | None] = {}  # new plays; None for those that are replaced
 
     def decide(
         self, entries: Iterable[ImportedPlay], known: Iterable[Play], isrcs: Mapping[str, str]
-    ) -> tuple[list[Decision], set[int]]:
+    ) -> tuple[list[Candidate], set[int]]:
         """Return the result for each row of a batch, by start, and the tombstones of plays that come back.
 
         No other row is near, unless the batch is full. `known` are the logged plays within `CONTEXT_MS`.
         """
         rows = [Candidate(entry, isrcs) for entry in _split_uploads(sorted(entries, key=_sort_key))]
         found = [(row, second) for row in rows for second in self._tombstones_on(row.evidence)]
-        left = self._not_deleted(rows, found)
+        for row, _ in found:
+            row.status = RowStatus.FORGOTTEN  # unless `_settle` decides otherwise
+        left = [row for row in rows if self._restore or row.status is not RowStatus.FORGOTTEN]
         _match(left, self._with_new_plays(rows, known, isrcs))
         nearest = self._nearest_tombstones(left, {(row.origin, second) for row, second in found})
-        left = self._not_deleted(left, nearest)
+        for row, _ in nearest:
+            row.status = RowStatus.FORGOTTEN
+        left = [row for row in left if self._restore or row.status is not RowStatus.FORGOTTEN]
         for accounts in {id(row.accounts): row.accounts for row in left}.values():
             _settle(accounts)
         for row in left:
-            if row.decision.is_written:
+            self._changed |= dict.fromkeys(map(identity, row.replaced))
+            if row.is_written:
                 row.known_as = RowStatus.DOUBLE
-                self._new_plays[identity(row.entry.play)] = row
-            self._replaced.update(map(identity, row.decision.replaced))
+                self._changed[identity(row.entry.play)] = row
         lifted = {second for _, second in (*found, *nearest)} if self._restore else set()
-        return [row.decision for row in rows], lifted
+        return rows, lifted
 
     def _with_new_plays(
         self, rows: Sequence[Candidate], known: Iterable[Play], isrcs: Mapping[str, str]
     ) -> list[Candidate]:
         """Return the known plays and the new ones, which keep the evidence of their rows."""
         since = min((row.evidence.begin_ms for row in rows), default=0) - CONTEXT_MS
-        self._replaced = {name for name in self._replaced if name[0] >= since - CONTEXT_MS}
-        new = self._new_plays = {
-            name: play
-            for name, play in self._new_plays.items()
-            if name not in self._replaced and play.evidence.reported_end_ms >= since
+        self._changed = {
+            name: new
+            for name, new in self._changed.items()
+            if since <= (new.evidence.reported_end_ms if new else name[0] + CONTEXT_MS)
         }
-        found = list(new.values())
+        found = list(filter(None, self._changed.values()))
         for play in known:
             name, status = identity(play), RowStatus.IMPORTED if play.source == IMPORT else RowStatus.LIVE
-            if name in new:  # it has been written, perhaps under a later second
-                new[name].entry = new[name].entry._replace(play=play)
-            elif name not in self._replaced:
+            if name not in self._changed:
                 found.append(Candidate(ImportedPlay(play, rules.kind_of(play), play.ended_ms), isrcs, status))
+            elif new := self._changed[name]:  # it has been written, perhaps under a later second
+                new.entry = new.entry._replace(play=play)
         for each in found:
             each.accounts = [each]
         return found
-
-    def _not_deleted(
-        self, rows: Iterable[Candidate], found: Iterable[tuple[Candidate, int]]
-    ) -> list[Candidate]:
-        """Decide about the rows of deleted plays, `found` with their tombstones, and return the others."""
-        for row, _ in () if self._restore else found:
-            row.decision = Decision(row.entry, RowStatus.FORGOTTEN)
-        return [row for row in rows if row.decision.status is not RowStatus.FORGOTTEN]
 
     def _nearest_tombstones(
         self, rows: Iterable[Candidate], taken: set[tuple[object, int]]
@@ -260,12 +250,12 @@ def _settle(accounts: Sequence[Candidate]) -> None:
     best, row = by_worth[-1], rows[-1]
     replaced = [each.entry.play for each in known if each is not best and each.entry.play.source != LIVE]
     for each in rows:
-        each.decision = Decision(each.entry, best.known_as or RowStatus.DOUBLE)
+        each.status = best.known_as or RowStatus.DOUBLE
     is_improved = any(each.known_as is not RowStatus.DOUBLE for each in known)
     written_as = RowStatus.IMPROVED if is_improved else RowStatus.DOUBLE if known else RowStatus.NEW
     lacks = any(name in row.entry.play.fields and name not in best.entry.play.fields for name in NAMES)
-    named = best.entry.play if lacks else None
-    row.decision = Decision(row.entry, best.known_as or written_as, best is row, replaced, named)
+    row.status, row.is_written, row.replaced = best.known_as or written_as, best is row, replaced
+    row.named = best.entry.play if lacks else None
 
 
 def _by_cost(
@@ -315,8 +305,7 @@ def _find_listens(listens: Sequence[Candidate], accounts: Iterable[Candidate]) -
     near = _near(accounts, LISTEN_TOLERANCE_MS + MINUTE_MS)
     matched: set[Candidate] = set()  # a listen near two plays must not make one of them
     for _, listen, play in _by_cost(listens, near, rules.listen_cost):
-        is_decided = listen.known_as is not None and play.known_as is not None
-        if listen not in matched and not is_decided and listen.accounts is not play.accounts:
+        if listen not in matched and listen.accounts is not play.accounts:
             pairs = product(*([each.entry.play for each in one.accounts] for one in (listen, play)))
             if all(starmap(rules.may_be_one_listen, pairs)):
                 matched.add(listen)

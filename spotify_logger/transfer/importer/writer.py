@@ -13,7 +13,7 @@ from spotify_logger.core.player_state import FieldValue
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import Command
-from spotify_logger.transfer.importer.dedup import NAMES, Decision, RowStatus
+from spotify_logger.transfer.importer.dedup import NAMES, Candidate, RowStatus
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkipReason
 
 LAST_FIELD = "uri"  # the catalog field that is written last: if it exists, so do the others
@@ -40,20 +40,20 @@ class PlayWriter:
         if isinstance(why, str) and self.results[reason] <= MAX_ROWS_SHOWN:
             self.problems.append((file, number, why))
 
-    def write(self, decisions: Sequence[Decision], lifted: Iterable[int] = ()) -> None:
+    def write(self, rows: Sequence[Candidate], lifted: Iterable[int] = ()) -> None:
         """Write new plays and better accounts with their items, and that the plays `lifted` may come back."""
-        self.results.update(decision.status for decision in decisions)
+        self.results.update(row.status for row in rows)
         if self.dry_run:
             return
-        key, entries = self._archive.key, [each.entry for each in decisions if each.is_written]
+        key, entries = self._archive.key, [row.entry for row in rows if row.is_written]
         items = {entry.play.item.key: entry.play.item.catalog for entry in entries if entry.play.item.catalog}
         commands: list[Command] = [("HSET", key(keys.TOMBSTONES), second, keys.RESTORED) for second in lifted]
         commands += self._additions(self._missing(items))
-        for play, row in ((each.named, each.entry.play) for each in decisions if each.named):
-            additions = {name: row.fields[name] for name in NAMES if name in row.fields}
+        for play, fields in ((row.named, row.entry.play.fields) for row in rows if row.named):
+            additions = {name: fields[name] for name in NAMES if name in fields}
             commands += self._additions(dict.fromkeys((keys.play_key(play.second), play.item.key), additions))
             commands.append(self._archive.touch([str(keys.day_of(play.second))]))
-        replaced = [play for each in decisions for play in each.replaced]
+        replaced = [play for row in rows for play in row.replaced]
         for play in replaced:
             commands.append(("HDEL", key(keys.index_key(keys.day_of(play.second))), play.second))
             commands.append(("DEL", key(keys.play_key(play.second))))
