@@ -11,7 +11,7 @@ from itertools import starmap
 from spotify_logger.core import redis_keys as keys
 from spotify_logger.core.player_state import FieldValue
 from spotify_logger.core.times import to_iso
-from spotify_logger.storage.bulk import Archive
+from spotify_logger.storage.bulk import ITEM_KEYS, Archive
 from spotify_logger.storage.client import Command
 from spotify_logger.transfer.importer.dedup import NAMES, Candidate, RowStatus
 from spotify_logger.transfer.importer.export_rows import ImportedPlay, OtherRecord, SkipReason
@@ -67,23 +67,17 @@ class PlayWriter:
 
     def write_others(self, records: Sequence[OtherRecord]) -> None:
         """Write the items and gaps that the log does not have, and hide what is hidden."""
-        key = self._archive.key
-        items = {record.key: record.fields for record in records if record.gap_second is None}
+        hashes = {record.key: record.fields for record in records}
         gaps = {record.gap_second: record for record in records if record.gap_second is not None}
-        hidden = items.pop(keys.HIDDEN, {})
+        items = {key: hashes[key] for key in hashes if key.startswith(ITEM_KEYS)}
         missing = self._missing(items)
-        found = self._archive.send([("HEXISTS", key(keys.GAPS), second) for second in gaps])
-        new = [second for second, is_there in zip(gaps, found, strict=True) if is_there == 0]
+        found = self._archive.send([("HEXISTS", self._archive.key(keys.GAPS), second) for second in gaps])
         self.items.update(new=len(missing), known=len(items) - len(missing))
-        self.gaps.update(new=len(new), known=len(gaps) - len(new))
+        self.gaps.update(new=found.count(0), known=len(gaps) - found.count(0))
         if not self.dry_run:
             self.loose_items.update(missing)
-            commands = self._additions({**items, keys.HIDDEN: hidden})
-            for second in new:
-                fields = gaps[second].fields
-                commands.append(self._archive.hset(gaps[second].key, fields))
-                commands.append(("HSET", key(keys.GAPS), second, keys.gap_value(second, fields)))
-            self._archive.write(commands)
+            lines = {str(second): keys.gap_value(second, gap.fields) for second, gap in gaps.items()}
+            self._archive.write(self._additions({**hashes, keys.GAPS: lines}))
 
     def _with_seconds(
         self, entries: Iterable[ImportedPlay], free: Container[int]
