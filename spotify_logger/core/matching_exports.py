@@ -34,7 +34,6 @@ class PlayEvidence:
         self.end_ms = play.ended_ms + (MINUTE_MS if kind is AccountRank.ACCOUNT_DATA else 0)
         self.reported_end_ms = reported_end_ms  # after a pause, long after the last playback
         self.ms_played = play.ms_played
-        self.end_reason = play.end_reason
         # Whether the source reports the start, rather than it being the end minus the time played.
         self.has_start = self.end_ms - self.begin_ms != self.ms_played
         self.has_only_minute = kind is AccountRank.LISTEN and has_only_minute(play)
@@ -88,7 +87,7 @@ def is_duplicate(one: PlayEvidence, other: PlayEvidence) -> bool:
     if have_starts or not is_as_long or end_apart_ms > DUPLICATE_END_MS:
         return False
     # An item on repeat is played for the same time in each repetition.
-    is_done = one.end_reason == other.end_reason == TRACKDONE
+    is_done = one.play.end_reason == other.play.end_reason == TRACKDONE
     is_repeated = is_done and 2 * overlap_ms(one, other) < one.ms_played
     return not is_repeated and matching.is_same_recording(one.recording, other.recording)
 
@@ -100,7 +99,7 @@ def account_cost(account: PlayEvidence, extended: PlayEvidence) -> int | None:
     outside_ms = max(0, late_ms, -MINUTE_MS - late_ms)
     # A play may have been left long after it was paused, which the log does not show. Two plays have the same
     # length to the millisecond only by chance, unless both were played to the end.
-    is_done = extended.end_reason == TRACKDONE
+    is_done = extended.play.end_reason == TRACKDONE
     was_left_later = not differs_ms and not is_done and 0 <= late_ms <= ONE_DAY_MS
     if differs_ms > MS_PLAYED_TOLERANCE_MS or (outside_ms > SAME_END_MS and not was_left_later):
         return None
@@ -161,7 +160,7 @@ def _is_whole(row: PlayEvidence, known: PlayEvidence) -> bool:
     if is_over_before or overlap_ms(row, known) < shorter_ms - tolerance_ms:
         return False
     begins_apart_ms = abs(row.begin_ms - known.begin_ms)
-    if known.end_reason == UNKNOWN and begins_apart_ms <= TIME_TOLERANCE_MS:
+    if known.play.end_reason == UNKNOWN and begins_apart_ms <= TIME_TOLERANCE_MS:
         return True
     if row.has_start and begins_apart_ms <= 2 * SAME_START_MS:  # however much of it was observed
         return True

@@ -125,6 +125,15 @@ def test_status_of_rows_in_any_order(rows: list[Row], known: list[Play], expecte
     assert NEW not in statuses(rows, [*known, *new_plays(rows, known)])
 
 
+def test_row_with_the_start_of_what_it_replaces_is_found_by_the_next_batch() -> None:
+    worse, better, later = extended(A, 0, 199, 9000), extended(A, 0, 200, 9000), account(A, 9000, 200)
+    (known,), deduplicator = new_plays([worse]), Deduplicator()
+    (found,), _ = deduplicator.decide([entry(better)], [known], {})
+    assert (found.status, found.replaced, identity(found.entry.play)) == (IMPROVED, [known], identity(known))
+    (again,), _ = deduplicator.decide([entry(later)], [found.entry.play], {})
+    assert again.status is DOUBLE
+
+
 def test_same_recording_is_recognized_by_its_isrc() -> None:
     other = Song("Veridis Quo - Remastered", identity="V")
     known = [logged(A, 0, 200)]

@@ -142,7 +142,7 @@ def test_skipped_listens(row: Row, reason: SkipReason) -> None:
 def test_csv_of_the_tools_for_last_fm_is_read(tmp_path: Path, lines: str) -> None:
     (tmp_path / "scrobbles.csv").write_text("\ufeff" + lines)
     (source,) = find_sources([tmp_path]).sources
-    assert (source.service, source.user) == ("Last.fm", "ann" if "#ann" in lines else "")
+    assert (source.service, [*source.users]) == ("Last.fm", ["ann"] if "#ann" in lines else [])
     with source.open() as text:
         (row,) = source.rows(text)
     found, expected = read_row(row, NOW_MS), read_row(LAST_FM, NOW_MS)
@@ -176,7 +176,7 @@ def test_exports_of_other_loggers_are_recognized(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
     found = find_sources([tmp_path])
-    about = [(source.service, source.user) for source in found.sources]
+    about = [(source.service, "".join(source.users)) for source in found.sources]
     expected = ("ListenBrainz", "Koito", "Maloja", "Last.fm", "Last.fm")
     assert about == [(service, "" if service == "Maloja" else "ann") for service in expected]
     assert found.others == 2

@@ -382,9 +382,12 @@ def test_users_of_one_file_have_to_be_chosen(tmp_path: Path, archive: Archive, c
     with pytest.raises(SpotifyLoggerError, match="--user"):
         import_history(archive, [path])
     answer = import_history(archive, [path], ImportOptions(["b"]))
-    assert counts(answer) == {"rows": 201, "new": 200, "bad": 1}
+    assert counts(answer) == {"rows": 401, "new": 200, "bad": 1, "foreign": 200}
     assert f"{path}, row 401: " in printed(answer)
     assert f"listening:{NOON}" not in client.scan_iter()
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(SpotifyLoggerError, match="--user"):
+        import_history(archive, [path])
 
 
 def test_minutes_of_a_logger_give_way_to_seconds_and_lengths(

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from spotify_logger.core.matching import AccountRank
 from spotify_logger.core.matching_exports import LEAST_LISTEN_MS
 from spotify_logger.core.play import PLAY_FIELDS, Play
 from spotify_logger.core.player_state import PlayerState
@@ -38,8 +37,7 @@ SAMPLE_KEYS = "activity:*"  # a million a year
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 ROWS_PER_BATCH = 1000  # rows after which the progress is reported, and records that are not plays are written
 PLAYS_PER_BATCH = 1000  # plays after which a silence ends a batch; after twice as many it ends anyway
-SILENCE_MS = 120_000  # milliseconds of silence that separate rows which have nothing to do with each other
-LONGEST_LISTEN_MS = 900_000  # milliseconds for which a listen of another logger may have gone on
+SILENCE_MS = 900_000  # separates rows that have nothing to do with each other; a listen may go on for so long
 _NEEDLESS = {"explicit", "repeat_state", "context_uri", "timestamp", "progress_ms"}
 # Those of a logged play that matching needs: each one more takes time.
 _FIELDS = sorted(PLAY_FIELDS - _NEEDLESS - {"device_type", "device_volume"})
@@ -68,17 +66,18 @@ def import_history(
     screen: TextIO | Progress | None = None,
 ) -> Answer:
     """Import plays, items and gaps from files, folders and zips; another run continues an interrupted one."""
-    users, private, dry_run, restore = options or ImportOptions()
-    found = find_sources(paths, users)
+    options = options or ImportOptions()
+    found = find_sources(paths, options.users)
     if not found.sources and not found.refused:
         raise SpotifyLoggerError("nothing to import: no file has plays (name Spotify's zip or its folder)")
-    writer, size, imported = PlayWriter(archive, dry_run=dry_run), sum(each.size for each in found.sources), 0
+    writer, imported = PlayWriter(archive, dry_run=options.dry_run), 0
+    size = sum(source.size for source in found.sources)
     # A file without a name, which is gone at the end.
     with _import_on(screen) as progress, closing(sqlite3.connect("", isolation_level=None)) as database:
         database.executescript(_SCHEMA)
-        for done in _read_files(found.sources, database, writer, private=private):
+        for done in _read_files(found.sources, database, writer, options):
             progress("reading", done, size)
-        for rows, lifted in decide_plays(archive, _sorted_plays(database), restore=restore):
+        for rows, lifted in decide_plays(archive, _sorted_plays(database), restore=options.restore):
             writer.write(rows, lifted)
             imported += len(rows)
             progress("importing", imported, database.total_changes)
@@ -131,19 +130,18 @@ def _import_on(screen: TextIO | Progress | None) -> Iterator[Progress]:
 
 
 def _read_files(
-    sources: Iterable[SourceFile], database: sqlite3.Connection, writer: PlayWriter, *, private: bool = False
+    sources: Iterable[SourceFile], database: sqlite3.Connection, writer: PlayWriter, options: ImportOptions
 ) -> Iterator[int]:
     """Put the plays into the table, write other records, and yield the number of bytes read so far."""
-    now_ms, before = int(time.time() * 1000), 0
+    now_ms, before, private = int(time.time() * 1000), 0, options.private
     for source in sources:
-        number = 0
+        number, users = 0, {"", *(options.users or source.users)}
         others: list[OtherRecord] = []
         try:
             with source.open() as text:
                 for number, row in enumerate(source.rows(text), 1):
-                    if user_of(row) not in {"", source.user}:
-                        continue
-                    found = read_row(row, now_ms, private=private)
+                    is_wanted = user_of(row) in users
+                    found = read_row(row, now_ms, private=private) if is_wanted else SkipReason.FOREIGN
                     if isinstance(found, ImportedPlay):
                         logger = found.play.fields.get("logged_by")
                         values = (found.play.started_ms, logger, pickle.dumps(found))
@@ -210,9 +208,7 @@ def _batches(entries: Iterable[ImportedPlay]) -> Iterator[list[ImportedPlay]]:
             yield batch
             batch = []
         batch.append(entry)
-        # The length of a listen is only assumed; without this, most would be followed by a silence.
-        longest_ms = LONGEST_LISTEN_MS if entry.kind is AccountRank.LISTEN else 0
-        until_ms = max(until_ms, entry.play.started_ms + longest_ms, entry.play.ended_ms)
+        until_ms = max(until_ms, entry.play.ended_ms)
     if batch:
         yield batch
 

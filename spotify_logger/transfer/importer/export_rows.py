@@ -72,6 +72,7 @@ class SkipReason(Enum):
     SILENT = "0 ms played"
     NAMELESS = "neither a title nor an ID"
     VIDEO = "videos, neither songs nor episodes"
+    FOREIGN = "of other users"
     PLAYING = "still playing when it was exported"
 
 

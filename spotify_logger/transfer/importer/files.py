@@ -40,10 +40,8 @@ _HEAD_CHARS = 1 << 16
 _EMPTY = r"\s*(\[\s*\]\s*)?\Z"
 _MISTAKEN = {
     _EMPTY: "empty: download or export it again",
-    r"\s*(\[\s*){100}": "nested too deeply: from no known service",
     r"(?i)\s*<(!doctype\s+html|html)": "a web page: download the file itself",
     r"version https://git-lfs": "a Git LFS pointer, not the file itself: run `git lfs pull`",
-    r"%PDF": "a PDF: the plays are in the JSON files beside it",
     r'\s*\[\s*\{\s*"header"\s*:\s*"YouTube': "from YouTube, which is not supported",
     r".*(Apple Music|Play Duration Milliseconds)": "from Apple Music, which is not supported",
     r"second,started_at,": "CSV of an earlier spotify-logger: export it again, or with `export --jsonl`",
@@ -97,7 +95,7 @@ class SourceFile(NamedTuple):
     size: int = 0  # in bytes; zipfile never returns more of a member than its stated size
     is_csv: bool = False
     service: str = ""  # whose export it is
-    user: str = ""  # "" if it does not say whose it is
+    users: frozenset[str] = frozenset()  # whom it names, or a file beside it does
 
     @contextmanager
     def open(self) -> Iterator["io.TextIOWrapper[BinaryIO]"]:
@@ -130,7 +128,7 @@ class FoundFiles:
     others: int = 0
     other_users: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)  # files and folders, and why
-    _users: dict[PurePosixPath, str] = field(default_factory=dict, compare=False)  # by folder
+    _users: dict[PurePosixPath, frozenset[str]] = field(default_factory=dict, compare=False)  # by folder
 
     def add(self, source: SourceFile, *, is_named: bool = False) -> None:
         """Add a file if it holds plays, or those in it if it is a zip."""
@@ -154,36 +152,41 @@ class FoundFiles:
         except UnreadableFile as error:
             why = str(error)
         user, is_csv = _USER.search(head), head.lstrip()[:1] not in {"[", "{"}
-        source = source._replace(is_csv=is_csv, user=user[1] if user else "")
+        source = source._replace(is_csv=is_csv, users=frozenset([user[1]] if user else []))
         service = _service(source, head)
         source = source._replace(service=service or "Spotify")
         # The zips of ListenBrainz have a file for what there is none of, too.
         is_needless = bool(source.members) and not why and re.match(_EMPTY, head) is not None
         if service or (is_history and not is_csv):
-            self.sources += _by_user(source)
+            self.sources.append(source)
         elif is_named or is_history or (is_json and is_csv and not is_needless):
             why = why or next(words for start, words in _MISTAKEN.items() if re.match(start, head))
             self.refused.append((source.name, why))
         else:
             self.others += 1
-            if source.user and _ACCOUNT.match(head):
-                self._users[name.parent] = source.user
+            if source.users and _ACCOUNT.match(head):
+                self._users[name.parent] = source.users
 
     def choose(self, users: Collection[str]) -> None:
         """Leave the files of other users aside; raise SpotifyLoggerError if a user has to be chosen."""
-        unique = {(each.path.resolve(), each.members, each.user): each for each in self.sources}
-        self.sources = sorted(each._replace(user=each.user or self._user(each)) for each in unique.values())
-        found = {(source.service, source.user) for source in self.sources if source.user}
+        unique = {(each.path.resolve(), each.members): each for each in self.sources}
+        self.sources = sorted(each._replace(users=self._users_of(each)) for each in unique.values())
+        found = {(source.service, user) for source in self.sources for user in source.users}
         names = {user for _, user in found}
         is_ambiguous = not users and len(found) > len({service for service, _ in found})
         if is_ambiguous or not names.issuperset(users):
             raise SeveralUsers(sorted(names))
-        kept = [source for source in self.sources if not (users and source.user) or source.user in users]
+        kept = [each for each in self.sources if not (users and each.users) or each.users & {*users}]
         self.other_users, self.sources = len(self.sources) - len(kept), kept
 
-    def _user(self, source: SourceFile) -> str:
-        """Return the user that a file beside another one names, or in the nearest folder around it."""
-        return next(filter(None, map(self._users.get, PurePosixPath(source.name).parents)), "")
+    def _users_of(self, source: SourceFile) -> frozenset[str]:
+        """Return whom a file names, or its rows, as some of Spotify's do, or the nearest file around it."""
+        users = set(source.users)
+        if users and source.service == "Spotify":
+            with suppress(UnreadableFile), source.open() as text:  # what is wrong is said when it is imported
+                users.update(filter(None, map(user_of, source.rows(text))))
+        folders = PurePosixPath(source.name).parents
+        return frozenset(users) or next(filter(None, map(self._users.get, folders)), frozenset())
 
 
 def _members(outer: SourceFile) -> Iterator[SourceFile]:
@@ -198,15 +201,6 @@ def _members(outer: SourceFile) -> Iterator[SourceFile]:
         # Some programs of Windows write backslashes.
         name = f"{outer.name}/{member.filename}".replace("\\", "/")
         yield SourceFile(name, outer.path, (*outer.members, member.filename), member.file_size)
-
-
-def _by_user(source: SourceFile) -> list[SourceFile]:
-    """Return a file once for each user whom its rows name, as some of Spotify's do."""
-    users = {source.user}
-    if source.user and source.service == "Spotify":
-        with suppress(UnreadableFile), source.open() as text:  # what is wrong is said when it is imported
-            users |= set(filter(None, map(user_of, source.rows(text))))
-    return [source._replace(user=user) for user in sorted(users)]
 
 
 def _service(source: SourceFile, head: str) -> str:
