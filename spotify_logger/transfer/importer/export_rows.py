@@ -175,10 +175,10 @@ def _own_play(
 
 
 def _texts(value: object) -> dict[str, str]:
-    """Return the fields of a hash; empty if any of them is not text or a number."""
+    """Return the fields of a hash, blank ones, too; empty if any of them is not text or a number."""
     hashed = value if isinstance(value, dict) else {}
-    fields = redis_convert(hashed)
-    return {name: str(text) for name, text in fields.items()} if len(fields) == len(hashed) else {}
+    fields = {**{name: "" for name in hashed if hashed[name] == ""}, **redis_convert(hashed)}
+    return {name: str(fields[name]) for name in hashed} if fields.keys() == hashed.keys() else {}
 
 
 def _item(row: Row) -> Item | None:
