@@ -37,7 +37,7 @@ SAMPLE_KEYS = "activity:*"  # a million a year
 _SAMPLE = re.compile(r"activity:([0-9]{1,10})")
 ROWS_PER_BATCH = 1000  # rows after which the progress is reported, and records that are not plays are written
 PLAYS_PER_BATCH = 1000  # plays after which a silence ends a batch; after twice as many it ends anyway
-SILENCE_MS = 900_000  # separates rows that have nothing to do with each other; a listen may go on for so long
+SILENCE_MS = 300_000  # separates rows that have nothing to do with each other, though listens have no ends
 _NEEDLESS = {"explicit", "repeat_state", "context_uri", "timestamp", "progress_ms"}
 # Those of a logged play that matching needs: each one more takes time.
 _FIELDS = sorted(PLAY_FIELDS - _NEEDLESS - {"device_type", "device_volume"})
