@@ -40,12 +40,9 @@ class HeartbeatPipe:
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Self:
         """Open the inherited pipes; from now on, this process exits as soon as its supervisor does."""
-        try:  # the variable is removed, so that no child inherits it
-            descriptors = [int(number) for number in environ.pop(program.PIPES_VARIABLE, "").split(",")]
-            for descriptor in descriptors:
-                os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional-only
-            beat_fd, liveness_fd, _lock_fd = descriptors
-        except (ValueError, OSError):
+        try:
+            beat_fd, liveness_fd, _lock_fd = map(int, environ.pop(program.PIPES_VARIABLE, "").split(","))
+        except ValueError:
             return cls()
         threading.Thread(target=_exit_with_supervisor, args=(liveness_fd,), daemon=True).start()
         return cls(beat_fd)
