@@ -135,7 +135,8 @@ def _run(options: argparse.Namespace) -> int:
         _run_logger(options, folder)
     if options.command == "demo":
         limit = [] if options.seconds is None else [f"--for={options.seconds}"]
-        _replace_process("spotify_logger.simulator.demo", *["--web"] * options.web, *limit)
+        demo = module_command("spotify_logger.simulator.demo", *["--web"] * options.web, *limit)
+        os.execv(sys.executable, demo)  # noqa: S606 - this project
     need_login, environ = options.command == "login", dict(os.environ)
     if options.command not in {"login", "web"} and os.access(SERVICE_STATE_DIR, os.R_OK):
         environ.setdefault("STATE_DIRECTORY", str(SERVICE_STATE_DIR))  # for root, who leaves no files there
@@ -164,19 +165,14 @@ def settings_folder(here: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _run_logger(options: argparse.Namespace, folder: Path) -> NoReturn:
-    """Become the supervisor, in the folder of the settings."""
+    """Become the supervisor, in the folder of the settings; nothing of this process stays in memory."""
     with suppress(OSError):  # all settings may be in the environment
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chdir(folder)
     if options.listener is not None:
         os.environ["LISTENER"] = options.listener
     page = ["--web", *_page_arguments(options)] if options.web else []
-    _replace_process("spotify_logger.supervisor", *page)
-
-
-def _replace_process(module: str, *arguments: str) -> NoReturn:
-    """Run a module of this package in place of this process, so that nothing of it stays in memory."""
-    os.execv(sys.executable, module_command(module, *arguments))  # noqa: S606 - this project
+    os.execv(sys.executable, module_command("spotify_logger.supervisor", *page))  # noqa: S606 - the same
 
 
 def _login(settings: Settings, *, as_json: bool) -> Answer:
