@@ -55,7 +55,6 @@ class RedisTopology:
     kind: str  # "sentinel" or "cluster"
     hosts: tuple[tuple[str, int], ...]  # host names or IP addresses, and ports
     service: str  # the name of the master as the Sentinels know it; "" for a cluster
-    server_url: str = field(repr=False)  # as if the first host were a single server
 
     def __str__(self) -> str:
         if self.kind == "sentinel":
@@ -204,20 +203,26 @@ def _forward_targets(found: Mapping[str, RawSetting]) -> Iterator[ForwardTarget]
             yield ForwardTarget(number, token.name, base, _visible_ascii(token))
 
 
-def parse_topology(url: str) -> RedisTopology | None:
-    """Parse the URL of Sentinels or of a cluster; None for one server. May raise ValueError."""
-    parts = urlsplit(url)
+def parse_redis_url(url: str) -> tuple[RedisTopology | None, str]:
+    """Return the Sentinels or the cluster in a URL, if any, and the URL as if the first were the only server.
+
+    Raises ValueError, whose text could contain a password, if it has none of the `URL_FORMS`.
+    """
+    parts, topology = urlsplit(url), None
     scheme, plus, kind = parts.scheme.partition("+")
-    if not plus:
-        return None
-    path = re.fullmatch(r"/([\w.-]+)(/\d{0,5})?" if kind == "sentinel" else r"()(/0?)?", parts.path, re.ASCII)
-    is_known = scheme in {"redis", "rediss"} and kind in {"sentinel", "cluster"}
-    if not is_known or path is None or parts.fragment:
+    if plus:
+        path = r"/([\w.-]+)(/\d{0,5})?" if kind == "sentinel" else r"()(/0?)?"
+        found = re.fullmatch(path, parts.path, re.ASCII)
+        if found is None or kind not in {"sentinel", "cluster"}:
+            raise ValueError(kind)
+        credentials, at, netloc = parts.netloc.rpartition("@")
+        hosts, default_port = netloc.split(","), SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
+        topology = RedisTopology(kind, tuple(_host(host, default_port) for host in hosts), found[1])
+        parts = parts._replace(scheme=scheme, netloc=f"{credentials}{at}{hosts[0]}", path=found[2] or "")
+    server_url = parts.geturl() if plus else url
+    if parts.port == 0 or not _SERVER_URL.fullmatch(server_url):
         raise ValueError(kind)
-    credentials, at, netloc = parts.netloc.rpartition("@")
-    hosts, default_port = netloc.split(","), SENTINEL_PORT if kind == "sentinel" else REDIS_PORT
-    server = parts._replace(scheme=scheme, netloc=f"{credentials}{at}{hosts[0]}", path=path[2] or "")
-    return RedisTopology(kind, tuple(_host(host, default_port) for host in hosts), path[1], server.geturl())
+    return topology, server_url
 
 
 def _host(text: str, default_port: int) -> tuple[str, int]:
@@ -229,10 +234,9 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
 
 def is_redis_url(value: str) -> bool:
     """Return whether `value` has one of the `URL_FORMS`."""
-    with suppress(ValueError):  # whose text could contain a password
-        topology = parse_topology(value)
-        server_url = topology.server_url if topology else value
-        return urlsplit(server_url).port != 0 and _SERVER_URL.fullmatch(server_url) is not None
+    with suppress(ValueError):
+        parse_redis_url(value)
+        return True
     return False
 
 

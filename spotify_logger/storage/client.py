@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, parse_url
 from redis.retry import Retry
 
-from spotify_logger.config.settings import URL_FORMS, RedisTopology, is_redis_url, parse_topology
+from spotify_logger.config.settings import URL_FORMS, RedisTopology, parse_redis_url
 from spotify_logger.system.clock import Deadline
 from spotify_logger.system.errors import Misconfigured, SpotifyLoggerError, chain
 from spotify_logger.system.log import DETAIL_LIMIT, sanitize
@@ -250,13 +250,11 @@ def _parse(url: str) -> tuple[RedisTopology | None, dict[str, Any]]:
     """Return Sentinels or a cluster, if any, and redis-py's options for a server."""
     # What is raised here could hold a part of the password, also as the context of another error.
     with suppress(ValueError, TypeError, redis.RedisError):
-        topology = parse_topology(url)
-        server_url = url if topology is None else topology.server_url
-        if is_redis_url(url):
-            options = {**_DEFAULTS, **parse_url(server_url), **_FIXED}  # type: ignore[no-untyped-call]
-            known = {name: options[name] for name in options.keys() - SENTINEL_ONLY}
-            known.pop("connection_class", Connection)(**known)  # refuses the options that it does not know
-            return topology, options
+        topology, server_url = parse_redis_url(url)
+        options = {**_DEFAULTS, **parse_url(server_url), **_FIXED}  # type: ignore[no-untyped-call]
+        known = {name: options[name] for name in options.keys() - SENTINEL_ONLY}
+        known.pop("connection_class", Connection)(**known)  # refuses the options that it does not know
+        return topology, options
     raise Misconfigured(
         "REDIS_URL is not the address of a Redis server, or has a query option that redis-py does not know:"
         f" it has to look like {URL_FORMS}"
