@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from spotify_logger.config.settings import Settings
-from spotify_logger.config.sources import DEFAULTS
 from spotify_logger.queries.index import cache_folder
 from spotify_logger.queries.question import DEFAULT_THRESHOLD
 from spotify_logger.storage.embedded_server import EmbeddedServer, is_listening
@@ -23,8 +22,8 @@ from spotify_logger.system.errors import SpotifyLoggerError
 @contextmanager
 def own_redis(settings: Settings, *, may_start: bool = True) -> Iterator[None]:
     """Run the logger's own server during the block if nothing listens at its address (SpotifyLoggerError)."""
-    default = urlsplit(DEFAULTS["REDIS_URL"])
-    host, port = default.hostname or "", default.port or 0
+    address = urlsplit(settings.redis_url)
+    host, port = address.hostname or "", address.port or 0
     if is_listening(host, port):
         yield
         return

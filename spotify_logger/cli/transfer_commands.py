@@ -5,7 +5,6 @@ import json
 import sys
 from contextlib import ExitStack, closing
 from functools import partial
-from urllib.parse import unquote, urlsplit
 
 from spotify_logger.cli.own_redis import copy_of_own_data
 from spotify_logger.config.settings import Settings
@@ -13,7 +12,6 @@ from spotify_logger.queries.index import Index
 from spotify_logger.report.answers import Answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.system import log
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
@@ -96,10 +94,6 @@ def _move(options: argparse.Namespace, store: Archive, settings: Settings) -> An
     if options.accept:
         return accept(store, settings)
     source, target = options.source, options.target
-    for url in (source, target):
-        password = urlsplit(url).password or ""
-        log.add_secret(password)
-        log.add_secret(unquote(password))
     with ExitStack() as stack:
         if not source and target in ("", settings.redis_url):
             source = stack.enter_context(copy_of_own_data(settings))

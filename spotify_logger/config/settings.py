@@ -206,9 +206,12 @@ def _forward_targets(found: Mapping[str, RawSetting]) -> Iterator[ForwardTarget]
 def parse_redis_url(url: str) -> tuple[RedisTopology | None, str]:
     """Return the Sentinels or the cluster in a URL, if any, and the URL as if the first were the only server.
 
-    Raises ValueError, whose text could contain a password, if it has none of the `URL_FORMS`.
+    Its password is kept out of the log from now on. Raises ValueError, whose text could contain the password,
+    if it has none of the `URL_FORMS`.
     """
     parts, topology = urlsplit(url), None
+    for password in {parts.password or "", unquote(parts.password or "")}:
+        log.add_secret(password)
     scheme, plus, kind = parts.scheme.partition("+")
     if plus:
         path = r"/([\w.-]+)(/\d{0,5})?" if kind == "sentinel" else r"()(/0?)?"
@@ -280,8 +283,8 @@ def _state_dir(
 
 
 def _conceal(settings: Settings) -> None:
-    redis, hooks = urlsplit(settings.redis_url).password or "", (settings.alert_url, settings.heartbeat_url)
-    secrets = (settings.client_secret, settings.refresh_token, settings.web_password, redis, unquote(redis))
+    hooks = (settings.alert_url, settings.heartbeat_url)
+    secrets = (settings.client_secret, settings.refresh_token, settings.web_password)
     tokens = (target.token for target in settings.forward)
     paths = (urlsplit(hook)._replace(scheme="", netloc="").geturl() for hook in hooks)  # often the secret
     for secret in (*secrets, *tokens, *hooks, *paths):
