@@ -57,7 +57,7 @@ def _import(options: argparse.Namespace, store: Archive, settings: Settings) -> 
             found = import_history(store, options.paths, wanted, screen)
         except SeveralUsers as error:
             if options.progress:
-                _report(users=error.users)
+                sys.stderr.write(f"{json.dumps({'users': error.users})}\n")
             raise
     if not options.dry_run:
         store.register_listener()
@@ -65,12 +65,8 @@ def _import(options: argparse.Namespace, store: Archive, settings: Settings) -> 
 
 
 def _report_progress(step: str, done: int, of: int) -> None:
-    _report(step=step, done=done, of=of)
-
-
-def _report(**about: object) -> None:
     """Write a line for the program that runs this command."""
-    sys.stderr.write(f"{json.dumps(about)}\n")
+    sys.stderr.write(f"{json.dumps({'step': step, 'done': done, 'of': of})}\n")
 
 
 def _export(options: argparse.Namespace, period: LogPeriod) -> Answer:
