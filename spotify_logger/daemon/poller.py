@@ -92,8 +92,8 @@ class Poller:
         limits: str | bytes = self.outbox.note(RATE_LIMIT_NOTE)
         with suppress(OSError):
             limits = limits or atomic_file.read(settings.state_dir / OLD_RATE_LIMIT_FILE) or ""
-        rate_limit = RateLimit(limits, partial(self.outbox.set_note, RATE_LIMIT_NOTE), clock)
-        self.spotify = Spotify(environment.send, settings, clock, rate_limit)
+        self._rate_limit = RateLimit(limits, partial(self.outbox.set_note, RATE_LIMIT_NOTE), clock)
+        self.spotify = Spotify(environment.send, settings, clock, self._rate_limit)
         self.recorder = Recorder(self.store, self.outbox, clock, Backoff(1.0, timings.max_wait, chance))
         self.recorder.may_write, self.recorder.notes = environment.may_write, self._notes
         self.alerts = Alerts(environment.send_alert, settings, clock, self.outbox, chance)
@@ -201,7 +201,7 @@ class Poller:
                 self.recorder.add([play for play in found if play.end_reason is not None])
         else:
             feed(self._tracker)
-        self.schedule.slowdown = self.spotify.slowdown()
+        self.schedule.slowdown = self._rate_limit.slowdown()
         due = answer.monotonic + self.schedule.wait_after(self._tracker.seen, answer.monotonic)
         if self.forwarder:
             self.forwarder.playing = self._tracker.play if player_state.playing else None

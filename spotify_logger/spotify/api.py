@@ -63,7 +63,6 @@ class Spotify:
     def __init__(self, send: Send, settings: Settings, clock: Clock, rate_limit: RateLimit) -> None:
         self.requests = 0  # sent, including those to the token endpoint
         self.is_time_known = False  # whether a response has set the clock in this process
-        self.slowdown = rate_limit.slowdown
         self.owner: str | None = None  # whose plays the log has, "" if nobody's; None until it is known
         self._send, self._settings, self._clock, self._rate_limit = send, settings, clock, rate_limit
         self._asked_with = ""  # the access token with which the account was asked for

@@ -468,7 +468,7 @@ def test_only_a_success_ends_the_growth_of_cooldowns_even_across_restarts(client
         client.clock.sleep(limit.seconds)
         client.start()
     assert waits == [60, 120, 60]
-    assert client.spotify.slowdown() == 4
+    assert client.spotify._rate_limit.slowdown() == 4
 
 
 def test_limit_of_the_token_endpoint_does_not_stop_the_api(client: ScriptedClient) -> None:
