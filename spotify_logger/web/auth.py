@@ -24,8 +24,7 @@ from spotify_logger.web.templating import TOKEN_PATHS, problem
 Seconds = Callable[[], float]
 
 FILENAME = "web.json"  # in STATE_DIR
-READABLE_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that can be mistaken for another
-GROUPS, GROUP_LENGTH = 4, 5  # of letters in a generated password, which has about 100 random bits
+GROUPS, GROUP_BYTES = 4, 3  # of a generated password, which has 96 random bits
 SESSION_LIFETIME = 90 * 86_400  # seconds after which a browser has to sign in again
 MAX_SESSIONS = 100  # beyond this number, the oldest session ends
 WINDOW = 60.0  # seconds for which a wrong password counts
@@ -81,9 +80,7 @@ class PasswordAuth:
             atomic_file.make_state_dir(folder)
             self._secrets = self._read()
             if not self._secrets.password:
-                letters = [secrets.choice(READABLE_LETTERS) for _ in range(GROUPS * GROUP_LENGTH)]
-                generated = "-".join("".join(letters[number::GROUPS]) for number in range(GROUPS))
-                self._secrets = Secrets(generated)
+                self._secrets = Secrets("-".join(secrets.token_hex(GROUP_BYTES) for _ in range(GROUPS)))
                 self._write()
         except OSError as error:
             trouble = f"cannot read or write {self.path} ({error.strerror})"

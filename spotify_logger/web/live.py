@@ -103,8 +103,7 @@ def _is_change(found: dict[str, Any], sent: dict[str, Any], seconds: float) -> b
     """Return whether `found` differs from what a browser shows `seconds` after it was sent something else."""
     now, before = found.get("now") or {}, sent.get("now") or {}
     shown = ("key", "playing", "device_name", "end_reason")
-    also_shown = ("latest", "links", "unknown_since", "problem")
-    is_same = all(found.get(name) == sent.get(name) for name in also_shown)
+    is_same = {**found, "now": None} == {**sent, "now": None}
     if not is_same or any(now.get(name) != before.get(name) for name in shown):
         return True
     position, earlier = now.get("position_ms"), before.get("position_ms")

@@ -47,7 +47,7 @@ class TestSecrets:
     def test_generates_a_password_once_for_each_machine(self, tmp_path: Path) -> None:
         folder = tmp_path / "not" / "there"
         auth = PasswordAuth(folder, "")
-        assert re.fullmatch(r"([a-z2-9]{5}-){3}[a-z2-9]{5}", auth.password)
+        assert re.fullmatch(r"([0-9a-f]{6}-){3}[0-9a-f]{6}", auth.password)
         again, other = PasswordAuth(folder, ""), PasswordAuth(tmp_path / "other", "")
         assert again.password == auth.password
         assert other.password != auth.password
