@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
@@ -123,29 +123,23 @@ class Import:
         settings = {"REDIS_PREFIX": shared.redis_prefix, "STATE_DIR": str(shared.state_dir)}
         settings["REDIS_URL"] = shared.redis_url
         with suppress(OSError, ValueError):  # there is no memory for a process, or its report is none
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env={**os.environ, **settings}
+            self._process = await asyncio.create_subprocess_exec(
+                *command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, env={**os.environ, **settings}
             )
-            self._process = process
-            output, errors = (each or asyncio.StreamReader() for each in (process.stdout, process.stderr))
-            result = asyncio.create_task(output.read())
-            problems = [line async for line in errors if not self._read_report(line)]
-            text = (await result or b"".join(problems)).decode(errors="replace")
-            self.is_complete = await process.wait() == 0
-            self.text = text.replace(folder, "")[:MAX_TEXT_LENGTH].strip()
+            text = b""
+            async for line in self._process.stdout or asyncio.StreamReader():
+                if line.startswith(b"{"):  # it is for programs
+                    report = json.loads(line)
+                    self.users = report.get("users", ())
+                    self.step = report.get("step", self.step)
+                    self.percent = 100 * report.get("done", 0) // max(1, report.get("of", 0))
+                else:
+                    text += line
+            self.is_complete = await self._process.wait() == 0
+            self.text = text.decode(errors="replace").replace(folder, "")[:MAX_TEXT_LENGTH].strip()
         if not self.users:
             self._discard()
         self.state = "choosing" if self.users else "done"
-
-    def _read_report(self, line: bytes) -> bool:
-        """Read a line that the command has written for programs; return whether it is one."""
-        if not line.startswith(b"{"):
-            return False
-        report = json.loads(line)
-        self.users = report.get("users", ())
-        self.step = report.get("step", self.step)
-        self.percent = 100 * report.get("done", 0) // max(1, report.get("of", 0))
-        return True
 
 
 def temporary_folder() -> TemporaryDirectory[str]:
