@@ -102,7 +102,8 @@ class Deduplicator:
         for row, _ in found:
             row.status = RowStatus.FORGOTTEN  # unless `_settle` decides otherwise
         left = [row for row in rows if self._restore or row.status is not RowStatus.FORGOTTEN]
-        _match(left, self._with_new_plays(rows, known, isrcs))
+        plays = self._with_new_plays(rows, known, isrcs)
+        _match(left, plays)
         nearest = self._nearest_tombstones(left, {(row.origin, second) for row, second in found})
         for row, _ in nearest:
             row.status = RowStatus.FORGOTTEN
@@ -114,6 +115,8 @@ class Deduplicator:
             if row.is_written:
                 row.known_as = RowStatus.DOUBLE
                 self._changed[identity(row.entry.play)] = row
+        for each in (*rows, *plays):
+            each.accounts = []  # a batch that held itself would stay in memory for long
         lifted = {second for _, second in (*found, *nearest)} if self._restore else set()
         return rows, lifted
 
