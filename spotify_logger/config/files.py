@@ -11,7 +11,7 @@ from pathlib import Path
 
 from spotify_logger.config.sources import AUTH_FILE, RawSetting
 from spotify_logger.system import atomic_file, ownership
-from spotify_logger.system.errors import Misconfigured, bounded_nesting
+from spotify_logger.system.errors import Misconfigured
 
 AUTH_NAMES = ("client_id", "client_secret", "redirect_uri")  # everything else in `auth.py` is ignored
 
@@ -35,12 +35,12 @@ def read_settings(path: Path) -> Iterator[RawSetting]:
 def parse_auth_file(source: bytes, path: Path | str) -> Iterator[RawSetting]:
     """Yield the strings that `auth.py` (never run) assigns to `AUTH_NAMES`; Misconfigured if invalid."""
     try:
-        with warnings.catch_warnings(), bounded_nesting():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid escapes; the values are validated anyway
             tree = ast.parse(source)
     except SyntaxError as error:
         raise Misconfigured(f"{path}:{error.lineno or 1} is not valid Python ({error.msg})") from None
-    except (ValueError, MemoryError):
+    except (ValueError, MemoryError, RecursionError):
         raise Misconfigured(f"{path} is not valid Python") from None
     for statement in tree.body:
         match statement:

@@ -1,8 +1,5 @@
 """The errors of this project: each class says what to do next, each message is a line without secrets."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 
 class SpotifyLoggerError(Exception):
     """The base class of all errors that this project raises."""
@@ -38,12 +35,3 @@ LOGIN_ADVICE = "run `spotify-logger login`"
 def chain(error: BaseException | None) -> list[BaseException]:
     """Return an error and its causes, the root cause last."""
     return [error, *chain(error.__cause__ or error.__context__)] if error is not None else []
-
-
-@contextmanager
-def bounded_nesting() -> Iterator[None]:
-    """Parse text in this block; nesting that is too deep for Python becomes a ValueError, too."""
-    try:
-        yield
-    except RecursionError:
-        raise ValueError("nested too deeply") from None

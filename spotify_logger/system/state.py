@@ -8,8 +8,6 @@ from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from spotify_logger.system.errors import bounded_nesting
-
 T = TypeVar("T")
 _cached_hints: Any = cache(get_type_hints)
 
@@ -30,7 +28,7 @@ def from_json(kind: type[T], text: str | bytes) -> T | None:
     fixed length, dicts by str or int, unions, and dataclasses of these. A field of a dataclass gets its
     default if it is missing or of another type; unknown fields are ignored.
     """
-    with suppress(ValueError, TypeError), bounded_nesting():
+    with suppress(ValueError, TypeError, RecursionError):
         return cast("T", _read(kind, json.loads(text, parse_constant=int)))  # not a number: NaN is not JSON
     return None
 

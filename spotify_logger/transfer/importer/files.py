@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from string import whitespace
 from typing import BinaryIO, NamedTuple, TextIO, cast
 
-from spotify_logger.system.errors import SpotifyLoggerError, bounded_nesting
+from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer.importer.formats import format_of, is_damaged, user_of
 
 MAX_MEMBER_BYTES = 1 << 30  # maximum size of a member of a zip, in bytes; Spotify's have 13 million
@@ -249,7 +249,7 @@ def _json_rows(text: TextIO) -> Iterator[object]:
         if not first and (beginning := _FIRST_LIST.match(rest)):
             rest, between = rest[beginning.end() :], _BETWEEN_ENTRIES
         first, last = first or read.strip()[:1], read.strip()[-1:] or last
-        with suppress(ValueError), bounded_nesting():
+        with suppress(ValueError, RecursionError):
             while rest := rest.lstrip(between):
                 row, rest = _first_row(rest, more=more)
                 yield row
