@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from threading import Lock, Timer
+from threading import Lock, Thread
 
 DATE_TOLERANCE = 2.0  # seconds by which the system clock may differ from the `Date` header
 
@@ -85,7 +85,8 @@ class Deadline:
         with self._lock:
             self._due = time.monotonic() + self._seconds
             if not self._is_watched:
-                self._watch(self._seconds)
+                Thread(target=self._watch, daemon=True).start()
+                self._is_watched = True
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -93,16 +94,12 @@ class Deadline:
         if is_late:  # also where the block took the end of the connection for that of the answer
             raise TimeoutError
 
-    def _watch(self, seconds: float) -> None:
-        timer = Timer(seconds, self._check)
-        timer.daemon = True
-        timer.start()
-        self._is_watched = True
-
-    def _check(self) -> None:
-        with self._lock:
-            left, self._is_watched = self._due - time.monotonic(), False
-            if 0 < left < inf:
-                self._watch(left)
-            elif left <= 0:
-                self._interrupt()  # under the lock, so that it hits nothing that begins afterwards
+    def _watch(self) -> None:
+        left = self._seconds
+        while 0 < left < inf:
+            time.sleep(left)
+            with self._lock:
+                left = self._due - time.monotonic()
+                self._is_watched = 0 < left < inf
+                if left <= 0:
+                    self._interrupt()  # under the lock, so that it hits nothing that begins afterwards
