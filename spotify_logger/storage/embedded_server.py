@@ -53,12 +53,10 @@ def find_server(directory: StrPath | None = None) -> str | None:
 
     It can read what is in `directory`, and is of the kind that wrote it, if there is one of that kind.
     """
-    programs, written = _programs(), _snapshot_format(directory)
-    if written is None:
-        return next(iter(programs), None)
-    versions = {program: _version(program) for program in programs}
-    able = [program for program in programs if _can_read(versions[program], *written)]
-    return max(able, key=lambda program: versions[program][0] == written[0], default=None)
+    if (written := _snapshot_format(directory)) is None:
+        return next(iter(_programs()), None)
+    able = [program for program in _programs() if _can_read(_version(program), *written)]
+    return max(able, key=lambda program: _version(program)[0] == written[0], default=None)
 
 
 def missing_server(directory: StrPath) -> str:
