@@ -3,7 +3,6 @@
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -83,8 +82,7 @@ APPEND_ONLY_FILE = "append-only file"
 _WORST_FIRST = (UNKNOWN, FORGETS, SNAPSHOTS, APPEND_ONLY_FILE)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """An error reply to one command; other commands in the batch are not affected."""
 
     code: str  # the first word of the error, such as "WRONGTYPE" or "OOM"; "ERR" if there is none
