@@ -6,7 +6,7 @@ for each play.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from enum import Enum
 from itertools import chain, compress, groupby
@@ -100,10 +100,6 @@ def check(
     return found.answer()
 
 
-PlayFinding = tuple[FindingKind, Play | None, str]
-"""A problem with a play or its index entry, with both of them, as far as they exist."""
-
-
 class LogCheck:
     """Compares what is in a log, repairs it if asked, and reads differences again: open plays change."""
 
@@ -117,6 +113,7 @@ class LogCheck:
         self._catalog: set[str] = set()  # the keys of all items
         self._plays: set[int] = set()  # the seconds of all plays
         self._gaps: set[int] = set()
+        self._listed_gaps: set[str] = set()  # in their index, before the scan
         self.days: set[date] = set()  # that have an index
         self._until_ms = 0  # when the previous play ended; the start of a backfilled one is an estimate
         self._played: dict[str, int] = {}  # the items of all plays, each with the second of one of them
@@ -124,6 +121,7 @@ class LogCheck:
 
     def scan(self) -> None:
         """Find all keys."""
+        self._listed_gaps.update(self._archive.hash(keys.GAPS))
         for name in chain.from_iterable(self._archive.scan("*")):
             second = keys.second_of_key(f"listening:{name.partition(':')[2]}")
             if name.startswith(ITEM_KEYS):
@@ -148,7 +146,7 @@ class LogCheck:
                     different.append(second)
                 if play is not None:
                     self._check_play(play)
-            self._report(self._inspect(different))
+            self._report(different)
             done += len(some)
             progress("checking the plays", done, len(days))
 
@@ -181,9 +179,8 @@ class LogCheck:
                 self.add(FindingKind.OVERLAPPING, keys.play_key(play.second))
             self._until_ms = max(self._until_ms, play.ended_ms)
 
-    def _inspect(self, seconds: Sequence[int]) -> dict[int, PlayFinding]:
-        """Return the problems of plays and their index entries, which are read together."""
-        found: dict[int, PlayFinding] = {}
+    def _inspect(self, seconds: Sequence[int]) -> Iterator[tuple[int, FindingKind, Play | None, str]]:
+        """Yield the problems of plays and their index entries, with both, which are read together."""
         commands: list[Command] = []
         for second in seconds:
             commands.append(("HGETALL", self._archive.key(keys.play_key(second))))
@@ -193,20 +190,20 @@ class LogCheck:
             play = Play.from_hash(second, fields or {})
             kind = _compare(play, line, fields)
             if kind is not None:
-                found[second] = kind, play, line or ""
-        return found
+                yield second, kind, play, line or ""
 
-    def _report(self, findings: Mapping[int, PlayFinding]) -> None:
-        for second, (kind, _, line) in findings.items():
+    def _report(self, seconds: Sequence[int]) -> None:
+        findings = list(self._inspect(seconds))
+        for second, kind, _, line in findings:
             is_of_play = kind in {FindingKind.UNLISTED, FindingKind.INCOMPLETE, FindingKind.STRANGE}
             entry = f"{keys.index_key(keys.day_of(second))} {second}"
             self.add(kind, keys.play_key(second) if is_of_play else entry)
             if kind in LOST_KINDS:
                 self.lost[second] = line.partition(" ")[0]
         for _ in range(MAX_TRIES if findings and self._repair else 0):
-            plays = [(second, play) for second, (_, play, _) in findings.items() if play is not None]
-            self._archive.write([("HSET", self._index(second), second, play.index) for second, play in plays])
-            findings = self._inspect([second for second, _ in plays])
+            plays = {second: play for second, _, play, _ in findings if play is not None}
+            self._archive.write([("HSET", self._index(key), key, play.index) for key, play in plays.items()])
+            findings = list(self._inspect([*plays]))
 
     def _index(self, second: int) -> str:
         return self._archive.key(keys.index_key(keys.day_of(second)))
@@ -229,25 +226,23 @@ class LogCheck:
     def delete_lost(self) -> None:
         """Delete what is left of the plays that are still lost."""
         for seconds in batched(self.lost, HASHES_PER_BATCH):
-            lost = [second for second, (kind, *_) in self._inspect(seconds).items() if kind in LOST_KINDS]
+            lost = [second for second, kind, *_ in self._inspect(seconds) if kind in LOST_KINDS]
             self._archive.write([("HDEL", self._index(second), second) for second in lost])
             self._archive.write([("DEL", self._archive.key(keys.play_key(second))) for second in lost])
 
     def check_catalog(self, now: float) -> None:
         """Check that the catalog holds exactly the items that are played, or the last trace of plays."""
         archive, played = self._archive, self._played
-        new = archive.catalog(sorted(played.keys() - self._catalog), ["uri"])
-        missing = [key for key, (uri,) in new if not uri]
-        self.add(FindingKind.UNKNOWN_ITEM, *missing)
-        for batch in batched(missing if self._repair else (), HASHES_PER_BATCH):
-            plays = archive.hashes(keys.play_key(played[key]) for key in batch)
-            fields = ({name: play[name] for name in ITEM_FIELDS if name in play} for play in plays)
-            both = zip(batch, fields, strict=True)
-            archive.write([archive.hset(key, some) for key, some in both if some])
         kept = self.lost.values() if self.why_kept else ()
-        idle = archive.catalog(sorted(self._catalog - played.keys() - {*kept}), ["uri"])
-        unused = [key for key, (uri,) in idle if uri]
+        either = archive.catalog(sorted(played.keys() ^ (self._catalog - {*kept})), ["uri"])
+        known = {key for key, (uri,) in either if uri}
+        missing, unused = sorted(played.keys() - self._catalog - known), sorted(known - played.keys())
+        self.add(FindingKind.UNKNOWN_ITEM, *missing)
         self.add(FindingKind.UNUSED_ITEM, *unused)
+        for batch in batched(missing if self._repair else (), HASHES_PER_BATCH):
+            plays = archive.fields((keys.play_key(played[key]) for key in batch), ITEM_FIELDS)
+            both = zip(batch, plays, strict=True)
+            archive.write([archive.hset(key, fields) for key, fields in both if fields])
         if self._repair:
             remove_items(archive, unused, now)
 
@@ -272,8 +267,7 @@ class LogCheck:
         """Check that gaps and their index agree."""
         key, commands = self._archive.key(keys.GAPS), list[Command]()
         wrong, again = self._wrong_gaps(), self._wrong_gaps()  # one that is still open may grow meanwhile
-        for name in sorted(wrong.keys() & again.keys()):
-            kind, line = again[name]
+        for name, (kind, line) in sorted(wrong.items() & again.items()):
             self.add(kind, f"{keys.GAPS} {name}" if kind is FindingKind.LOST_GAP else f"gap:{name}")
             if kind is not FindingKind.STRANGE:
                 commands.append(("HSET", key, name, line) if line else ("HDEL", key, name))
@@ -285,7 +279,8 @@ class LogCheck:
         hashes = zip(self._gaps, self._archive.hashes(map(keys.gap_key, self._gaps)), strict=True)
         wanted = {str(second): keys.gap_value(second, fields) for second, fields in hashes}
         lines = self._archive.hash(keys.GAPS)
-        wrong = dict.fromkeys(lines.keys() - wanted.keys(), (FindingKind.LOST_GAP, ""))
+        lost = self._listed_gaps & lines.keys() - wanted.keys()  # not those that began after the scan
+        wrong = dict.fromkeys(lost, (FindingKind.LOST_GAP, ""))
         for name, line in wanted.items():
             if not line or line != lines.get(name):
                 wrong[name] = FindingKind.UNLISTED_GAP if line else FindingKind.STRANGE, line

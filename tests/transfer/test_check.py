@@ -17,7 +17,7 @@ from spotify_logger.transfer.check import MAX_EXAMPLES, FindingKind, check
 from spotify_logger.transfer.delete import Confirmation
 from spotify_logger.transfer.importer.command import import_history
 from spotify_logger.transfer.second_copy import update
-from tests.redis_log import NIGHT_SECOND, SECOND, RedisLog, play
+from tests.redis_log import NIGHT, NIGHT_SECOND, SECOND, RedisLog, play
 from tests.report.samples import TerminalStream
 
 if TYPE_CHECKING:
@@ -373,6 +373,19 @@ class TestDuringLogging:
         expected = {"different": [f"{INDEX} {SECOND + 600}"]}
         assert examples(check(client.archive(), NOW, repair=True)) == expected
         assert log.raw.hget(INDEX, str(SECOND + 600)) == "track:B 100000 stopped"
+
+    def test_gap_that_begins_after_the_scan_stays_in_its_index(
+        self, log: RedisLog, client: EventfulClient
+    ) -> None:
+        def begin(verb: str, _: Sequence[str]) -> None:
+            if verb == "HMGET":
+                client.before = lambda *_: None
+                with log.store.batch() as batch:
+                    batch.write_gap(SECOND + 700, {**NIGHT, "to": "2026-11-22T19:00:00.000Z"})
+
+        client.before = begin
+        assert examples(check(client.archive(), NOW, repair=True)) == {}
+        assert str(SECOND + 700) in log.kept("gaps")
 
 
 OLD_CATALOG = {
