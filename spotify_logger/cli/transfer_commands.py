@@ -15,9 +15,9 @@ from spotify_logger.storage.bulk import Archive
 from spotify_logger.system.errors import SpotifyLoggerError
 from spotify_logger.transfer import forwarding, tokens
 from spotify_logger.transfer.check import check
-from spotify_logger.transfer.delete import Confirmation, forget
+from spotify_logger.transfer.delete import Confirmation, forget, undo
 from spotify_logger.transfer.export import LogPeriod, export, export_file
-from spotify_logger.transfer.hide import hidden, hide, undo
+from spotify_logger.transfer.hide import hidden, hide
 from spotify_logger.transfer.importer.command import ImportOptions, import_history, import_samples
 from spotify_logger.transfer.importer.files import SeveralUsers
 from spotify_logger.transfer.move import accept, move

@@ -1,11 +1,13 @@
-"""`spotify-logger forget`: show plays, ask for confirmation, and delete them.
+"""`spotify-logger forget` and `undo`: show plays, ask for confirmation, delete them, and bring them back.
 
-They leave tombstones, so that neither backfill nor import restores them, and can be brought back for a day.
+They leave tombstones, so that neither backfill nor import restores them. For a day, a hash in Redis keeps
+each of them with its line in the index and its catalog item.
 The writes are ordered so that another run completes an interrupted one: first what `undo` needs, then the
 tombstone, then the play's hash and its index entry, and last its catalog item if no other play uses it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple, TextIO
 
@@ -15,16 +17,20 @@ from spotify_logger.core.periods import Zone
 from spotify_logger.core.play import Play, format_duration, format_title
 from spotify_logger.core.player_state import whole_number
 from spotify_logger.core.search_text import Match, TextSearch, search_words
-from spotify_logger.core.times import utc_time
+from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.report.answers import Answer, Block, Table, write_answer
 from spotify_logger.report.progress import progress_bar
 from spotify_logger.report.words import counted, format_time
 from spotify_logger.storage.bulk import FIRST_SECOND, Archive
+from spotify_logger.storage.client import Command
 from spotify_logger.system.errors import SpotifyLoggerError
+from spotify_logger.system.state import from_json, to_json
 from spotify_logger.transfer.export import LogPeriod
-from spotify_logger.transfer.hide import DeletedPlay, deleted_plays, keep
+from spotify_logger.transfer.hide import hidden_things
 
-KEYS_PER_BATCH = 200  # plays, or catalog items, deleted per pipeline
+KEYS_PER_BATCH = 200  # plays, or catalog items, deleted or brought back per pipeline
+KEPT_SECONDS = 86_400  # for which a deletion can be undone
+EVER = range(10**10)  # all seconds that can name a play
 MAX_PLAYS_SHOWN = 10  # maximum number of plays listed in the preview
 OPEN_PLAY_NOTE = "The play in progress was kept: delete it once it is over."
 NO_TERMINAL = "there is no terminal to ask on; --yes skips the question"
@@ -193,3 +199,79 @@ def remove_items(archive: Archive, items: Iterable[str], now: float) -> int:
         archive.write([archive.hset(key, hashes[key]) for key in back])
         removed += len(hashes) - len(back)
     return removed
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedPlay:
+    """What a deletion removes with a play."""
+
+    deleted_at: float  # seconds since the epoch, the same for all plays of a deletion
+    item_key: str
+    line: str  # in the index of its day; "" without one
+    play: dict[str, str]  # its hash
+    item: dict[str, str] = field(default_factory=dict)  # the hash of its catalog item
+
+
+def keep(archive: Archive, plays: Mapping[int, DeletedPlay]) -> None:
+    """Keep plays that are about to be deleted, by the seconds that name them, with their items."""
+    name, items = archive.key(keys.UNDO), archive.hashes(each.item_key for each in plays.values())
+    writes = list[Command]()
+    for (second, each), item in zip(plays.items(), items, strict=True):
+        # A play without its hash may be left of an interrupted deletion, which has kept all of it.
+        command = "HSET" if each.play else "HSETNX"
+        writes.append((command, name, second, to_json(replace(each, item=item))))
+    archive.write([*writes, ("PEXPIRE", name, KEPT_SECONDS * 1000)])
+
+
+def deleted_plays(archive: Archive, seconds: range = EVER) -> Iterator[tuple[int, DeletedPlay]]:
+    """Yield the plays that can be brought back, by second, in order."""
+    (names,) = archive.send([("HKEYS", archive.key(keys.UNDO))])
+    wanted = sorted(second for name in names or [] if (second := whole_number(name) or -1) in seconds)
+    for batch in batched(wanted, KEYS_PER_BATCH):
+        (texts,) = archive.send([("HMGET", archive.key(keys.UNDO), *batch)])
+        plays = (from_json(DeletedPlay, text or "") for text in texts)
+        yield from ((second, each) for second, each in zip(batch, plays, strict=True) if each)
+
+
+def undo(archive: Archive, key: str = "") -> Answer:
+    """Bring back the play, or show the hidden thing, that a key names; by default undo the latest of both.
+
+    The exit code is 1 if there is none. After a StoreError, running it again completes it.
+    """
+    second = keys.second_of_key(key)
+    span = range(second, second + 1) if second is not None else range(0) if key else EVER
+    latest = max((each.deleted_at for _, each in deleted_plays(archive, span)), default=0.0)
+    shown = [thing for thing in hidden_things(archive) if key in ("", thing.key)]
+    if shown and (key or (seconds_of(shown[0].since) or 0.0) > latest):
+        archive.write([("HDEL", archive.key(keys.HIDDEN), shown[0].key)])
+        page = [f"Shown in statistics again: {shown[0].title}."]
+        return Answer({"plays": 0, "shown": shown[0].key}, page)
+    found = (play for play in deleted_plays(archive, span) if play[1].deleted_at == latest)
+    restored = sum(_restore(archive, dict(batch)) for batch in batched(found, KEYS_PER_BATCH))
+    words = "There is nothing to undo: a deletion can be undone for a day."
+    if latest:
+        words = f"{counted(restored, 'play')} brought back."
+    elif key:
+        words = f"{key} is not hidden, and was not deleted in the last day: see `spotify-logger hide`."
+    return Answer({"plays": restored}, [words], code=int(not latest))
+
+
+def _restore(archive: Archive, plays: Mapping[int, DeletedPlay]) -> int:
+    """Restore plays, except those whose key is in use again; return how many."""
+    restored, key, writes = 0, archive.key, list[Command]()
+    held = archive.hashes(map(keys.play_key, plays))
+    known = archive.send([("EXISTS", key(each.item_key)) for each in plays.values()])
+    for (second, each), found, is_known in zip(plays.items(), held, known, strict=True):
+        if found not in ({}, each.play):  # or an earlier run was refused the rest
+            continue
+        restored += 1
+        hashes = {
+            keys.play_key(second): each.play,
+            each.item_key: {} if is_known else each.item,
+            keys.index_key(keys.day_of(second)): {str(second): each.line} if each.line else {},
+            keys.TOMBSTONES: {str(second): keys.RESTORED},
+        }
+        writes += [archive.hset(name, fields) for name, fields in hashes.items() if fields]
+    archive.write(writes)  # Redis may refuse them, for lack of memory
+    archive.write([("HDEL", key(keys.UNDO), *plays)])
+    return restored

@@ -22,8 +22,7 @@ from spotify_logger.queries.index import SCHEMA_VERSION, Index
 from spotify_logger.queries.question import Question
 from spotify_logger.queries.sql import KINDS
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.delete import delete
-from spotify_logger.transfer.hide import undo
+from spotify_logger.transfer.delete import delete, undo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,9 @@ from spotify_logger.transfer.delete import (
     delete,
     find_plays,
     forget,
+    undo,
 )
 from spotify_logger.transfer.export import LogPeriod
-from spotify_logger.transfer.hide import undo
 from tests.redis_log import SECOND, RedisLog, item, play
 from tests.report.samples import TerminalStream
 
@@ -224,6 +224,18 @@ def test_plays_that_redis_has_no_memory_for_can_be_brought_back_later(log: Redis
     finally:
         log.raw.config_set("maxmemory", "0")
     assert undo(log.store).data == {"plays": 2}
+    assert {**log.everything(), "forgotten": {}} == {**before, "forgotten": {}}
+
+
+def test_play_that_was_brought_back_in_part_comes_back_whole(log: RedisLog) -> None:
+    log.write(play("A"))
+    before = log.everything()
+    forget(LogPeriod(log.store), "", NOW, None)
+    log.raw.set(INDEX, "not ours")
+    with pytest.raises(StoreError, match=INDEX):
+        undo(log.store)
+    log.raw.delete(INDEX)
+    assert undo(log.store).data == {"plays": 1}
     assert {**log.everything(), "forgotten": {}} == {**before, "forgotten": {}}
 
 

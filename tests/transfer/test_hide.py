@@ -16,9 +16,9 @@ from spotify_logger.queries.summary import stats
 from spotify_logger.queries.timeline import day, recent
 from spotify_logger.queries.top import top
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.delete import forget
+from spotify_logger.transfer.delete import forget, undo
 from spotify_logger.transfer.export import LogPeriod, export_file, records
-from spotify_logger.transfer.hide import hidden, hidden_things, hide, undo
+from spotify_logger.transfer.hide import hidden, hidden_things, hide
 from spotify_logger.transfer.importer.command import import_history
 from tests.indexed_log import CatalogItem, IndexedLog
 from tests.queries.items import DUET, EPISODE, LOSER, QUO, QUO_AGAIN, SEXY

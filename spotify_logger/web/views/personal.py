@@ -76,7 +76,7 @@ async def undo(page: ListenerPage, request: Request) -> Response:
     key = (await read_form(request)).get("key", "")
     if not key:
         raise BadRequest("the form does not name what to bring back")
-    await page.run(lambda store: hiding.undo(store, key))
+    await page.run(lambda store: delete.undo(store, key))
     second = second_of_key(key)
     place = "/settings#hidden" if second is None else f"/day/{page.zone.day(second)}#deleted"
     return RedirectResponse(place, 303)

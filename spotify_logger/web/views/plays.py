@@ -24,7 +24,7 @@ from spotify_logger.queries.sql import ALBUMS, ARTISTS, CONTEXTS, NOUNS, SHOWS, 
 from spotify_logger.queries.timeline import DayTimeline, Line, Timeline
 from spotify_logger.queries.top import Top, names
 from spotify_logger.storage.bulk import Archive
-from spotify_logger.transfer.hide import deleted_plays
+from spotify_logger.transfer.delete import deleted_plays
 from spotify_logger.web.auth import set_cookie
 from spotify_logger.web.listeners import ListenerPage
 from spotify_logger.web.request_params import TWELVE_MONTHS, RequestParams, read_day, search_text
