@@ -17,12 +17,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from spotify_logger.core.redis_keys import STATUS
-from spotify_logger.monitoring.status import COUNT_WAITING
 from spotify_logger.simulator.catalog import song
 from spotify_logger.simulator.history import History
 from spotify_logger.storage.bulk import Archive
 from spotify_logger.storage.client import StoreError
-from spotify_logger.storage.outbox import OUTBOX_FILE, look_up
+from spotify_logger.storage.outbox import COUNT_WAITING, OUTBOX_FILE, look_up
 from tests.conftest import wait_until
 from tests.stage import LONG_TRACK_SECONDS, Stage
 from tests.web.page import serve_page, settings_for

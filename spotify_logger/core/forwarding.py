@@ -114,11 +114,11 @@ def track_metadata(item: str, fields: Mapping[str, FieldValue]) -> dict[str, obj
     return _without_blanks({**track, "additional_info": _without_blanks(about)})
 
 
-def encode_listen(second: int, item: str, fields: Mapping[str, FieldValue]) -> str | None:
-    """Return the listen of a play as JSON; None if it does not count."""
+def encode_listen(second: int, item: str, fields: Mapping[str, FieldValue]) -> str:
+    """Return the listen of a play as JSON; "" if it does not count."""
     duration_ms = whole_number(fields.get("duration_ms"))
     if not counts(fields) or (duration_ms and duration_ms < MIN_DURATION_MS):
-        return None
+        return ""
     return json.dumps(listen(second, item, fields))
 
 

@@ -80,17 +80,15 @@ class Forwarder:
         found = []
         for each in self._receivers:
             target, trouble, stopped = each.target, each.trouble, each.due == NEVER
-            waiting = self._outbox.count(target.number)
-            refused, latest = self._outbox.refused(target.number)
-            why = f"{_title(latest)}: {latest.refusal}" if latest else ""
-            found.append(ReceiverStatus(target.setting, target.host, waiting, refused, why, trouble, stopped))
+            waiting, refused = self._outbox.count(target.number), self._outbox.refused(target.number)
+            found.append(ReceiverStatus(target.setting, target.host, waiting, *refused, trouble, stopped))
         return to_json(found)
 
     def _listens(self, row: OutboxPlay) -> Iterator[Listen]:
         key, play = row
         body = forwarding.encode_listen(key, play.item.key, {**play.item.catalog, **play.to_hash()})
         for receiver in self._receivers if body else ():
-            yield Listen(receiver.target.number, *identity(play), key, body or "")
+            yield Listen(receiver.target.number, *identity(play), key, body)
 
     def _next(self) -> _Receiver | None:
         """Return the receiver that has something to get, and is due first."""
@@ -122,9 +120,10 @@ class Forwarder:
             receiver.batch = max(1, len(listens) // 2)
             is_guilty = outcome.verdict is Verdict.REFUSED or (was_well and listens[0] == receiver.suspect)
             if len(listens) == 1 and is_guilty:
-                title = _title(listens[0])
+                metadata = json.loads(bodies[0])["track_metadata"]
+                title = format_title({"artists": metadata["artist_name"], "name": metadata["track_name"]})
                 log.warning(f"{receiver.target.host} refuses {title} ({outcome.why}); skipping it")
-                self._outbox.update([listens[0]._replace(refusal=outcome.why)])
+                self._outbox.update([listens[0]._replace(refusal=f"{title}: {outcome.why}")])
             receiver.suspect = listens[0]
 
     def _post(self, receiver: _Receiver, listen_type: str, bodies: Sequence[str]) -> Outcome:
@@ -159,8 +158,3 @@ class Forwarder:
             if not known:
                 log.warning(f"cannot forward plays to {target.host} ({outcome.why}); queued until it answers")
         return outcome
-
-
-def _title(listen: Listen) -> str:
-    metadata = json.loads(listen.body)["track_metadata"]
-    return format_title({"artists": metadata["artist_name"], "name": metadata["track_name"]})

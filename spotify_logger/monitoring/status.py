@@ -19,7 +19,7 @@ from spotify_logger.core.times import from_iso, local, seconds_of, utc_time
 from spotify_logger.storage.bulk import Archive, GapData, PlayData, gap_data, play_data
 from spotify_logger.storage.client import FORGETS, StoreError
 from spotify_logger.storage.embedded_server import missing_server
-from spotify_logger.storage.outbox import OUTBOX_FILE, known_log, log_trouble, look_up
+from spotify_logger.storage.outbox import COUNT_WAITING, OUTBOX_FILE, known_log, log_trouble, look_up
 from spotify_logger.system import disk, lock_file
 from spotify_logger.system.clock import DATE_TOLERANCE, Clock, boot_id
 from spotify_logger.system.errors import LOGIN_ADVICE
@@ -32,7 +32,6 @@ LATE_AFTER = 120.0  # seconds after the announced poll by which a live logger ha
 OVERDUE_AFTER = 30.0  # seconds after the announced poll at which `now_playing` expires
 UNANSWERED_AFTER = 900.0  # seconds without an answer, beyond the longest poll interval, that are reported
 MAX_WAITING_PLAYS = 1000  # more than a day has: those always wait if Redis never confirms what is on disk
-COUNT_WAITING = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"  # of an outbox
 COPY_FOLDER = "plays"  # in the state folder: the second copy of the log; no listener has this name
 COPY_LATE_AFTER = 3 * DAY  # it is updated once a day
 REMINDER_DAYS = 30  # before a login expires from which to remind of it, as the first alert does

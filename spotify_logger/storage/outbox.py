@@ -34,7 +34,8 @@ PLAYS_PER_QUERY = 200
 NEWEST_CANDIDATES = 100  # newest plays in which the latest live one is looked for; backfilled ones may follow
 LOG_ID_NOTE = "log_id"  # the ID of the log that the state folder belongs to, as its status in Redis has it
 WAITING, ACKNOWLEDGED, DELETED = 0, 1, 2  # values of the column `safe`
-RETRY_NOTE = "forward_retry"  # changes when everything is to be forwarded again now
+RETRY_NOTE = "forward_retry"  # set if everything is to be tried now, whatever a receiver has refused
+COUNT_WAITING = "SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1"
 ANONYMOUS_FIELDS = ("id", "uri", "type", "duration_ms", "progress_ms", "playing")  # of a deleted play
 
 _SELECT = "SELECT key, second, fields, catalogue FROM plays WHERE"
@@ -63,7 +64,7 @@ class Listen(NamedTuple):
     uri: str
     second: int  # in the key of its play
     body: str  # its JSON; "" once it was sent
-    refusal: str = ""  # why the receiver does not take it
+    refusal: str = ""  # its title, and why the receiver does not take it
 
 
 class Outbox(SqliteFile):
@@ -225,7 +226,7 @@ class Outbox(SqliteFile):
 
     def __len__(self) -> int:
         """Return the number of closed plays that Redis has not acknowledged."""
-        return int(self.read("SELECT count(*) FROM plays WHERE safe = 0 AND closed = 1")[0][0])
+        return int(self.read(COUNT_WAITING)[0][0])
 
     def gaps(self, *, acknowledged: bool = False) -> Gaps:
         """Return the gaps that wait, or those that Redis has acknowledged; invalid ones are deleted."""
@@ -251,11 +252,11 @@ class Outbox(SqliteFile):
         """Return the number of listens for a receiver."""
         return int(self.read(f"SELECT count(*) {_UNSENT}", target)[0][0])
 
-    def refused(self, target: int) -> tuple[int, Listen | None]:
-        """Return the number of listens that a receiver does not take, and the latest one."""
-        query = "SELECT count(*) OVER (), * FROM listens WHERE target = ? AND refusal != ''"
-        rows = self.read(f"{query} ORDER BY second DESC LIMIT 1", target)
-        return (rows[0][0], Listen(*rows[0][1:])) if rows else (0, None)
+    def refused(self, target: int) -> tuple[int, str]:
+        """Return the number of listens that a receiver does not take, and the latest refusal."""
+        query = "SELECT count(*) OVER (), refusal FROM listens WHERE target = ? AND refusal != ''"
+        found = self.read(f"{query} ORDER BY second DESC LIMIT 1", target)
+        return (int(found[0][0]), str(found[0][1])) if found else (0, "")
 
     def update(self, listens: Iterable[Listen]) -> None:
         """Keep new states of listens; if a power cut takes them back, the listens are sent once more."""
@@ -318,9 +319,9 @@ def add_listens(database: sqlite3.Connection, listens: Iterable[Listen]) -> int:
     return database.executemany("INSERT OR IGNORE INTO listens VALUES (?, ?, ?, ?, ?, ?)", listens).rowcount
 
 
-def retry_listens(database: sqlite3.Connection, when: str) -> tuple[int, int]:
+def retry_listens(database: sqlite3.Connection) -> tuple[int, int]:
     """Let everything be tried now; return how many listens that is, and how many of them were refused."""
-    database.execute("REPLACE INTO notes VALUES (?, ?)", (RETRY_NOTE, when))
+    database.execute("REPLACE INTO notes VALUES (?, 'now')", (RETRY_NOTE,))
     refused = database.execute("UPDATE listens SET refusal = '' WHERE refusal != ''").rowcount
     return database.execute("SELECT count(*) FROM listens WHERE body != ''").fetchone()[0], refused
 

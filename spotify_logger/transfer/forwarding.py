@@ -43,7 +43,7 @@ def answer(options: argparse.Namespace, store: Archive, settings: Settings) -> A
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=30.0)) as outbox:
             if options.action == "retry":
                 with outbox:
-                    number, refused = retry_listens(outbox, str(now))
+                    number, refused = retry_listens(outbox)
                 retried = f"The logger will retry {counted(number, 'listen')}"
                 done, data = f"{retried}, {refused:,} of them refused before.", {"refused": refused}
             else:

@@ -278,7 +278,7 @@ class TestRefusals:
         assert len(maloja.receiver.titles) == 9
         assert "P3" in maloja.status()["last_refused"]
         maloja.receiver.broken = ()  # type: ignore[attr-defined]
-        maloja.outbox.write(lambda database: retry_listens(database, "now"))
+        maloja.outbox.write(retry_listens)
         maloja.run()
         assert len(maloja.receiver.titles) == 10
 
@@ -309,7 +309,7 @@ class TestRefusals:
         assert rig.status()["stopped"]
         assert "FORWARD_TOKEN" in json.loads(rig.outbox.note(ALERTS_NOTE))["queue"]["forward-1"]
         rig.receiver.answer = None
-        rig.outbox.write(lambda database: retry_listens(database, "now"))
+        rig.outbox.write(retry_listens)
         rig.run()
         assert len(rig.receiver.titles) == 3
         assert not rig.status()["stopped"]
@@ -318,7 +318,7 @@ class TestRefusals:
         lb.receiver.answer = Response(429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset-in": "200"}, b"")
         lb.outbox.put(plays(3))
         lb.run(50)
-        lb.outbox.write(lambda database: retry_listens(database, "now"))
+        lb.outbox.write(retry_listens)
         lb.run(100)
         assert len(lb.requests) == 1
         lb.receiver.answer = None

@@ -11,9 +11,8 @@ import pytest
 from spotify_logger.core.matching import identity
 from spotify_logger.core.play import Play
 from spotify_logger.core.player_state import Item
-from spotify_logger.monitoring.status import COUNT_WAITING
 from spotify_logger.storage import outbox as outbox_module
-from spotify_logger.storage.outbox import Outbox, look_up
+from spotify_logger.storage.outbox import COUNT_WAITING, Outbox, look_up
 from spotify_logger.storage.sqlite_file import DISK_RETRY
 from tests.testbed.virtual_time import VirtualClock
 
