@@ -80,13 +80,16 @@ def top(log: Log, question: Question, kind: str) -> Top:
     _make_ranking(log, question, kind, period, "tally")
     if period.previous:
         _make_ranking(log, question, kind, period.previous, sql.PREVIOUS)
-        first = f"SELECT grouped FROM {table} WHERE plays > 0 ORDER BY {sql.order(question)} LIMIT ?"
-        in_order = f"""SELECT grouped, plays, ms_played FROM {kind}_of_{sql.PREVIOUS}
-            ORDER BY plays > 0 DESC, {sql.order(question)}"""
-        log.make_table("in_order", in_order, of=f"{kind}_of_{sql.PREVIOUS}")
-        query = f"""SELECT grouped, plays, ms_played, iif(plays > 0, rowid, NULL)
-            FROM in_order WHERE grouped IN ({first})"""
-        before = {grouped: rest for grouped, *rest in log.rows(query, question.limit)}
+        theirs, in_order = f"{kind}_of_{sql.PREVIOUS}", f"ORDER BY {sql.order(question)}"
+        shown = f"SELECT grouped FROM {table} WHERE plays > 0 {in_order} LIMIT ?"
+        log.make_table("shown", shown, question.limit, of=table)
+        least = f"SELECT min({question.column}) FROM {theirs} WHERE plays > 0 AND grouped IN shown"
+        ranked_so_far = f"""SELECT grouped FROM {theirs}
+            WHERE plays > 0 AND {question.column} >= ({least}) {in_order}"""
+        log.make_table("ranked", ranked_so_far, of="shown")
+        query = f"""SELECT theirs.grouped, plays, ms_played, ranked.rowid
+            FROM {theirs} AS theirs LEFT JOIN ranked USING (grouped) WHERE theirs.grouped IN shown"""
+        before = {grouped: rest for grouped, *rest in log.rows(query)}
     query = "SELECT ifnull(sum(plays), 0), ifnull(sum(ms_played), 0), ifnull(sum(plays > 0), 0) FROM "
     ((plays, heard_ms, number),) = log.rows(query + table)
     if kind not in DETAILS:
