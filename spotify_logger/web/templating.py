@@ -23,7 +23,6 @@ from spotify_logger.core.catalog import Artist, CatalogEntry, artists_of
 from spotify_logger.core.play import PLAY_FIELDS, format_duration
 from spotify_logger.core.player_state import catalog_key, is_spotify_id
 from spotify_logger.core.redis_keys import second_of_key
-from spotify_logger.core.search_text import search_words
 from spotify_logger.core.times import seconds_of, utc_time
 from spotify_logger.queries.dispatch import NOBODY
 from spotify_logger.queries.question import Question
@@ -140,7 +139,6 @@ class Templates:
             "initial": lambda name: next(filter(str.isalnum, name), "?").upper()[:1],
             "small_cover": lambda cover: cover.replace(MIDDLE, SMALL),
             "shade": lambda value, most: value and most and max(1, -int(-value * SHADES // most)),
-            "search_words": search_words,
             "item_url": item_url,
             "spotify_url": spotify_url,
             "listener_name": lambda listener: listener or words.UNNAMED,

@@ -1,10 +1,14 @@
 """Rankings, the page of a track, an artist or an album, and the search."""
 
+from collections.abc import Iterable
+
 from starlette.requests import Request
 from starlette.responses import Response
 
+from spotify_logger.core.search_text import TextSearch
 from spotify_logger.queries import count, item_page, timeline
 from spotify_logger.queries import top as rankings
+from spotify_logger.queries.count import CountedTrack
 from spotify_logger.queries.sql import CHOICES
 from spotify_logger.queries.top import Top
 from spotify_logger.web.listeners import ListenerPage
@@ -83,8 +87,8 @@ async def search(page: ListenerPage, request: Request) -> Response:
     data = await page.ask(request, count.count, params.question("by", "min"), text) if text else None
     tracks = data.tracks if data else ()
     links = await page.links(track.keys[0] for track in tracks[:DEFAULT_LIMIT])
-    about = {"text": text, "lines": DEFAULT_LIMIT, "links": links}
-    return page.render(request, "search.html", data=data, params=params, **about)
+    about = {"text": text, "lines": DEFAULT_LIMIT, "pages": _matching_pages(text, tracks)}
+    return page.render(request, "search.html", data=data, params=params, links=links, **about)
 
 
 async def suggest(page: ListenerPage, request: Request) -> Response:
@@ -93,3 +97,15 @@ async def suggest(page: ListenerPage, request: Request) -> Response:
     question = page.params(request).question(limit=SUGGESTIONS, period=False)
     data = await page.ask(request, item_page.suggestions, question, text)
     return page.render(request, "suggest.html", text=text, data=data)
+
+
+def _matching_pages(text: str, tracks: Iterable[CountedTrack]) -> list[tuple[str, str]]:
+    """Return the kind and the name of the artists and albums whose words all occur in `text`."""
+    wanted, found = set(TextSearch(text).words), dict[tuple[str, ...], tuple[str, str]]()
+    for track in tracks:
+        names = [*(("artist", name) for name in (track.artists, *track.artist_names)), ("album", track.album)]
+        for kind, name in names:
+            words = TextSearch(name).words
+            if words and wanted.issuperset(words):
+                found[kind, *words] = kind, name
+    return list(found.values())
