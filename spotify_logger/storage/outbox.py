@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from spotify_logger.core.batched import batched
-from spotify_logger.core.matching import identity, newness, next_free_second
+from spotify_logger.core.matching import Identity, identity, newness, next_free_second
 from spotify_logger.core.play import LIVE, Play
 from spotify_logger.core.redis_keys import gap_value
 from spotify_logger.core.times import to_iso
@@ -151,8 +151,7 @@ class Outbox(SqliteFile):
 
     def replace(self, play: Play, another: tuple[int, Play]) -> None:
         """Replace a play with its state and key in Redis."""
-        self._execute(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", [identity(play)])  # noqa: S608 - ours
-        self.adopt([another])
+        self.adopt([another], [identity(play)])
 
     def drop_listens(self, play: Play) -> None:
         """Drop what waits to be forwarded of a play."""
@@ -214,7 +213,7 @@ class Outbox(SqliteFile):
         rows = self._rows("safe < 2 ORDER BY started_ms DESC, key DESC LIMIT ?", NEWEST_CANDIDATES)
         return next((row.play for row in rows if row.play.source == LIVE), None)
 
-    def adopt(self, plays: Iterable[tuple[int, Play]]) -> None:
+    def adopt(self, plays: Iterable[tuple[int, Play]], replaced: Collection[Identity] = ()) -> None:
         """Insert plays from Redis with their keys, or update those that are older here."""
         # The comparison is `newness` in SQL. Another play with that key, or a newer state, stays.
         adopt = (
@@ -222,7 +221,13 @@ class Outbox(SqliteFile):
             " SET ended_ms = excluded.ended_ms, closed = excluded.closed, safe = 1, fields = excluded.fields"
             " WHERE safe < 2 AND (?, ?) > (closed, ended_ms) ON CONFLICT DO NOTHING"
         )
-        self._execute(adopt, [(*_row(key, play, ACKNOWLEDGED), *newness(play)) for key, play in plays])
+        rows = [(*_row(key, play, ACKNOWLEDGED), *newness(play)) for key, play in plays]
+
+        def change(database: sqlite3.Connection) -> None:
+            database.executemany(f"DELETE FROM plays WHERE {_THIS_PLAY} AND safe < 2", replaced)  # noqa: S608 - ours
+            database.executemany(adopt, rows)
+
+        self.write(change)
 
     def __len__(self) -> int:
         """Return the number of closed plays that Redis has not acknowledged."""
@@ -359,7 +364,7 @@ def _read_fields(text: str) -> dict[str, str]:
 def _anonymized(play: Play) -> Play:
     """Return a play without names."""
     fields = {name: play.fields[name] for name in ANONYMOUS_FIELDS if name in play.fields}
-    catalog = {name: play.item.catalog[name] for name in ("isrc",) if name in play.item.catalog}
+    catalog = {"isrc": play.item.catalog.get("isrc", "")}  # an empty catalog would not replace the known one
     return replace(play, fields=fields, item=replace(play.item, catalog=catalog))
 
 

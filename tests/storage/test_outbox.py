@@ -600,3 +600,31 @@ class TestLimits:
         fragile.outbox.set_note("x", "y")
         assert len(fragile.on_disk()) == 403
         assert "unless they are on disk" in logged()[1]
+
+    def test_names_of_a_play_deleted_from_memory_leave_the_disk(
+        self, fragile: OutboxFile, disk: FailingDisk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fragile.outbox.put(closed_plays(400, start=100))
+        monkeypatch.setattr(outbox_module, "MAX_BYTES_IN_MEMORY", 100_000)
+        disk.error = FULL
+        fragile.outbox.put([closed_play("last", 900)])
+        fragile.outbox.mark_deleted({SECOND + 499})
+        disk.error = ""
+        fragile.clock.sleep(DISK_RETRY)
+        fragile.outbox.set_note("x", "y")
+        (deleted,) = fragile.reopen().rows([SECOND + 499])
+        assert "name" not in {**deleted.play.fields, **deleted.play.item.catalog}
+
+    def test_a_play_is_replaced_as_a_whole(self, file: OutboxFile, monkeypatch: pytest.MonkeyPatch) -> None:
+        file.outbox.put([closed_play("A")])
+        transactions: list[object] = []
+        write = file.outbox.write
+
+        def counted(change: Callable[[sqlite3.Connection], object], *, is_urgent: bool = True) -> None:
+            transactions.append(change)
+            write(change, is_urgent=is_urgent)
+
+        monkeypatch.setattr(file.outbox, "write", counted)
+        file.outbox.replace(closed_play("A"), (SECOND + 1, closed_play("A", 1)))
+        assert len(transactions) == 1
+        assert [identity(play) for play in file.reopen().kept()] == [identity(closed_play("A", 1))]
