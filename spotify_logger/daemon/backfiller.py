@@ -29,6 +29,8 @@ FOLLOW_UP_DELAY = 360.0  # seconds between two requests after a gap: Spotify rep
 LISTENED_INTERVAL_MS = 30 * 60_000  # milliseconds of listening between two requests without a gap
 LISTENED_RETRY_MS = 10 * 60_000  # milliseconds of listening before such a request is retried after a failure
 LOOKBACK_MS = 24 * 3600_000  # milliseconds before the oldest item in which known plays are looked for
+RESTART_GRACE_MS = 120_000  # milliseconds after a request in which a restart does not send another one
+BACKFILL_NOTE = "repair"
 
 
 class GapMonitor:
@@ -100,14 +102,25 @@ class Backfiller:
     def __init__(self, spotify: Spotify, outbox: Outbox, clock: Clock, recorder: Recorder) -> None:
         self._spotify, self._recorder = spotify, recorder
         self._outbox, self._clock = outbox, clock
-        self.listened_ms = 0  # played since the last request
+        note = from_json(dict[str, int], outbox.note(BACKFILL_NOTE)) or {}
+        self._asked_ms = note.get("asked_ms", 0)  # the last request; 0 if never
+        self.listened_ms = 0  # played since then
         self._due: list[float] = []
         self._trouble = ""
 
-    def plan(self) -> None:
-        """Plan two requests: an unobserved span, or the time before this process started, has ended."""
+    def on_start(self, now_ms: int) -> None:
+        """Plan requests: plays may have been missed before this process started."""
+        if not 0 <= now_ms - self._asked_ms < RESTART_GRACE_MS:
+            self.on_gap()
+
+    def on_gap(self) -> None:
+        """Plan two requests: an unobserved span has ended."""
         now = self._clock.monotonic()
         self._due = [now, now + FOLLOW_UP_DELAY]
+
+    def to_note(self) -> dict[str, str]:
+        """Return the note to be saved."""
+        return {BACKFILL_NOTE: to_json({"asked_ms": self._asked_ms})}
 
     def fetch_if_due(self, open_play: Play | None, unobserved: Sequence[tuple[int, int]]) -> list[Play]:
         """Fetch `recently-played` if it is due, and return plays that are new or better known now."""
@@ -116,7 +129,7 @@ class Backfiller:
         if later == self._due and self.listened_ms < LISTENED_INTERVAL_MS:
             return []
         self._due = later
-        asked_ms = round(self._clock.utc() * 1000)
+        self._asked_ms = round(self._clock.utc() * 1000)
         try:
             body = self._spotify.recently_played().body
         except SpotifyLoggerError as error:
@@ -126,10 +139,10 @@ class Backfiller:
             self._trouble = str(error)
             return []
         self.listened_ms, self._trouble = 0, ""
-        return self._new_plays(body, asked_ms, open_play, unobserved)
+        return self._new_plays(body, open_play, unobserved)
 
     def _new_plays(
-        self, body: object, asked_ms: int, open_play: Play | None, unobserved: Sequence[tuple[int, int]]
+        self, body: object, open_play: Play | None, unobserved: Sequence[tuple[int, int]]
     ) -> list[Play]:
         tombstones, horizon_ms = self._recorder.tombstones(), self._outbox.horizon_ms()
         items = [item for item in read_recently_played(body) if item.ended_ms >= horizon_ms]
@@ -142,7 +155,7 @@ class Backfiller:
         closed = (play for play in logged.values() if play.end_reason is not None)
         known = [play for play in closed if account_rank(play) >= AccountRank.BACKFILLED]
         known += [] if open_play is None else [open_play]
-        found = backfill_plays(known, history, asked_ms, unobserved)
+        found = backfill_plays(known, history, self._asked_ms, unobserved)
         plays = [play for play in found if not self._outbox.is_deleted(play)]
         for play in plays:
             log.info(f"recently played: {format_play(play)}")

@@ -170,7 +170,8 @@ class Poller:
             self.recorder.save()
 
     def _notes(self) -> dict[str, str]:
-        return {**self._gap_monitor.to_notes(), REQUESTS_NOTE: self._usage.to_text()}
+        requests = {REQUESTS_NOTE: self._usage.to_text()}
+        return {**self._gap_monitor.to_notes(), **requests, **self._backfiller.to_note()}
 
     def _answered(self, answer: ApiResponse) -> Turn:
         player_state, stamp_ms = read_player_state(answer.body), round(answer.utc * 1000)
@@ -178,13 +179,13 @@ class Poller:
         if self._trouble is not None:
             log.info(f"Spotify answers{' again' if self._trouble else ''}: {words}")
             if not self._trouble:
-                self._backfiller.plan()
+                self._backfiller.on_start(stamp_ms)
             self._trouble = None
         before = self._tracker.seen.state
         resumes = not before.playing and (player_state.playing or player_state.uri != before.uri)
         span = self._gap_monitor.on_answer(stamp_ms, answer.monotonic, resumes=resumes)
         if span is not None:
-            self._backfiller.plan()
+            self._backfiller.on_gap()
 
         def feed(tracker: Tracker) -> list[Play]:
             if span is not None:

@@ -68,11 +68,22 @@ class BackfillHarness:
         self.spotify = FakeRecentlyPlayed(self.clock)
         self.outbox = Outbox(path, self.clock.monotonic)
         self.log = FakeLogView()
+        self.load()
+
+    def load(self) -> None:
         spotify, recorder = cast("Spotify", self.spotify), cast("Recorder", self.log)
         self.backfiller = Backfiller(spotify, self.outbox, self.clock, recorder)
 
+    def start(self) -> None:
+        self.backfiller.on_start(round(self.clock.utc() * 1000))
+
+    def restart(self) -> None:
+        self.outbox.put([], self.backfiller.to_note())
+        self.load()
+        self.start()
+
     def miss(self) -> None:
-        self.backfiller.plan()
+        self.backfiller.on_gap()
 
     def fail(self) -> None:
         self.spotify.error = UNAVAILABLE
@@ -113,11 +124,19 @@ def harness(tmp_path: Path) -> Iterator[BackfillHarness]:
     harness.outbox.close()
 
 
+start, restart = BackfillHarness.start, BackfillHarness.restart
 miss, fail = BackfillHarness.miss, BackfillHarness.fail
 SCHEDULES: dict[str, tuple[list[tuple[float, Callable[[BackfillHarness], None]]], list[float]]] = {
-    "start after a gap": ([(0, miss), (0, miss)], [0, FOLLOW_UP_DELAY]),
-    "another gap soon": ([(0, miss), (90, miss)], [0, 90, 90 + FOLLOW_UP_DELAY]),
-    "both requests fail": ([(0, miss), (0, fail)], [0, FOLLOW_UP_DELAY]),
+    "start after a gap": ([(0, start), (0, miss)], [0, FOLLOW_UP_DELAY]),
+    "restart every half minute": (
+        [(0, start), *((TURN * number, restart) for number in range(1, 9))],
+        [0, 120, 240, 240 + FOLLOW_UP_DELAY],
+    ),
+    "restart within two minutes, but after a gap": (
+        [(0, start), (90, restart), (90, miss)],
+        [0, 90, 90 + FOLLOW_UP_DELAY],
+    ),
+    "both requests after the start fail": ([(0, start), (0, fail)], [0, FOLLOW_UP_DELAY]),
 }
 
 

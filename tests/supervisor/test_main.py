@@ -79,7 +79,7 @@ class SupervisedFolder:
     def command(self, **timings: float) -> list[str]:
         python = [sys.executable, "-W", "error"]
         page = [*python, "page.py"] if (self.folder / "page.py").exists() else None
-        copy = [*python, "copy.py"] if (self.folder / "copy.py").exists() else None
+        copy = [*python, "second_copy.py"] if (self.folder / "second_copy.py").exists() else None
         commands = json.dumps([[*python, "check.py"], [*python, "loop.py"], timings, page, copy])
         return [*python, str(ROOT / "tests" / "hasty_supervisor.py"), commands]
 
@@ -455,7 +455,7 @@ class TestSecondCopy:
     def test_it_is_updated_again_and_again_and_what_it_says_is_logged_once(
         self, supervised: SupervisedFolder
     ) -> None:
-        (supervised.folder / "copy.py").write_text(
+        (supervised.folder / "second_copy.py").write_text(
             textwrap.dedent("""
             import os, sys
             from pathlib import Path
@@ -474,7 +474,7 @@ class TestSecondCopy:
         assert_ends(process)
 
     def test_it_ends_with_the_supervisor(self, supervised: SupervisedFolder) -> None:
-        (supervised.folder / "copy.py").write_text(
+        (supervised.folder / "second_copy.py").write_text(
             "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(300)"
         )
         process = supervised.start(first_copy=0.1)
