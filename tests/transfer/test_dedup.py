@@ -250,6 +250,11 @@ def test_deleted_play_stays_away_also_from_files_with_minutes_or_listens(
         assert lifted == ({span[0]} if FORGOTTEN in expected else set())
 
 
+def test_a_listen_near_two_logged_plays_does_not_make_one_of_them() -> None:
+    log = [entry(scrobble(A, at)).play for at in (0, 20)]
+    assert len(imported(log, [entry(koito(A, 0))])) == 2
+
+
 LENGTHS = {A: 65.123, B: 200.456, C: 301.789}
 SOURCES = ("live", "backfill", "account data", "export of 2020", "export of today")
 LOGGERS = {"minutes of Last.fm": last_fm, "Last.fm": scrobble, "Koito": koito}

@@ -308,7 +308,7 @@ def _find_listens(listens: Sequence[Candidate], accounts: Iterable[Candidate]) -
     near = _near(accounts, LISTEN_TOLERANCE_MS + MINUTE_MS)
     matched: set[Candidate] = set()  # a listen near two plays must not make one of them
     for _, listen, play in _by_cost(listens, near, rules.listen_cost):
-        if listen not in matched and listen.accounts is not play.accounts:
+        if listen not in matched and listen.may_be(play) and listen.accounts is not play.accounts:
             pairs = product(*([each.entry.play for each in one.accounts] for one in (listen, play)))
             if all(starmap(rules.may_be_one_listen, pairs)):
                 matched.add(listen)
