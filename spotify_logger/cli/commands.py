@@ -26,7 +26,7 @@ Exit codes: 0 success; 1 unhealthy, unknown or no Redis; 2 invalid arguments; 78
 PAGE_DEFAULTS = {"--host": "127.0.0.1", "--port": 8877}
 HIDEABLE = ("track", "artist", "show")
 HOST = Parameter(lambda text: matched("[A-Za-z0-9_.-]{1,253}", text)[0], "not a host name", "music.example")
-PORT = Parameter(lambda text: range(65536).index(int(text)), "not a port from 0 to 65535", "8877")
+PORT = Parameter(lambda text: list(map(str, range(65536))).index(text), "not a port from 0 to 65535", "8877")
 SEARCH_TEXT = Parameter(lambda text: matched(r"(?s).*\S.*", text)[0], "nothing to search for", "a title")
 RANKED = ("by", "n", "exact")  # the options of a ranked list
 PERIOD = ("since", "until", "year", "month", "last", "tz")  # the options of the period

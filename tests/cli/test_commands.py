@@ -117,6 +117,8 @@ def test_what_finds_nothing_prints_nothing(capsys: pytest.CaptureFixture[str]) -
         ("import --samples x.zip", "import needs files"),
         ("forget", "forget needs a text, a key or a period such as --last 2h"),
         ("web --port 65536", "not a port from 0 to 65535: '65536'"),
+        ("web --port 8_0", "not a port from 0 to 65535: '8_0'"),
+        ("web --port +80", "not a port from 0 to 65535: '+80'"),
         ("web --name a/b", "not a host name: 'a/b'"),
         ("demo --for abc", "argument --for: invalid float value: 'abc'"),
         ("move --to nonsense", "argument --to: not the address of a Redis server"),
