@@ -64,6 +64,7 @@ VIEWS: dict[str, View] = {
     **dict.fromkeys(("/year/{year:int}/image.svg", "/month/{month}/image.svg"), pictures.review),
     "/settings": personal.settings,
     "/health": personal.health,
+    "/health/login": personal.login_state,
 }
 FORMS = {
     "/health/login": personal.log_in,

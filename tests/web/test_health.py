@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from contextlib import closing
@@ -12,6 +13,7 @@ import pytest
 from spotify_logger.core.times import to_iso
 from spotify_logger.storage.bulk import Archive
 from tests.conftest import start_again, start_server
+from tests.simulated_login import login_settings
 from tests.web.log import write_status
 from tests.web.page import PageClient, serve_page, settings_for
 
@@ -71,6 +73,15 @@ def test_the_logger_has_never_run_then_runs_and_then_stops(page: PageClient, sto
     home = page.request("/").text
     assert re.search(r"Unknown since \d+ \w+ 2", home)
     assert "Nothing is playing" not in home
+
+
+def test_a_page_that_waits_for_the_login_is_answered_without_an_error(redis_url: str, tmp_path: Path) -> None:
+    with serve_page(settings_for(redis_url, tmp_path, **login_settings("http://127.0.0.1:1"))) as page:
+        page.post("/health/login", "")
+        assert page.request("/health").status == 503
+        answer = page.request("/health/login")  # again and again, and consoles show each error
+        assert answer.status == 200
+        assert json.loads(answer.text) == {"waiting": True, "done": False, "lines": []}
 
 
 @pytest.mark.parametrize(("days", "login"), [(100, "needed"), (-1, "ok")])

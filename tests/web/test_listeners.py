@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,7 @@ def test_a_login_belongs_to_the_listener_of_its_page(redis_url: str, tmp_path: P
         answer = page.post("/health/login?listener=-", "", Cookie=cookie)
         assert answer.headers["location"] == "/health?listener=-#login"
         waiting = [
-            'id="login-status"' in page.request(f"/health{query}", Cookie=cookie).text
+            json.loads(page.request(f"/health/login{query}", Cookie=cookie).text)["waiting"]
             for query in ("?listener=-", "?listener=anna", "")
         ]
         assert waiting == [True, False, False]

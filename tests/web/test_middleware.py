@@ -26,7 +26,7 @@ SECRETS = {
 }
 TARGETS = (
     "/", "/today", "/recent", "/day/2026-11-22", "/day?day=today", "/top/tracks", "/chart", "/clock",
-    "/calendar", "/year", "/year/2026/image.svg", "/track?q=x", "/search?q=x", "/health",
+    "/calendar", "/year", "/year/2026/image.svg", "/track?q=x", "/search?q=x", "/health", "/health/login",
     "/sign-in", "/static/x/page.css", "/static/x/nothing.css", "/nowhere", "/top/nothing",
     "/top/tracks?year=x",
 )  # fmt: skip

@@ -1,5 +1,5 @@
 "use strict";
-// Asks for this page again until the login has arrived, and then shows the new one.
+// Polls for the login and reloads the page once it has arrived.
 
 {
   const POLL_MS = 2000;
@@ -7,14 +7,12 @@
 
   async function poll() {
     try {
-      const text = await (await fetch(`/health${query}`)).text();
-      const login = new DOMParser().parseFromString(text, "text/html").getElementById("login");
-      const status = login.querySelector("#login-status"); // an error page has no login: the next poll tries again
-      if (!status) {
+      const state = await (await fetch(`/health/login${query}`)).json();
+      if (state.done || !state.waiting) {
         location.reload();
         return;
       }
-      document.getElementById("login-status").textContent = status.textContent;
+      if (state.lines.length) document.getElementById("login-status").textContent = state.lines.at(-1);
     } catch {
       // The server is briefly unreachable; the next poll tries again.
     }

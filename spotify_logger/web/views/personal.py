@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from spotify_logger.core.redis_keys import play_key, second_of_key
 from spotify_logger.monitoring.status import OVERDUE_AFTER, days_of_login, status
@@ -45,6 +45,13 @@ async def log_in(page: ListenerPage, request: Request) -> Response:
     elif page.login:
         page.login.attempt.take_line(pasted)
     return RedirectResponse(f"/health{request.state.listener.query}#login", 303)
+
+
+async def login_state(page: ListenerPage, _: Request) -> Response:
+    """Return the state of the login as JSON, never as an error, which browsers show in their consoles."""
+    login = page.login
+    waiting, done = bool(login and login.url), bool(login and login.attempt.is_done)
+    return JSONResponse({"waiting": waiting, "done": done, "lines": login.lines if login else []})
 
 
 async def forget(page: ListenerPage, request: Request) -> Response:
