@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import redis
 from hypothesis import strategies as st
 
-from spotify_logger.cli.commands import PERIOD, RANKED, CommandParser
+from spotify_logger.cli.commands import CommandParser
 from spotify_logger.core.player_state import encode_artists
 from spotify_logger.core.redis_keys import row_value
 from spotify_logger.core.times import to_iso
@@ -197,5 +197,5 @@ def _entry(item: ReferenceItem) -> dict[str, str | int]:
 def question_from(log: ReferenceLog, words: Sequence[str]) -> Question:
     """Parse command-line arguments into a question."""
     parser = CommandParser()
-    parser.add_options(*RANKED, "min", *PERIOD)
+    parser.add_options(*question.RANKED)
     return question.from_values(vars(parser.parse_args(words)), log.now, "--")

@@ -9,7 +9,7 @@ from spotify_logger import __version__
 from spotify_logger.config.settings import URL_FORMS, is_redis_url, is_visible_ascii
 from spotify_logger.core import day_sums, periods
 from spotify_logger.core.periods import matched
-from spotify_logger.queries.question import ATTRIBUTES, PARAMETERS, Parameter
+from spotify_logger.queries.question import ATTRIBUTES, PARAMETERS, PERIOD, QUERIES, Parameter
 from spotify_logger.queries.sql import CHOICES
 
 EXAMPLES = """
@@ -28,9 +28,7 @@ HIDEABLE = ("track", "artist", "show")
 HOST = Parameter(lambda text: matched("[A-Za-z0-9_.-]{1,253}", text)[0], "not a host name", "music.example")
 PORT = Parameter(lambda text: list(map(str, range(65536))).index(text), "not a port from 0 to 65535", "8877")
 SEARCH_TEXT = Parameter(lambda text: matched(r"(?s).*\S.*", text)[0], "nothing to search for", "a title")
-RANKED = ("by", "n", "exact")  # the options of a ranked list
-PERIOD = ("since", "until", "year", "month", "last", "tz")  # the options of the period
-_OPTIONS = {  # the placeholder of the value, and the help text, by the name of the parameter
+_OPTIONS = {  # the placeholder of the value, if there is one, and the help text, by the name of the parameter
     "since": ("DAY", f"start of the period: {periods.DAY_FORMS}"),
     "until": ("DAY", "end of the period, including all of that year, month or day"),
     "year": ("2026", "one calendar year"),
@@ -40,6 +38,7 @@ _OPTIONS = {  # the placeholder of the value, and the help text, by the name of 
     "by": ("{plays,time}", "what to rank by (default: plays)"),
     "n": ("N", "maximum number of lines (default: %(default)s)"),
     "min": ("30s|half|finished|0", "how much has to be heard for a play to count (default: 30s)"),
+    "exact": ("", "count every Spotify ID separately, even those of the same recording or album"),
 }
 
 
@@ -54,13 +53,12 @@ class CommandParser(argparse.ArgumentParser):
         """Add options that several commands share, by the names of their parameters."""
         group: argparse._ActionsContainer = self
         for name in names:
-            if name == "exact":
-                what = "count every Spotify ID separately, even those of the same recording or album"
-                self.add_flag("--exact", what)
+            metavar, what = _OPTIONS[name]
+            if not metavar:
+                self.add_flag(f"--{name}", what)
                 continue
             if name == PERIOD[0]:
                 group = self.add_argument_group("when", "in local time (default: all time)")
-            metavar, what = _OPTIONS[name]
             group.add_argument(
                 "-n" if name == "n" else f"--{name}",
                 dest=ATTRIBUTES.get(name, name),
@@ -107,8 +105,8 @@ def command_parser(only: str = "help") -> CommandParser:
     whose.add_argument("--demo", action="store_true", help="use the log of the demo that is running")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
 
-    def add(name: str, what: str, *options: str, json: bool = True, csv: bool = True) -> CommandParser:
-        """Add a command with shared options, and with --json and --csv unless it does not support them."""
+    def add(name: str, what: str, *, json: bool = True, csv: bool = True) -> CommandParser:
+        """Add a command with its parameters, and with --json and --csv unless it does not support them."""
         if only not in (name, "help"):
             return cast("CommandParser", _Skipped())
         command = commands.add_parser(name, help=what, description=what, allow_abbrev=False)
@@ -118,7 +116,9 @@ def command_parser(only: str = "help") -> CommandParser:
             if csv:
                 forms.add_argument("--csv", action="store_true", help="print CSV (times in UTC)")
         command.set_defaults(json=False, csv=False)
-        command.add_options(*options)
+        if query := QUERIES.get(name):
+            command.add_options(*filter(PARAMETERS.get, query.parameters))
+            command.set_defaults(**query.defaults)
         return command
 
     what = "log what you play, until Ctrl-C; the first start asks for your Spotify app and login"
@@ -146,56 +146,41 @@ def _redis_url(text: str) -> str:
     raise argparse.ArgumentTypeError(f"not the address of a Redis server: it must look like {URL_FORMS}")
 
 
-class _StoreIfGiven(argparse.Action):
-    """Stores the value of a positional argument that may be missing, and leaves that of an option alone."""
-
-    def __call__(self, _: object, namespace: argparse.Namespace, value: object, *_more: object) -> None:
-        if value:
-            setattr(namespace, self.dest, value)
-
-
 def _add_questions(add: Callable[..., CommandParser]) -> None:
-    about_a_period = ("min", *PERIOD)
-    ranked = (*RANKED, *about_a_period)
     status = add("status", "whether the logger is alive and well (exit code 1 if not)", csv=False)
     status.add_flag("--all", "show the loggers of all listeners")
     add("now", "what is playing right now (exit code 1 if unknown)", csv=False)
-    add("recent", "the most recent plays", "n", *PERIOD).set_defaults(limit=20)
-    day = add("day", "the plays of one day, in order", "tz", "min")
-    on_this_day = add("on-this-day", "what you played on this date in earlier years", "tz", "min")
+    add("recent", "the most recent plays")
+    day = add("day", "the plays of one day, in order")
+    on_this_day = add("on-this-day", "what you played on this date in earlier years")
     what = "a date, today or yesterday (default: today)"
     for about_a_day in (day, on_this_day):
         about_a_day.add_argument("day", metavar="2026-11-22", nargs="?", default="today", help=what)
-    count = add("count", "how often you played something", *ranked)
+    count = add("count", "how often you played something")
     what = "a title, artist or album, or words from them in any order (ignores case and accents)"
     count.add_argument("text", nargs="+", metavar="TEXT", type=SEARCH_TEXT.value, help=what)
-    top = add("top", "what you played most", *ranked)
+    top = add("top", "what you played most")
     what = f"{', '.join(CHOICES)} (default: tracks)"
     kind: dict[str, Any] = {"choices": CHOICES, "default": CHOICES[0], "metavar": "KIND", "nargs": "?"}
     # Also in the singular.
     top.add_argument(
         "kind", type=lambda text: f"{text}s" if f"{text}s" in CHOICES else text, help=what, **kind
     )
-    compare = add("compare", "what two listeners have in common, and who heard it first", *ranked, csv=False)
+    compare = add("compare", "what two listeners have in common, and who heard it first", csv=False)
     what = "listener to compare with (- is the one without a name)"
     compare.add_argument("other", metavar="LISTENER", help=what)
-    add("stats", "listening statistics of a period", "exact", *about_a_period)
-    add("clock", "heatmap of listening by weekday and hour", "by", *about_a_period)
-    calendar = add("calendar", "heatmap of listening by day of a year", "year", "tz", "min", "by")
-    year = add("year", "your year in review, on one screen", "tz", "min", "by")
+    add("stats", "listening statistics of a period")
+    add("clock", "heatmap of listening by weekday and hour")
+    calendar = add("calendar", "heatmap of listening by day of a year")
+    year = add("year", "your year in review, on one screen")
     for about_a_year in (calendar, year):
         read, what = PARAMETERS["year"].value, "the year (default: the current one)"
-        about_a_year.add_argument(
-            "year", nargs="?", action=_StoreIfGiven, type=read, metavar="2026", help=what
-        )
-        about_a_year.set_defaults(year=0)  # the current one, which depends on the time zone
+        about_a_year.add_argument("one_year", nargs="?", type=read, metavar="2026", help=what)
     course = add("course", "bar chart of listening by day, week or month")
     what = "one bar per day, week or month (default: month)"
     course.add_argument("--per", choices=day_sums.INTERVALS, default=day_sums.MONTH, help=what)
-    course.add_options("by", *about_a_period)
     for noun in ("artist", "album", "track"):
-        page = add(noun, f"everything about one {noun}", *ranked)
-        page.set_defaults(kind=f"{noun}s", limit=5)
+        page = add(noun, f"everything about one {noun}")
         whose = "" if noun == "artist" else ", with or without the artist"
         what = f"its name{whose}, or its key (ignores case and accents)"
         page.add_argument("text", nargs="+", metavar="TEXT", type=SEARCH_TEXT.value, help=what)

@@ -83,8 +83,10 @@ def parse_args(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Na
         from spotify_logger.cli.own_redis import enter_demo  # noqa: PLC0415 - importing the index takes time
 
         options.demo = enter_demo()
+    values = vars(options)
+    values["year"] = values.get("one_year") or values.get("year")
     try:
-        options.question = question.from_values(vars(options), time.time(), "--")
+        options.question = question.from_values(values, time.time(), "--")
         if "text" in options:
             options.text = " ".join(options.text)
         if problem := _contradiction(options):
@@ -201,7 +203,7 @@ def _answer(options: argparse.Namespace, settings: Settings) -> Answer:
         store = stack.enter_context(closing(dispatch.open_store(settings)))
         if settings.listener and options.command not in ANY_LISTENER and not store.has_log():
             raise SpotifyLoggerError(dispatch.unknown_listener(settings.listener, store.listeners()))
-        if options.command not in ("status", "now", "compare", *dispatch.QUERIES):
+        if options.command not in question.QUERIES:
             from spotify_logger.cli import transfer_commands  # noqa: PLC0415 - no query needs them
 
             return transfer_commands.answer(options, store, settings)

@@ -1,15 +1,14 @@
-"""Map each query command to the function that answers it; shared by the command line and the web page."""
+"""Answer the query commands, and open what they are answered from."""
 
 import argparse
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import closing
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from spotify_logger.config.settings import Settings
 from spotify_logger.queries.index import Index
-from spotify_logger.queries.question import Question
+from spotify_logger.queries.question import QUERIES, STATUS, Question
 from spotify_logger.queries.sql import Log
 from spotify_logger.storage.bulk import Archive, Progress
 from spotify_logger.system.errors import SpotifyLoggerError
@@ -33,22 +32,22 @@ def answer(
 
     `progress` hears of the days that are read into the index. `report.answers.to_answer` shows the result.
     """
-    question, pause = options.question, 2 * settings.poll_max
-    if options.command in ("status", "now"):
-        from spotify_logger.monitoring import status  # noqa: PLC0415 - start-up time
+    question, query = options.question, QUERIES[options.command]
+    if options.command == "status" and options.all:
+        from spotify_logger.monitoring.status import statuses  # noqa: PLC0415 - start-up time
 
-        if options.command == "status" and options.all:
-            return status.statuses(store, settings, time.time())
-        observe = status.now_playing if options.command == "now" else status.status
-        return observe(store, time.time(), pause, settings.state_dir)  # the imports may have taken seconds
+        return statuses(store, settings, time.time())
+    if query.module == STATUS:
+        observe = query.load()  # which may take seconds
+        return observe(store, time.time(), 2 * settings.poll_max, settings.state_dir)
     with closing(Index(store, progress)) as index:
         if options.command == "compare":
             name, known = "" if options.other == NOBODY else options.other, store.listeners()
             if name not in known:
                 raise SpotifyLoggerError(unknown_listener(name, known))
             return index.ask(lambda log: compare(settings, log, question, name))
-        query, names = load_query(options.command), QUERIES[options.command][2:]
-        return index.ask(lambda log: query(log, question, *(getattr(options, name) for name in names)))
+        values = [getattr(options, name) for name in query.needed]
+        return index.ask(lambda log: query.load()(log, question, *values))
 
 
 def compare(settings: Settings, log: Log, question: Question, other: str) -> "Comparison":
@@ -59,29 +58,6 @@ def compare(settings: Settings, log: Log, question: Question, other: str) -> "Co
         return index.ask(lambda theirs: compare((log, theirs), (settings.listener, other), question))
 
 
-def load_query(command: str) -> Callable[..., object]:
-    """Import what answers a command, and nothing else."""
-    module, name, *_ = QUERIES[command]
-    query: Callable[..., object] = getattr(import_module(f"spotify_logger.queries.{module}"), name)
-    return query
-
-
 def open_store(settings: Settings) -> Archive:
     """Open the store of the listener in the settings."""
     return Archive(settings.redis_url, settings.redis_prefix, listener=settings.listener)
-
-
-QUERIES: Mapping[str, Sequence[str]] = {
-    "count": ("count", "count", "text"),
-    "top": ("top", "top", "kind"),
-    "stats": ("summary", "stats"),
-    "clock": ("charts", "clock"),
-    "calendar": ("charts", "calendar"),
-    "course": ("charts", "course", "per"),
-    "year": ("summary", "review"),
-    "recent": ("timeline", "recent"),
-    "day": ("timeline", "day", "day"),
-    "on-this-day": ("timeline", "on_this_day", "day"),
-    **dict.fromkeys(("artist", "album", "track"), ("item_page", "page", "kind", "text")),
-}
-"""The module and the function that answers each command, and the options that it needs."""

@@ -1,11 +1,12 @@
-"""What every query can be asked: the period, what counts as a play, and how to rank."""
+"""What every query can be asked: the period, what counts as a play, and how to rank; and all queries."""
 
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from spotify_logger.core import periods
@@ -145,3 +146,44 @@ PARAMETERS: Mapping[str, Parameter] = {
 """The parameters of a question by their names in a URL; the command has them as options."""
 ATTRIBUTES = {"min": "threshold", "n": "limit"}
 """The attributes of parsed options that differ from these names."""
+
+
+class Query(NamedTuple):
+    """What answers a command; the command has those of its parameters as options that are `PARAMETERS`."""
+
+    module: str
+    function: str
+    parameters: Sequence[str] = ()  # in a URL
+    needed: Sequence[str] = ()  # options that the function is called with, besides the question
+    defaults: Mapping[str, Any] = {}  # of options
+
+    def load(self) -> Any:  # noqa: ANN401 - a function
+        """Import the function, and nothing else."""
+        return getattr(import_module(f"spotify_logger.{self.module}"), self.function)
+
+
+STATUS = "monitoring.status"  # the module that needs no index
+PERIOD = ("since", "until", "year", "month", "last", "tz")
+COUNTED = ("min", *PERIOD)
+RANKED = ("by", "n", "exact", *COUNTED)
+OF_A_YEAR = ("year", "tz", "min", "by"), (), {"year": 0}  # the current one, which depends on the time zone
+QUERIES: Mapping[str, Query] = {
+    "status": Query(STATUS, "status"),
+    "now": Query(STATUS, "now_playing"),
+    "recent": Query("queries.timeline", "recent", ("n", *PERIOD), defaults={"limit": 20}),
+    "day": Query("queries.timeline", "day", ("day", "tz", "min"), ("day",)),
+    "on-this-day": Query("queries.timeline", "on_this_day", ("day", "tz", "min"), ("day",)),
+    "count": Query("queries.count", "count", ("q", *RANKED), ("text",)),
+    "top": Query("queries.top", "top", RANKED, ("kind",)),
+    "compare": Query("queries.compare", "compare", RANKED),
+    "stats": Query("queries.summary", "stats", ("exact", *COUNTED)),
+    "clock": Query("queries.charts", "clock", ("by", *COUNTED)),
+    "calendar": Query("queries.charts", "calendar", *OF_A_YEAR),
+    "year": Query("queries.summary", "review", *OF_A_YEAR),
+    "course": Query("queries.charts", "course", ("by", *COUNTED), ("per",)),
+    **{
+        noun: Query("queries.item_page", "page", RANKED, ("kind", "text"), {"kind": f"{noun}s", "limit": 5})
+        for noun in ("artist", "album", "track")
+    },
+}
+"""What answers each command; the command line, the page and its API share it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -18,9 +18,9 @@ from starlette.routing import Route
 
 from spotify_logger.config.settings import is_loopback
 from spotify_logger.core.times import seconds_of
-from spotify_logger.monitoring.status import LATE_AFTER, Status, is_overdue, now_playing, status
-from spotify_logger.queries.dispatch import NOBODY, QUERIES, load_query, unknown_listener
-from spotify_logger.queries.question import Question
+from spotify_logger.monitoring.status import LATE_AFTER, Status, is_overdue, status
+from spotify_logger.queries.dispatch import NOBODY, unknown_listener
+from spotify_logger.queries.question import QUERIES, STATUS, Query, Question
 from spotify_logger.queries.sql import CHOICES, Log
 from spotify_logger.report.answers import to_json
 from spotify_logger.storage.client import StoreError
@@ -31,37 +31,18 @@ from spotify_logger.web.request_params import BadRequest, read_day, read_questio
 from spotify_logger.web.templating import API_PATH, JSON, cacheable, problem
 
 Families = dict[str, CounterMetricFamily | GaugeMetricFamily]
-COUNTED = ("min", *(PERIOD := ("since", "until", "year", "month", "last", "tz")))
+ASKED = ("now", "status", "recent", "count", "stats", "day", "clock", "calendar", "year")
 NOUNS = ("track", "artist", "album", "episode", "show")
-RANKED = ("by", "n", "exact", *COUNTED)
 MAX_WRONG_TOKENS = 100  # in a minute, from an address: a dashboard with an old one sends many
-OF_A_YEAR = ("year", "tz", "min", "by")
-OBSERVATIONS: Mapping[str, Callable[..., Any]] = {"now": now_playing, "status": status}
-"""What answers the commands that are not asked of the index."""
-
-
-class Endpoint(NamedTuple):
-    """A command, its options that are parameters, and those that are fixed."""
-
-    command: str
-    parameters: Sequence[str] = ()
-    options: Mapping[str, Any] = {}
-
-
-ENDPOINTS: Mapping[str, Endpoint] = {
-    "now": Endpoint("now"),
-    "status": Endpoint("status"),
-    "recent": Endpoint("recent", ("n", *PERIOD), {"limit": 20}),
-    **{f"top/{kind}": Endpoint("top", RANKED, {"kind": kind}) for kind in CHOICES},
-    "count": Endpoint("count", ("q", *RANKED)),
-    "stats": Endpoint("stats", ("exact", *COUNTED)),
-    **{f"{noun}/{{{noun}}}": Endpoint("track", RANKED, {"kind": f"{noun}s", "limit": 5}) for noun in NOUNS},
-    "day": Endpoint("day", ("day", "tz", "min")),
-    "clock": Endpoint("clock", ("by", *COUNTED)),
-    "calendar": Endpoint("calendar", OF_A_YEAR, {"year": 0}),
-    "year": Endpoint("year", OF_A_YEAR, {"year": 0}),
+ENDPOINTS: Mapping[str, Query] = {
+    **{name: QUERIES[name] for name in ASKED},
+    **{f"top/{kind}": QUERIES["top"]._replace(defaults={"kind": kind}) for kind in CHOICES},
+    **{
+        f"{noun}/{{{noun}}}": QUERIES["track"]._replace(defaults={"kind": f"{noun}s", "limit": 5})
+        for noun in NOUNS
+    },
 }
-"""The commands by their paths; a name in braces stands for the key, URI, ID or name of one."""
+"""The queries by their paths; a name in braces stands for the key, URI, ID or name of one."""
 
 
 class Api:
@@ -133,22 +114,21 @@ class Api:
         text = generate_latest(SimpleNamespace(collect=found.values))  # type: ignore[no-untyped-call]
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
-    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+    async def _answer(self, query: Query, request: Request) -> Response:
         page = self._listeners.page_of((await self._readable(request))[0])
-        texts = _read(request, (*endpoint.parameters, "listener"))
-        if observation := OBSERVATIONS.get(endpoint.command):
-            text = json.dumps(to_json(await page.observe(observation)))
+        texts = _read(request, (*query.parameters, "listener"))
+        if query.module == STATUS:
+            text = json.dumps(to_json(await page.observe(query.load())))
             return cacheable(request, text, JSON)
-        question = read_question(texts, time.time(), tz=page.zone, **endpoint.options)
-        query, names = load_query(endpoint.command), QUERIES[endpoint.command][2:]
-        options = {**endpoint.options, "day": read_day(question, texts.get("day", "today"))}
+        question = read_question(texts, time.time(), tz=page.zone, **query.defaults)
+        options = {**query.defaults, "day": read_day(question, texts.get("day", "today"))}
         candidates = [search_text(texts, "q")]
         for noun, text in request.path_params.items():  # an ID, which has no colon; or a key, a URI or a name
             is_whole = ":" in text or not text.strip()
             candidates = [text] if is_whole else [f"{noun}:{text}", text]
         for text in candidates:
-            about = [{**options, "text": text}[name] for name in names]
-            is_known, body = await page.ask(request, _answered, question, query, *about)
+            about = [{**options, "text": text}[name] for name in query.needed]
+            is_known, body = await page.ask(request, _answered, question, query.load(), *about)
             if is_known or not request.path_params:
                 return cacheable(request, body, JSON)
         return problem(404, "Not Found", "nothing that was played has this ID, key, URI or name")

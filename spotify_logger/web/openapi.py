@@ -11,10 +11,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 from starlette.routing import Route
 
 from spotify_logger.core.day_sums import Sums
-from spotify_logger.queries.dispatch import load_query
 from spotify_logger.queries.question import PARAMETERS, PLAYS, TIME
 from spotify_logger.queries.timeline import Timeline
-from spotify_logger.web.api import ENDPOINTS, OBSERVATIONS
+from spotify_logger.web.api import ENDPOINTS
 from spotify_logger.web.request_params import MAX_LINES, MAX_SEARCH_LENGTH
 from spotify_logger.web.templating import API_PATH, JSON, PROBLEM_JSON, cacheable
 
@@ -55,7 +54,7 @@ def description() -> str:
 
 def _operation(path: str, schemas: dict[str, Schema]) -> Schema:
     endpoint = ENDPOINTS[path]
-    query = OBSERVATIONS.get(endpoint.command) or load_query(endpoint.command)
+    query = endpoint.load()
     answer = _of(get_type_hints(query)["return"], schemas)
     problem = {"$ref": "#/components/schemas/Problem"}
     parameters = [_parameter(name, "path") for name in re.findall(r"{(\w+)}", path)]

@@ -198,6 +198,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         ("top", "top tracks"),
         ("top device --min 0", "top devices --min 0"),
         ("calendar 2025", "calendar --year 2025"),
+        ("year 2025", "year --year 2025"),
         ("calendar", "calendar --year 2026"),
         ("on-this-day", "on-this-day 2026-11-22"),
     ],

@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime
 import pytest
 
 from spotify_logger.cli import commands
-from spotify_logger.cli.commands import PERIOD, RANKED, CommandParser, command_parser
+from spotify_logger.cli.commands import CommandParser, command_parser
 from spotify_logger.core import periods
 from spotify_logger.core.periods import Period, Zone
-from spotify_logger.queries.question import Question, from_values
+from spotify_logger.queries.question import RANKED, Question, from_values
 
 NOW = datetime(2026, 11, 22, 23, 30, tzinfo=UTC).timestamp()
 """Half past midnight in Berlin, where it is the 23rd already."""
@@ -18,7 +18,7 @@ BERLIN = ["--tz", "Europe/Berlin"]
 
 def question_of(*words: str) -> Question:
     parser = CommandParser(allow_abbrev=False)
-    parser.add_options(*RANKED, "min", *PERIOD)
+    parser.add_options(*RANKED)
     return from_values(vars(parser.parse_args(words)), NOW, "--")
 
 
