@@ -216,7 +216,8 @@ def parse_redis_url(url: str) -> tuple[RedisTopology | None, str]:
     if plus:
         path = r"/([\w.-]+)(/\d{0,5})?" if kind == "sentinel" else r"()(/0?)?"
         found = re.fullmatch(path, parts.path, re.ASCII)
-        if found is None or kind not in {"sentinel", "cluster"}:
+        is_known = scheme in {"redis", "rediss"} and kind in {"sentinel", "cluster"}
+        if found is None or not is_known:
             raise ValueError(kind)
         credentials, at, netloc = parts.netloc.rpartition("@")
         hosts, default_port = netloc.split(","), SENTINEL_PORT if kind == "sentinel" else REDIS_PORT

@@ -153,6 +153,8 @@ def test_the_example_file_sets_nothing(tmp_path: Path) -> None:
         ("REDIS_URL", "redis://:pass/word@host/0", "a password's / \\? # @ are written %2F"),
         ("REDIS_URL", "redis://host/music", "number of the database"),
         ("REDIS_URL", "unix://u:pw@", "must look like"),
+        ("REDIS_URL", "unix+sentinel://host/music/0", "must look like"),
+        ("REDIS_URL", "unix+cluster://host/0", "must look like"),
         ("LISTENER", "no name", "such as anna"),
         ("REDIS_PREFIX", "a\tb", "control character"),
         ("POLL_MIN", "five", "from 0.01 to 3600"),
