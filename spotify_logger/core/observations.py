@@ -124,7 +124,8 @@ class Observations:
         """Return these observations with the last answer about a play, as far as its fields tell it."""
         progress, changed = (whole_number(play.fields.get(name)) for name in ("progress_ms", "timestamp"))
         is_playing = play.fields.get("playing") == 1
-        return replace(self, last=Observation(play.item.uri, play.ended_ms, progress, is_playing, changed))
+        last = Observation(play.item.uri, play.ended_ms, progress, is_playing, changed)
+        return replace(self, last=last, now=max(self.now, play.ended_ms))
 
     def receive(self, state: PlayerState, stamp_ms: int, monotonic_ms: int) -> Self:
         """Return these observations with the next answer as the current one."""

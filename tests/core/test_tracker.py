@@ -493,6 +493,15 @@ def test_a_wrong_moment_in_the_saved_json_ends_no_play_centuries_later() -> None
     assert heard(follow([at(36, A, 36)], restored)) == [ExpectedPlay("track:A", 0, None, 36, None)]
 
 
+@pytest.mark.parametrize("step", [-3, -60, -3600])
+def test_a_clock_that_was_set_back_takes_nothing_from_an_open_play_without_saved_json(step: float) -> None:
+    (newest,) = follow(played(A, 0, (60,))).values()
+
+    (play,) = follow([at(65, A, 65, step=step)], Tracker(reread(newest))).values()
+
+    assert 60_000 <= play.ms_played <= 65_000
+
+
 def spoken(speed: float, report: float, timestamp: str) -> tuple[list[Play], int]:
     """Follow an episode at a speed, and the track after it; return the plays and the requests of an hour.
 
