@@ -117,7 +117,8 @@ class Observations:
         hidden = [] if self.hidden is None else [self.hidden.begun, self.hidden.ended]
         moments = [0, *(each.at for each in seen), *hidden, answered, MAX_STAMP_MS]
         is_plausible = all(0 <= (each.doubted or 0) <= each.at for each in seen)
-        is_plausible &= pace.at <= answered and min(pace.rate, pace.estimate) >= MIN_RATE
+        is_plausible &= pace.at <= answered
+        is_plausible &= all(MIN_RATE <= rate <= MAX_RATE for rate in (pace.rate, pace.estimate))
         return is_plausible and moments == sorted(moments) and 0 <= (self.unseen or 0) <= answered
 
     def recall(self, play: Play) -> Self:

@@ -493,6 +493,18 @@ def test_a_wrong_moment_in_the_saved_json_ends_no_play_centuries_later() -> None
     assert heard(follow([at(36, A, 36)], restored)) == [ExpectedPlay("track:A", 0, None, 36, None)]
 
 
+def test_a_rate_in_the_saved_json_that_no_player_has_counts_as_damage() -> None:
+    tracker = Tracker()
+    (newest,) = follow(played(EPISODE, 0, (60, 90)), tracker).values()
+    saved = json.loads(tracker.serialize())
+    saved["pace"]["rate"] = 1e308
+
+    restored = Tracker(reread(newest), json.dumps(saved))
+
+    follow([at(120, EPISODE, 120)], restored)
+    assert restored.seen.remaining_ms == 3_480_000
+
+
 @pytest.mark.parametrize("step", [-3, -60, -3600])
 def test_a_clock_that_was_set_back_takes_nothing_from_an_open_play_without_saved_json(step: float) -> None:
     (newest,) = follow(played(A, 0, (60,))).values()
