@@ -88,9 +88,10 @@ def _first_plays(log: Log, kind: str, question: Question, groups: Iterable[str])
     log.drop_table("shown")
     log.database.execute("CREATE TEMP TABLE shown (grouped TEXT PRIMARY KEY) WITHOUT ROWID")
     log.database.executemany("INSERT INTO shown VALUES (?)", ((group,) for group in groups))
+    # In this order: SQLite would read all plays, and look up which of them are wanted.
     query = f"""SELECT grouped, min(second) FROM shown
-            JOIN ({sql.groups(kind, exact=question.exact)}) AS members USING (grouped)
-            JOIN plays ON plays.item = members.item JOIN items ON items.id = plays.item
+            CROSS JOIN ({sql.groups(kind, exact=question.exact)}) AS members USING (grouped)
+            CROSS JOIN plays ON plays.item = members.item CROSS JOIN items ON items.id = plays.item
         WHERE second < ? AND {sql.counts(question)} GROUP BY grouped"""
     return dict(log.rows(query, sql.bounds(question.period)[1]))
 

@@ -55,8 +55,9 @@ def find_server(directory: StrPath | None = None) -> str | None:
     """
     if (written := _snapshot_format(directory)) is None:
         return next(iter(_programs()), None)
-    able = [program for program in _programs() if _can_read(_version(program), *written)]
-    return max(able, key=lambda program: _version(program)[0] == written[0], default=None)
+    versions = {program: _version(program) for program in _programs()}
+    able = [program for program, version in versions.items() if _can_read(version, *written)]
+    return max(able, key=lambda program: versions[program][0] == written[0], default=None)
 
 
 def missing_server(directory: StrPath) -> str:
